@@ -1,0 +1,53 @@
+//! Counters as plain structs: kept by the parts, pulled by whoever shows them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::{MessageType, NodeId};
+
+/// What one lane of one peer has carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LaneStatistics {
+    /// Messages given to the socket.
+    pub messages_sent: u64,
+    /// Messages received whole.
+    pub messages_received: u64,
+    /// Bytes given to the socket, headers included.
+    pub bytes_sent: u64,
+    /// Bytes received, headers included.
+    pub bytes_received: u64,
+    /// Bytes waiting for the socket.
+    pub queued_bytes: u64,
+}
+
+/// What one peer has carried, over all its connections since this process started.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PeerStatistics {
+    /// Connections that are up, both directions.
+    pub active_connections: u64,
+    /// Bytes given to sockets.
+    pub bytes_sent: u64,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// Messages given to sockets, by type.
+    pub sent: BTreeMap<MessageType, u64>,
+    /// Messages received, by type.
+    pub received: BTreeMap<MessageType, u64>,
+    /// Connection errors, by what went wrong.
+    pub errors: BTreeMap<&'static str, u64>,
+    /// Requests that ended, by reason; `"ok"` for replies.
+    pub outcomes: BTreeMap<&'static str, u64>,
+    /// Replies that came after their request had ended.
+    pub late_replies: u64,
+    /// Smoothed round-trip time of the keep-alive, once measured.
+    pub round_trip: Option<Duration>,
+}
+
+/// What a whole transport has carried.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TransportStatistics {
+    /// By authenticated peer.
+    pub peers: BTreeMap<NodeId, PeerStatistics>,
+    /// Connections that ended before their peer was known, by what went wrong.
+    pub unidentified_errors: BTreeMap<&'static str, u64>,
+}
