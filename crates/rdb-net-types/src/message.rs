@@ -8,7 +8,6 @@ use crate::{MessageType, NodeId, Payload};
 
 /// A message between nodes.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub enum ClusterMessage {
     /// A node says that it is there.
     Heartbeat(Heartbeat),

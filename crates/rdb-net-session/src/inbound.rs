@@ -1,0 +1,90 @@
+//! What the other side has sent and handlers have not ended yet, lane by lane: the receiving end of the credits.
+
+use std::collections::VecDeque;
+
+use rdb_net_types::Lane;
+
+use crate::event::Inbound;
+
+#[derive(Debug, Default)]
+struct LaneIntake {
+    queue: VecDeque<Inbound>,
+    window: u64,
+    /// Charge of everything received.
+    received: u64,
+    /// Charge of everything that handlers have ended.
+    ended: u64,
+    /// What the other side was told that it may send in all.
+    granted: u64,
+    messages: u64,
+}
+
+/// The receiving end of all lanes.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    lanes: [LaneIntake; Lane::ALL.len()],
+    /// How far one message may overdraw: its size was not known when the credits were looked at.
+    overdraft: u64,
+    open: u32,
+}
+
+impl Intake {
+    pub(crate) fn new(windows: [u64; Lane::ALL.len()], overdraft: u64) -> Self {
+        let lanes = windows.map(|window| LaneIntake { window, granted: window, ..LaneIntake::default() });
+        Self { lanes, overdraft, open: 0 }
+    }
+
+    /// Takes a message in. `false` when the other side had no credits for it.
+    pub(crate) fn push(&mut self, message: Inbound) -> bool {
+        let lane = &mut self.lanes[message.id.lane as usize];
+        lane.received += message.id.charge;
+        if lane.received > lane.granted + self.overdraft {
+            return false;
+        }
+        lane.messages += 1;
+        self.open += 1;
+        lane.queue.push_back(message);
+        true
+    }
+
+    pub(crate) fn pop(&mut self, lane: Lane) -> Option<Inbound> {
+        self.lanes[lane as usize].queue.pop_front()
+    }
+
+    /// A handler has ended a message: its credits go back to the other side.
+    pub(crate) fn end(&mut self, lane: Lane, charge: u64) {
+        self.lanes[lane as usize].ended += charge;
+        self.open -= 1;
+    }
+
+    /// Messages that were taken in and not ended.
+    pub(crate) fn open(&self) -> u32 {
+        self.open
+    }
+
+    /// The lane's new limit, where enough has been ended to be worth telling: half a window.
+    pub(crate) fn credit_due(&mut self, lane: Lane) -> Option<u64> {
+        let lane = &mut self.lanes[lane as usize];
+        let limit = lane.ended + lane.window;
+        if limit - lane.granted < (lane.window / 2).max(1) {
+            return None;
+        }
+        lane.granted = limit;
+        Some(limit)
+    }
+
+    /// Whether [`credit_due`](Self::credit_due) would tell something of any lane.
+    pub(crate) fn any_credit_due(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.ended + lane.window - lane.granted >= (lane.window / 2).max(1))
+    }
+
+    /// How many messages were taken in, by lane number.
+    pub(crate) fn accepted(&self) -> Vec<u64> {
+        self.lanes.iter().map(|lane| lane.messages).collect()
+    }
+
+    /// Forgets what no handler has seen yet, because the connection is gone.
+    pub(crate) fn clear(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.queue.clear());
+    }
+}

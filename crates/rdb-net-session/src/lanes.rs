@@ -1,0 +1,230 @@
+//! What waits for the socket, lane by lane, within the other side's credits.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rdb_net_types::{Lane, MessageType};
+use rdb_net_wire::{Encode, EncodeError, FrameBuffer, FrameHead, FrameMark};
+
+use crate::TypeCounts;
+use crate::requests::RequestId;
+
+/// What a message costs beside its bytes: the slot or queue entry that the receiver needs for it.
+pub(crate) const MESSAGE_CHARGE: u64 = 64;
+
+/// A frame in a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Queued {
+    frame: FrameMark,
+    message_type: MessageType,
+    deadline: Duration,
+    /// The request it carries, where somebody waits for the answer.
+    pub(crate) request: Option<RequestId>,
+    /// Whether it counts against credits.
+    charged: bool,
+}
+
+/// Frames for the socket. [`seal`](Self::seal) it outside of any lock, write it, give it back with
+/// [`Session::recycle`](crate::Session::recycle).
+#[derive(Debug, Default)]
+pub struct Batch {
+    buffer: FrameBuffer,
+    frames: Vec<Queued>,
+}
+
+impl Batch {
+    /// Fills in remaining deadlines and checksums.
+    pub fn seal(&mut self, now: Duration) {
+        for queued in &self.frames {
+            let remaining_us = match queued.deadline {
+                Duration::MAX => 0,
+                // A request that is due this very moment still has a deadline: 0 would mean none.
+                deadline => u32::try_from(deadline.saturating_sub(now).as_micros()).unwrap_or(u32::MAX).max(1),
+            };
+            self.buffer.seal(&queued.frame, remaining_us);
+        }
+    }
+
+    /// The frames' bytes.
+    pub fn buffer(&self) -> &FrameBuffer {
+        &self.buffer
+    }
+
+    /// How many frames there are.
+    pub fn frames(&self) -> usize {
+        self.frames.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.buffer.clear();
+        self.frames.clear();
+    }
+}
+
+/// One lane towards the other side.
+#[derive(Debug, Default)]
+pub(crate) struct LaneQueue {
+    batches: VecDeque<Batch>,
+    queued_bytes: usize,
+    /// Charge of everything accepted for sending, since the connection began.
+    sent_charge: u64,
+    /// How much may be charged in all.
+    limit: u64,
+    /// Messages handed to the socket, since the connection began: those that count for credits and for drains.
+    handed_messages: u64,
+}
+
+impl LaneQueue {
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Raises how much may be charged; a lower limit is an old one and changes nothing. `true` when it rose.
+    pub(crate) fn raise_limit(&mut self, limit: u64) -> bool {
+        let rises = limit > self.limit;
+        self.limit = self.limit.max(limit);
+        rises
+    }
+
+    /// Whether a message may be accepted. What is needed is known only after encoding, so one message may overdraw the
+    /// credits by less than its own size; the receiver allows for one frame.
+    pub(crate) fn has_credit(&self) -> bool {
+        self.sent_charge < self.limit
+    }
+}
+
+/// What kind of frame is queued.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sending {
+    pub(crate) head: FrameHead,
+    pub(crate) deadline: Duration,
+    pub(crate) request: Option<RequestId>,
+    pub(crate) charged: bool,
+}
+
+/// All lanes towards the other side.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    lanes: [LaneQueue; Lane::ALL.len()],
+    spare: Vec<Batch>,
+    batch_bytes: usize,
+    pub(crate) frame_bytes_max: u32,
+}
+
+/// How many emptied batches are kept for reuse.
+const SPARE_BATCHES: usize = 4;
+/// A batch with more memory than this is not kept: one burst must not pin memory for ever.
+const SPARE_BYTES_MAX: usize = 512 * 1024;
+
+impl Lanes {
+    pub(crate) fn new(batch_bytes: usize, frame_bytes_max: u32) -> Self {
+        Self { lanes: Default::default(), spare: Vec::new(), batch_bytes, frame_bytes_max }
+    }
+
+    pub(crate) fn lane(&self, lane: Lane) -> &LaneQueue {
+        &self.lanes[lane as usize]
+    }
+
+    pub(crate) fn lane_mut(&mut self, lane: Lane) -> &mut LaneQueue {
+        &mut self.lanes[lane as usize]
+    }
+
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.lanes.iter().map(LaneQueue::queued_bytes).sum()
+    }
+
+    /// Encodes a message into its lane.
+    pub(crate) fn push(
+        &mut self,
+        sending: Sending,
+        message: &(impl Encode + ?Sized),
+    ) -> Result<(), EncodeError> {
+        let lane = &mut self.lanes[sending.head.lane as usize];
+        let full = lane.batches.back().is_none_or(|batch| batch.buffer.len() >= self.batch_bytes);
+        if full {
+            lane.batches.push_back(self.spare.pop().unwrap_or_default());
+        }
+        let batch = lane.batches.back_mut().expect("a batch was pushed where there was none");
+        match batch.buffer.push(sending.head, message, self.frame_bytes_max) {
+            Ok(frame) => {
+                let Sending { head, deadline, request, charged } = sending;
+                batch.frames.push(Queued { frame, message_type: head.message_type, deadline, request, charged });
+                lane.queued_bytes += frame.wire_bytes as usize;
+                lane.sent_charge += if charged { charge(frame.wire_bytes) } else { 0 };
+                Ok(())
+            }
+            Err(error) => {
+                if batch.is_empty() {
+                    lane.batches.pop_back();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The next batch for the socket: System first. `keep` is asked of every request's frame and told which message of its
+    /// lane it becomes; frames that are not kept are taken out and cost nothing.
+    pub(crate) fn take(
+        &mut self,
+        sent: &mut TypeCounts,
+        mut keep: impl FnMut(RequestId, u64) -> bool,
+    ) -> Option<Batch> {
+        for lane in &mut self.lanes {
+            while let Some(mut batch) = lane.batches.pop_front() {
+                lane.queued_bytes -= batch.buffer.len();
+                let mut index = 0;
+                while let Some(queued) = batch.frames.get(index).copied() {
+                    let ordinal = lane.handed_messages + 1;
+                    if queued.request.is_none_or(|request| keep(request, ordinal)) {
+                        lane.handed_messages += u64::from(queued.charged);
+                        sent.add(queued.message_type);
+                        index += 1;
+                        continue;
+                    }
+                    batch.frames.remove(index);
+                    let mut later: Vec<FrameMark> = batch.frames[index..].iter().map(|later| later.frame).collect();
+                    batch.buffer.remove(&queued.frame, &mut later);
+                    batch.frames[index..].iter_mut().zip(later).for_each(|(queued, frame)| queued.frame = frame);
+                    lane.sent_charge -= charge(queued.frame.wire_bytes);
+                }
+                if !batch.is_empty() {
+                    return Some(batch);
+                }
+                Self::keep_spare(&mut self.spare, batch);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.batches.is_empty())
+    }
+
+    pub(crate) fn recycle(&mut self, batch: Batch) {
+        Self::keep_spare(&mut self.spare, batch);
+    }
+
+    fn keep_spare(spare: &mut Vec<Batch>, mut batch: Batch) {
+        if spare.len() < SPARE_BATCHES && batch.buffer.capacity() <= SPARE_BYTES_MAX {
+            batch.clear();
+            spare.push(batch);
+        }
+    }
+
+    /// Forgets everything that waits, because the connection is gone.
+    pub(crate) fn clear(&mut self) {
+        for lane in &mut self.lanes {
+            lane.batches.clear();
+            lane.queued_bytes = 0;
+        }
+    }
+}
+
+/// What a frame of this length costs of the lane's credits.
+pub(crate) const fn charge(wire_bytes: u32) -> u64 {
+    wire_bytes as u64 + MESSAGE_CHARGE
+}

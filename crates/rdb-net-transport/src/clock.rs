@@ -1,0 +1,26 @@
+//! The clock that sessions and peers are driven by: time since this process chose its origin.
+
+use std::time::{Duration, Instant};
+
+/// A monotonic clock. Copies of one clock agree.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    /// A clock whose origin is now.
+    pub fn start() -> Self {
+        Self { origin: Instant::now() }
+    }
+
+    /// The time since the origin.
+    pub fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// When that time is, for the runtime's timers.
+    pub fn instant(&self, at: Duration) -> tokio::time::Instant {
+        tokio::time::Instant::from_std(self.origin + at)
+    }
+}

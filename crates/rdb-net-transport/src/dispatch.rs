@@ -1,0 +1,229 @@
+//! From an inbound message to its answer.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use rdb_net_session::{Inbound, InboundId, Session};
+use rdb_net_types::{BoxFuture, Effect, MessageType, NodeId, OverloadScope, Payload, Reason};
+use rdb_net_wire::{Raw, control_type};
+
+use crate::handler::{Answer, Entry, HandlerError, Handling, Request, Running};
+use crate::link::Link;
+use crate::transport::Inner;
+
+/// How an inbound message ends.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// With this answer.
+    Answer(Answer),
+    /// With an error.
+    Error(Effect, Reason, String),
+}
+
+impl From<Result<Answer, HandlerError>> for Verdict {
+    fn from(result: Result<Answer, HandlerError>) -> Self {
+        match result {
+            Ok(answer) => Self::Answer(answer),
+            Err(error) => {
+                let effect = if error.started { Effect::Unknown } else { Effect::NotStarted };
+                Self::Error(effect, Reason::HandlerFailed, error.text)
+            }
+        }
+    }
+}
+
+impl Verdict {
+    fn panicked() -> Self {
+        Self::Error(Effect::Unknown, Reason::HandlerPanicked, String::new())
+    }
+
+    fn expired(effect: Effect) -> Self {
+        Self::Error(effect, Reason::Expired, String::new())
+    }
+
+    /// Tells the caller. An answer that is too large for a frame has already become an error reply.
+    pub(crate) fn apply(self, session: &mut Session, id: InboundId) {
+        let raw = |payload| Raw { message_type: control_type::REPLY, payload };
+        let _too_large = match self {
+            Self::Answer(Answer::Empty) => session.reply(id, &raw(Payload::new())),
+            Self::Answer(Answer::Payload(payload)) => session.reply(id, &raw(payload)),
+            Self::Answer(Answer::Message(message)) => session.reply(id, &message),
+            Self::Error(effect, reason, detail) => {
+                session.reply_error(id, effect, reason, &detail);
+                Ok(())
+            }
+        };
+    }
+}
+
+/// Answers the messages of one connection.
+pub(crate) struct Dispatcher {
+    inner: Arc<Inner>,
+    link: Arc<Link>,
+    from: Option<NodeId>,
+    /// The handler of the last message: bursts are mostly of one type. Forgotten at every burst, so that a new handler
+    /// counts from the next one.
+    last: Option<(MessageType, Option<Arc<Entry>>)>,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(inner: Arc<Inner>, link: Arc<Link>) -> Self {
+        Self { inner, link, from: None, last: None }
+    }
+
+    /// Handles a burst of messages; what is answered at once goes into `answers`.
+    pub(crate) fn handle(&mut self, inbox: &mut Vec<Inbound>, answers: &mut Vec<(InboundId, Verdict)>, now: Duration) {
+        self.last = None;
+        for message in inbox.drain(..) {
+            let expired = message.deadline.is_some_and(|deadline| deadline <= now);
+            if expired {
+                answers.push((message.id, Verdict::expired(Effect::NotStarted)));
+                continue;
+            }
+            if let Some(answer) = self.handle_one(message) {
+                answers.push(answer);
+            }
+        }
+    }
+
+    fn handle_one(&mut self, message: Inbound) -> Option<(InboundId, Verdict)> {
+        let Inbound { id, message_type, lane, deadline, body } = message;
+        let Some(from) = self.peer() else {
+            let text = "the peer has no name yet".to_owned();
+            return Some((id, Verdict::Error(Effect::NotStarted, Reason::Draining, text)));
+        };
+        let request = Request { from, message_type, lane, deadline, wants_reply: id.wants_reply(), body };
+        let Some(entry) = self.entry(message_type) else {
+            return self.unhandled(id, request);
+        };
+        let Some(running) = entry.enter() else {
+            let reason = Reason::Overloaded(OverloadScope::Handler);
+            return Some((id, Verdict::Error(Effect::NotStarted, reason, String::new())));
+        };
+        match entry.run(request) {
+            None => Some((id, self.report_panic(message_type))),
+            Some(Handling::Ready(result)) => Some((id, result.into())),
+            Some(Handling::Later(future)) => self.later(id, message_type, deadline, running, future),
+        }
+    }
+
+    fn peer(&mut self) -> Option<NodeId> {
+        if self.from.is_none() {
+            self.from = self.link.node().cloned();
+        }
+        self.from.clone()
+    }
+
+    fn entry(&mut self, message_type: MessageType) -> Option<Arc<Entry>> {
+        match &self.last {
+            Some((last, entry)) if *last == message_type => entry.clone(),
+            _ => {
+                let entry = self.inner.handlers.find(message_type);
+                self.last = Some((message_type, entry.clone()));
+                entry
+            }
+        }
+    }
+
+    /// A message of a type that nobody registered for: a heartbeat is answered by the transport itself, and the rest goes to
+    /// whoever asks for unhandled messages.
+    fn unhandled(&self, id: InboundId, request: Request) -> Option<(InboundId, Verdict)> {
+        if request.message_type == MessageType::HEARTBEAT {
+            return Some((id, Verdict::Answer(Answer::Empty)));
+        }
+        if id.wants_reply() {
+            let text = request.message_type.to_string();
+            return Some((id, Verdict::Error(Effect::NotStarted, Reason::UnknownType, text)));
+        }
+        self.inner.keep_unhandled(&self.link, id, request);
+        None
+    }
+
+    fn report_panic(&self, message_type: MessageType) -> Verdict {
+        tracing::error!(%message_type, peer = ?self.from, "a handler panicked");
+        Verdict::panicked()
+    }
+
+    /// Polls the handler once; if it is not ready, gives it a task.
+    fn later(
+        &self,
+        id: InboundId,
+        message_type: MessageType,
+        deadline: Option<Duration>,
+        running: Running,
+        future: BoxFuture<'static, Result<Answer, HandlerError>>,
+    ) -> Option<(InboundId, Verdict)> {
+        let mut future = Guarded(future);
+        let mut nobody = Context::from_waker(Waker::noop());
+        match Pin::new(&mut future).poll(&mut nobody) {
+            Poll::Ready(Some(result)) => return Some((id, result.into())),
+            Poll::Ready(None) => return Some((id, self.report_panic(message_type))),
+            Poll::Pending => {}
+        }
+        let correlation = id.correlation();
+        let duty = Duty { link: Arc::clone(&self.link), id: Some(id) };
+        let until = deadline.map(|deadline| self.link.clock.instant(deadline));
+        let peer = self.from.clone();
+        let task = self.inner.tasks.spawn(async move {
+            let result = match until {
+                Some(until) => tokio::time::timeout_at(until, future).await.ok(),
+                None => Some(future.await),
+            };
+            duty.end(match result {
+                Some(Some(result)) => result.into(),
+                Some(None) => {
+                    tracing::error!(%message_type, ?peer, "a handler panicked");
+                    Verdict::panicked()
+                }
+                None => Verdict::expired(Effect::Unknown),
+            });
+            drop(running);
+        });
+        self.link.lock().set_handler(correlation, task.abort_handle());
+        None
+    }
+}
+
+/// A handler's future whose panic is an outcome: `None`.
+struct Guarded(BoxFuture<'static, Result<Answer, HandlerError>>);
+
+impl Future for Guarded {
+    type Output = Option<Result<Answer, HandlerError>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    }
+}
+
+/// The duty to end an inbound message even when its handler's task is aborted.
+pub(crate) struct Duty {
+    link: Arc<Link>,
+    id: Option<InboundId>,
+}
+
+impl Duty {
+    pub(crate) fn new(link: Arc<Link>, id: InboundId) -> Self {
+        Self { link, id: Some(id) }
+    }
+
+    fn end(mut self, verdict: Verdict) {
+        if let Some(id) = self.id.take() {
+            self.link.answer(id, verdict);
+        }
+    }
+}
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.link.with(|core| core.session.finish(id));
+        }
+    }
+}

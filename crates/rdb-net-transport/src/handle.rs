@@ -1,0 +1,200 @@
+//! What callers hold: a handle to a peer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdb_net_peer::{Failure, State};
+use rdb_net_session::{Reply, RequestOptions};
+use rdb_net_types::{Effect, Lane, MessageType, NodeId, Reason, RequestError};
+use rdb_net_wire::Encode;
+
+use crate::link::{Link, LinkError};
+use crate::registry::{LOOK_AGAIN, PeerShared};
+use crate::transport::Inner;
+
+/// How a message travels. The defaults come from its type's row in the registry and from the transport's configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CallOptions {
+    /// How long the caller waits, for everything: connection, credits and reply.
+    pub timeout: Option<Duration>,
+    /// The lane.
+    pub lane: Option<Lane>,
+    /// Whether carrying it out twice is the same as once.
+    pub idempotent: Option<bool>,
+}
+
+impl CallOptions {
+    /// The defaults, with this time-out.
+    pub fn timeout(timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..Self::default() }
+    }
+}
+
+/// A handle to one peer. Cheap to clone.
+#[derive(Clone)]
+pub struct PeerHandle {
+    inner: Arc<Inner>,
+    peer: Arc<PeerShared>,
+}
+
+impl PeerHandle {
+    pub(crate) fn new(inner: Arc<Inner>, peer: Arc<PeerShared>) -> Self {
+        Self { inner, peer }
+    }
+
+    /// The peer's id: the one it was asked for by, or the one its hello told.
+    pub fn node(&self) -> Option<NodeId> {
+        self.peer.target.clone().or_else(|| self.peer.link.load().as_ref().and_then(|link| link.node().cloned()))
+    }
+
+    /// Whether a connection is up.
+    pub fn is_up(&self) -> bool {
+        self.peer.link.load().as_ref().is_some_and(|link| link.is_up())
+    }
+
+    /// Where the dialing stands.
+    pub fn state(&self) -> State {
+        self.peer.with_machine(|machine| machine.state())
+    }
+
+    /// Keeps a connection whether it is used or not, or stops keeping it.
+    pub fn keep(&self, kept: bool) {
+        self.peer.with_machine(|machine| machine.keep(kept));
+        self.inner.drive_peer(&self.peer);
+    }
+
+    /// Lets the next dial happen now.
+    pub fn hurry(&self) {
+        let now = self.inner.clock.now();
+        self.peer.with_machine(|machine| machine.hurry(now));
+        self.inner.drive_peer(&self.peer);
+    }
+
+    /// Sends a request and waits for the reply.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]: its effect says whether the peer may have acted, its reason what happened.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the request up; the peer's handler is told. It may have acted.
+    pub async fn request<M>(&self, message: &M, options: CallOptions) -> Result<Reply, RequestError>
+    where
+        M: Encode + Sync + ?Sized,
+    {
+        let message_type = message.message_type();
+        let deadline = self.deadline(options);
+        let spec = message_type.spec();
+        let request = RequestOptions {
+            lane: options.lane.unwrap_or(spec.lane),
+            deadline: Some(deadline),
+            idempotent: options.idempotent.unwrap_or(spec.idempotent),
+        };
+        let result = loop {
+            let link = match self.link(deadline).await {
+                Ok(link) => link,
+                Err(error) => break Err(error),
+            };
+            match link.exchange(request, message).await {
+                Ok(reply) => return Ok(reply),
+                Err(LinkError::NotUp) => self.peer.retire(&link),
+                Err(LinkError::Ended(error)) => break Err(error),
+            }
+        };
+        result.map_err(|error| self.ended(error))
+    }
+
+    /// Queues a one-way message, waiting for a connection and credits. `Ok` means queued.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] with the effect `NotSent`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it is ready sends nothing.
+    pub async fn send<M>(&self, message: &M, options: CallOptions) -> Result<(), RequestError>
+    where
+        M: Encode + Sync + ?Sized,
+    {
+        let lane = self.lane(message.message_type(), options);
+        if let Some(link) = &*self.peer.link.load()
+            && link.try_post(lane, message).is_ok()
+        {
+            return Ok(());
+        }
+        let deadline = self.deadline(options);
+        let result = loop {
+            let link = match self.link(deadline).await {
+                Ok(link) => link,
+                Err(error) => break Err(error),
+            };
+            match link.post(lane, deadline, message).await {
+                Ok(()) => return Ok(()),
+                Err(LinkError::NotUp) => self.peer.retire(&link),
+                Err(LinkError::Ended(error)) => break Err(error),
+            }
+        };
+        result.map_err(|error| self.ended(error))
+    }
+
+    fn lane(&self, message_type: MessageType, options: CallOptions) -> Lane {
+        options.lane.unwrap_or_else(|| message_type.spec().lane)
+    }
+
+    fn deadline(&self, options: CallOptions) -> Duration {
+        self.inner.clock.now() + options.timeout.unwrap_or(self.inner.config.request_timeout)
+    }
+
+    fn ended(&self, error: RequestError) -> RequestError {
+        match self.node() {
+            Some(node) => {
+                self.inner.registry.count_outcome(&node, error.reason.name());
+                error.of(&node)
+            }
+            None => error,
+        }
+    }
+
+    /// The connection that messages take; made, if there is none. A peer that was away a moment ago is not waited for.
+    async fn link(&self, deadline: Duration) -> Result<Arc<Link>, RequestError> {
+        loop {
+            if let Some(link) = self.peer.link.load_full() {
+                return Ok(link);
+            }
+            if self.inner.is_stopping() {
+                return Err(RequestError::new(Effect::NotSent, Reason::ShuttingDown));
+            }
+            let changed = self.peer.changed.notified();
+            tokio::pin!(changed);
+            // Listening begins before the look, so that a change between the two is not missed.
+            changed.as_mut().enable();
+            let now = self.inner.clock.now();
+            self.peer.with_machine(|machine| machine.want(now)).map_err(unreachable_because)?;
+            self.inner.drive_peer(&self.peer);
+            if self.peer.link.load().is_some() {
+                continue;
+            }
+            if now >= deadline {
+                return Err(RequestError::new(Effect::NotSent, Reason::Unreachable).because("no connection in time"));
+            }
+            let until = self.inner.clock.instant(deadline.min(now + LOOK_AGAIN));
+            let _elapsed = tokio::time::timeout_at(until, changed).await;
+        }
+    }
+}
+
+fn unreachable_because(failure: Failure) -> RequestError {
+    match failure {
+        Failure::Dial(failure) => RequestError::new(Effect::NotSent, Reason::Unreachable).because(failure.name()),
+        Failure::Hello(refusal) => RequestError::new(Effect::NotSent, Reason::Refused(refusal)),
+        Failure::Ended(reason) => RequestError::new(Effect::NotSent, Reason::Unreachable).because(reason.name()),
+    }
+}
+
+impl std::fmt::Debug for PeerHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PeerHandle").field("node", &self.node()).field("state", &self.state()).finish()
+    }
+}

@@ -1,0 +1,215 @@
+//! Handlers: who answers which message type.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rdb_net_types::{BoxFuture, ClusterMessage, Lane, MessageType, NodeId, Payload};
+use rdb_net_wire::{Body, DecodeError, Message, decode_cluster_message};
+
+/// A message for a handler.
+#[derive(Debug)]
+pub struct Request {
+    /// Who sent it: the authenticated peer.
+    pub from: NodeId,
+    /// Its type.
+    pub message_type: MessageType,
+    /// The lane it came on.
+    pub lane: Lane,
+    /// When its caller stops waiting, by the transport's clock.
+    pub deadline: Option<Duration>,
+    /// Whether somebody waits for an answer.
+    pub wants_reply: bool,
+    /// Its body: slices of the read buffer.
+    pub body: Body,
+}
+
+impl Request {
+    /// The body as opaque bytes.
+    pub fn into_payload(self) -> Payload {
+        self.body.into_payload()
+    }
+
+    /// The body as a message.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] when the two sides disagree on the type's layout.
+    pub fn decode<M: Message>(&self) -> Result<M, DecodeError> {
+        M::decode(&self.body)
+    }
+
+    /// The body as the cluster message of its type.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`], also for a type that is no cluster message.
+    pub fn into_message(self) -> Result<ClusterMessage, DecodeError> {
+        decode_cluster_message(self.message_type, self.body)
+    }
+}
+
+/// What a handler answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// Done; nothing to say. The caller gets an empty reply.
+    Empty,
+    /// Opaque bytes.
+    Payload(Payload),
+    /// A message.
+    Message(ClusterMessage),
+}
+
+impl<M: Into<ClusterMessage>> From<M> for Answer {
+    fn from(message: M) -> Self {
+        Self::Message(message.into())
+    }
+}
+
+/// A handler's error. The caller gets the text; whether it may try again follows from `started`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct HandlerError {
+    /// Whether anything may have been done. `false` lets the caller try again safely.
+    pub started: bool,
+    /// What went wrong, for the caller.
+    pub text: String,
+}
+
+impl HandlerError {
+    /// Something failed, and something may have been done.
+    pub fn failed(text: impl Into<String>) -> Self {
+        Self { started: true, text: text.into() }
+    }
+
+    /// Nothing was done.
+    pub fn not_started(text: impl Into<String>) -> Self {
+        Self { started: false, text: text.into() }
+    }
+}
+
+impl From<DecodeError> for HandlerError {
+    fn from(error: DecodeError) -> Self {
+        Self::not_started(error.to_string())
+    }
+}
+
+/// What a handler returns.
+pub enum Handling {
+    /// The answer, at once: costs no task and no allocation.
+    Ready(Result<Answer, HandlerError>),
+    /// The answer later. The future is polled once where it is; if it is not ready then, it gets a task.
+    Later(BoxFuture<'static, Result<Answer, HandlerError>>),
+}
+
+impl std::fmt::Debug for Handling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ready(answer) => f.debug_tuple("Ready").field(answer).finish(),
+            Self::Later(_) => f.write_str("Later"),
+        }
+    }
+}
+
+/// Answers messages of a type. Runs on the connection's task: whatever takes longer than some microseconds belongs into
+/// [`Handling::Later`].
+pub trait Handler: Send + Sync {
+    /// Answers one message. The answer to a one-way message is dropped.
+    fn handle(&self, request: Request) -> Handling;
+}
+
+impl<F: Fn(Request) -> Handling + Send + Sync> Handler for F {
+    fn handle(&self, request: Request) -> Handling {
+        self(request)
+    }
+}
+
+/// How a handler is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HandlerOptions {
+    /// How many messages of the type may be under way at once. Beyond it, requests are answered with an overload that says
+    /// that they were not started, and one-way messages are dropped and counted. Default 1,024.
+    pub concurrency_max: usize,
+}
+
+impl Default for HandlerOptions {
+    fn default() -> Self {
+        Self { concurrency_max: 1024 }
+    }
+}
+
+/// A registered handler with its count.
+pub(crate) struct Entry {
+    handler: Arc<dyn Handler>,
+    concurrency_max: usize,
+    running: AtomicUsize,
+    pub(crate) overloaded: AtomicU64,
+    pub(crate) panicked: AtomicU64,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry").field("concurrency_max", &self.concurrency_max).finish_non_exhaustive()
+    }
+}
+
+/// A place among the messages under way.
+#[derive(Debug)]
+pub(crate) struct Running(Arc<Entry>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Entry {
+    /// A place for one more message; `None` at the limit.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Running> {
+        if self.running.fetch_add(1, Ordering::Relaxed) < self.concurrency_max {
+            return Some(Running(Arc::clone(self)));
+        }
+        self.running.fetch_sub(1, Ordering::Relaxed);
+        self.overloaded.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+
+    /// Runs the handler; `None` when it panicked.
+    pub(crate) fn run(&self, request: Request) -> Option<Handling> {
+        let handling = catch_unwind(AssertUnwindSafe(|| self.handler.handle(request))).ok();
+        if handling.is_none() {
+            self.panicked.fetch_add(1, Ordering::Relaxed);
+        }
+        handling
+    }
+}
+
+/// All handlers of a transport.
+#[derive(Debug, Default)]
+pub(crate) struct HandlerTable {
+    entries: ArcSwap<BTreeMap<MessageType, Arc<Entry>>>,
+}
+
+impl HandlerTable {
+    pub(crate) fn register(&self, message_type: MessageType, handler: Arc<dyn Handler>, options: HandlerOptions) {
+        let entry = Arc::new(Entry {
+            handler,
+            concurrency_max: options.concurrency_max,
+            running: AtomicUsize::new(0),
+            overloaded: AtomicU64::new(0),
+            panicked: AtomicU64::new(0),
+        });
+        self.entries.rcu(|entries| {
+            let mut entries = BTreeMap::clone(entries);
+            entries.insert(message_type, Arc::clone(&entry));
+            entries
+        });
+    }
+
+    pub(crate) fn find(&self, message_type: MessageType) -> Option<Arc<Entry>> {
+        self.entries.load().get(&message_type).cloned()
+    }
+}

@@ -1,0 +1,33 @@
+//! The one async driver of sessions and peers.
+//!
+//! A [`Transport`] owns the connections of a node. Callers hold a [`PeerHandle`]; a request encodes straight into the
+//! connection's session under a short lock and sleeps on a waker in its slot. One task per connection does the socket and the
+//! timers; it wakes the callers whose replies one read brought, lets them run, and writes what they queued meanwhile in one
+//! call. Handlers run on that task as long as they are ready at once, and get a task of their own when they are not.
+//!
+//! What a backend adds is dial and accept ([`Backend`]): TCP, QUIC and memory share everything else.
+
+mod backend;
+mod clock;
+mod config;
+mod connect;
+mod dispatch;
+mod driver;
+mod event;
+mod facade;
+mod handle;
+mod handler;
+mod link;
+mod listen;
+mod registry;
+mod transport;
+
+pub use backend::{Backend, Connection, DialError, ListenError, Listener};
+pub use clock::Clock;
+pub use config::Config;
+pub use event::{LinkSide, PeerEvent};
+pub use handle::{CallOptions, PeerHandle};
+pub use handler::{Answer, Handler, HandlerError, HandlerOptions, Handling, Request};
+pub use rdb_net_session::Reply;
+pub use registry::PeerSnapshot;
+pub use transport::Transport;

@@ -1,0 +1,356 @@
+//! One connection as callers and its task share it: the session behind a short lock.
+//!
+//! Nobody holds the lock over an await, a system call or a handler. Whoever queues a frame wakes the connection's task only if
+//! it sleeps; whoever ends requests wakes their callers after the lock is released.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use rdb_net_session::{
+    CloseReason, InboundId, Outcome, Reply, RequestId, RequestOptions, SendError, Session, SessionStatistics,
+};
+use rdb_net_types::{Effect, Lane, NodeId, OverloadScope, Reason, RequestError};
+use rdb_net_wire::{Encode, Hello};
+use tokio::task::AbortHandle;
+use tokio::time::Sleep;
+
+use crate::clock::Clock;
+use crate::dispatch::Verdict;
+use crate::event::LinkSide;
+
+/// A connection.
+pub(crate) struct Link {
+    core: Mutex<Core>,
+    pub(crate) clock: Clock,
+    pub(crate) side: LinkSide,
+    /// Tells connections of this process apart.
+    pub(crate) number: u64,
+    hello: OnceLock<Hello>,
+}
+
+/// What the lock guards.
+pub(crate) struct Core {
+    pub(crate) session: Session,
+    /// Who sleeps in which request slot.
+    callers: Vec<Option<Waker>>,
+    /// Who waits for credits or slots.
+    blocked: Vec<Waker>,
+    task: Option<Waker>,
+    /// The connection's task runs, or will, and looks at the queue before it sleeps.
+    task_awake: bool,
+    /// Handlers that have a task, by correlation id, so that a cancelled request ends its handler.
+    handlers: HashMap<u64, AbortHandle>,
+    completed: Vec<RequestId>,
+}
+
+impl Core {
+    /// The task's waker, if it sleeps; it counts as awake from now on.
+    fn wake_task(&mut self) -> Option<Waker> {
+        if std::mem::replace(&mut self.task_awake, true) { None } else { self.task.clone() }
+    }
+
+    /// Lets the task sleep until this waker is called, unless there is work for it. A task that waits for its socket to take
+    /// more need not be woken for frames: it looks at the queue when the socket lets it.
+    pub(crate) fn sleep_unless_work(&mut self, waker: &Waker, waits_for_socket: bool) -> bool {
+        if self.task.as_ref().is_none_or(|task| !task.will_wake(waker)) {
+            self.task = Some(waker.clone());
+        }
+        if self.session.has_events() {
+            return false;
+        }
+        if waits_for_socket {
+            return true;
+        }
+        if self.session.wants_write() {
+            return false;
+        }
+        self.task_awake = false;
+        true
+    }
+
+    /// Takes the wakers of the callers whose requests have ended.
+    pub(crate) fn take_ended(&mut self, wakers: &mut Vec<Waker>) {
+        self.session.drain_completed(&mut self.completed);
+        for id in self.completed.drain(..) {
+            wakers.extend(self.callers.get_mut(id.slot as usize).and_then(Option::take));
+        }
+    }
+
+    pub(crate) fn take_blocked(&mut self, wakers: &mut Vec<Waker>) {
+        wakers.append(&mut self.blocked);
+    }
+
+    pub(crate) fn set_handler(&mut self, correlation: u64, handler: AbortHandle) {
+        // A one-way message's handler has no caller that could give it up.
+        if correlation != 0 && !handler.is_finished() {
+            self.handlers.insert(correlation, handler);
+        }
+    }
+
+    pub(crate) fn end_handler(&mut self, correlation: u64) {
+        if let Some(handler) = self.handlers.remove(&correlation) {
+            handler.abort();
+        }
+    }
+
+    pub(crate) fn end_all_handlers(&mut self) {
+        self.handlers.drain().for_each(|(_, handler)| handler.abort());
+    }
+
+    fn set_caller(&mut self, id: RequestId, waker: &Waker) {
+        let slot = id.slot as usize;
+        if self.callers.len() <= slot {
+            self.callers.resize_with(slot + 1, || None);
+        }
+        match &mut self.callers[slot] {
+            Some(caller) if caller.will_wake(waker) => {}
+            caller => *caller = Some(waker.clone()),
+        }
+    }
+}
+
+impl Link {
+    pub(crate) fn new(session: Session, clock: Clock, side: LinkSide, number: u64) -> Self {
+        let core = Core {
+            session,
+            callers: Vec::new(),
+            blocked: Vec::new(),
+            task: None,
+            task_awake: true,
+            handlers: HashMap::new(),
+            completed: Vec::new(),
+        };
+        Self { core: Mutex::new(core), clock, side, number, hello: OnceLock::new() }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().expect("no code panics while it holds a connection's lock")
+    }
+
+    /// Runs code under the lock, then wakes everybody whom it concerns.
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Core) -> T) -> T {
+        let mut wakers = Vec::new();
+        let mut core = self.lock();
+        let result = change(&mut core);
+        core.take_ended(&mut wakers);
+        if core.session.is_closed() {
+            core.take_blocked(&mut wakers);
+        }
+        // The task is woken even while it waits for its socket: it carries events on as well.
+        core.task_awake = true;
+        wakers.extend(core.task.clone());
+        drop(core);
+        wakers.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// The other side's hello, once the connection was up.
+    pub(crate) fn hello(&self) -> Option<&Hello> {
+        self.hello.get()
+    }
+
+    pub(crate) fn set_hello(&self, hello: Hello) {
+        // Set once, by the connection's task.
+        let _first = self.hello.set(hello);
+    }
+
+    pub(crate) fn node(&self) -> Option<&NodeId> {
+        self.hello().map(|hello| &hello.node)
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.lock().session.is_up()
+    }
+
+    pub(crate) fn statistics(&self) -> (SessionStatistics, usize) {
+        let core = self.lock();
+        (core.session.statistics(), core.session.queued_bytes())
+    }
+
+    pub(crate) fn drain(&self) {
+        let now = self.clock.now();
+        self.with(|core| core.session.drain(now));
+    }
+
+    pub(crate) fn close(&self, reason: CloseReason) {
+        self.with(|core| core.session.close(reason));
+    }
+
+    /// Ends an inbound message, with its answer.
+    pub(crate) fn answer(&self, id: InboundId, verdict: Verdict) {
+        self.with(|core| {
+            core.handlers.remove(&id.correlation());
+            verdict.apply(&mut core.session, id);
+        });
+    }
+
+    /// Queues a one-way message, or says why not now.
+    pub(crate) fn try_post(&self, lane: Lane, message: &(impl Encode + ?Sized)) -> Result<(), SendError> {
+        let mut core = self.lock();
+        core.session.one_way(lane, message)?;
+        let task = core.wake_task();
+        drop(core);
+        if let Some(task) = task {
+            task.wake();
+        }
+        Ok(())
+    }
+
+    /// Queues a one-way message, waiting for credits until the deadline.
+    pub(crate) fn post<'a, M: Encode + ?Sized>(
+        &'a self,
+        lane: Lane,
+        deadline: Duration,
+        message: &'a M,
+    ) -> impl Future<Output = Result<(), LinkError>> + 'a {
+        let mut wait = Wait::new(self, deadline);
+        std::future::poll_fn(move |context| {
+            let mut core = self.lock();
+            match core.session.one_way(lane, message) {
+                Ok(()) => {
+                    let task = core.wake_task();
+                    drop(core);
+                    if let Some(task) = task {
+                        task.wake();
+                    }
+                    Poll::Ready(Ok(()))
+                }
+                Err(error) => wait.blocked(error, core, context).map(Err),
+            }
+        })
+    }
+
+    /// Sends a request and waits for its end. Dropping the future cancels the request.
+    pub(crate) fn exchange<'a, M: Encode + ?Sized>(
+        self: &'a Arc<Self>,
+        options: RequestOptions,
+        message: &'a M,
+    ) -> Exchange<'a, M> {
+        let deadline = options.deadline.unwrap_or(Duration::MAX);
+        Exchange { link: self, options, message, id: None, wait: Wait::new(self, deadline) }
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("number", &self.number).field("side", &self.side).finish_non_exhaustive()
+    }
+}
+
+/// Why a message did not get through this connection.
+#[derive(Debug)]
+pub(crate) enum LinkError {
+    /// The connection takes no messages; another one may.
+    NotUp,
+    /// The message has its outcome.
+    Ended(RequestError),
+}
+
+/// Waiting for credits or a slot, until a deadline.
+struct Wait<'a> {
+    link: &'a Link,
+    deadline: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<'a> Wait<'a> {
+    fn new(link: &'a Link, deadline: Duration) -> Self {
+        Self { link, deadline, timer: None }
+    }
+
+    /// What a refused attempt means: wait for the next chance, or give up. The lock that saw the refusal is still held, so
+    /// the chance cannot pass unnoticed.
+    fn blocked(
+        &mut self,
+        error: SendError,
+        mut core: MutexGuard<'_, Core>,
+        context: &mut Context<'_>,
+    ) -> Poll<LinkError> {
+        let scope = match error {
+            SendError::NoCredit => OverloadScope::Lane,
+            SendError::NoSlot => OverloadScope::Requests,
+            SendError::Encode(error) => {
+                let outcome = RequestError::new(Effect::NotSent, Reason::TooLarge).because(&error.to_string());
+                return Poll::Ready(LinkError::Ended(outcome));
+            }
+            SendError::NotUp => return Poll::Ready(LinkError::NotUp),
+            _ => return Poll::Ready(LinkError::NotUp),
+        };
+        core.blocked.push(context.waker().clone());
+        drop(core);
+        let until = self.link.clock.instant(self.deadline.min(self.link.clock.now() + Duration::from_secs(86_400)));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        timer.as_mut().poll(context).map(|()| {
+            LinkError::Ended(RequestError::new(Effect::NotSent, Reason::Overloaded(scope)))
+        })
+    }
+}
+
+/// A request on its way.
+pub(crate) struct Exchange<'a, M: ?Sized> {
+    link: &'a Arc<Link>,
+    options: RequestOptions,
+    message: &'a M,
+    id: Option<RequestId>,
+    wait: Wait<'a>,
+}
+
+impl<M: Encode + ?Sized> Future for Exchange<'_, M> {
+    type Output = Result<Reply, LinkError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let link = this.link;
+        if let Some(id) = this.id {
+            let mut core = link.lock();
+            return match core.session.take_outcome(id) {
+                Some(outcome) => {
+                    drop(core);
+                    this.id = None;
+                    Poll::Ready(finished(outcome))
+                }
+                None => {
+                    core.set_caller(id, context.waker());
+                    Poll::Pending
+                }
+            };
+        }
+        let now = link.clock.now();
+        let mut core = link.lock();
+        match core.session.request(now, this.options, this.message) {
+            Ok(id) => {
+                core.set_caller(id, context.waker());
+                let task = core.wake_task();
+                drop(core);
+                this.id = Some(id);
+                if let Some(task) = task {
+                    task.wake();
+                }
+                Poll::Pending
+            }
+            Err(error) => this.wait.blocked(error, core, context).map(Err),
+        }
+    }
+}
+
+fn finished(outcome: Outcome) -> Result<Reply, LinkError> {
+    outcome.map_err(LinkError::Ended)
+}
+
+impl<M: ?Sized> Drop for Exchange<'_, M> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            let now = self.link.clock.now();
+            self.link.with(|core| {
+                core.session.cancel(now, id);
+                if let Some(caller) = core.callers.get_mut(id.slot as usize) {
+                    *caller = None;
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Taking connections: bounded in number, in time and in what a stranger may make us hold.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdb_net_session::Side;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::backend::{Connection, Listener};
+use crate::driver::Driver;
+use crate::event::LinkSide;
+use crate::transport::{Inner, Owner};
+
+/// How long no connection is taken after the system had no room for one.
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl Inner {
+    /// Takes connections until the transport stops. The loop awaits nothing but the next connection and a free place for
+    /// its hello.
+    pub(crate) async fn accept_loop(self: Arc<Self>, mut listener: Box<dyn Listener>) {
+        let stop = self.stop_accepting.clone();
+        let loop_until = async {
+            loop {
+                let Ok(place) = Arc::clone(&self.handshakes).acquire_owned().await else { return };
+                match listener.accept().await {
+                    Ok(io) => self.start_accepted(io, place),
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be taken");
+                        self.registry.count_error(None, "accept");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            }
+        };
+        stop.run_until_cancelled(loop_until).await;
+    }
+
+    fn start_accepted(self: &Arc<Self>, io: Box<dyn Connection>, place: OwnedSemaphorePermit) {
+        let link = self.new_link(Side::Acceptor, LinkSide::Acceptor, io.protects_bytes());
+        let has_room = self.registry.insert_link(&link, self.config.connections_max);
+        let certificate = io.certificate().map(<[u8]>::to_vec);
+        let owner = Owner::acceptor(Arc::clone(self), place, certificate, has_room);
+        self.tasks.spawn(Driver::new(self, link, owner, io));
+    }
+}

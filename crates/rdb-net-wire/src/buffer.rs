@@ -1,0 +1,212 @@
+//! A run of frames on their way to a socket: small pieces copied into one buffer, large ones shared and woven in between, so
+//! that a burst of messages is one vectored write and a large payload is never copied.
+
+use std::io::IoSlice;
+
+use bytes::Bytes;
+use crc_fast::{CrcAlgorithm, Digest};
+use rdb_net_types::Payload;
+
+use crate::body::{BodyWriter, Encode};
+use crate::frame::{CHECKSUM_BYTES, Flags, FrameHead, HEAD_BYTES, HEADER_BYTES};
+use crate::EncodeError;
+
+/// Pieces up to this size are copied: cheaper than a slice of their own in a vectored write.
+pub const INLINE_BYTES_MAX: usize = 4096;
+
+/// A shared piece, and how many bytes of the buffer come before it.
+#[derive(Debug, Clone)]
+struct Splice {
+    at: usize,
+    piece: Bytes,
+}
+
+/// Where a frame lies in its buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameMark {
+    start: u32,
+    end: u32,
+    first_splice: u32,
+    end_splice: u32,
+    /// The frame's length on the wire, in bytes.
+    pub wire_bytes: u32,
+}
+
+/// Encoded frames in order.
+#[derive(Debug, Default)]
+pub struct FrameBuffer {
+    bytes: Vec<u8>,
+    splices: Vec<Splice>,
+    spliced_bytes: usize,
+}
+
+impl FrameBuffer {
+    /// An empty buffer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many bytes it holds for the socket.
+    pub fn len(&self) -> usize {
+        self.bytes.len() + self.spliced_bytes
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How much memory it holds on to for reuse, in bytes.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Empties it and keeps its memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.splices.clear();
+        self.spliced_bytes = 0;
+    }
+
+    /// Appends a frame. Deadline and checksum are filled in by [`seal`](Self::seal).
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::TooLarge`] when the frame would exceed `frame_bytes_max`; the buffer is as before.
+    pub fn push(
+        &mut self,
+        head: FrameHead,
+        message: &(impl Encode + ?Sized),
+        frame_bytes_max: u32,
+    ) -> Result<FrameMark, EncodeError> {
+        let (start, first_splice, spliced_before) = (self.bytes.len(), self.splices.len(), self.spliced_bytes);
+        let attachment_bytes = message.attachment_bytes();
+        head.write(&mut self.bytes, u32::try_from(attachment_bytes).unwrap_or(u32::MAX));
+        let body_start = self.bytes.len();
+        message.encode(&mut BodyWriter { buffer: self });
+        let spliced_bytes = self.spliced_bytes - spliced_before;
+        let body_bytes = self.bytes.len() - body_start + spliced_bytes;
+        if head.flags.has(Flags::CHECKSUM) {
+            self.bytes.extend_from_slice(&[0; CHECKSUM_BYTES]);
+        }
+        let wire_bytes = self.bytes.len() - start + spliced_bytes;
+        if wire_bytes > frame_bytes_max as usize {
+            self.bytes.truncate(start);
+            self.splices.truncate(first_splice);
+            self.spliced_bytes = spliced_before;
+            let limit = frame_bytes_max as usize;
+            return Err(EncodeError::TooLarge { message_type: head.message_type, size: wire_bytes, limit });
+        }
+        let size = (wire_bytes - HEADER_BYTES) as u32;
+        self.bytes[start + 8..start + 12].copy_from_slice(&size.to_be_bytes());
+        self.bytes[start + 28..start + 32].copy_from_slice(&(body_bytes as u32).to_be_bytes());
+        Ok(FrameMark {
+            start: start as u32,
+            end: self.bytes.len() as u32,
+            first_splice: first_splice as u32,
+            end_splice: self.splices.len() as u32,
+            wire_bytes: wire_bytes as u32,
+        })
+    }
+
+    /// Writes the remaining time and the checksum into a frame that is about to leave. 0 µs means no deadline.
+    pub fn seal(&mut self, mark: &FrameMark, deadline_us: u32) {
+        let (start, end) = (mark.start as usize, mark.end as usize);
+        self.bytes[start + 24..start + 28].copy_from_slice(&deadline_us.to_be_bytes());
+        let flags = Flags(u16::from_be_bytes([self.bytes[start + 12], self.bytes[start + 13]]));
+        if !flags.has(Flags::CHECKSUM) {
+            return;
+        }
+        let covered_end = end - CHECKSUM_BYTES;
+        let splices = &self.splices[mark.first_splice as usize..mark.end_splice as usize];
+        let sum = if splices.is_empty() {
+            crc_fast::crc32_iscsi(&self.bytes[start..covered_end])
+        } else {
+            let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+            let mut from = start;
+            for splice in splices {
+                digest.update(&self.bytes[from..splice.at]);
+                digest.update(&splice.piece);
+                from = splice.at;
+            }
+            digest.update(&self.bytes[from..covered_end]);
+            digest.finalize() as u32
+        };
+        self.bytes[covered_end..end].copy_from_slice(&sum.to_be_bytes());
+    }
+
+    /// Takes a frame out again that must not be sent. Costs a move of what lies behind it; for the rare frame whose request
+    /// ended while it was queued.
+    pub fn remove(&mut self, mark: &FrameMark, later: &mut [FrameMark]) {
+        let (start, end) = (mark.start as usize, mark.end as usize);
+        let (first, last) = (mark.first_splice as usize, mark.end_splice as usize);
+        self.bytes.drain(start..end);
+        let removed: usize = self.splices.drain(first..last).map(|splice| splice.piece.len()).sum();
+        self.spliced_bytes -= removed;
+        self.splices[first..].iter_mut().for_each(|splice| splice.at -= end - start);
+        for mark in later {
+            mark.start -= (end - start) as u32;
+            mark.end -= (end - start) as u32;
+            mark.first_splice -= (last - first) as u32;
+            mark.end_splice -= (last - first) as u32;
+        }
+    }
+
+    /// The pieces to write, from byte `written` on, at most `slices.len()` of them. Returns how many were filled.
+    pub fn io_slices<'a>(&'a self, written: usize, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut skip = written;
+        let mut filled = 0;
+        let mut put = |piece: &'a [u8]| -> bool {
+            if skip >= piece.len() {
+                skip -= piece.len();
+                return true;
+            }
+            if filled == slices.len() {
+                return false;
+            }
+            slices[filled] = IoSlice::new(&piece[skip..]);
+            skip = 0;
+            filled += 1;
+            true
+        };
+        let mut from = 0;
+        for splice in &self.splices {
+            if !put(&self.bytes[from..splice.at]) || !put(&splice.piece) {
+                return filled;
+            }
+            from = splice.at;
+        }
+        put(&self.bytes[from..]);
+        filled
+    }
+
+    /// Everything as one piece, copied. For transports that take datagrams or whole buffers, and for tests.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut whole = Vec::with_capacity(self.len());
+        let mut from = 0;
+        for splice in &self.splices {
+            whole.extend_from_slice(&self.bytes[from..splice.at]);
+            whole.extend_from_slice(&splice.piece);
+            from = splice.at;
+        }
+        whole.extend_from_slice(&self.bytes[from..]);
+        whole
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    pub(crate) fn share(&mut self, payload: &Payload) {
+        for piece in payload.pieces() {
+            if piece.len() <= INLINE_BYTES_MAX {
+                self.bytes.extend_from_slice(piece);
+            } else {
+                self.spliced_bytes += piece.len();
+                self.splices.push(Splice { at: self.bytes.len(), piece: piece.clone() });
+            }
+        }
+    }
+}
+
+const _: () = assert!(HEAD_BYTES > 28 + 3, "raw length lies inside the head");

@@ -1,0 +1,112 @@
+//! Every command of those who work on this repository: `cargo xtask <command>`.
+//!
+//! The rules of the house are checked by a program, because a rule that only a document states is broken by the third
+//! change. One file per command; `house` reads the workspace, `process` runs cargo.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks through its output")]
+
+mod bench;
+mod ci;
+mod deny;
+mod failure;
+mod features;
+mod house;
+mod layers;
+mod lint;
+mod process;
+mod sim;
+mod test;
+
+use std::process::ExitCode;
+
+use failure::Failure;
+use house::House;
+
+/// What a command does with the workspace and its arguments.
+type Run = fn(&House, &[String]) -> Result<(), Failure>;
+
+/// A command: its name, its arguments as the help shows them, what it does, and the function that does it.
+struct Command {
+    name: &'static str,
+    arguments: &'static str,
+    summary: &'static str,
+    run: Run,
+}
+
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "test",
+        arguments: "[--deny-skips] [-- ARGS]",
+        summary: "build what the tests need, then run all of them; ARGS go to the test programs",
+        run: test::run,
+    },
+    Command {
+        name: "lint",
+        arguments: "",
+        summary: "format, clippy, documentation, and the rules of the house for source files",
+        run: lint::run,
+    },
+    Command {
+        name: "layers",
+        arguments: "",
+        summary: "who may import whom; prints the house floor by floor",
+        run: layers::run,
+    },
+    Command {
+        name: "features",
+        arguments: "",
+        summary: "profiles of rdb-net-manager, and every library by itself: what is not used is not compiled",
+        run: features::run,
+    },
+    Command {
+        name: "bench",
+        arguments: "[NAME] [ARGS]",
+        summary: "run a program of the benches in release mode: race (the default), micro, ...",
+        run: bench::run,
+    },
+    Command { name: "sim", arguments: "[ARGS]", summary: "run the simulator in release mode", run: sim::run },
+    Command {
+        name: "deny",
+        arguments: "",
+        summary: "licences, sources and banned crates, where cargo-deny is installed",
+        run: deny::run,
+    },
+    Command {
+        name: "ci",
+        arguments: "",
+        summary: "test, lint, layers and features in order, with the time of each",
+        run: ci::run,
+    },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<(), Failure> {
+    let Some((name, rest)) = arguments.split_first() else {
+        return Err(Failure::Usage(format!("no command is given\n\n{}", help())));
+    };
+    if matches!(name.as_str(), "help" | "--help" | "-h") {
+        println!("{}", help());
+        return Ok(());
+    }
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        return Err(Failure::Usage(format!("there is no command `{name}`\n\n{}", help())));
+    };
+    let house = House::load()?;
+    (command.run)(&house, rest)
+}
+
+fn help() -> String {
+    let rows = COMMANDS.iter().map(|command| (format!("{} {}", command.name, command.arguments), command.summary));
+    let rows: Vec<String> = rows.map(|(usage, summary)| format!("  {usage:<32} {summary}")).collect();
+    format!("usage: cargo xtask <command>\n\n{}", rows.join("\n"))
+}

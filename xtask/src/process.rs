@@ -1,0 +1,48 @@
+//! Starting cargo and reading what it says.
+
+use std::ffi::OsString;
+use std::process::{Command, Stdio};
+
+use crate::failure::Failure;
+use crate::house::House;
+
+/// A cargo command in the root of the workspace, not started yet. Uses the cargo that runs us, hence the same toolchain.
+pub(crate) fn cargo<S: AsRef<str>>(house: &House, arguments: &[S]) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(program);
+    command.current_dir(&house.root).args(arguments.iter().map(AsRef::as_ref));
+    command
+}
+
+/// Runs a command with our own output; an exit code other than 0 is a failure.
+pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
+    println!("$ {}", shown(command));
+    let status = command.status().map_err(|source| Failure::Start { command: shown(command), source })?;
+    if status.success() { Ok(()) } else { Err(Failure::Program { command: shown(command), status }) }
+}
+
+/// Runs a command and returns its standard output; its error output is ours.
+pub(crate) fn capture(command: &mut Command) -> Result<Vec<u8>, Failure> {
+    println!("$ {}", shown(command));
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|source| Failure::Start { command: shown(command), source })?;
+    if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        Err(Failure::Program { command: shown(command), status: output.status })
+    }
+}
+
+/// Whether a command runs and succeeds; its output is dropped.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// The command as one would type it: `cargo` by its bare name, arguments separated by blanks.
+fn shown(command: &Command) -> String {
+    let words = command.get_args().map(|argument| argument.to_string_lossy().into_owned());
+    let words: Vec<String> = std::iter::once(String::from("cargo")).chain(words).collect();
+    words.join(" ")
+}

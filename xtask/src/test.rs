@@ -1,0 +1,181 @@
+//! `cargo xtask test`: builds what the tests need, then runs all of them.
+//!
+//! The contract with the tests:
+//!
+//! * [`NODE_BINARY`] names the binary `rdbnet`, built beforehand with the features that its users get.
+//! * A test that cannot run here (no root, no server) appends one line `SKIPPED: <reason>` to the file that
+//!   [`SKIPPED_FILE`] names, in one write, prints the same line and passes. Output of passing tests is captured, so the
+//!   file is what is read; without the variable (plain `cargo test`) only the print is left.
+//!
+//! Plain `cargo test` rather than another runner: a fresh machine with a Rust toolchain can run it.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::Message;
+
+use crate::failure::Failure;
+use crate::house::{House, ProductKind};
+use crate::process;
+
+/// The environment variable with the path of `rdbnet`.
+const NODE_BINARY: &str = "RDB_NET_NODE_BIN";
+/// The environment variable with the path of the file that collects skipped tests.
+const SKIPPED_FILE: &str = "RDB_SKIPPED_FILE";
+
+const NODE_PACKAGE: &str = "rdb-net-node";
+const NODE_TARGET: &str = "rdbnet";
+/// The package whose tests start whole clusters of processes.
+const CLUSTER_PACKAGE: &str = "rdb-net-tests";
+
+/// Runs all tests, then tells which of them could not run here.
+pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
+    let Options { deny_skips, passed_on } = Options::parse(arguments)?;
+    let node = build_node(house)?;
+    let skipped_file = fresh_skipped_file(house)?;
+    let mut failed = Vec::new();
+    for stage in stages(house, &passed_on) {
+        let mut command = process::cargo(house, &stage.arguments);
+        command.env(NODE_BINARY, &node).env(SKIPPED_FILE, &skipped_file);
+        if let Err(failure) = process::run(&mut command) {
+            eprintln!("error: {failure}");
+            failed.push(stage.name);
+        }
+    }
+    let skipped = read_skipped(&skipped_file)?;
+    println!("\n{}", skip_summary(&skipped));
+    if !failed.is_empty() {
+        return Err(Failure::Check(format!("failed: {}", failed.join(", "))));
+    }
+    if deny_skips && !skipped.is_empty() {
+        return Err(Failure::Check(String::from("--deny-skips: some tests could not run here")));
+    }
+    Ok(())
+}
+
+/// The command line.
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    deny_skips: bool,
+    /// What stands behind `--`: arguments of the test programs, such as a filter.
+    passed_on: Vec<String>,
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Result<Self, Failure> {
+        let end = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
+        let passed_on = arguments.iter().skip(end + 1).cloned().collect();
+        match &arguments[..end] {
+            [] => Ok(Self { deny_skips: false, passed_on }),
+            [flag] if flag == "--deny-skips" => Ok(Self { deny_skips: true, passed_on }),
+            own => Err(Failure::Usage(format!(
+                "`test` takes --deny-skips, and arguments of the test programs behind `--`; it was given `{}`",
+                own.join(" ")
+            ))),
+        }
+    }
+}
+
+/// One run of `cargo test`.
+#[derive(Debug, PartialEq, Eq)]
+struct Stage {
+    name: &'static str,
+    arguments: Vec<String>,
+}
+
+/// The runs: unit tests and each crate's own tests; the clusters; the documentation.
+///
+/// Each selects targets by name over the whole workspace, never packages, so that all of them share one resolution of
+/// features and dependencies are compiled once.
+fn stages(house: &House, passed_on: &[String]) -> Vec<Stage> {
+    let (cluster, own): (Vec<_>, Vec<_>) = house
+        .members
+        .iter()
+        .flat_map(|member| member.targets.iter().map(move |target| (member.name == CLUSTER_PACKAGE, target)))
+        .filter(|(_, target)| target.kind == ProductKind::Test)
+        .partition(|(of_clusters, _)| *of_clusters);
+    let select = |targets: &[(bool, &crate::house::Target)]| -> Vec<String> {
+        targets.iter().flat_map(|(_, target)| [String::from("--test"), target.name.clone()]).collect()
+    };
+    let everything = ["--lib", "--bins", "--examples", "--benches"].map(String::from);
+    let mut stages = vec![stage("unit tests", &[&everything, select(&own).as_slice()].concat(), passed_on)];
+    if !cluster.is_empty() {
+        stages.push(stage("cluster tests", &select(&cluster), &with_few_threads(passed_on)));
+    }
+    stages.push(stage("documentation tests", &[String::from("--doc")], passed_on));
+    stages
+}
+
+fn stage(name: &'static str, selection: &[String], passed_on: &[String]) -> Stage {
+    let base = ["test", "--workspace", "--no-fail-fast"].map(String::from);
+    let mut arguments = [&base, selection].concat();
+    if !passed_on.is_empty() {
+        arguments.push(String::from("--"));
+        arguments.extend_from_slice(passed_on);
+    }
+    Stage { name, arguments }
+}
+
+/// Adds `--test-threads` unless the caller did: one cluster for every two cores. A cluster is several processes with real
+/// timers; more of them at once would test the scheduler of this machine.
+fn with_few_threads(passed_on: &[String]) -> Vec<String> {
+    let mut arguments = passed_on.to_vec();
+    if !passed_on.iter().any(|argument| argument.starts_with("--test-threads")) {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        arguments.push(format!("--test-threads={}", (cores / 2).max(1)));
+    }
+    arguments
+}
+
+/// Builds the daemon and returns where cargo put it.
+fn build_node(house: &House) -> Result<PathBuf, Failure> {
+    let arguments = ["build", "-p", NODE_PACKAGE, "--message-format=json-render-diagnostics"];
+    let messages = process::capture(&mut process::cargo(house, &arguments))?;
+    executable(&messages, NODE_TARGET)
+        .ok_or_else(|| Failure::Check(format!("{NODE_PACKAGE} has no binary `{NODE_TARGET}`")))
+}
+
+/// The executable of the target `name` among the messages of a build. Lines that are no message are passed over.
+fn executable(messages: &[u8], name: &str) -> Option<PathBuf> {
+    Message::parse_stream(Cursor::new(messages)).filter_map(Result::ok).find_map(|message| match message {
+        Message::CompilerArtifact(artifact) if artifact.target.name == name => {
+            artifact.executable.map(|path| path.into_std_path_buf())
+        }
+        _ => None,
+    })
+}
+
+/// An empty file for the lines of this run.
+fn fresh_skipped_file(house: &House) -> Result<PathBuf, Failure> {
+    let path = house.target.join("skipped-tests.txt");
+    std::fs::write(&path, "").map_err(|source| Failure::File { path: path.clone(), source })?;
+    Ok(path)
+}
+
+/// The reasons and how often each was given.
+fn read_skipped(path: &Path) -> Result<BTreeMap<String, usize>, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.to_owned(), source })?;
+    Ok(count_reasons(&text))
+}
+
+fn count_reasons(text: &str) -> BTreeMap<String, usize> {
+    let mut reasons = BTreeMap::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let reason = line.strip_prefix("SKIPPED:").unwrap_or(line).trim();
+        *reasons.entry(reason.to_owned()).or_insert(0) += 1;
+    }
+    reasons
+}
+
+fn skip_summary(reasons: &BTreeMap<String, usize>) -> String {
+    let total: usize = reasons.values().sum();
+    if total == 0 {
+        return String::from("0 skipped");
+    }
+    let lines = reasons.iter().map(|(reason, count)| format!("  {count} x {reason}"));
+    format!("{total} skipped:\n{}", lines.collect::<Vec<_>>().join("\n"))
+}
+
+#[cfg(test)]
+mod tests;
