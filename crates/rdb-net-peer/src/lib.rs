@@ -6,9 +6,11 @@
 //! is not asked again until something changes; the second says that no process listens, which is evidence for membership.
 
 mod backoff;
+mod event;
 mod peer;
 
 pub use backoff::{Backoff, BackoffConfig};
+pub use event::{LinkSide, PeerEvent};
 pub use peer::{Action, DialFailure, Failure, Peer, PeerConfig, State};
 
 #[cfg(test)]

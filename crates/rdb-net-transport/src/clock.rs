@@ -14,6 +14,11 @@ impl Clock {
         Self { origin: Instant::now() }
     }
 
+    /// The origin.
+    pub fn origin(&self) -> Instant {
+        self.origin
+    }
+
     /// The time since the origin.
     pub fn now(&self) -> Duration {
         self.origin.elapsed()

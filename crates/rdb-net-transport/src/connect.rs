@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use rdb_net_peer::{Action, DialFailure, State};
+use rdb_net_peer::{Action, DialFailure, Failure, State};
 use rdb_net_session::{CloseReason, Session, Side};
 
 use crate::backend::Connection;
 use crate::driver::Driver;
-use crate::event::{LinkSide, PeerEvent};
 use crate::link::Link;
 use crate::registry::PeerShared;
 use crate::transport::{Inner, Owner};
+use rdb_net_peer::{LinkSide, PeerEvent};
 
 impl Inner {
     /// Makes sure that a task carries out what the peer's machine wants.
@@ -47,7 +47,8 @@ impl Inner {
                 Action::Dial => self.dial(peer).await,
                 Action::WaitUntil(until) => {
                     // Woken early by whoever changes what is wanted; such a change is remembered if it comes before the wait.
-                    let _elapsed = tokio::time::timeout_at(self.clock.instant(until), peer.dial_changed.notified()).await;
+                    let _elapsed =
+                        tokio::time::timeout_at(self.clock.instant(until), peer.dial_changed.notified()).await;
                 }
             }
         }
@@ -78,7 +79,7 @@ impl Inner {
         self.registry.count_error(peer.target.as_ref(), failure.name());
         peer.changed.notify_waiters();
         let address = (**peer.address.load()).clone();
-        self.events.push(PeerEvent::DialFailed { node: peer.target.clone(), address, failure: Err(failure) });
+        self.events.push(PeerEvent::DialFailed { node: peer.target.clone(), address, failure: Failure::Dial(failure) });
     }
 
     fn start_dialled(self: &Arc<Self>, peer: &Arc<PeerShared>, io: Box<dyn Connection>) -> bool {

@@ -51,7 +51,7 @@ impl Verdict {
         let _too_large = match self {
             Self::Answer(Answer::Empty) => session.reply(id, &raw(Payload::new())),
             Self::Answer(Answer::Payload(payload)) => session.reply(id, &raw(payload)),
-            Self::Answer(Answer::Message(message)) => session.reply(id, &message),
+            Self::Answer(Answer::Message(message)) => session.reply(id, &*message),
             Self::Error(effect, reason, detail) => {
                 session.reply_error(id, effect, reason, &detail);
                 Ok(())
@@ -65,68 +65,58 @@ pub(crate) struct Dispatcher {
     inner: Arc<Inner>,
     link: Arc<Link>,
     from: Option<NodeId>,
-    /// The handler of the last message: bursts are mostly of one type. Forgotten at every burst, so that a new handler
-    /// counts from the next one.
-    last: Option<(MessageType, Option<Arc<Entry>>)>,
 }
 
 impl Dispatcher {
     pub(crate) fn new(inner: Arc<Inner>, link: Arc<Link>) -> Self {
-        Self { inner, link, from: None, last: None }
+        Self { inner, link, from: None }
     }
 
     /// Handles a burst of messages; what is answered at once goes into `answers`.
     pub(crate) fn handle(&mut self, inbox: &mut Vec<Inbound>, answers: &mut Vec<(InboundId, Verdict)>, now: Duration) {
-        self.last = None;
+        if self.from.is_none() {
+            self.from = self.link.node().cloned();
+        }
+        // Bursts are mostly of one type, so its handler is looked up once; a new handler counts from the next burst.
+        let mut last: Option<(MessageType, Option<Arc<Entry>>)> = None;
         for message in inbox.drain(..) {
-            let expired = message.deadline.is_some_and(|deadline| deadline <= now);
-            if expired {
+            if message.deadline.is_some_and(|deadline| deadline <= now) {
                 answers.push((message.id, Verdict::expired(Effect::NotStarted)));
                 continue;
             }
-            if let Some(answer) = self.handle_one(message) {
+            if last.as_ref().is_none_or(|(message_type, _)| *message_type != message.message_type) {
+                last = Some((message.message_type, self.inner.handlers.find(message.message_type)));
+            }
+            let entry = last.as_ref().and_then(|(_, entry)| entry.as_ref());
+            if let Some(answer) = self.handle_one(message, entry) {
                 answers.push(answer);
             }
         }
     }
 
-    fn handle_one(&mut self, message: Inbound) -> Option<(InboundId, Verdict)> {
+    fn handle_one(&self, message: Inbound, entry: Option<&Arc<Entry>>) -> Option<(InboundId, Verdict)> {
         let Inbound { id, message_type, lane, deadline, body } = message;
-        let Some(from) = self.peer() else {
+        let Some(from) = self.from.clone() else {
             let text = "the peer has no name yet".to_owned();
             return Some((id, Verdict::Error(Effect::NotStarted, Reason::Draining, text)));
         };
         let request = Request { from, message_type, lane, deadline, wants_reply: id.wants_reply(), body };
-        let Some(entry) = self.entry(message_type) else {
+        let Some(entry) = entry else {
             return self.unhandled(id, request);
         };
-        let Some(running) = entry.enter() else {
+        if !entry.enter() {
             let reason = Reason::Overloaded(OverloadScope::Handler);
             return Some((id, Verdict::Error(Effect::NotStarted, reason, String::new())));
-        };
-        match entry.run(request) {
-            None => Some((id, self.report_panic(message_type))),
-            Some(Handling::Ready(result)) => Some((id, result.into())),
-            Some(Handling::Later(future)) => self.later(id, message_type, deadline, running, future),
         }
-    }
-
-    fn peer(&mut self) -> Option<NodeId> {
-        if self.from.is_none() {
-            self.from = self.link.node().cloned();
-        }
-        self.from.clone()
-    }
-
-    fn entry(&mut self, message_type: MessageType) -> Option<Arc<Entry>> {
-        match &self.last {
-            Some((last, entry)) if *last == message_type => entry.clone(),
-            _ => {
-                let entry = self.inner.handlers.find(message_type);
-                self.last = Some((message_type, entry.clone()));
-                entry
+        let verdict = match entry.run(request) {
+            Some(Handling::Ready(result)) => result.into(),
+            Some(Handling::Later(future)) => {
+                return self.later(id, message_type, deadline, Running(Arc::clone(entry)), future);
             }
-        }
+            None => self.report_panic(message_type),
+        };
+        entry.leave();
+        Some((id, verdict))
     }
 
     /// A message of a type that nobody registered for: a heartbeat is answered by the transport itself, and the rest goes to

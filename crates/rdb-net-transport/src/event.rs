@@ -1,60 +1,10 @@
-//! What a transport tells of its peers: the engine's input.
+//! What a transport tells of its peers, in order, for whoever drives the engine.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use rdb_net_peer::DialFailure;
-use rdb_net_session::CloseReason;
-use rdb_net_types::{BootId, Incarnation, NodeAddress, NodeId};
+use rdb_net_peer::PeerEvent;
 use tokio::sync::Notify;
-
-/// Which side of a connection this node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum LinkSide {
-    /// It made the connection.
-    Dialer,
-    /// It took the connection.
-    Acceptor,
-}
-
-/// Something that happened to a peer's connections.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PeerEvent {
-    /// A connection is up: the hello was answered.
-    Up {
-        /// Who.
-        node: NodeId,
-        /// Which process.
-        boot: BootId,
-        /// Its incarnation, as its hello says.
-        incarnation: Incarnation,
-        /// Where it can be reached.
-        address: NodeAddress,
-        /// Who made the connection.
-        side: LinkSide,
-    },
-    /// A connection that was up has ended.
-    Down {
-        /// Who.
-        node: NodeId,
-        /// Which process.
-        boot: BootId,
-        /// Who had made the connection.
-        side: LinkSide,
-        /// Why it ended.
-        reason: CloseReason,
-    },
-    /// A connection could not be made, or its hello had no success.
-    DialFailed {
-        /// Who was meant, where that is known.
-        node: Option<NodeId>,
-        /// Where.
-        address: NodeAddress,
-        /// The socket's failure, or
-        failure: Result<CloseReason, DialFailure>,
-    },
-}
 
 /// How many events wait at most for a slow reader. Beyond it the oldest are dropped and counted.
 const EVENTS_MAX: usize = 16 * 1024;

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rdb_net_types::{
-    BoxFuture, ClusterMessage, Component, Heartbeat, HealthStatus, NetworkError, NetworkTransport, NodeAddress,
+    BoxFuture, ClusterMessage, Component, HealthStatus, Heartbeat, NetworkError, NetworkTransport, NodeAddress,
 };
 
 use crate::handle::CallOptions;

@@ -83,20 +83,23 @@ impl PeerHandle {
     where
         M: Encode + Sync + ?Sized,
     {
-        let message_type = message.message_type();
-        let deadline = self.deadline(options);
-        let spec = message_type.spec();
+        let spec = message.message_type().spec();
+        let now = self.inner.clock.now();
+        let deadline = self.deadline(now, options);
         let request = RequestOptions {
             lane: options.lane.unwrap_or(spec.lane),
             deadline: Some(deadline),
             idempotent: options.idempotent.unwrap_or(spec.idempotent),
         };
         let result = loop {
-            let link = match self.link(deadline).await {
-                Ok(link) => link,
-                Err(error) => break Err(error),
+            let link = match self.peer.link.load_full() {
+                Some(link) => link,
+                None => match self.connect(deadline).await {
+                    Ok(link) => link,
+                    Err(error) => break Err(error),
+                },
             };
-            match link.exchange(request, message).await {
+            match link.exchange(now, request, message).await {
                 Ok(reply) => return Ok(reply),
                 Err(LinkError::NotUp) => self.peer.retire(&link),
                 Err(LinkError::Ended(error)) => break Err(error),
@@ -124,9 +127,9 @@ impl PeerHandle {
         {
             return Ok(());
         }
-        let deadline = self.deadline(options);
+        let deadline = self.deadline(self.inner.clock.now(), options);
         let result = loop {
-            let link = match self.link(deadline).await {
+            let link = match self.connect(deadline).await {
                 Ok(link) => link,
                 Err(error) => break Err(error),
             };
@@ -143,8 +146,8 @@ impl PeerHandle {
         options.lane.unwrap_or_else(|| message_type.spec().lane)
     }
 
-    fn deadline(&self, options: CallOptions) -> Duration {
-        self.inner.clock.now() + options.timeout.unwrap_or(self.inner.config.request_timeout)
+    fn deadline(&self, now: Duration, options: CallOptions) -> Duration {
+        now + options.timeout.unwrap_or(self.inner.config.request_timeout)
     }
 
     fn ended(&self, error: RequestError) -> RequestError {
@@ -158,7 +161,7 @@ impl PeerHandle {
     }
 
     /// The connection that messages take; made, if there is none. A peer that was away a moment ago is not waited for.
-    async fn link(&self, deadline: Duration) -> Result<Arc<Link>, RequestError> {
+    async fn connect(&self, deadline: Duration) -> Result<Arc<Link>, RequestError> {
         loop {
             if let Some(link) = self.peer.link.load_full() {
                 return Ok(link);

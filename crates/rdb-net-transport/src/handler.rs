@@ -60,12 +60,12 @@ pub enum Answer {
     /// Opaque bytes.
     Payload(Payload),
     /// A message.
-    Message(ClusterMessage),
+    Message(Box<ClusterMessage>),
 }
 
 impl<M: Into<ClusterMessage>> From<M> for Answer {
     fn from(message: M) -> Self {
-        Self::Message(message.into())
+        Self::Message(Box::new(message.into()))
     }
 }
 
@@ -156,25 +156,30 @@ impl std::fmt::Debug for Entry {
     }
 }
 
-/// A place among the messages under way.
+/// A place among the messages under way, for as long as a handler's task has it.
 #[derive(Debug)]
-pub(crate) struct Running(Arc<Entry>);
+pub(crate) struct Running(pub(crate) Arc<Entry>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.0.leave();
     }
 }
 
 impl Entry {
-    /// A place for one more message; `None` at the limit.
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<Running> {
+    /// Takes a place for one more message; `false` at the limit. Each place is given back with [`leave`](Self::leave).
+    pub(crate) fn enter(&self) -> bool {
         if self.running.fetch_add(1, Ordering::Relaxed) < self.concurrency_max {
-            return Some(Running(Arc::clone(self)));
+            return true;
         }
-        self.running.fetch_sub(1, Ordering::Relaxed);
+        self.leave();
         self.overloaded.fetch_add(1, Ordering::Relaxed);
-        None
+        false
+    }
+
+    /// Gives a place back.
+    pub(crate) fn leave(&self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Runs the handler; `None` when it panicked.

@@ -20,7 +20,7 @@ use tokio::time::Sleep;
 
 use crate::clock::Clock;
 use crate::dispatch::Verdict;
-use crate::event::LinkSide;
+use rdb_net_peer::LinkSide;
 
 /// A connection.
 pub(crate) struct Link {
@@ -224,14 +224,15 @@ impl Link {
         })
     }
 
-    /// Sends a request and waits for its end. Dropping the future cancels the request.
+    /// Sends a request and waits for its end. Dropping the future cancels the request. `now` is when the caller called.
     pub(crate) fn exchange<'a, M: Encode + ?Sized>(
         self: &'a Arc<Self>,
+        now: Duration,
         options: RequestOptions,
         message: &'a M,
     ) -> Exchange<'a, M> {
         let deadline = options.deadline.unwrap_or(Duration::MAX);
-        Exchange { link: self, options, message, id: None, wait: Wait::new(self, deadline) }
+        Exchange { link: self, now, options, message, id: None, wait: Wait::new(self, deadline) }
     }
 }
 
@@ -284,15 +285,17 @@ impl<'a> Wait<'a> {
         drop(core);
         let until = self.link.clock.instant(self.deadline.min(self.link.clock.now() + Duration::from_secs(86_400)));
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        timer.as_mut().poll(context).map(|()| {
-            LinkError::Ended(RequestError::new(Effect::NotSent, Reason::Overloaded(scope)))
-        })
+        timer
+            .as_mut()
+            .poll(context)
+            .map(|()| LinkError::Ended(RequestError::new(Effect::NotSent, Reason::Overloaded(scope))))
     }
 }
 
 /// A request on its way.
 pub(crate) struct Exchange<'a, M: ?Sized> {
     link: &'a Arc<Link>,
+    now: Duration,
     options: RequestOptions,
     message: &'a M,
     id: Option<RequestId>,
@@ -319,9 +322,8 @@ impl<M: Encode + ?Sized> Future for Exchange<'_, M> {
                 }
             };
         }
-        let now = link.clock.now();
         let mut core = link.lock();
-        match core.session.request(now, this.options, this.message) {
+        match core.session.request(this.now, this.options, this.message) {
             Ok(id) => {
                 core.set_caller(id, context.waker());
                 let task = core.wake_task();

@@ -8,8 +8,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backend::{Connection, Listener};
 use crate::driver::Driver;
-use crate::event::LinkSide;
 use crate::transport::{Inner, Owner};
+use rdb_net_peer::LinkSide;
 
 /// How long no connection is taken after the system had no room for one.
 const PAUSE: Duration = Duration::from_millis(100);

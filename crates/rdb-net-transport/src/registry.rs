@@ -10,8 +10,8 @@ use rdb_net_session::{CloseReason, LatencyHistogram};
 use rdb_net_types::{NodeAddress, NodeId, PeerStatistics, TransportStatistics};
 use tokio::sync::Notify;
 
-use crate::event::LinkSide;
 use crate::link::Link;
+use rdb_net_peer::LinkSide;
 
 /// How many peers are counted by themselves that have no connection any more.
 const ENDED_PEERS_MAX: usize = 20_000;

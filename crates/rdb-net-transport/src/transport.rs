@@ -14,11 +14,12 @@ use crate::backend::{Backend, ListenError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::Duty;
-use crate::event::{EventQueue, LinkSide, PeerEvent};
+use crate::event::EventQueue;
 use crate::handle::PeerHandle;
 use crate::handler::{Handler, HandlerOptions, HandlerTable, Request};
 use crate::link::Link;
 use crate::registry::{PeerShared, PeerSnapshot, Registry};
+use rdb_net_peer::{Failure, LinkSide, PeerEvent};
 
 /// How many unhandled messages wait for [`NetworkTransport::receive`](rdb_net_types::NetworkTransport::receive).
 const UNHANDLED_MAX: usize = 1024;
@@ -166,9 +167,8 @@ impl Owner {
         peer.link.store(Some(Arc::clone(link)));
         if peer.target.is_none() {
             // A seed has told its name: messages to that node need no second connection.
-            let named = self.inner.registry.node(&hello.node, || {
-                self.inner.new_peer(Some(hello.node.clone()), &hello.address)
-            });
+            let named =
+                self.inner.registry.node(&hello.node, || self.inner.new_peer(Some(hello.node.clone()), &hello.address));
             if named.link.load().is_none() {
                 named.with_machine(|machine| machine.handle_up(link.clock.now()));
                 named.link.store(Some(Arc::clone(link)));
@@ -212,7 +212,11 @@ impl Owner {
             (Some(event), _) => self.inner.events.push(event),
             (None, OwnerKind::Dialer(peer)) => {
                 let address = (**peer.address.load()).clone();
-                let event = PeerEvent::DialFailed { node: peer.target.clone(), address, failure: Ok(reason) };
+                let failure = match reason {
+                    CloseReason::Refused(refusal) | CloseReason::Rejected(refusal) => Failure::Hello(refusal),
+                    reason => Failure::Ended(reason),
+                };
+                let event = PeerEvent::DialFailed { node: peer.target.clone(), address, failure };
                 self.inner.events.push(event);
             }
             (None, OwnerKind::Acceptor { .. }) => {}
@@ -222,8 +226,7 @@ impl Owner {
 
 fn authenticate(inner: &Inner, hello: &Hello, certificate: Option<&[u8]>) -> Option<RefusalReason> {
     let authenticator = inner.config.authenticator.as_ref()?;
-    let credentials =
-        Credentials { certificate, cluster: &hello.cluster, claimed: &hello.node, token: &hello.token };
+    let credentials = Credentials { certificate, cluster: &hello.cluster, claimed: &hello.node, token: &hello.token };
     match authenticator.authenticate(&credentials) {
         Ok(principal) if principal.node == hello.node => None,
         Ok(principal) => {

@@ -50,8 +50,11 @@ impl MessageType {
 
     /// What is known of this type; an unnamed row where the table has none.
     pub fn spec(self) -> MessageSpec {
-        let row = MessageSpec::TABLE.iter().find(|row| row.message_type == self);
-        row.copied().unwrap_or(MessageSpec { message_type: self, ..MessageSpec::UNNAMED })
+        let unnamed = MessageSpec { message_type: self, ..MessageSpec::UNNAMED };
+        if self.is_application() {
+            return unnamed;
+        }
+        MessageSpec::TABLE.into_iter().find(|row| row.message_type == self).unwrap_or(unnamed)
     }
 
     /// The type's name, as metrics and logs show it.

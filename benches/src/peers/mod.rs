@@ -1,0 +1,127 @@
+//! Who takes part in a race. Each peer can serve and can drive; the harness knows nothing else of it.
+//!
+//! - [`single_task`]: the floor. One task owns the whole window of requests, so it batches perfectly; no interface with
+//!   independent callers can equal it on a window of many.
+//! - [`mux`]: the floor of multiplexing. Independent callers, correlation ids, a shared write buffer.
+//! - [`tonic_peer`]: gRPC, one bidirectional stream or one unary call per request.
+//! - [`ours`]: this workspace.
+//!
+//! The floors have no checksums, deadlines, priorities or metrics.
+
+mod floor_server;
+pub mod frame;
+pub mod mux;
+pub mod ours;
+mod pump;
+pub mod single_task;
+pub mod tonic_peer;
+mod tonic_service;
+
+use std::net::SocketAddr;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+
+pub use floor_server::{serve_connection, serve_listener};
+
+use crate::measure::{Outcome, Run, drive};
+
+/// A participant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Peer {
+    /// The floor: one task owns the window.
+    SingleTask,
+    /// The floor of multiplexing: independent callers.
+    Mux,
+    /// tonic, all calls over one bidirectional stream.
+    TonicStream,
+    /// tonic, one unary call per request.
+    TonicUnary,
+    /// This workspace.
+    Ours,
+}
+
+/// Why a peer did not serve or drive.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// The peer does not exist in this build. Nothing was measured.
+    #[error("not built yet")]
+    NotBuilt,
+    /// The peer has no way to carry this workload. Nothing was measured.
+    #[error("this peer does not offer the workload")]
+    NotOffered,
+    /// The connection ended while calls were open. The run is void; repeat it.
+    #[error("the connection was lost: {0}")]
+    ConnectionLost(&'static str),
+    /// The other side broke the peer's protocol: a bug of the peer.
+    #[error("protocol error: {0}")]
+    Protocol(&'static str),
+    /// The operating system's. The run is void.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// tonic refused or lost a call. The run is void.
+    #[error("gRPC status: {0}")]
+    Grpc(#[source] Box<tonic::Status>),
+    /// tonic could not connect or serve. The run is void.
+    #[error("gRPC transport: {0}")]
+    GrpcTransport(#[from] tonic::transport::Error),
+}
+
+impl From<tonic::Status> for PeerError {
+    fn from(status: tonic::Status) -> Self {
+        Self::Grpc(Box::new(status))
+    }
+}
+
+impl Peer {
+    /// All peers, in the order of the report.
+    pub const ALL: [Self; 5] = [Self::SingleTask, Self::Mux, Self::TonicStream, Self::TonicUnary, Self::Ours];
+
+    /// The name used on the command line and in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SingleTask => "single-task",
+            Self::Mux => "mux",
+            Self::TonicStream => "tonic-stream",
+            Self::TonicUnary => "tonic-unary",
+            Self::Ours => "ours",
+        }
+    }
+
+    /// Serves on a loopback port that the kernel chooses, tells it through `announce`, and serves until dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::NotBuilt`] when the peer is absent from this build, otherwise the listener's error.
+    pub async fn serve(self, announce: impl FnOnce(SocketAddr) + Send) -> Result<(), PeerError> {
+        if self == Self::Ours {
+            return ours::serve(announce).await;
+        }
+        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
+        announce(listener.local_addr()?);
+        match self {
+            Self::TonicStream | Self::TonicUnary => tonic_service::serve_listener(listener).await,
+            Self::SingleTask | Self::Mux | Self::Ours => serve_listener(listener).await,
+        }
+    }
+
+    /// Connects to `address` and makes the traffic of `run`.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::NotBuilt`] or [`PeerError::NotOffered`] when there is nothing to measure, otherwise what went
+    /// wrong.
+    pub async fn drive(self, address: SocketAddr, run: &Run) -> Result<Outcome, PeerError> {
+        match self {
+            Self::SingleTask => single_task::drive(address, run).await,
+            Self::Mux => drive(mux::MuxClient::connect(address).await?, run).await,
+            Self::TonicStream => drive(tonic_peer::StreamCaller::connect(address).await?, run).await,
+            Self::TonicUnary => drive(tonic_peer::UnaryCaller::connect(address).await?, run).await,
+            Self::Ours => ours::drive(address, run).await,
+        }
+    }
+}

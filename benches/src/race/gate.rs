@@ -1,0 +1,220 @@
+//! The lines that this workspace has to hold against its peers, in one run.
+//!
+//! The unfavourable end of the interval counts, not the median: a gate that passes by luck half of the time says
+//! nothing.
+
+use serde::Serialize;
+
+use crate::peers::Peer;
+use crate::race::plan::{Heat, Results, Sample};
+use crate::race::statistics::Interval;
+use crate::workload::{Mode, Workload};
+
+/// A figure of a run that two peers are compared by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Operations per second.
+    Rate,
+    /// Median latency.
+    P50,
+}
+
+impl Metric {
+    /// The figure of one run.
+    #[must_use]
+    pub fn of(self, sample: &Sample) -> Option<f64> {
+        match self {
+            Self::Rate => Some(sample.operations_per_second),
+            Self::P50 => sample.latency.map(|latency| latency.p50_us),
+        }
+    }
+
+    /// The name used in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::P50 => "p50",
+        }
+    }
+}
+
+/// What the ratio must be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Requirement {
+    /// The lower end of the interval is at least this.
+    AtLeast(f64),
+    /// The upper end of the interval is at most this.
+    AtMost(f64),
+    /// Printed, never failed.
+    Shown,
+}
+
+/// One line of the gate: our ratio to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct GateLine {
+    /// Where.
+    pub mode: Mode,
+    /// What.
+    pub workload: Workload,
+    /// By which figure.
+    pub metric: Metric,
+    /// The peer in the denominator.
+    pub against: Peer,
+    /// What the ratio must be.
+    pub requirement: Requirement,
+}
+
+/// The gate.
+pub const GATE: [GateLine; 6] = [
+    line(Mode::Mt, Workload::W2, Metric::Rate, Peer::SingleTask, Requirement::AtLeast(0.75)),
+    line(Mode::Mt, Workload::W2, Metric::Rate, Peer::TonicStream, Requirement::AtLeast(1.5)),
+    line(Mode::OneCore, Workload::W2, Metric::Rate, Peer::Mux, Requirement::AtLeast(0.85)),
+    line(Mode::OneCore, Workload::W1, Metric::P50, Peer::SingleTask, Requirement::AtMost(1.25)),
+    line(Mode::Mt, Workload::W1, Metric::P50, Peer::SingleTask, Requirement::Shown),
+    line(Mode::Free, Workload::W1, Metric::P50, Peer::SingleTask, Requirement::Shown),
+];
+
+const fn line(mode: Mode, workload: Workload, metric: Metric, against: Peer, requirement: Requirement) -> GateLine {
+    GateLine { mode, workload, metric, against, requirement }
+}
+
+/// The heats that the gate needs, and no more.
+#[must_use]
+pub fn gate_plan() -> Vec<Heat> {
+    let mut heats: Vec<Heat> = Vec::new();
+    for line in GATE {
+        match heats.iter_mut().find(|heat| heat.mode == line.mode && heat.workload == line.workload) {
+            Some(heat) => heat.peers.push(line.against),
+            None => {
+                heats.push(Heat { mode: line.mode, workload: line.workload, peers: vec![Peer::Ours, line.against] });
+            }
+        }
+    }
+    heats
+}
+
+/// How a line was judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judgement {
+    /// The requirement holds.
+    Pass,
+    /// The requirement does not hold, or there are no figures to show that it does.
+    Fail,
+    /// There is no requirement.
+    Shown,
+}
+
+/// A line and what came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verdict {
+    /// The line.
+    pub line: GateLine,
+    /// How it was judged.
+    pub judgement: Judgement,
+    /// Our ratio; `None` without a single pair.
+    pub ratio: Option<Interval>,
+    /// What is missing, where figures are.
+    pub missing: Option<String>,
+}
+
+/// Judges every line of the gate.
+#[must_use]
+pub fn judge(results: &Results) -> Vec<Verdict> {
+    GATE.iter().map(|line| judge_line(line, results)).collect()
+}
+
+fn judge_line(line: &GateLine, results: &Results) -> Verdict {
+    /// Below this no interval of enough coverage exists.
+    const PAIRS_MIN: usize = 5;
+    let heat = results.heat(line.mode, line.workload);
+    let ratio = heat.and_then(|heat| heat.ratio(Peer::Ours, line.against, line.metric));
+    let absent = heat.and_then(|heat| heat.entry(Peer::Ours)).and_then(|entry| entry.absent.clone());
+    let missing = match ratio {
+        None => Some(absent.map_or("no pair of runs".to_owned(), |reason| format!("ours is absent: {reason}"))),
+        Some(_) if heat.is_some_and(|heat| heat.is_disturbed(Peer::Ours, line.against)) => {
+            Some("others used the machine, repeat".to_owned())
+        }
+        Some(ratio) if ratio.values < PAIRS_MIN => Some(format!("{} pairs of {PAIRS_MIN}", ratio.values)),
+        Some(_) => None,
+    };
+    let holds = ratio.filter(|_| missing.is_none()).is_some_and(|ratio| match line.requirement {
+        Requirement::AtLeast(bound) => ratio.low >= bound,
+        Requirement::AtMost(bound) => ratio.high <= bound,
+        Requirement::Shown => true,
+    });
+    let judgement = match (line.requirement, holds) {
+        (Requirement::Shown, _) => Judgement::Shown,
+        (_, true) => Judgement::Pass,
+        (_, false) => Judgement::Fail,
+    };
+    Verdict { line: *line, judgement, ratio, missing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::race::plan::{Entry, Measured};
+
+    const FIRST: GateLine = GATE[0];
+
+    fn results(ours: &[f64], absent: Option<&str>) -> Results {
+        disturbed_results(ours, absent, 0.0)
+    }
+
+    fn disturbed_results(ours: &[f64], absent: Option<&str>, foreign_share: f64) -> Results {
+        let run = |rate: &f64| {
+            Some(Sample { operations_per_second: *rate, latency: None, cpu_us_per_operation: 1.0, foreign_share })
+        };
+        let entry = |peer, runs, absent: Option<&str>| Entry {
+            peer,
+            absent: absent.map(str::to_owned),
+            runs,
+            failures: Vec::new(),
+        };
+        let entries = vec![
+            entry(Peer::Ours, ours.iter().map(run).collect(), absent),
+            entry(Peer::SingleTask, vec![run(&100.0); 5], None),
+        ];
+        Results {
+            heats: vec![Measured { mode: FIRST.mode, workload: FIRST.workload, entries, foreign_share_max: 0.25 }],
+        }
+    }
+
+    #[track_caller]
+    fn check(ours: &[f64], absent: Option<&str>, judgement: Judgement) {
+        assert_eq!(judge_line(&FIRST, &results(ours, absent)).judgement, judgement);
+    }
+
+    #[test]
+    fn the_lower_end_counts_and_not_the_median() {
+        check(&[90.0, 90.0, 90.0, 90.0, 76.0], None, Judgement::Pass);
+        check(&[90.0, 90.0, 90.0, 90.0, 74.0], None, Judgement::Fail);
+    }
+
+    #[test]
+    fn what_was_not_measured_fails() {
+        check(&[], Some("not built yet"), Judgement::Fail);
+        check(&[90.0, 90.0, 90.0, 90.0], None, Judgement::Fail);
+        assert_eq!(judge_line(&FIRST, &Results { heats: Vec::new() }).judgement, Judgement::Fail);
+    }
+
+    #[test]
+    fn a_race_on_a_busy_machine_proves_nothing() {
+        let verdict = judge_line(&FIRST, &disturbed_results(&[90.0; 5], None, 0.5));
+        assert_eq!(verdict.judgement, Judgement::Fail);
+    }
+
+    #[test]
+    fn the_gate_races_each_line_once() {
+        let heats = gate_plan();
+        for line in GATE {
+            let with = |heat: &&Heat| heat.mode == line.mode && heat.workload == line.workload;
+            let peers: Vec<_> = heats.iter().filter(with).map(|heat| &heat.peers).collect();
+            assert!(peers.len() == 1 && peers[0].contains(&Peer::Ours) && peers[0].contains(&line.against));
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Asking members whether they are there: directly, then through others, then suspecting them.
+//!
+//! SWIM (DSN 2002), sections 3.1 and 4.3. Departures: the direct ping is repeated beside the indirect ones, which spares two
+//! lost packets a suspicion; a relay answers with a nack when the target stays silent (Lifeguard, section III-A), and is told
+//! how much time the prober has left, so that its nack comes in time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rdb_net_types::{BootId, NodeId};
+
+use crate::event::Event;
+use crate::packet::{Body, Sender};
+use crate::schedule::Timer;
+use crate::swim::{DropReason, Phase, Swim};
+use crate::table::Slot;
+use crate::transmit::Outgoing;
+
+/// How many probes may be under way before urgent ones wait.
+const PROBES_MAX: usize = 16;
+
+/// How many urgent probes may wait.
+const URGENT_MAX: usize = 64;
+
+/// How many pings are relayed for others at a time.
+const RELAYS_MAX: usize = 256;
+
+/// How many failed members, per alive one, are called on in one interval.
+const REVISIT_FACTOR: f64 = 3.0;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Direct,
+    Indirect,
+}
+
+/// Why a probe was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Its turn in the ring.
+    Turn,
+    /// Evidence against it.
+    Evidence,
+}
+
+#[derive(Debug)]
+struct Probe {
+    slot: Slot,
+    boot: BootId,
+    started: Duration,
+    stage: Stage,
+    cause: Cause,
+}
+
+/// Probes under way, and urgent ones that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Probes {
+    active: BTreeMap<u32, Probe>,
+    urgent: VecDeque<Slot>,
+}
+
+impl Probes {
+    fn is_probing(&self, slot: Slot) -> bool {
+        self.active.values().any(|probe| probe.slot == slot)
+    }
+}
+
+/// A ping that is relayed for another member.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    origin: SocketAddr,
+    origin_id: NodeId,
+    sequence: u32,
+    target: NodeId,
+}
+
+impl Swim {
+    pub(crate) fn probe_tick(&mut self, now: Duration) {
+        self.schedule.set(Timer::Probe, now + self.config.probe_interval);
+        if let Some(slot) = self.table.pick_live(&mut self.random) {
+            self.start_probe(now, slot, Cause::Turn);
+        }
+        self.start_waiting_probes(now);
+    }
+
+    /// Probes a member out of its turn.
+    pub(crate) fn probe_soon(&mut self, now: Duration, slot: Slot) {
+        if self.probes.active.len() < PROBES_MAX {
+            self.stats.probes_urgent += 1;
+            self.start_probe(now, slot, Cause::Evidence);
+        } else if self.probes.urgent.len() >= URGENT_MAX {
+            self.stats.limit_urgent_probes += 1;
+        } else if !self.probes.urgent.contains(&slot) {
+            self.probes.urgent.push_back(slot);
+        }
+    }
+
+    fn start_waiting_probes(&mut self, now: Duration) {
+        while self.probes.active.len() < PROBES_MAX {
+            let Some(slot) = self.probes.urgent.pop_front() else { return };
+            self.stats.probes_urgent += 1;
+            self.start_probe(now, slot, Cause::Evidence);
+        }
+    }
+
+    fn start_probe(&mut self, now: Duration, slot: Slot, cause: Cause) {
+        let Some(entry) = self.table.get(slot).filter(|entry| entry.state.is_routable()) else { return };
+        if self.probes.is_probing(slot) {
+            return;
+        }
+        let boot = entry.boot;
+        let sequence = self.next_sequence();
+        self.stats.probes_started += 1;
+        self.probes.active.insert(sequence, Probe { slot, boot, started: now, stage: Stage::Direct, cause });
+        self.ping(slot, sequence);
+        self.schedule.set(Timer::ProbeStep(sequence), now + self.config.probe_timeout);
+    }
+
+    /// Pings a member at the address that is held; 0 where no particular ack is waited for.
+    pub(crate) fn ping(&mut self, slot: Slot, sequence: u32) {
+        if let Some(entry) = self.table.get(slot) {
+            let body = Body::Ping { sequence, target: entry.id.clone(), target_boot: entry.boot };
+            self.send_member(slot, body);
+        }
+    }
+
+    pub(crate) fn probe_step(&mut self, now: Duration, sequence: u32) {
+        match self.probes.active.get(&sequence).map(|probe| probe.stage) {
+            Some(Stage::Direct) => self.probe_indirectly(sequence),
+            Some(Stage::Indirect) => self.probe_failed(now, sequence),
+            None => {}
+        }
+    }
+
+    fn probe_indirectly(&mut self, sequence: u32) {
+        let Some(probe) = self.probes.active.get_mut(&sequence) else { return };
+        probe.stage = Stage::Indirect;
+        let (slot, deadline) = (probe.slot, probe.started + self.config.probe_interval);
+        self.schedule.set(Timer::ProbeStep(sequence), deadline);
+        self.stats.probes_indirect += 1;
+        self.ping(slot, sequence);
+        let Some((target, target_boot)) = self.table.get(slot).map(|entry| (entry.id.clone(), entry.boot)) else {
+            return;
+        };
+        let budget_ms = (self.config.probe_interval - self.config.probe_timeout).as_millis() as u64;
+        for relay in self.table.live().sample(self.config.indirect_probes, &[slot], &mut self.random) {
+            self.send_member(relay, Body::PingRequest { sequence, target: target.clone(), target_boot, budget_ms });
+        }
+    }
+
+    fn probe_failed(&mut self, now: Duration, sequence: u32) {
+        let Some(probe) = self.probes.active.remove(&sequence) else { return };
+        let Some(node) = self.table.get(probe.slot).map(|entry| entry.id.clone()) else { return };
+        self.stats.probes_failed += 1;
+        self.advise(Event::ProbeFailed { node });
+        self.raise_suspicion(now, probe.slot);
+        self.start_waiting_probes(now);
+    }
+
+    /// Gives up the probes of a member: they would prove nothing.
+    pub(crate) fn void_probes_of(&mut self, slot: Slot) {
+        self.void_probes(|probe| probe.slot == slot);
+        self.probes.urgent.retain(|waiting| *waiting != slot);
+    }
+
+    /// Gives up what evidence has brought forward: newer evidence says that the member is there.
+    pub(crate) fn void_urgent_probe(&mut self, slot: Slot) {
+        self.void_probes(|probe| probe.slot == slot && probe.cause == Cause::Evidence);
+        self.probes.urgent.retain(|waiting| *waiting != slot);
+    }
+
+    pub(crate) fn void_all_probes(&mut self) {
+        let voided = self.void_probes(|_| true);
+        self.stats.probes_voided += voided;
+    }
+
+    fn void_probes(&mut self, is_void: impl Fn(&Probe) -> bool) -> u64 {
+        let void: Vec<u32> =
+            self.probes.active.iter().filter(|(_, probe)| is_void(probe)).map(|(sequence, _)| *sequence).collect();
+        for sequence in &void {
+            self.probes.active.remove(sequence);
+            self.schedule.cancel(Timer::ProbeStep(*sequence));
+        }
+        void.len() as u64
+    }
+
+    pub(crate) fn answer_ping(
+        &mut self,
+        from: SocketAddr,
+        sender: Sender,
+        sequence: u32,
+        target: &NodeId,
+        target_boot: BootId,
+    ) -> Result<(), DropReason> {
+        let own = self.table.local();
+        if *target != own.id {
+            self.stats.dropped_target += 1;
+            return Err(DropReason::WrongTarget);
+        }
+        // Whoever asks for a former life must learn of this one.
+        let introduces = target_boot != own.boot;
+        let body = Body::Ack { sequence, digest: self.table.digest() };
+        self.send_outgoing(Outgoing { to: from, node: sender.id, body, introduces });
+        Ok(())
+    }
+
+    pub(crate) fn take_ack(&mut self, now: Duration, sender: &Sender, sequence: u32, digest: u64) {
+        let (id, boot) = (&sender.id, sender.boot);
+        if let Some(probe) = self.probe_answered(now, sequence, id, boot) {
+            // A repeated ping's ack does not tell which ping it answers (Karn's rule).
+            if probe.stage == Stage::Direct {
+                let round_trip = now.saturating_sub(probe.started);
+                self.advise(Event::RoundTrip { node: id.clone(), round_trip });
+            }
+            return self.compare_views(now, id, digest);
+        }
+        let is_taken = self.relay_answered(sequence, id, boot) || self.verification_answered(now, sequence, id, boot);
+        if !is_taken && sequence != 0 {
+            self.stats.unexpected_answers += 1;
+        }
+    }
+
+    pub(crate) fn take_relayed_ack(&mut self, now: Duration, sequence: u32, target: &NodeId, boot: BootId) {
+        if self.probe_answered(now, sequence, target, boot).is_none() {
+            self.stats.unexpected_answers += 1;
+        }
+    }
+
+    fn probe_answered(&mut self, now: Duration, sequence: u32, id: &NodeId, boot: BootId) -> Option<Probe> {
+        let probe = self.probes.active.get(&sequence)?;
+        let is_target = self.table.get(probe.slot).is_some_and(|entry| entry.id == *id);
+        if !is_target || probe.boot != boot {
+            return None;
+        }
+        let probe = self.probes.active.remove(&sequence);
+        self.schedule.cancel(Timer::ProbeStep(sequence));
+        self.stats.probes_answered += 1;
+        self.start_waiting_probes(now);
+        probe
+    }
+
+    pub(crate) fn take_nack(&mut self, sequence: u32) {
+        if self.probes.active.contains_key(&sequence) {
+            self.stats.nacks_received += 1;
+        } else {
+            self.stats.unexpected_answers += 1;
+        }
+    }
+
+    /// Pings a member for another one, and promises an answer within four fifths of the budget.
+    pub(crate) fn relay_ping(
+        &mut self,
+        now: Duration,
+        from: SocketAddr,
+        sender: Sender,
+        sequence: u32,
+        target: &NodeId,
+        budget_ms: u64,
+    ) {
+        let Some(slot) = self.table.slot_of(target) else {
+            // Pinging an address on a stranger's word would let him aim this node at anybody.
+            self.send(from, sender.id, Body::Nack { sequence });
+            return;
+        };
+        if self.relays.len() >= RELAYS_MAX {
+            self.stats.limit_relays += 1;
+            return;
+        }
+        let own_sequence = self.next_sequence();
+        let budget = Duration::from_millis(budget_ms).min(self.config.probe_interval);
+        let relay = Relay { origin: from, origin_id: sender.id, sequence, target: target.clone() };
+        self.relays.insert(own_sequence, relay);
+        self.stats.pings_relayed += 1;
+        self.ping(slot, own_sequence);
+        self.schedule.set(Timer::Relay(own_sequence), now + budget * 4 / 5);
+    }
+
+    fn relay_answered(&mut self, sequence: u32, id: &NodeId, boot: BootId) -> bool {
+        if self.relays.get(&sequence).is_none_or(|relay| relay.target != *id) {
+            return false;
+        }
+        self.schedule.cancel(Timer::Relay(sequence));
+        if let Some(relay) = self.relays.remove(&sequence) {
+            let body = Body::RelayedAck { sequence: relay.sequence, target: id.clone(), target_boot: boot };
+            self.send(relay.origin, relay.origin_id, body);
+        }
+        true
+    }
+
+    pub(crate) fn relay_expired(&mut self, sequence: u32) {
+        if let Some(relay) = self.relays.remove(&sequence) {
+            self.send(relay.origin, relay.origin_id, Body::Nack { sequence: relay.sequence });
+        }
+    }
+
+    /// Calls on a random failed member now and then, for ever: it hears what is said of it and refutes, and a partition heals
+    /// from any one pair.
+    pub(crate) fn revisit_tick(&mut self, now: Duration) {
+        self.schedule.set(Timer::Revisit, now + self.config.revisit_interval);
+        let (failed, alive) = (self.table.failed().len(), self.table.alive_count().max(1));
+        let is_called = self.random.chance(REVISIT_FACTOR * failed as f64 / alive as f64);
+        if !is_called || !matches!(self.phase, Phase::Active) {
+            return;
+        }
+        for slot in self.table.failed().sample(1, &[], &mut self.random) {
+            self.stats.revisits += 1;
+            self.ping(slot, 0);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! A list of members in random order: one pass visits each once, and every operation is O(1).
+//!
+//! SWIM (DSN 2002), section 4.3: probing in a shuffled round robin bounds the time until a given member is probed. The shuffle
+//! here is an incremental Fisher–Yates, one swap a pick, so that no pass starts with an O(n) stall.
+
+use rdb_net_types::SeededRandom;
+
+use crate::table::Slot;
+
+const ABSENT: u32 = u32::MAX;
+
+/// Members in random order. The first `cursor` of them have been visited in this pass.
+///
+/// Whoever is in the ring throughout any `2n − 1` consecutive picks is picked at least once among them, where `n` counts all
+/// who were in it meanwhile: at most `n − 1` others follow in its pass, and at most `n − 1` come before it in the next.
+#[derive(Debug, Default)]
+pub(crate) struct Ring {
+    order: Vec<Slot>,
+    cursor: usize,
+    positions: Vec<u32>,
+}
+
+impl Ring {
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn contains(&self, slot: Slot) -> bool {
+        self.position(slot).is_some()
+    }
+
+    fn position(&self, slot: Slot) -> Option<usize> {
+        self.positions.get(slot as usize).filter(|at| **at != ABSENT).map(|at| *at as usize)
+    }
+
+    /// Adds a member at a random place of the pass: its turn may be over, so that newcomers cannot keep a pass from ending.
+    pub(crate) fn insert(&mut self, slot: Slot, random: &mut SeededRandom) {
+        if self.position(slot).is_some() {
+            return;
+        }
+        if self.positions.len() <= slot as usize {
+            self.positions.resize(slot as usize + 1, ABSENT);
+        }
+        self.order.push(slot);
+        let last = self.order.len() - 1;
+        self.positions[slot as usize] = last as u32;
+        if random.index(last + 1) < self.cursor {
+            self.swap(last, self.cursor);
+            self.cursor += 1;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, slot: Slot) {
+        let Some(mut at) = self.position(slot) else { return };
+        if at < self.cursor {
+            self.cursor -= 1;
+            self.swap(at, self.cursor);
+            at = self.cursor;
+        }
+        self.swap(at, self.order.len() - 1);
+        self.order.pop();
+        self.positions[slot as usize] = ABSENT;
+    }
+
+    /// The next of this pass; the first of a fresh one once all have been visited.
+    pub(crate) fn pick(&mut self, random: &mut SeededRandom) -> Option<Slot> {
+        if self.cursor >= self.order.len() {
+            self.cursor = 0;
+        }
+        let left = self.order.len() - self.cursor;
+        if left == 0 {
+            return None;
+        }
+        self.swap(self.cursor, self.cursor + random.index(left));
+        self.cursor += 1;
+        Some(self.order[self.cursor - 1])
+    }
+
+    /// Up to `count` different members other than the excluded ones, in O(count²) (Floyd's sampling).
+    pub(crate) fn sample(&self, count: usize, excluded: &[Slot], random: &mut SeededRandom) -> Vec<Slot> {
+        let draw = (count + excluded.len()).min(self.order.len());
+        let mut chosen: Vec<usize> = Vec::with_capacity(draw);
+        for top in self.order.len() - draw..self.order.len() {
+            let at = random.index(top + 1);
+            chosen.push(if chosen.contains(&at) { top } else { at });
+        }
+        // Floyd's set is uniform, its order is not: without the shuffle the cut below would favour some.
+        random.shuffle(&mut chosen);
+        let members = chosen.into_iter().map(|at| self.order[at]);
+        members.filter(|slot| !excluded.contains(slot)).take(count).collect()
+    }
+
+    fn swap(&mut self, a: usize, b: usize) {
+        self.order.swap(a, b);
+        self.positions[self.order[a] as usize] = a as u32;
+        self.positions[self.order[b] as usize] = b as u32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ring_of(n: u32, random: &mut SeededRandom) -> Ring {
+        let mut ring = Ring::default();
+        (0..n).for_each(|slot| ring.insert(slot, random));
+        ring
+    }
+
+    #[test]
+    fn a_pass_visits_everybody_once_and_passes_differ() {
+        let mut random = SeededRandom::new(1);
+        let mut ring = ring_of(50, &mut random);
+        // Insertion may leave a pass under way; it ends within n picks.
+        while ring.cursor != ring.len() {
+            ring.pick(&mut random);
+        }
+        let passes: Vec<Vec<Slot>> = (0..3).map(|_| (0..50).filter_map(|_| ring.pick(&mut random)).collect()).collect();
+        for pass in &passes {
+            assert_eq!(pass.iter().copied().collect::<BTreeSet<_>>().len(), 50);
+        }
+        assert_ne!(passes[0], passes[1]);
+        assert_ne!(passes[1], passes[2]);
+    }
+
+    proptest! {
+        /// 0 and 1 stay for the whole run; others come and go, and who comes back counts as another.
+        #[test]
+        fn any_2n_minus_1_picks_visit_whoever_stays(
+            seed: u64,
+            steps in proptest::collection::vec((0u8..6, any::<proptest::sample::Index>()), 1..400),
+        ) {
+            let mut random = SeededRandom::new(seed);
+            let mut ring = ring_of(2, &mut random);
+            let mut present: Vec<Slot> = vec![0, 1];
+            let mut newcomers = 2..;
+            // Each pick, with all who were present at some time since the pick before it.
+            let mut picks: Vec<(Slot, BTreeSet<Slot>)> = Vec::new();
+            let mut since_pick: BTreeSet<Slot> = [0, 1].into();
+            for (step, index) in steps {
+                match step {
+                    0 | 1 => {
+                        let slot = newcomers.next().expect("endless");
+                        ring.insert(slot, &mut random);
+                        present.push(slot);
+                        since_pick.insert(slot);
+                    }
+                    2 if present.len() > 2 => ring.remove(present.remove(2 + index.index(present.len() - 2))),
+                    _ => {
+                        let picked = ring.pick(&mut random).expect("two stay");
+                        prop_assert!(present.contains(&picked));
+                        picks.push((picked, std::mem::replace(&mut since_pick, present.iter().copied().collect())));
+                    }
+                }
+            }
+            for start in 0..picks.len() {
+                let mut members = BTreeSet::new();
+                for (length, (_, there)) in picks[start..].iter().enumerate() {
+                    members.extend(there.iter().copied());
+                    if length + 1 >= 2 * members.len() - 1 {
+                        let window = &picks[start..=start + length];
+                        prop_assert!([0, 1].iter().all(|slot| window.iter().any(|(picked, _)| picked == slot)));
+                        break;
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn a_sample_is_distinct_and_as_large_as_can_be(seed: u64, n in 0u32..20, count in 0usize..6) {
+            let mut random = SeededRandom::new(seed);
+            let ring = ring_of(n, &mut random);
+            let excluded = [0, 3];
+            let sample = ring.sample(count, &excluded, &mut random);
+            let there = excluded.iter().filter(|slot| **slot < n).count();
+            prop_assert_eq!(sample.len(), count.min(n as usize - there));
+            prop_assert!(sample.iter().all(|slot| ring.contains(*slot) && !excluded.contains(slot)));
+            prop_assert_eq!(sample.iter().copied().collect::<BTreeSet<_>>().len(), sample.len());
+        }
+    }
+}

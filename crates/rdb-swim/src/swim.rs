@@ -1,0 +1,353 @@
+//! The machine: its state, its doors, and which method answers to what.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdb_net_types::{BootId, ClusterId, Incarnation, NodeId, NodeState, SeededRandom};
+
+use crate::config::Config;
+use crate::event::Event;
+use crate::forget::REAP_INTERVAL;
+use crate::gossip::{Queue, Topic};
+use crate::leave::Leaving;
+use crate::packet::{Body, Packet, Sender, cluster_hash};
+use crate::probe::{Probes, Relay};
+use crate::refusal::Refusal;
+use crate::schedule::{Schedule, Timer};
+use crate::stats::Statistics;
+use crate::sync::Differences;
+use crate::table::{Entry, Member, SELF, Slot, Table};
+use crate::tombstone::Tombstones;
+use crate::transmit::Outgoing;
+use crate::verify::Verification;
+use crate::wire::DecodeError;
+
+/// Advice (round trips, failed probes) is dropped while this many events wait; transitions never are.
+const ADVICE_WAITING_MAX: usize = 4_096;
+
+/// What this node is when it starts.
+#[derive(Debug, Clone)]
+pub struct LocalNode {
+    /// Its id, unique in the cluster.
+    pub id: NodeId,
+    /// The random number of this process.
+    pub boot: BootId,
+    /// Its first incarnation; the generation is above that of every former life, as far as is known.
+    pub incarnation: Incarnation,
+    /// Where others reach its gossip socket. IPv6 scope and flow label do not travel.
+    pub address: SocketAddr,
+    /// What it tells of itself, at most [`Config::meta_bytes_max`] bytes.
+    pub meta: Bytes,
+}
+
+/// A packet was not, or not wholly, acted on. It is counted; nobody need do anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// The bytes are not a packet of this version and cluster.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// A ping for another node, or for a former life of this one: an address was given to somebody else.
+    #[error("the ping is meant for another node")]
+    WrongTarget,
+    /// This node's own packet came back.
+    #[error("the packet is this node's own")]
+    Echo,
+    /// Another process claims this node's id; [`Event::Conflict`] tells of it.
+    #[error("the sender claims this node's id")]
+    Conflict,
+    /// This node has left and does not speak.
+    #[error("this node has left")]
+    Silent,
+}
+
+/// Metadata above [`Config::meta_bytes_max`]. The caller is at fault; nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{bytes} bytes of metadata are more than the limit of {limit}")]
+pub struct MetaTooLong {
+    /// Length of the refused metadata.
+    pub bytes: usize,
+    /// The limit.
+    pub limit: usize,
+}
+
+/// Where this node is in its own life.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    Active,
+    Leaving(Leaving),
+    Silent,
+}
+
+/// One node's part in the membership protocol. See the [crate] for how to drive it.
+#[derive(Debug)]
+pub struct Swim {
+    pub(crate) config: Config,
+    pub(crate) cluster: u32,
+    pub(crate) random: SeededRandom,
+    pub(crate) table: Table,
+    pub(crate) tombstones: Tombstones,
+    pub(crate) schedule: Schedule,
+    pub(crate) queue: Queue,
+    pub(crate) probes: Probes,
+    pub(crate) relays: BTreeMap<u32, Relay>,
+    pub(crate) refusals: BTreeMap<Slot, Refusal>,
+    pub(crate) verifications: BTreeMap<u64, Verification>,
+    pub(crate) next_sync: u64,
+    pub(crate) sync_with: Option<NodeId>,
+    pub(crate) differences: Differences,
+    pub(crate) outgoing: VecDeque<Outgoing>,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) stats: Statistics,
+    pub(crate) phase: Phase,
+    pub(crate) last_sequence: u32,
+    pub(crate) last_timeout: Duration,
+    pub(crate) last_gossip: Option<Duration>,
+    pub(crate) last_outbid: Option<(BootId, Duration)>,
+    pub(crate) conflict_told: Option<(NodeId, Duration)>,
+}
+
+impl Swim {
+    /// A member of a cluster of one. Everything random follows from `seed`.
+    ///
+    /// # Panics
+    ///
+    /// Where `config` does not pass [`Config::validate`] or the metadata is longer than it allows: check both where the
+    /// configuration is read.
+    pub fn new(config: Config, cluster: &ClusterId, local: LocalNode, seed: u64, now: Duration) -> Self {
+        assert_eq!(config.validate(), Ok(()), "the configuration was not validated");
+        assert!(local.meta.len() <= config.meta_bytes_max, "the metadata is too long");
+        let own = Entry {
+            id: local.id.clone(),
+            boot: local.boot,
+            incarnation: local.incarnation,
+            address: plain(local.address),
+            state: NodeState::Alive,
+            meta: local.meta,
+            since: now,
+            accuser: local.id,
+        };
+        let mut swim = Self {
+            config,
+            cluster: cluster_hash(cluster),
+            random: SeededRandom::new(seed),
+            table: Table::new(own),
+            tombstones: Tombstones::default(),
+            schedule: Schedule::new(now),
+            queue: Queue::default(),
+            probes: Probes::default(),
+            relays: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            verifications: BTreeMap::new(),
+            next_sync: 0,
+            sync_with: None,
+            differences: Differences::default(),
+            outgoing: VecDeque::new(),
+            events: VecDeque::new(),
+            stats: Statistics::default(),
+            phase: Phase::Active,
+            last_sequence: 0,
+            last_timeout: now,
+            last_gossip: None,
+            last_outbid: None,
+            conflict_told: None,
+        };
+        swim.start_timers(now);
+        swim
+    }
+
+    /// Takes a datagram that came from `from`.
+    ///
+    /// # Errors
+    ///
+    /// Why the packet was not acted on. Nothing is to be done about it.
+    pub fn handle_packet(&mut self, now: Duration, from: SocketAddr, packet: &[u8]) -> Result<(), DropReason> {
+        self.stats.packets_received += 1;
+        self.stats.bytes_received += packet.len() as u64;
+        if matches!(self.phase, Phase::Silent) {
+            self.stats.dropped_silent += 1;
+            return Err(DropReason::Silent);
+        }
+        let Packet { sender, body, updates } =
+            Packet::decode(packet, self.cluster).inspect_err(|error| match error {
+                DecodeError::Cluster => self.stats.dropped_cluster += 1,
+                _ => self.stats.dropped_malformed += 1,
+            })?;
+        self.check_sender(now, from, &sender)?;
+        for update in updates {
+            self.apply(now, update);
+        }
+        self.note_life(now, &sender);
+        self.answer(now, from, sender, body)
+    }
+
+    /// Does what is due. Hand over every packet that has arrived before calling this.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        let now = now.max(self.last_timeout);
+        self.schedule.begin(now);
+        self.forgive_pause(now);
+        self.last_timeout = now;
+        while let Some(timer) = self.schedule.pop_due(now) {
+            self.on_timer(now, timer);
+        }
+    }
+
+    /// When [`Swim::handle_timeout`] is to be called next: later than its last call. `None` after a farewell.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.schedule.next()
+    }
+
+    /// The next event, in the order in which things happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// This node as it tells of itself: alive, unless it is leaving or has left.
+    pub fn local(&self) -> Member<'_> {
+        self.table.local().view()
+    }
+
+    /// All members by ascending id: this node, failed and left ones too.
+    pub fn members(&self) -> impl Iterator<Item = Member<'_>> {
+        self.table.iter().map(Entry::view)
+    }
+
+    /// The member of this id.
+    pub fn member(&self, id: &NodeId) -> Option<Member<'_>> {
+        self.table.find(id).map(Entry::view)
+    }
+
+    /// How many members are alive or suspect, this node included unless it has left.
+    pub fn alive_count(&self) -> usize {
+        self.table.alive_count()
+    }
+
+    /// A hash of (id, incarnation, state) over all members: equal views have equal digests, and others hardly ever do.
+    pub fn digest(&self) -> u64 {
+        self.table.digest()
+    }
+
+    /// What happened since the start.
+    pub fn stats(&self) -> &Statistics {
+        &self.stats
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Tells the cluster new metadata.
+    ///
+    /// # Errors
+    ///
+    /// [`MetaTooLong`]; nothing was changed.
+    pub fn update_meta(&mut self, now: Duration, meta: Bytes) -> Result<(), MetaTooLong> {
+        let limit = self.config.meta_bytes_max;
+        if meta.len() > limit {
+            return Err(MetaTooLong { bytes: meta.len(), limit });
+        }
+        self.speak_anew(now, |own| own.meta = meta);
+        Ok(())
+    }
+
+    /// Tells the cluster that this node's gossip socket has another address.
+    pub fn update_address(&mut self, now: Duration, address: SocketAddr) {
+        self.speak_anew(now, |own| own.address = plain(address));
+    }
+
+    /// Raises the own incarnation with a change of the own record, and tells everybody.
+    pub(crate) fn speak_anew(&mut self, now: Duration, change: impl FnOnce(&mut Entry)) {
+        self.table.update(SELF, &mut self.random, |own| {
+            own.incarnation = own.incarnation.next();
+            change(own);
+        });
+        self.tell(now, SELF);
+    }
+
+    pub(crate) fn start_timers(&mut self, now: Duration) {
+        // Members that were started together would otherwise probe in step for ever.
+        let probe = self.random.duration(Duration::ZERO, self.config.probe_interval);
+        let sync = self.random.duration(Duration::ZERO, self.config.sync_interval);
+        let revisit = self.random.duration(Duration::ZERO, self.config.revisit_interval);
+        self.schedule.set(Timer::Probe, now + probe);
+        self.schedule.set(Timer::Sync, now + sync);
+        self.schedule.set(Timer::Revisit, now + revisit);
+        self.schedule.set(Timer::Reap, now + REAP_INTERVAL);
+    }
+
+    fn on_timer(&mut self, now: Duration, timer: Timer) {
+        match timer {
+            Timer::Probe => self.probe_tick(now),
+            Timer::ProbeStep(sequence) => self.probe_step(now, sequence),
+            Timer::Relay(sequence) => self.relay_expired(sequence),
+            Timer::Gossip => self.gossip_tick(now),
+            Timer::Suspicion(slot) => self.suspicion_expired(now, slot),
+            Timer::Refusal(slot) => self.refusal_step(now, slot),
+            Timer::Sync => self.sync_tick(now),
+            Timer::Verification(id) => self.verification_step(now, id),
+            Timer::Revisit => self.revisit_tick(now),
+            Timer::Farewell => self.farewell_round(now),
+            Timer::Reap => self.reap(now),
+        }
+    }
+
+    fn answer(&mut self, now: Duration, from: SocketAddr, sender: Sender, body: Body) -> Result<(), DropReason> {
+        match body {
+            Body::Ping { sequence, target, target_boot } => {
+                return self.answer_ping(from, sender, sequence, &target, target_boot);
+            }
+            Body::Ack { sequence, digest } => self.take_ack(now, &sender, sequence, digest),
+            Body::RelayedAck { sequence, target, target_boot } => {
+                self.take_relayed_ack(now, sequence, &target, target_boot);
+            }
+            Body::PingRequest { sequence, target, target_boot: _, budget_ms } => {
+                self.relay_ping(now, from, sender, sequence, &target, budget_ms);
+            }
+            Body::Nack { sequence } => self.take_nack(sequence),
+            Body::Gossip => {}
+            Body::Farewell { sequence } => self.take_farewell(now, from, sender, sequence),
+            Body::FarewellAck { sequence } => self.take_farewell_ack(&sender, sequence),
+        }
+        Ok(())
+    }
+
+    /// Puts a member's state first in the queue, and the next gossip tick forward: news travels at once.
+    pub(crate) fn tell(&mut self, now: Duration, slot: Slot) {
+        self.queue.push(Topic::State(slot));
+        self.hurry_gossip(now);
+    }
+
+    pub(crate) fn hurry_gossip(&mut self, now: Duration) {
+        // The millisecond lets what arrives together leave together.
+        let soon = now + Duration::from_millis(1);
+        let at = self.last_gossip.map_or(soon, |last| soon.max(last + self.config.news_gap));
+        self.schedule.bring_forward(Timer::Gossip, at);
+    }
+
+    pub(crate) fn next_sequence(&mut self) -> u32 {
+        // 0 means that no answer is waited for.
+        self.last_sequence = self.last_sequence.checked_add(1).unwrap_or(1);
+        self.last_sequence
+    }
+
+    pub(crate) fn emit(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    /// Tells something that may be lost where nobody listens.
+    pub(crate) fn advise(&mut self, event: Event) {
+        if self.events.len() >= ADVICE_WAITING_MAX {
+            self.stats.limit_events += 1;
+            return;
+        }
+        self.events.push_back(event);
+    }
+}
+
+/// The address as it travels: without IPv6 scope and flow label.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port())
+}

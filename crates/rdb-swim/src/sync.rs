@@ -1,0 +1,349 @@
+//! Joining and anti-entropy: a request and a reply over a reliable stream that the driver owns.
+//!
+//! The request says who asks and how its view hashes; the reply says whether the asker is accepted, what is remembered of it,
+//! and, where the views differ, every member. What the reply calls failed is only suspected by an asker that held it alive:
+//! views differ most after a partition, and a suspicion can be refuted before anybody acts on it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rdb_net_types::{BootId, Incarnation, NodeId, NodeState};
+
+use crate::apply::Spread;
+use crate::event::Event;
+use crate::merge::{Standing, rank};
+use crate::packet::{
+    Accusation, Alive, Body, KIND_SYNC_REPLY, KIND_SYNC_REQUEST, read_alive, read_header, write_alive, write_header,
+};
+use crate::schedule::Timer;
+use crate::swim::{Phase, Swim};
+use crate::table::{Entry, SELF};
+use crate::transmit::alive_of;
+use crate::wire::{DecodeError, Reader, Write};
+
+/// After a failed member's return, views are exchanged with it within this time.
+const HEALING_DELAY: Duration = Duration::from_secs(1);
+
+const ACCEPTED: u8 = 1;
+const CONFLICT: u8 = 2;
+pub(crate) const BUSY: u8 = 3;
+const ITSELF: u8 = 4;
+
+/// A request whose answer is pending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SyncId(pub u64);
+
+/// What to do about a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SyncAnswer {
+    /// Send this back.
+    Ready(Vec<u8>),
+    /// Wait for [`Event::SyncAnswered`] with this id; it comes within [`Config::probe_timeout`](crate::Config::probe_timeout).
+    Pending(SyncId),
+}
+
+/// What a reply says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SyncOutcome {
+    /// This node is known there, and its view holds that member's.
+    Accepted {
+        /// How many members are held, this node included.
+        members: usize,
+    },
+    /// Another living process has this node's id. An operator must decide; asking again will not help until one has stopped.
+    Conflict {
+        /// Gossip address of the other process.
+        address: SocketAddr,
+        /// Its boot id.
+        boot: BootId,
+    },
+    /// The member cannot answer just now: ask it again later, or another one.
+    Busy,
+    /// The request came back to this very process: the address is its own.
+    Itself,
+}
+
+/// How often views that differ are exchanged out of turn.
+#[derive(Debug, Default)]
+pub(crate) struct Differences {
+    last: Duration,
+    /// How many exchanges in a row have not made the views equal.
+    fruitless: u32,
+}
+
+/// A member as a reply carries it.
+type Record = (NodeState, Alive);
+
+impl Swim {
+    /// The bytes by which this node introduces itself to a member, and asks for its view.
+    pub fn sync_request(&self) -> Vec<u8> {
+        let mut request = Vec::new();
+        write_header(&mut request, self.cluster, KIND_SYNC_REQUEST);
+        write_alive(&mut request, &alive_of(self.table.local()));
+        request.extend_from_slice(&self.table.digest().to_be_bytes());
+        request
+    }
+
+    /// Takes another node's request.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no request of this version and cluster. Nothing was changed.
+    pub fn handle_sync_request(&mut self, now: Duration, request: &[u8]) -> Result<SyncAnswer, DecodeError> {
+        let mut reader = Reader::new(request);
+        match read_header(&mut reader, self.cluster)? {
+            KIND_SYNC_REQUEST => {}
+            kind => return Err(DecodeError::Kind { kind }),
+        }
+        let (newcomer, digest) = (read_alive(&mut reader)?, reader.u64("digest")?);
+        if !matches!(self.phase, Phase::Active) {
+            return Ok(SyncAnswer::Ready(self.verdict(BUSY)));
+        }
+        let own = self.table.local();
+        if newcomer.id == own.id {
+            let (boot, address) = (own.boot, own.address);
+            if newcomer.boot == boot {
+                return Ok(SyncAnswer::Ready(self.verdict(ITSELF)));
+            }
+            self.tell_conflict(now, newcomer.id, newcomer.address, newcomer.boot);
+            return Ok(SyncAnswer::Ready(self.conflict_reply(address, boot)));
+        }
+        // Another life at the same address is a restart: one socket has one process. At another address, the known life
+        // must be given the chance to say that it is there.
+        let held = self.table.find(&newcomer.id);
+        let is_rival =
+            |held: &Entry| held.state.is_routable() && held.boot != newcomer.boot && held.address != newcomer.address;
+        match held.filter(|held| is_rival(held)).map(|held| held.boot) {
+            Some(boot) => Ok(self.verify(now, newcomer, digest, boot)),
+            None => Ok(SyncAnswer::Ready(self.accept(now, newcomer, digest))),
+        }
+    }
+
+    /// Takes the answer to this node's own request.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no reply of this version and cluster. Nothing was changed.
+    pub fn handle_sync_reply(&mut self, now: Duration, reply: &[u8]) -> Result<SyncOutcome, DecodeError> {
+        let mut reader = Reader::new(reply);
+        match read_header(&mut reader, self.cluster)? {
+            KIND_SYNC_REPLY => {}
+            kind => return Err(DecodeError::Kind { kind }),
+        }
+        match reader.u8("verdict")? {
+            ACCEPTED => {}
+            CONFLICT => {
+                let (address, boot) = (reader.address()?, reader.boot()?);
+                let id = self.table.local().id.clone();
+                self.tell_conflict(now, id, address, boot);
+                return Ok(SyncOutcome::Conflict { address, boot });
+            }
+            BUSY => return Ok(SyncOutcome::Busy),
+            ITSELF => return Ok(SyncOutcome::Itself),
+            _ => return Err(DecodeError::Value { field: "verdict" }),
+        }
+        let remembered = read_remembered(&mut reader)?;
+        let records = read_records(&mut reader)?;
+        if matches!(self.phase, Phase::Active) {
+            self.take_view(now, remembered, records);
+        }
+        Ok(SyncOutcome::Accepted { members: self.table.len() })
+    }
+
+    fn take_view(&mut self, now: Duration, remembered: Option<(Incarnation, BootId)>, records: Vec<Record>) {
+        // What a newcomer learns, the cluster knows; what a member learns may be news to those around it.
+        let is_newcomer = self.table.len() == 1;
+        let spread = if is_newcomer { Spread::No } else { Spread::Yes };
+        let own_boot = self.table.local().boot;
+        match remembered {
+            Some((incarnation, boot)) if boot == own_boot => self.rise_to(now, incarnation.next()),
+            Some((incarnation, _)) => self.outbid(now, incarnation),
+            None => {}
+        }
+        let Some((_, replier)) = records.first().cloned() else { return };
+        for (state, alive) in records {
+            self.take_record(now, state, alive, &replier.id, spread);
+        }
+        if is_newcomer {
+            self.tell(now, SELF);
+        }
+        // It has answered, so it is there: told what is held against it, it refutes.
+        if self.table.find(&replier.id).is_none_or(|held| !held.state.is_routable()) {
+            let body = Body::Ping { sequence: 0, target: replier.id.clone(), target_boot: replier.boot };
+            self.send(replier.address, replier.id, body);
+        }
+    }
+
+    fn take_record(&mut self, now: Duration, state: NodeState, alive: Alive, replier: &NodeId, spread: Spread) {
+        let slot = self.table.slot_of(&alive.id);
+        let held = slot.and_then(|slot| self.table.get(slot)).map(|entry| entry.state);
+        let claim = Accusation { id: alive.id.clone(), incarnation: alive.incarnation, from: replier.clone() };
+        match (held, state) {
+            _ if slot == Some(SELF) => {}
+            (_, NodeState::Alive) => self.apply_alive(now, alive, spread),
+            (None, _) => self.admit(now, alive, state, spread),
+            // Both hold it gone: the newer end stands, and there was no life in between to tell of.
+            (Some(NodeState::Failed | NodeState::Left), NodeState::Failed | NodeState::Left) => {
+                self.take_newer_end(now, state, alive, spread);
+            }
+            (Some(_), _) => {
+                let state = if state == NodeState::Failed { NodeState::Suspect } else { state };
+                self.apply_alive(now, alive, spread);
+                self.apply_claim(now, claim, state, spread);
+            }
+        }
+    }
+
+    /// Takes the end of a later life, or a later word of the same end, of a member that is gone here too.
+    fn take_newer_end(&mut self, now: Duration, state: NodeState, alive: Alive, spread: Spread) {
+        let Some(slot) = self.table.slot_of(&alive.id) else { return };
+        let Some(held) = self.table.get(slot) else { return };
+        if !Standing::new(alive.incarnation, state).beats(held.standing()) {
+            self.stats.updates_stale += 1;
+            return;
+        }
+        let former = held.state;
+        let is_changed = (held.boot, held.address, &held.meta) != (alive.boot, alive.address, &alive.meta);
+        self.table.update(slot, &mut self.random, |entry| {
+            if entry.state != state {
+                entry.since = now;
+            }
+            let Alive { id: _, incarnation, boot, address, meta } = alive;
+            (entry.incarnation, entry.boot, entry.address, entry.meta) = (incarnation, boot, address, meta);
+            entry.state = state;
+        });
+        if is_changed && former == state {
+            self.emit_of(slot, Event::Updated);
+        }
+        self.note_change(now, slot, Some(former), false, spread);
+    }
+
+    /// Takes the newcomer in, and writes what it needs to know.
+    pub(crate) fn accept(&mut self, now: Duration, newcomer: Alive, digest: u64) -> Vec<u8> {
+        let remembered = self.remembered(&newcomer);
+        let asker = newcomer.id.clone();
+        self.apply_alive(now, newcomer, Spread::Yes);
+        let mut reply = self.verdict(ACCEPTED);
+        match remembered {
+            None => reply.push(0),
+            Some((incarnation, boot)) => {
+                reply.push(1);
+                reply.incarnation(incarnation);
+                reply.boot(boot);
+            }
+        }
+        let own = self.table.local();
+        write_record(&mut reply, own);
+        if digest != self.table.digest() {
+            let others = self.table.iter().filter(|entry| entry.id != own.id && entry.id != asker);
+            others.for_each(|entry| write_record(&mut reply, entry));
+        }
+        reply
+    }
+
+    /// What stands against the newcomer's own word: it must go above this to be heard.
+    fn remembered(&self, newcomer: &Alive) -> Option<(Incarnation, BootId)> {
+        let Some(held) = self.table.find(&newcomer.id) else {
+            let dead = self.tombstones.incarnation(&newcomer.id)?;
+            return (newcomer.incarnation <= dead).then_some((dead, BootId(0)));
+        };
+        let is_same = held.boot == newcomer.boot && held.incarnation == newcomer.incarnation;
+        let is_known = is_same && held.state == NodeState::Alive;
+        (held.incarnation >= newcomer.incarnation && !is_known).then_some((held.incarnation, held.boot))
+    }
+
+    pub(crate) fn verdict(&self, verdict: u8) -> Vec<u8> {
+        let mut reply = Vec::new();
+        write_header(&mut reply, self.cluster, KIND_SYNC_REPLY);
+        reply.push(verdict);
+        reply
+    }
+
+    pub(crate) fn conflict_reply(&self, address: SocketAddr, boot: BootId) -> Vec<u8> {
+        let mut reply = self.verdict(CONFLICT);
+        reply.address(address);
+        reply.boot(boot);
+        reply
+    }
+
+    /// Asks for an exchange of views with a random member.
+    pub(crate) fn sync_tick(&mut self, now: Duration) {
+        let interval = self.config.sync_interval_for(self.table.alive_count());
+        let next = self.random.duration(interval * 9 / 10, interval * 11 / 10);
+        self.schedule.set(Timer::Sync, now + next);
+        let wanted =
+            self.sync_with.take().filter(|id| self.member(id).is_some_and(|member| member.state.is_routable()));
+        let random = self.table.live().sample(1, &[], &mut self.random);
+        let random = random.first().and_then(|slot| self.table.get(*slot)).map(|entry| entry.id.clone());
+        if let Some(node) = wanted.or(random) {
+            self.emit(Event::SyncWanted { node });
+        }
+    }
+
+    /// An ack carries the hash of its sender's view. Where that differs although there is no news under way, this node may
+    /// have missed something: every member tells an update a bounded number of times, so a few are missed now and then.
+    ///
+    /// The gap between such exchanges starts at a thirtieth of the regular interval and doubles as long as they do not help.
+    pub(crate) fn compare_views(&mut self, now: Duration, node: &NodeId, digest: u64) {
+        if digest == self.table.digest() {
+            self.differences.fruitless = 0;
+            return;
+        }
+        let interval = self.config.sync_interval_for(self.table.alive_count());
+        let gap = (interval / 30 * (1 << self.differences.fruitless.min(5))).min(interval);
+        let is_news_under_way = !self.queue.is_empty();
+        if is_news_under_way || now < self.differences.last + gap || !matches!(self.phase, Phase::Active) {
+            return;
+        }
+        self.differences.last = now;
+        self.differences.fruitless = (self.differences.fruitless + 1).min(5);
+        self.stats.syncs_by_difference += 1;
+        self.emit(Event::SyncWanted { node: node.clone() });
+    }
+
+    /// A failed member is back, perhaps from the other side of a partition: soon exchange views with it.
+    pub(crate) fn hurry_sync(&mut self, now: Duration, slot: u32) {
+        if let Some(entry) = self.table.get(slot) {
+            self.sync_with = Some(entry.id.clone());
+            let at = now + self.random.duration(Duration::ZERO, HEALING_DELAY);
+            self.schedule.bring_forward(Timer::Sync, at);
+        }
+    }
+}
+
+fn write_record(reply: &mut Vec<u8>, entry: &Entry) {
+    let mut record = vec![rank(entry.state)];
+    write_alive(&mut record, &alive_of(entry));
+    reply.varint(record.len() as u64);
+    reply.extend_from_slice(&record);
+}
+
+fn read_remembered(reader: &mut Reader<'_>) -> Result<Option<(Incarnation, BootId)>, DecodeError> {
+    match reader.u8("remembered")? {
+        0 => Ok(None),
+        1 => Ok(Some((reader.incarnation()?, reader.boot()?))),
+        _ => Err(DecodeError::Value { field: "remembered" }),
+    }
+}
+
+fn read_records(reader: &mut Reader<'_>) -> Result<Vec<Record>, DecodeError> {
+    let mut records = Vec::new();
+    while !reader.is_empty() {
+        let length = reader.length(usize::MAX, "record")?;
+        let mut record = Reader::new(reader.take(length, "record")?);
+        let state = match record.u8("state")? {
+            0 => NodeState::Alive,
+            1 => NodeState::Suspect,
+            2 => NodeState::Failed,
+            3 => NodeState::Left,
+            _ => return Err(DecodeError::Value { field: "state" }),
+        };
+        records.push((state, read_alive(&mut record)?));
+    }
+    Ok(records)
+}
+
+#[cfg(test)]
+#[path = "sync_tests.rs"]
+mod tests;

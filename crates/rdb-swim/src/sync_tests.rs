@@ -1,0 +1,140 @@
+//! The bytes of requests and replies.
+
+use proptest::prelude::*;
+use rdb_net_types::EvidenceKind;
+
+use super::*;
+use crate::Config;
+use crate::tests::network::{Network, address, cluster, id, local, secs};
+use crate::verify::VERIFICATIONS_MAX;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn machine() -> Swim {
+    Swim::new(Config::lan(), &cluster(), local(0, 0x77, 5), 1, secs(1))
+}
+
+#[test]
+fn the_bytes_of_a_request_and_of_each_reply_never_change() {
+    let swim = machine();
+    let alive = "07 6e6f64652d3030 0000000500000000 0000000000000077 04 0a000001 1b59 09 6d657461206f662030";
+    // The digest is compared between members, so its value is part of the format.
+    let digest = "eaa14784980b64c0";
+    let header = "5253 01 e09acdca";
+    let request = format!("{header} 10 {alive} {digest}").replace(' ', "");
+    assert_eq!(hex(&swim.sync_request()), request);
+    let conflict = swim.conflict_reply(address(1), BootId(9));
+    assert_eq!(hex(&conflict), format!("{header} 11 02 04 0a000002 1b59 0000000000000009").replace(' ', ""));
+    assert_eq!(hex(&swim.verdict(BUSY)), format!("{header} 11 03").replace(' ', ""));
+
+    let mut swim = machine();
+    let newcomer = Swim::new(Config::lan(), &cluster(), local(1, 0x88, 5), 1, secs(1));
+    let answer = swim.handle_sync_request(secs(1), &newcomer.sync_request()).expect("a request");
+    let SyncAnswer::Ready(reply) = answer else { panic!("nobody rivals") };
+    assert_eq!(hex(&reply), format!("{header} 11 01 00 2a 00 {alive}").replace(' ', ""));
+}
+
+#[test]
+fn every_state_travels_in_a_reply() {
+    let mut net = Network::cluster_of(5, 600);
+    net.crash(1);
+    net.leave(2);
+    net.run_until(secs(20), "failed", |net| net.all_hold(1, NodeState::Failed));
+    net.evidence(0, 4, EvidenceKind::Silent);
+    let newcomer = net.add(local(7, 700, 1_000));
+    net.sync(newcomer, 0);
+    let held = |n: usize| net.nodes[newcomer].swim.member(&id(n)).map(|member| member.state);
+    let expected = [NodeState::Alive, NodeState::Failed, NodeState::Left, NodeState::Alive].map(Some);
+    assert_eq!([held(0), held(1), held(2), held(3)], expected);
+}
+
+#[test]
+fn what_a_reply_calls_failed_is_only_suspected() {
+    let mut net = Network::cluster_of(4, 601);
+    let incarnation = net.nodes[2].swim.local().incarnation;
+    net.part(&[0], &[1, 2, 3], true);
+    let claim = Accusation { id: id(2), incarnation, from: id(3) };
+    net.act(0, |swim, now| swim.apply_claim(now, claim, NodeState::Failed, Spread::No));
+    net.part(&[0], &[1, 2, 3], false);
+    net.sync(1, 0);
+    assert_eq!(net.nodes[1].swim.member(&id(2)).map(|member| member.state), Some(NodeState::Suspect));
+    net.run_until(secs(20), "refuted", |net| net.agrees(4));
+    assert_eq!(net.nodes[1].events.iter().filter(|(_, event)| matches!(event, Event::Failed(_))).count(), 0);
+}
+
+#[test]
+fn a_leaver_leaves_no_newcomer_without_an_answer() {
+    let mut net = Network::cluster_of(2, 603);
+    let rival = LocalRival::new(0);
+    let answer = net.act(0, |swim, now| swim.handle_sync_request(now, &rival.0)).expect("a request");
+    assert_eq!(answer, SyncAnswer::Pending(SyncId(0)));
+    net.leave(0);
+    let reply = net.nodes[0].swim.verdict(BUSY);
+    let told = Event::SyncAnswered { id: SyncId(0), reply };
+    assert!(net.nodes[0].events.iter().any(|(_, event)| *event == told));
+}
+
+#[test]
+fn a_replier_that_was_held_failed_is_called_on() {
+    let mut net = Network::cluster_of(2, 604);
+    let incarnation = net.nodes[1].swim.local().incarnation;
+    net.act(0, |swim, now| {
+        let slot = swim.table.slot_of(&id(1)).expect("held");
+        swim.declare_failed(now, slot, incarnation);
+    });
+    net.sync(0, 1);
+    net.run(secs(1) / 20);
+    assert!(net.agrees(2), "it has refuted");
+}
+
+#[test]
+fn at_its_limit_a_member_asks_newcomers_to_come_again() {
+    let mut net = Network::cluster_of(2, 602);
+    let now = net.now;
+    for boot in 0..=VERIFICATIONS_MAX as u64 {
+        let rival = LocalRival::new(boot);
+        let answer = net.nodes[0].swim.handle_sync_request(now, &rival.0).expect("a request");
+        let is_pending = matches!(answer, SyncAnswer::Pending(_));
+        assert_eq!(is_pending, boot < VERIFICATIONS_MAX as u64);
+    }
+    assert_eq!(net.nodes[0].swim.stats().limit_verifications, 1);
+}
+
+/// A request by which another process claims the id of node 1.
+struct LocalRival(Vec<u8>);
+
+impl LocalRival {
+    fn new(boot: u64) -> Self {
+        let rival = crate::LocalNode { address: address(60), ..local(1, 5_000 + boot, 9_000) };
+        Self(Swim::new(Config::lan(), &cluster(), rival, boot, secs(1)).sync_request())
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_taken_or_refused(kind in 14u8..20, bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let mut swim = machine();
+        let mut headed = Vec::new();
+        write_header(&mut headed, swim.cluster, kind);
+        headed.extend_from_slice(&bytes);
+        for input in [&bytes, &headed] {
+            let _ = swim.handle_sync_request(secs(2), input);
+            let _ = swim.handle_sync_reply(secs(2), input);
+        }
+        prop_assert_eq!(swim.local().state, NodeState::Alive);
+    }
+
+    #[test]
+    fn a_cut_reply_changes_nothing(cut in 1usize..200) {
+        let mut seed = machine();
+        let mut newcomer = Swim::new(Config::lan(), &cluster(), local(1, 0x88, 5), 1, secs(1));
+        let answer = seed.handle_sync_request(secs(1), &newcomer.sync_request()).expect("a request");
+        let SyncAnswer::Ready(reply) = answer else { panic!("nobody rivals") };
+        let before = newcomer.digest();
+        let cut = &reply[..reply.len() - cut.min(reply.len() - 10).min(40)];
+        prop_assert!(newcomer.handle_sync_reply(secs(1), cut).is_err());
+        prop_assert_eq!(newcomer.digest(), before);
+    }
+}

@@ -1,0 +1,11 @@
+//! Whole clusters of machines on a simulated network, in virtual time.
+
+mod chaos;
+mod crash;
+mod identity;
+mod join;
+mod leave;
+mod machine;
+pub(crate) mod network;
+mod partition;
+mod refusal;
