@@ -5,6 +5,7 @@
 
 mod allocations;
 mod instructions;
+mod memory;
 mod operations;
 
 pub use allocations::{Allocations, AllocatorNotInstalled, allocations_per_operation};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rdb_net_session::Identity;
 use rdb_net_tcp::{TcpConfig, TcpTransport};
-use rdb_net_transport::{Answer, CallOptions, Config, HandlerOptions, Handling, PeerHandle, Request};
+use rdb_net_transport::{Answer, Backend, CallOptions, Config, HandlerOptions, Handling, PeerHandle, Request, Transport};
 use rdb_net_types::{
     BootId, ClusterId, Incarnation, MessageType, NodeAddress, NodeId, Payload, ProtocolRange, RequestError,
 };
@@ -22,7 +22,7 @@ const ECHO: MessageType = MessageType(0x8000);
 const COUNT: MessageType = MessageType(0x8001);
 const BARRIER: MessageType = MessageType(0x8002);
 
-fn transport(name: &str, bind: Option<NodeAddress>) -> TcpTransport {
+fn config(name: &str, bind: Option<NodeAddress>) -> Config {
     let id = |text| NodeId::new(text).expect("the name is legal");
     let identity = Identity {
         cluster: ClusterId::new("race").expect("the name is legal"),
@@ -34,7 +34,18 @@ fn transport(name: &str, bind: Option<NodeAddress>) -> TcpTransport {
         software: String::new(),
         token: Vec::new(),
     };
-    TcpTransport::new(Config { bind, ..Config::new(identity) }, TcpConfig::default())
+    Config { bind, ..Config::new(identity) }
+}
+
+/// Two transports over a backend of any kind: the second echoes, counts and answers barriers, the first calls it. Both live
+/// as long as the caller.
+pub async fn over(backend: Arc<dyn Backend>) -> Result<(impl Caller, Transport), PeerError> {
+    let address: NodeAddress = "127.0.0.1:1".parse().expect("the address is legal");
+    let server = Transport::new(config("server", Some(address.clone())), Arc::clone(&backend));
+    register(&server);
+    server.start().await.map_err(|error| PeerError::Io(error.source))?;
+    let client = Transport::new(config("client", None), backend);
+    Ok((OursCaller(client.peer(&NodeId::new("server").expect("the name is legal"), &address)), server))
 }
 
 /// Serves on a loopback port, which it tells through `announce`, until dropped.
@@ -43,7 +54,15 @@ fn transport(name: &str, bind: Option<NodeAddress>) -> TcpTransport {
 ///
 /// The operating system's.
 pub async fn serve(announce: impl FnOnce(SocketAddr) + Send) -> Result<(), PeerError> {
-    let transport = transport("server", Some("127.0.0.1:0".parse().expect("the address is legal")));
+    let bind = "127.0.0.1:0".parse().expect("the address is legal");
+    let transport = TcpTransport::new(config("server", Some(bind)), TcpConfig::default());
+    register(&transport);
+    transport.start().await.map_err(|error| PeerError::Io(error.source))?;
+    announce(transport.local_address().expect("the transport listens"));
+    std::future::pending().await
+}
+
+fn register(transport: &Transport) {
     let received = Arc::new(AtomicU64::new(0));
     let echo = |request: Request| Handling::Ready(Ok(Answer::Payload(request.into_payload())));
     transport.handle(ECHO, Arc::new(echo), HandlerOptions::default());
@@ -58,9 +77,6 @@ pub async fn serve(announce: impl FnOnce(SocketAddr) + Send) -> Result<(), PeerE
         Handling::Ready(Ok(Answer::Payload(Payload::from(count.to_vec()))))
     };
     transport.handle(BARRIER, Arc::new(barrier), HandlerOptions::default());
-    transport.start().await.map_err(|error| PeerError::Io(error.source))?;
-    announce(transport.local_address().expect("the transport listens"));
-    std::future::pending().await
 }
 
 #[derive(Clone)]
@@ -100,11 +116,11 @@ impl Caller for OursCaller {
 ///
 /// [`PeerError::NotOffered`] for messages above the largest frame, otherwise what went wrong.
 pub async fn drive(address: SocketAddr, run: &Run) -> Result<Outcome, PeerError> {
-    let config = rdb_net_session::Config::default();
-    if payload(run.workload).len() >= config.frame_bytes_max as usize {
+    let frame_bytes_max = rdb_net_session::Config::default().frame_bytes_max;
+    if payload(run.workload).len() >= frame_bytes_max as usize {
         return Err(PeerError::NotOffered);
     }
-    let transport = transport("client", None);
+    let transport = TcpTransport::new(config("client", None), TcpConfig::default());
     let server = NodeId::new("server").expect("the name is legal");
     let caller = OursCaller(transport.peer(&server, &NodeAddress::from(address)));
     drive_callers(caller, run).await

@@ -21,7 +21,7 @@ pub struct Identity {
     pub protocol: ProtocolRange,
     /// Version of its software, for people.
     pub software: String,
-    /// Bytes for the other side's authenticator.
+    /// Bytes for the other side's authenticator. The whole hello must fit 8 KiB: at most some 4 KiB here.
     pub token: Vec<u8>,
 }
 
@@ -43,7 +43,8 @@ pub struct Config {
     /// The largest frame that is read or written, in bytes with its header. Default 256 KiB; from 4 KiB to 16 MiB. Larger
     /// frames let a large message pass in one piece and make urgent ones wait longer.
     pub frame_bytes_max: u32,
-    /// How many requests the other side may have in flight. Default 4,096; at least 1. A request costs some 150 bytes.
+    /// How many requests of the other side may be open. Default 4,096; at least 1. A request costs some 150 bytes. Those beyond
+    /// it are answered with an overload that says that they were not started.
     pub requests_max: u32,
     /// How many bytes the other side may send on a lane before handlers took them, by lane. Default 256 KiB on the System
     /// lane, 4 MiB on the others; at least one frame. This is the memory that a peer can make us hold.

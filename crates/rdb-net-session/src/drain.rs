@@ -1,8 +1,9 @@
 //! Ending a connection without losing what is under way.
 //!
-//! The acceptor warns, waits until everything that was sent before the warning has arrived (one ping, since a connection keeps
-//! its order), then says how much it has taken: the last word. What a dialer sent beyond it was seen by no handler. The dialer
-//! drains by itself: it sends nothing new and waits for its replies.
+//! The acceptor warns, waits until everything that the dialer had accepted before the warning has arrived (one ping: a warned
+//! dialer lets its answer leave behind all that is queued), then says how much it has taken: the last word. What comes after it
+//! is discarded, so that no handler sees what the dialer tells its callers was not started. The dialer drains by itself: it
+//! sends nothing new and waits for its replies.
 
 use std::time::Duration;
 

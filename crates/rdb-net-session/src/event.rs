@@ -16,7 +16,7 @@ pub enum Event {
     Hello(Box<Hello>),
     /// Our hello was answered: the connection is up.
     Up(Box<Hello>),
-    /// Senders that were blocked may try again.
+    /// Senders that were blocked may try again; they may find that the connection takes no more messages.
     Writable,
     /// The other side takes no new messages on this connection.
     GoAway,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use rdb_net_types::Lane;
 
-use crate::event::Inbound;
+use crate::event::{Inbound, InboundId};
 
 #[derive(Debug, Default)]
 struct LaneIntake {
@@ -26,25 +26,33 @@ pub(crate) struct Intake {
     /// How far one message may overdraw: its size was not known when the credits were looked at.
     overdraft: u64,
     open: u32,
+    open_requests: u32,
 }
 
 impl Intake {
     pub(crate) fn new(windows: [u64; Lane::ALL.len()], overdraft: u64) -> Self {
         let lanes = windows.map(|window| LaneIntake { window, granted: window, ..LaneIntake::default() });
-        Self { lanes, overdraft, open: 0 }
+        Self { lanes, overdraft, open: 0, open_requests: 0 }
     }
 
-    /// Takes a message in. `false` when the other side had no credits for it.
-    pub(crate) fn push(&mut self, message: Inbound) -> bool {
-        let lane = &mut self.lanes[message.id.lane as usize];
-        lane.received += message.id.charge;
-        if lane.received > lane.granted + self.overdraft {
-            return false;
-        }
+    /// Counts a message that has arrived. `false` when the other side had no credits for it.
+    pub(crate) fn admit(&mut self, lane: Lane, charge: u64) -> bool {
+        let lane = &mut self.lanes[lane as usize];
+        lane.received += charge;
         lane.messages += 1;
+        lane.received <= lane.granted + self.overdraft
+    }
+
+    /// Keeps an admitted message for its handler.
+    pub(crate) fn push(&mut self, message: Inbound) {
         self.open += 1;
-        lane.queue.push_back(message);
-        true
+        self.open_requests += u32::from(message.id.wants_reply());
+        self.lanes[message.id.lane as usize].queue.push_back(message);
+    }
+
+    /// Gives the credits of an admitted message back that no handler will see.
+    pub(crate) fn turn_away(&mut self, lane: Lane, charge: u64) {
+        self.lanes[lane as usize].ended += charge;
     }
 
     pub(crate) fn pop(&mut self, lane: Lane) -> Option<Inbound> {
@@ -52,14 +60,20 @@ impl Intake {
     }
 
     /// A handler has ended a message: its credits go back to the other side.
-    pub(crate) fn end(&mut self, lane: Lane, charge: u64) {
-        self.lanes[lane as usize].ended += charge;
+    pub(crate) fn end(&mut self, id: &InboundId) {
+        self.lanes[id.lane as usize].ended += id.charge;
         self.open -= 1;
+        self.open_requests -= u32::from(id.wants_reply());
     }
 
-    /// Messages that were taken in and not ended.
+    /// Messages that were kept for handlers and not ended.
     pub(crate) fn open(&self) -> u32 {
         self.open
+    }
+
+    /// Those of them that somebody waits for.
+    pub(crate) fn open_requests(&self) -> u32 {
+        self.open_requests
     }
 
     /// The lane's new limit, where enough has been ended to be worth telling: half a window.
@@ -83,8 +97,16 @@ impl Intake {
         self.lanes.iter().map(|lane| lane.messages).collect()
     }
 
-    /// Forgets what no handler has seen yet, because the connection is gone.
-    pub(crate) fn clear(&mut self) {
-        self.lanes.iter_mut().for_each(|lane| lane.queue.clear());
+    /// Forgets messages that no handler has seen yet, because the connection is gone.
+    pub(crate) fn abandon(&mut self, forgotten: impl Fn(&Inbound) -> bool) {
+        let Self { lanes, open, open_requests, .. } = self;
+        for lane in lanes {
+            lane.queue.retain(|message| {
+                let kept = !forgotten(message);
+                *open -= u32::from(!kept);
+                *open_requests -= u32::from(!kept && message.id.wants_reply());
+                kept
+            });
+        }
     }
 }

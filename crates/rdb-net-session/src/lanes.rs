@@ -90,10 +90,11 @@ impl LaneQueue {
         rises
     }
 
-    /// Whether a message may be accepted. What is needed is known only after encoding, so one message may overdraw the
+    /// Whether a message may be accepted. Credits are the other side's promise; how much waits here is bounded whatever it
+    /// promises. What is needed is known only after encoding, so one message may overdraw the
     /// credits by less than its own size; the receiver allows for one frame.
     pub(crate) fn has_credit(&self) -> bool {
-        self.sent_charge < self.limit
+        self.sent_charge < self.limit && self.queued_bytes < QUEUED_BYTES_MAX
     }
 }
 
@@ -113,8 +114,13 @@ pub(crate) struct Lanes {
     spare: Vec<Batch>,
     batch_bytes: usize,
     pub(crate) frame_bytes_max: u32,
+    /// A lane that took no messages may take some, though no new credits came.
+    freed: bool,
 }
 
+/// How many bytes of a lane may wait for the socket before senders are held back: four times the default credits, so that it
+/// matters only towards a peer that promises too much.
+pub(crate) const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How many emptied batches are kept for reuse.
 const SPARE_BATCHES: usize = 4;
 /// A batch with more memory than this is not kept: one burst must not pin memory for ever.
@@ -122,7 +128,7 @@ const SPARE_BYTES_MAX: usize = 512 * 1024;
 
 impl Lanes {
     pub(crate) fn new(batch_bytes: usize, frame_bytes_max: u32) -> Self {
-        Self { lanes: Default::default(), spare: Vec::new(), batch_bytes, frame_bytes_max }
+        Self { lanes: Default::default(), spare: Vec::new(), batch_bytes, frame_bytes_max, freed: false }
     }
 
     pub(crate) fn lane(&self, lane: Lane) -> &LaneQueue {
@@ -138,11 +144,7 @@ impl Lanes {
     }
 
     /// Encodes a message into its lane.
-    pub(crate) fn push(
-        &mut self,
-        sending: Sending,
-        message: &(impl Encode + ?Sized),
-    ) -> Result<(), EncodeError> {
+    pub(crate) fn push(&mut self, sending: Sending, message: &(impl Encode + ?Sized)) -> Result<(), EncodeError> {
         let lane = &mut self.lanes[sending.head.lane as usize];
         let full = lane.batches.back().is_none_or(|batch| batch.buffer.len() >= self.batch_bytes);
         if full {
@@ -175,9 +177,10 @@ impl Lanes {
     ) -> Option<Batch> {
         for lane in &mut self.lanes {
             while let Some(mut batch) = lane.batches.pop_front() {
+                self.freed |= lane.queued_bytes >= QUEUED_BYTES_MAX;
                 lane.queued_bytes -= batch.buffer.len();
                 let mut index = 0;
-                while let Some(queued) = batch.frames.get(index).copied() {
+                while let Some(queued) = batch.frames.get(index) {
                     let ordinal = lane.handed_messages + 1;
                     if queued.request.is_none_or(|request| keep(request, ordinal)) {
                         lane.handed_messages += u64::from(queued.charged);
@@ -185,11 +188,12 @@ impl Lanes {
                         index += 1;
                         continue;
                     }
-                    batch.frames.remove(index);
+                    let queued = batch.frames.remove(index);
                     let mut later: Vec<FrameMark> = batch.frames[index..].iter().map(|later| later.frame).collect();
                     batch.buffer.remove(&queued.frame, &mut later);
                     batch.frames[index..].iter_mut().zip(later).for_each(|(queued, frame)| queued.frame = frame);
                     lane.sent_charge -= charge(queued.frame.wire_bytes);
+                    self.freed = true;
                 }
                 if !batch.is_empty() {
                     return Some(batch);
@@ -198,6 +202,11 @@ impl Lanes {
             }
         }
         None
+    }
+
+    /// Whether senders that were held back may try again, since the last call.
+    pub(crate) fn take_freed(&mut self) -> bool {
+        std::mem::take(&mut self.freed)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -17,8 +17,9 @@
 //! ```
 //!
 //! Bounds: requests in flight by the other side's `requests_max`; bytes in flight by its credits, lane by lane; what waits for
-//! handlers by our credits; what waits for the socket by both. The answers that the protocol itself owes (pong, credits) are
-//! kept as values and written when a batch is taken, so no flood of questions makes a queue grow.
+//! handlers by our credits; what waits for the socket by both, and by 16 MiB a lane whatever the other side promises. The
+//! answers that the protocol itself owes (pong, credits) are kept as values and written when a batch is taken, so no flood of
+//! questions makes a queue grow.
 
 mod close;
 mod config;

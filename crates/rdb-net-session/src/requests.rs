@@ -69,23 +69,23 @@ impl Requests {
 
     pub(crate) fn insert(&mut self, now: Duration, lane: Lane, deadline: Option<Duration>) -> RequestId {
         let deadline = deadline.unwrap_or(Duration::MAX);
-        let fresh = |generation| Slot { generation, state: State::Waiting, lane, ordinal: 0, started: now, deadline };
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                let generation = self.slots[slot as usize].generation;
-                self.slots[slot as usize] = fresh(generation);
-                slot
-            }
-            None => {
-                self.slots.push(fresh(1));
-                (self.slots.len() - 1) as u32
-            }
-        };
+        let slot = self.free.pop().unwrap_or_else(|| {
+            let generation = 1;
+            self.slots.push(Slot { generation, state: State::Free, lane, ordinal: 0, started: now, deadline });
+            (self.slots.len() - 1) as u32
+        });
+        let taken = &mut self.slots[slot as usize];
+        taken.state = State::Waiting;
+        taken.lane = lane;
+        taken.ordinal = 0;
+        taken.started = now;
+        taken.deadline = deadline;
+        let generation = taken.generation;
         self.waiting += 1;
         if deadline != Duration::MAX {
             self.next_deadline = Some(self.next_deadline.map_or(deadline, |next| next.min(deadline)));
         }
-        RequestId { slot, generation: self.slots[slot as usize].generation }
+        RequestId { slot, generation }
     }
 
     fn get(&mut self, id: RequestId) -> Option<&mut Slot> {
@@ -134,7 +134,7 @@ impl Requests {
         let slot = self.get(id)?;
         let handed = slot.ordinal != 0;
         match std::mem::replace(&mut slot.state, State::Free) {
-            State::Free => return None,
+            State::Free => None,
             State::Waiting => {
                 self.waiting -= 1;
                 self.release(id);
@@ -189,12 +189,7 @@ impl Requests {
         self.end_with(reason, filter, |slot| if slot.ordinal == 0 { Effect::NotSent } else { Effect::Unknown })
     }
 
-    fn end_with(
-        &mut self,
-        reason: Reason,
-        filter: impl Fn(&Slot) -> bool,
-        effect: impl Fn(&Slot) -> Effect,
-    ) -> usize {
+    fn end_with(&mut self, reason: Reason, filter: impl Fn(&Slot) -> bool, effect: impl Fn(&Slot) -> Effect) -> usize {
         let mut ended = 0;
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if matches!(slot.state, State::Waiting) && filter(slot) {

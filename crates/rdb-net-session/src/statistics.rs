@@ -139,6 +139,10 @@ pub struct SessionStatistics {
     pub received: TypeCounts,
     /// Replies that came after their request had ended.
     pub late_replies: u64,
+    /// Requests that were answered with an overload, because as many as were agreed were open.
+    pub refused: u64,
+    /// Messages that came after the last word of our drain. No handler saw them, and their sender knows.
+    pub discarded: u64,
     /// Frames of a type that this version does not know on its own side of the numbers; ignored.
     pub unknown_control: u64,
     /// Smoothed round-trip time of the keep-alive, once measured.

@@ -1,0 +1,10 @@
+//! A dialer and an acceptor joined by pipes of memory, on a virtual clock.
+
+mod draining;
+mod flow;
+mod greeting;
+mod liveness;
+mod pair;
+mod random;
+mod requests;
+mod violations;

@@ -19,6 +19,7 @@ mod handle;
 mod handler;
 mod link;
 mod listen;
+mod local;
 mod registry;
 mod transport;
 

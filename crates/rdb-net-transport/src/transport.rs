@@ -367,6 +367,11 @@ impl Transport {
         PeerHandle::new(Arc::clone(&self.inner), peer)
     }
 
+    /// A handle to this node, if it is a peer already.
+    pub fn find_peer(&self, node: &NodeId) -> Option<PeerHandle> {
+        self.inner.registry.find_node(node).map(|peer| PeerHandle::new(Arc::clone(&self.inner), peer))
+    }
+
     /// A handle to whichever node is at this address.
     pub fn seed(&self, address: &NodeAddress) -> PeerHandle {
         let peer = self.inner.registry.seed(address, || self.inner.new_peer(None, address));

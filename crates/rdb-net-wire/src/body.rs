@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rdb_net_types::{MessageType, Payload};
 use serde::Serialize;
 
-use crate::{DecodeError, FrameBuffer, codec};
+use crate::{DecodeError, Frame, FrameBuffer, codec};
 
 /// Something that can be the body of a frame.
 pub trait Encode {
@@ -60,19 +60,58 @@ impl BodyWriter<'_> {
     }
 }
 
-/// A body as it arrived: slices of the read buffer.
+/// A body as it arrived: a slice of the read buffer, the attachment at its end.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Body {
-    /// The struct, or the whole of an opaque body.
-    pub structure: Bytes,
-    /// The bytes behind it.
-    pub attachment: Bytes,
+    bytes: Bytes,
+    attachment_bytes: u32,
 }
 
 impl Body {
-    /// The whole body as one payload, for types that are opaque bytes.
+    /// The body of a frame that was read from these bytes: shared, not copied.
+    pub fn of(frame: &Frame, bytes: &Bytes) -> Self {
+        let whole = frame.structure.start..frame.attachment.end;
+        let bytes = if whole.is_empty() { Bytes::new() } else { bytes.slice(whole) };
+        Self { bytes, attachment_bytes: frame.attachment.len() as u32 }
+    }
+
+    /// A body of a struct and the bytes behind it. Copies where both are there; for bodies that did not arrive in a frame.
+    pub fn new(structure: Bytes, attachment: &[u8]) -> Self {
+        if attachment.is_empty() {
+            return Self { bytes: structure, attachment_bytes: 0 };
+        }
+        let bytes = [&structure, attachment].concat().into();
+        Self { bytes, attachment_bytes: attachment.len() as u32 }
+    }
+
+    /// The struct, or the whole of an opaque body.
+    pub fn structure(&self) -> &[u8] {
+        &self.bytes[..self.bytes.len() - self.attachment_bytes as usize]
+    }
+
+    /// The bytes behind the struct, shared.
+    pub fn attachment(&self) -> Bytes {
+        self.bytes.slice(self.bytes.len() - self.attachment_bytes as usize..)
+    }
+
+    /// How many bytes there are in all.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is no byte at all.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The whole body, for types that are opaque bytes.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
+    /// The whole body as a payload, for types that are opaque bytes.
     pub fn into_payload(self) -> Payload {
-        [self.structure, self.attachment].into_iter().collect()
+        Payload::from(self.bytes)
     }
 }
 

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
 use rdb_net_types::Payload;
 
+use crate::EncodeError;
 use crate::body::{BodyWriter, Encode};
 use crate::frame::{CHECKSUM_BYTES, Flags, FrameHead, HEAD_BYTES, HEADER_BYTES};
-use crate::EncodeError;
 
 /// Pieces up to this size are copied: cheaper than a slice of their own in a vectored write.
 pub const INLINE_BYTES_MAX: usize = 4096;

@@ -5,9 +5,9 @@ use rdb_net_types::{
     RefusalReason,
 };
 
+use crate::DecodeError;
 use crate::body::{Body, BodyWriter, Encode, Message};
 use crate::codec::wire_struct;
-use crate::DecodeError;
 
 /// The numbers of the protocol's own messages.
 pub mod control_type {
@@ -52,7 +52,7 @@ macro_rules! control_message {
 
             fn decode(body: &Body) -> Result<Self, DecodeError> {
                 let malformed = |_| DecodeError::Malformed { message_type: $message_type };
-                Self::decode_fields(&body.structure).map_err(malformed)
+                Self::decode_fields(body.structure()).map_err(malformed)
             }
         }
     };
@@ -100,8 +100,24 @@ pub struct Hello {
 }
 
 wire_struct!(Hello {
-    cluster, node, target, incarnation, boot, address, protocol, features, codecs, frame_bytes_max, message_bytes_max,
-    requests_max, credits, liveness_ms, checksum, channel_binding, token, software,
+    cluster,
+    node,
+    target,
+    incarnation,
+    boot,
+    address,
+    protocol,
+    features,
+    codecs,
+    frame_bytes_max,
+    message_bytes_max,
+    requests_max,
+    credits,
+    liveness_ms,
+    checksum,
+    channel_binding,
+    token,
+    software,
 });
 control_message!(Hello = control_type::HELLO);
 
@@ -226,7 +242,7 @@ control_message!(Close = control_type::CLOSE);
 /// The answer to a request that did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorReply {
-    /// 1 when no handler saw the request, 0 when one may have.
+    /// Whether it is sure that no handler saw the request.
     pub not_started: bool,
     /// Which reason.
     pub code: u16,

@@ -20,17 +20,17 @@ pub enum FrameError {
         found: u16,
     },
     /// The frame says that it is larger than was agreed.
-    #[error("a frame of {size} bytes is above the agreed {limit}")]
+    #[error("a frame of 12 + {size} bytes is above the agreed {limit}")]
     TooLarge {
-        /// The size that the header tells.
+        /// The size that the header tells: bytes behind the header.
         size: u32,
-        /// The agreed size.
+        /// The agreed size, header included.
         limit: u32,
     },
     /// The frame is too small to hold its own envelope.
-    #[error("a frame of {size} bytes cannot hold its envelope")]
+    #[error("a frame of 12 + {size} bytes cannot hold its envelope")]
     TooSmall {
-        /// The size that the header tells.
+        /// The size that the header tells: bytes behind the header.
         size: u32,
     },
     /// An extension or attachment reaches beyond the frame.

@@ -76,14 +76,14 @@ impl PayloadHeader {
     ///
     /// [`FrameError`] when the bytes are not ours, not a version we speak, or tell a size that cannot be.
     pub fn read(bytes: &[u8], frame_bytes_max: u32) -> Result<Option<Self>, FrameError> {
-        let seen = bytes.len().min(MAGIC.len());
-        if bytes[..seen] != MAGIC[..seen] {
-            let mut found = [0; 4];
-            found[..seen].copy_from_slice(&bytes[..seen]);
-            return Err(FrameError::Magic { found });
+        let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
+            return Self::check_magic(bytes).map(|()| None);
+        };
+        let [a, b, c, d, v, w, ..] = *header;
+        if [a, b, c, d] != MAGIC {
+            return Err(FrameError::Magic { found: [a, b, c, d] });
         }
-        let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
-        let version = u16::from_be_bytes([header[4], header[5]]);
+        let version = u16::from_be_bytes([v, w]);
         if version != VERSION {
             return Err(FrameError::Version { found: version });
         }
@@ -91,10 +91,21 @@ impl PayloadHeader {
         if (size as usize) < HEAD_BYTES - HEADER_BYTES {
             return Err(FrameError::TooSmall { size });
         }
-        if size as usize + HEADER_BYTES > frame_bytes_max as usize {
+        if size > frame_bytes_max.saturating_sub(HEADER_BYTES as u32) {
             return Err(FrameError::TooLarge { size, limit: frame_bytes_max });
         }
         Ok(Some(Self { message_type: MessageType(u16::from_be_bytes([header[6], header[7]])), size }))
+    }
+
+    /// Whether the few bytes that are there begin the magic.
+    fn check_magic(bytes: &[u8]) -> Result<(), FrameError> {
+        let seen = bytes.len().min(MAGIC.len());
+        if bytes[..seen] == MAGIC[..seen] {
+            return Ok(());
+        }
+        let mut found = [0; 4];
+        found[..seen].copy_from_slice(&bytes[..seen]);
+        Err(FrameError::Magic { found })
     }
 }
 
@@ -156,14 +167,15 @@ pub struct Frame {
     pub attachment: Range<usize>,
 }
 
-/// Reads a whole frame: `frame` is exactly as long as [`frame_length`] said. The body is not looked into.
+/// Reads a whole frame: `frame` is exactly as long as [`frame_length`] said, which has looked at magic, version and size. The
+/// body is not looked into.
 ///
 /// # Errors
 ///
 /// [`FrameError`]; the connection must end, since nothing in the frame can be trusted.
 pub fn decode_frame(frame: &[u8], checksum_required: bool) -> Result<Frame, FrameError> {
     let Some(head) = frame.first_chunk::<HEAD_BYTES>() else {
-        return Err(FrameError::TooSmall { size: frame.len() as u32 });
+        return Err(FrameError::TooSmall { size: frame.len().saturating_sub(HEADER_BYTES) as u32 });
     };
     let u16_at = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
     let u32_at = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);

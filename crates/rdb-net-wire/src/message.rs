@@ -7,9 +7,9 @@ use rdb_net_types::{
     Tuple,
 };
 
+use crate::DecodeError;
 use crate::body::{Body, BodyWriter, Encode, Message};
 use crate::codec::{Fields, Malformed};
-use crate::DecodeError;
 
 /// A message that is a struct of plain fields, all of which the first version has.
 macro_rules! plain_message {
@@ -31,7 +31,7 @@ macro_rules! plain_message {
 
             fn decode(body: &Body) -> Result<Self, DecodeError> {
                 let read = || {
-                    let mut fields = Fields::new(&body.structure)?;
+                    let mut fields = Fields::new(body.structure())?;
                     Ok(Self { $($field: fields.required()?),* })
                 };
                 read().map_err(|Malformed| DecodeError::Malformed { message_type: Self::TYPE })
@@ -52,13 +52,17 @@ fn malformed(message_type: MessageType) -> impl Fn(Malformed) -> DecodeError {
 }
 
 /// Cuts an attachment into pieces of these lengths, which must use it up exactly.
-fn cut(attachment: &Bytes, lengths: &[u32], message_type: MessageType) -> Result<Vec<Bytes>, DecodeError> {
+fn cut(
+    attachment: &Bytes,
+    lengths: &[u32],
+    message_type: MessageType,
+) -> Result<impl Iterator<Item = Bytes>, DecodeError> {
     let total: u64 = lengths.iter().map(|length| u64::from(*length)).sum();
     if total != attachment.len() as u64 {
         return Err(DecodeError::Attachment { message_type });
     }
     let mut rest = attachment.clone();
-    Ok(lengths.iter().map(|length| rest.split_to(*length as usize)).collect())
+    Ok(lengths.iter().map(move |length| rest.split_to(*length as usize)))
 }
 
 impl Encode for QueryRequest {
@@ -84,12 +88,12 @@ impl Message for QueryRequest {
 
     fn decode(body: &Body) -> Result<Self, DecodeError> {
         let read = || {
-            let mut fields = Fields::new(&body.structure)?;
+            let mut fields = Fields::new(body.structure())?;
             Ok(Self {
                 query_id: fields.required()?,
                 fragment: fields.required()?,
                 query: fields.required()?,
-                parameters: Payload::from(body.attachment.clone()),
+                parameters: Payload::from(body.attachment()),
             })
         };
         read().map_err(malformed(Self::TYPE))
@@ -121,7 +125,7 @@ impl Message for QueryResponse {
 
     fn decode(body: &Body) -> Result<Self, DecodeError> {
         let read = || {
-            let mut fields = Fields::new(&body.structure)?;
+            let mut fields = Fields::new(body.structure())?;
             let response = Self {
                 query_id: fields.required()?,
                 fragment: fields.required()?,
@@ -131,8 +135,9 @@ impl Message for QueryResponse {
             Ok((response, fields.required::<Vec<u32>>()?))
         };
         let (response, lengths) = read().map_err(malformed(Self::TYPE))?;
-        let tuples = cut(&body.attachment, &lengths, Self::TYPE)?;
-        Ok(Self { result: tuples.into_iter().map(Tuple).collect(), ..response })
+        let attachment = body.attachment();
+        let tuples = cut(&attachment, &lengths, Self::TYPE)?;
+        Ok(Self { result: tuples.map(Tuple).collect(), ..response })
     }
 }
 
@@ -165,7 +170,7 @@ impl Message for ReplicationLog {
 
     fn decode(body: &Body) -> Result<Self, DecodeError> {
         let read = || {
-            let mut fields = Fields::new(&body.structure)?;
+            let mut fields = Fields::new(body.structure())?;
             let log = Self {
                 log_id: fields.required()?,
                 epoch: fields.required()?,
@@ -181,7 +186,8 @@ impl Message for ReplicationLog {
         if indexes.len() != lengths.len() || epochs.len() != lengths.len() {
             return Err(DecodeError::Malformed { message_type: Self::TYPE });
         }
-        let data = cut(&body.attachment, &lengths, Self::TYPE)?;
+        let attachment = body.attachment();
+        let data = cut(&attachment, &lengths, Self::TYPE)?;
         let entries = indexes.into_iter().zip(epochs).zip(data);
         let entries = entries.map(|((index, epoch), data)| LogEntry { index, epoch, data }).collect();
         Ok(Self { entries, ..log })
@@ -211,12 +217,12 @@ impl Message for PrepareTransaction {
 
     fn decode(body: &Body) -> Result<Self, DecodeError> {
         let read = || {
-            let mut fields = Fields::new(&body.structure)?;
+            let mut fields = Fields::new(body.structure())?;
             Ok(Self {
                 txn_id: fields.required()?,
                 coordinator: fields.required()?,
                 participants: fields.required()?,
-                work: Payload::from(body.attachment.clone()),
+                work: Payload::from(body.attachment()),
             })
         };
         read().map_err(malformed(Self::TYPE))
