@@ -1,2 +1,56 @@
-//! stub
-fn main() {}
+//! `rdbnet`: a node of the networking layer as a process, and the command line that asks a running one.
+//!
+//! Results go to stdout, as a table for people or as JSON for programs; everything else goes to stderr. The exit codes are in
+//! [`exit`] and do not change.
+
+mod cli;
+mod client;
+mod config_command;
+mod demo;
+mod exit;
+mod logging;
+mod output;
+mod query;
+mod render;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Arguments, Command};
+use exit::Failure;
+use output::Output;
+
+fn main() -> ExitCode {
+    // Wrong usage ends here, with exit code 2.
+    let arguments = Arguments::parse();
+    match execute(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn execute(arguments: Arguments) -> Result<(), Failure> {
+    let output = Output::new(arguments.output);
+    match arguments.command {
+        Command::Node(options) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::runtime)?;
+            let result = runtime.block_on(Box::pin(run::run(options, output)));
+            // After a second signal nothing is waited for.
+            runtime.shutdown_background();
+            result
+        }
+        Command::Members(asked) => block_on(query::members(asked, output)),
+        Command::Status(asked) => block_on(query::status(asked, output)),
+        Command::Config(command) => config_command::run(command, output),
+        Command::Completions { shell } => output.text(&cli::completions(shell)),
+        Command::Demo(options) => demo::run(options, output),
+    }
+}
+
+/// Runs a question to a node: one connection needs no threads.
+fn block_on(question: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
+    runtime.block_on(question)
+}

@@ -1,0 +1,452 @@
+//! The machine: its parts, its doors, and the one place where the parts are brought together after each input.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdb_balance::{Backend, Balancer};
+use rdb_discovery::DiscoveryEvent;
+use rdb_health::{Health, PingId};
+use rdb_net_types::{
+    ClusterId, Evidence, EvidenceKind, HealthStatus, MembershipEvent, NodeAddress, NodeId, NodeInfo, NodeState, Reason,
+    SeededRandom,
+};
+use rdb_swim::{Event, LocalNode, Swim};
+
+use crate::command::{Command, EngineEvent};
+use crate::config::{EngineConfig, EngineError};
+use crate::links::Links;
+use crate::metadata;
+use crate::report::{Counters, Trust};
+use crate::roster::{Roster, is_reachable};
+use crate::seeds::Seeds;
+use crate::syncs::{Settling, Syncs};
+
+/// Changes of health are dropped while this many events wait; changes of membership never are.
+const HEALTH_WAITING_MAX: usize = 4_096;
+
+/// Up to this many members the balancer's list is built at every change.
+const EAGER_MEMBERS_MAX: usize = 64;
+
+/// Beyond, it is built at most once in this time: a thousand nodes that join at once are not a thousand lists. Who may not be
+/// picked any more is marked at once in either case.
+const BALANCER_GAP: Duration = Duration::from_millis(50);
+
+/// Where this node is in its own life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It looks for its cluster.
+    Joining,
+    /// It belongs to it.
+    Joined,
+    /// It says farewell.
+    Leaving,
+    /// It has left.
+    Left,
+}
+
+/// One node's control logic. See the [crate] for how to drive it.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) config: EngineConfig,
+    pub(crate) swim: Swim,
+    pub(crate) health: Health,
+    pub(crate) balancer: Arc<Balancer>,
+    pub(crate) roster: Roster,
+    pub(crate) seeds: Seeds,
+    pub(crate) links: Links,
+    pub(crate) syncs: Syncs,
+    pub(crate) phase: Phase,
+    pub(crate) trust: Trust,
+    pub(crate) counters: Counters,
+    pub(crate) random: SeededRandom,
+    pub(crate) settling: Settling,
+    commands: VecDeque<Command>,
+    events: VecDeque<EngineEvent>,
+    /// The balancer's list is not the roster's any more.
+    is_list_stale: bool,
+    list_due: Duration,
+}
+
+impl Engine {
+    /// A node that knows nobody yet. `local` says its id, boot id, first incarnation, and where it is reached; `gossip` is the
+    /// address that others reach its gossip socket at. Everything random follows from `seed`.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`]: a setting is out of range, or the description is too large to travel with membership.
+    pub fn new(
+        config: EngineConfig,
+        cluster: ClusterId,
+        local: NodeInfo,
+        gossip: SocketAddr,
+        seed: u64,
+        now: Duration,
+    ) -> Result<Self, EngineError> {
+        config.validate()?;
+        let local = described(local, gossip);
+        let meta = encode(&config, &local, gossip)?;
+        let own =
+            LocalNode { id: local.id.clone(), boot: local.boot, incarnation: local.incarnation, address: gossip, meta };
+        let mut random = SeededRandom::new(seed);
+        Ok(Self {
+            swim: Swim::new(config.swim.clone(), &cluster, own, random.next_u64(), now),
+            health: Health::new(config.health, random.next_u64(), now),
+            balancer: Arc::new(Balancer::new(config.strategy, random.next_u64())),
+            seeds: Seeds::new(&config, local.address.clone(), random.fork()),
+            links: Links::new(&local.id, config.links),
+            roster: Roster::new(Arc::new(local)),
+            syncs: Syncs::default(),
+            phase: Phase::Joining,
+            trust: Trust::default(),
+            counters: Counters::default(),
+            settling: Settling::default(),
+            random,
+            commands: VecDeque::new(),
+            events: VecDeque::new(),
+            is_list_stale: false,
+            list_due: now,
+            config,
+        })
+    }
+
+    /// Takes a datagram of the gossip socket. What is wrong with it is counted; nobody need do anything.
+    pub fn handle_packet(&mut self, now: Duration, from: SocketAddr, packet: &[u8]) {
+        // The membership machine counts each reason.
+        if self.swim.handle_packet(now, from, packet).is_err() {
+            self.counters.packets_dropped += 1;
+        }
+        self.settle(now);
+    }
+
+    /// Takes what discovery tells: seeds come and go.
+    pub fn handle_discovery(&mut self, now: Duration, event: &DiscoveryEvent) {
+        self.trust.note(event);
+        self.seeds.discover(now, event);
+        self.settle(now);
+    }
+
+    /// Takes the answer to a [`Command::Ping`].
+    pub fn handle_pong(&mut self, now: Duration, id: PingId, result: Result<Duration, Reason>) {
+        match result {
+            Ok(round_trip) => self.health.handle_pong(now, id, round_trip),
+            Err(reason) => self.health.handle_ping_failed(now, id, reason),
+        }
+        self.settle(now);
+    }
+
+    /// Takes what traffic has shown of a node: replies, failures, late heartbeats.
+    pub fn handle_evidence(&mut self, now: Duration, evidence: &Evidence) {
+        self.take_evidence(now, evidence);
+        self.settle(now);
+    }
+
+    /// Does what is due. Hand over every packet and event that has arrived before calling this, so that an answer which came
+    /// in time is not judged as missing.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        if self.swim.poll_timeout().is_some_and(|due| due <= now) {
+            self.swim.handle_timeout(now);
+        }
+        if self.health.poll_timeout().is_some_and(|due| due <= now) {
+            self.health.handle_timeout(now);
+        }
+        self.expire_syncs(now);
+        self.look_again(now);
+        self.settle(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due next.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let calls = matches!(self.phase, Phase::Joining | Phase::Joined).then(|| self.seeds.poll_timeout()).flatten();
+        let list = self.is_list_stale.then_some(self.list_due);
+        let look = self.settling.poll_timeout();
+        let due = [self.swim.poll_timeout(), self.health.poll_timeout(), self.syncs.poll_timeout(), calls, look, list];
+        due.into_iter().flatten().min()
+    }
+
+    /// Begins with these seeds, besides those that discovery tells of. After a leave the node comes back with all it knew.
+    pub fn join(&mut self, now: Duration, seeds: Vec<NodeAddress>) {
+        if matches!(self.phase, Phase::Leaving | Phase::Left) {
+            self.swim.rejoin(now);
+            self.phase = Phase::Joining;
+            self.seeds.start_anew(now);
+            for node in self.roster.reachable() {
+                self.links.enter(&node.id);
+            }
+            self.publish_local();
+        }
+        self.seeds.give(now, seeds);
+        self.settle(now);
+    }
+
+    /// Leaves the cluster; [`EngineEvent::LeaveFinished`] tells when enough members know, or the time is up. Keep listening
+    /// until then: who leaves must not be taken for dead. Leaving again changes nothing.
+    pub fn leave(&mut self, now: Duration) {
+        if matches!(self.phase, Phase::Leaving | Phase::Left) {
+            return;
+        }
+        self.phase = Phase::Leaving;
+        self.settling = Settling::default();
+        self.swim.leave(now);
+        let node = NodeInfo { state: NodeState::Left, ..self.own_record() };
+        let node = self.roster.set_local(node);
+        self.tell(EngineEvent::Membership(MembershipEvent::NodeLeft(node)));
+        self.settle(now);
+    }
+
+    /// Tells the cluster a new description of this node. Id, boot id, incarnation and state stay what they are.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`]: it is another node's, or too large. Nothing was changed.
+    pub fn update_local(&mut self, now: Duration, change: NodeInfo) -> Result<(), EngineError> {
+        let own = self.own_record();
+        if change.id != own.id {
+            return Err(EngineError::OtherNode { own: own.id, other: change.id });
+        }
+        let gossip = self.swim.local().address;
+        let moved = change.gossip_address.as_ref().and_then(NodeAddress::to_socket_addr).filter(|to| *to != gossip);
+        let gossip = moved.unwrap_or(gossip);
+        let change = described(change, gossip);
+        let meta = encode(&self.config, &change, gossip)?;
+        let bytes = meta.len();
+        let limit = self.config.swim.meta_bytes_max;
+        self.swim.update_meta(now, meta).map_err(|_| EngineError::DescriptionTooLarge { bytes, limit })?;
+        if let Some(moved) = moved {
+            self.swim.update_address(now, moved);
+        }
+        self.seeds.set_own(now, change.address.clone());
+        self.roster.set_local(change);
+        self.publish_local();
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Asks the cluster to suspect a member, as an operator's request: if it is there, it refutes.
+    pub fn suspect(&mut self, now: Duration, node: &NodeId) {
+        self.swim.suspect(now, node);
+        self.settle(now);
+    }
+
+    /// Drops a member that has failed or left, everywhere. Gives whether there was such a member.
+    pub fn forget(&mut self, now: Duration, node: &NodeId) -> bool {
+        let is_dropped = self.swim.forget(now, node);
+        self.settle(now);
+        is_dropped
+    }
+
+    /// An application check says how a node is. Gives whether the node is known.
+    pub fn set_application_health(&mut self, now: Duration, node: &NodeId, check: &str, status: HealthStatus) -> bool {
+        let is_taken = self.health.handle_application(now, node, check, status);
+        self.settle(now);
+        is_taken
+    }
+
+    /// Encodes the next packet into `packet`, replacing what is in it, and gives where to send it.
+    pub fn poll_transmit(&mut self, now: Duration, packet: &mut Vec<u8>) -> Option<SocketAddr> {
+        self.swim.poll_transmit(now, packet)
+    }
+
+    /// The next thing for the driver to do.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// The next event, in the order in which things happened.
+    pub fn poll_event(&mut self) -> Option<EngineEvent> {
+        self.events.pop_front()
+    }
+
+    pub(crate) fn order(&mut self, command: Command) {
+        self.commands.push_back(command);
+    }
+
+    pub(crate) fn tell(&mut self, event: EngineEvent) {
+        self.events.push_back(event);
+    }
+
+    /// Gives something seen of a node to those who judge it.
+    pub(crate) fn take_evidence(&mut self, now: Duration, evidence: &Evidence) {
+        self.health.handle_evidence(now, evidence);
+        self.swim.handle_evidence(now, evidence);
+    }
+
+    /// This node's description with what membership says of it.
+    pub(crate) fn own_record(&self) -> NodeInfo {
+        let own = self.swim.local();
+        NodeInfo { incarnation: own.incarnation, boot: own.boot, state: own.state, ..(**self.roster.local()).clone() }
+    }
+
+    fn publish_local(&mut self) {
+        let node = self.own_record();
+        let node = self.roster.set_local(node);
+        self.tell(EngineEvent::Membership(MembershipEvent::NodeUpdated(node)));
+    }
+
+    /// Brings the parts together: whatever one has to tell goes to the others, until all are silent.
+    ///
+    /// This comes to an end: membership tells health, health tells membership only of nodes that have just become unhealthy,
+    /// and what membership makes of that is a probe.
+    pub(crate) fn settle(&mut self, now: Duration) {
+        loop {
+            let mut is_quiet = !self.drain_swim(now);
+            while let Some(event) = self.health.poll_event() {
+                is_quiet = false;
+                self.on_health(now, event);
+            }
+            if is_quiet {
+                break;
+            }
+        }
+        self.build_list(now);
+        self.send_pings(now);
+        let roster = &self.roster;
+        let commands = self.links.update(|node| roster.address_of(node));
+        self.commands.extend(commands);
+        self.call_seeds(now);
+        self.look_whether_joined(now);
+    }
+
+    /// Takes what membership has to tell. Gives whether there was anything.
+    pub(crate) fn drain_swim(&mut self, now: Duration) -> bool {
+        let mut is_any = false;
+        while let Some(event) = self.swim.poll_event() {
+            is_any = true;
+            self.on_swim(now, event);
+        }
+        is_any
+    }
+
+    fn on_swim(&mut self, now: Duration, event: Event) {
+        if let Some(change) = self.roster.take(&event) {
+            return self.on_change(now, change);
+        }
+        match event {
+            Event::SelfRefuted { .. } => self.publish_local(),
+            Event::Conflict { id, address, boot } => self.on_conflict(id, address, boot),
+            Event::SyncWanted { node } => self.sync_with(now, &node),
+            Event::SyncAnswered { id, reply } => self.order(Command::AnswerSync { id, reply }),
+            Event::Farewell { acknowledged } => self.on_farewell(acknowledged),
+            Event::RoundTrip { node, round_trip } => {
+                let evidence = Evidence { node, boot: None, kind: EvidenceKind::Alive { round_trip } };
+                self.health.handle_evidence(now, &evidence);
+            }
+            // Suspicion follows, and is an event of its own.
+            Event::ProbeFailed { .. } => self.counters.probes_failed += 1,
+            _ => {}
+        }
+    }
+
+    /// Carries a change of a member to everybody whom it concerns.
+    fn on_change(&mut self, now: Duration, change: MembershipEvent) {
+        let node = Arc::clone(change.node());
+        let id = &node.id;
+        let is_gone = matches!(change, MembershipEvent::NodeForgotten(_));
+        let state = if is_gone { NodeState::Left } else { node.state };
+        self.health.handle_member(now, id, state);
+        if !is_gone && is_reachable(&node) {
+            if !matches!(change, MembershipEvent::NodeSuspected(_) | MembershipEvent::NodeTrusted(_)) {
+                self.links.enter(id);
+            }
+        } else {
+            self.links.leave(id);
+        }
+        if state == NodeState::Left {
+            // No new calls, although the list may be built a moment later.
+            self.balancer.set_draining(id, true);
+            self.order(Command::ForgetPeer { node: id.clone() });
+        }
+        self.is_list_stale = true;
+        self.tell(EngineEvent::Membership(change));
+    }
+
+    fn on_health(&mut self, now: Duration, event: rdb_health::HealthEvent) {
+        self.balancer.set_status(&event.node, event.to);
+        let is_own_finding = !matches!(event.cause, rdb_health::Cause::Membership(_));
+        if event.to == HealthStatus::Unhealthy && is_own_finding {
+            let boot = self.roster.find(&event.node).map(|node| node.boot);
+            let evidence = Evidence { node: event.node.clone(), boot, kind: EvidenceKind::Silent };
+            self.swim.handle_evidence(now, &evidence);
+        }
+        if self.events.len() >= HEALTH_WAITING_MAX {
+            self.counters.limit_events += 1;
+        } else {
+            self.tell(EngineEvent::Health(event));
+        }
+    }
+
+    fn on_farewell(&mut self, acknowledged: usize) {
+        self.phase = Phase::Left;
+        let commands = self.links.drop_all();
+        self.commands.extend(commands);
+        self.tell(EngineEvent::LeaveFinished { acknowledged });
+    }
+
+    fn send_pings(&mut self, now: Duration) {
+        while let Some(ping) = self.health.poll_ping(now) {
+            match self.roster.address_of(&ping.node) {
+                _ if self.phase == Phase::Left => self.health.handle_ping_failed(now, ping.id, Reason::ShuttingDown),
+                Some(address) => {
+                    self.order(Command::Ping { id: ping.id, node: ping.node, address, timeout: ping.timeout });
+                }
+                None => self.health.handle_ping_failed(now, ping.id, Reason::UnknownNode),
+            }
+        }
+    }
+
+    /// Gives the balancer the members that messages are sent to.
+    fn build_list(&mut self, now: Duration) {
+        let is_small = self.roster.census().routable() <= EAGER_MEMBERS_MAX;
+        if !self.is_list_stale || !is_small && now < self.list_due {
+            return;
+        }
+        self.is_list_stale = false;
+        self.list_due = now + BALANCER_GAP;
+        self.balancer.set_nodes(self.roster.reachable().map(|node| Backend::from(Arc::clone(node))).collect());
+        for node in self.roster.reachable() {
+            // Who comes back starts as unknown there; what is known of him must not be lost.
+            self.balancer.set_status(&node.id, self.health.status(&node.id));
+            self.balancer.set_draining(&node.id, false);
+        }
+    }
+
+    fn look_whether_joined(&mut self, now: Duration) {
+        if self.phase != Phase::Joining {
+            return;
+        }
+        let members = self.roster.census().routable();
+        if members > 1 || self.seeds.is_alone() {
+            self.joined(now);
+        } else if let Some((attempts, seeds)) = self.seeds.take_unreachable() {
+            self.tell(EngineEvent::SeedsUnreachable { attempts, seeds });
+        }
+    }
+
+    pub(crate) fn joined(&mut self, now: Duration) {
+        if self.phase == Phase::Joining {
+            self.phase = Phase::Joined;
+            self.settling.begin(now, &mut self.random, self.swim.digest());
+            let members = self.roster.census().routable();
+            self.tell(EngineEvent::ClusterJoined { members });
+        }
+    }
+}
+
+/// The node as it tells of itself.
+fn described(mut node: NodeInfo, gossip: SocketAddr) -> NodeInfo {
+    node.gossip_address = node.gossip_address.or_else(|| Some(NodeAddress::from(gossip)));
+    node.state = NodeState::Alive;
+    node.provisional = false;
+    node
+}
+
+fn encode(config: &EngineConfig, node: &NodeInfo, gossip: SocketAddr) -> Result<Bytes, EngineError> {
+    let meta = metadata::encode(node, gossip);
+    let (bytes, limit) = (meta.len(), config.swim.meta_bytes_max);
+    if bytes > limit {
+        return Err(EngineError::DescriptionTooLarge { bytes, limit });
+    }
+    Ok(Bytes::from(meta))
+}

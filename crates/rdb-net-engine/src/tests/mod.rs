@@ -1,0 +1,1 @@
+//! The engine, one sentence a test.

@@ -1,0 +1,140 @@
+//! A configuration as the settings of the parts.
+
+use rdb_net_session::Identity;
+use rdb_net_types::{BootId, Incarnation, NodeAddress, NodeId, NodeInfo, ProtocolRange};
+
+use super::settings::Config;
+
+const THIS_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+impl Config {
+    /// Where others reach the transport, which listens on this port.
+    pub fn advertised(&self, port: u16) -> NodeAddress {
+        match &self.advertise_address {
+            Some(address) if address.port() != 0 => address.clone(),
+            Some(address) => address.with_port(port),
+            None => self.bind_address.with_port(port),
+        }
+    }
+
+    /// The node's name: the one that was set, else made from where others reach it.
+    pub fn effective_node_id(&self, advertised: &NodeAddress) -> NodeId {
+        self.node_id.clone().unwrap_or_else(|| NodeInfo::seed(advertised.clone()).id)
+    }
+
+    /// Where to open the gossip socket. Port 0 means that the system picks one.
+    pub fn gossip_bind(&self) -> NodeAddress {
+        let derived = || self.bind_address.with_port(self.port_above(1));
+        self.gossip_address.clone().unwrap_or_else(derived)
+    }
+
+    /// Where the admin listener listens; `None` when there is none.
+    pub fn admin_bind(&self) -> Option<NodeAddress> {
+        let derived = || NodeAddress::new("127.0.0.1", self.port_above(2)).expect("an IP address is a legal host");
+        self.admin.enabled.then(|| self.admin.bind_address.clone().unwrap_or_else(derived))
+    }
+
+    /// The port of the transport plus an offset, or 0 where that is 0 or there is none.
+    fn port_above(&self, offset: u16) -> u16 {
+        match self.bind_address.port() {
+            0 => 0,
+            port => port.checked_add(offset).unwrap_or(0),
+        }
+    }
+
+    /// What this node's hello says, when it is reached at this address.
+    pub fn identity(&self, advertised: &NodeAddress, incarnation: Incarnation, boot: BootId) -> Identity {
+        Identity {
+            cluster: self.cluster_id.clone(),
+            node: self.effective_node_id(advertised),
+            incarnation,
+            boot,
+            address: advertised.clone(),
+            protocol: ProtocolRange::CURRENT,
+            software: self.software_version().to_owned(),
+            token: Vec::new(),
+        }
+    }
+
+    /// What is configured of this node, when it is reached at this address. Incarnation, boot id and the other addresses
+    /// are for who knows them.
+    pub fn node_info(&self, advertised: &NodeAddress) -> NodeInfo {
+        let node = &self.node;
+        NodeInfo {
+            version: self.software_version().to_owned(),
+            capabilities: node.capabilities.clone(),
+            resources: node.resources,
+            locality: node.locality.clone(),
+            weight: node.weight,
+            labels: node.labels.clone(),
+            ..NodeInfo::new(self.effective_node_id(advertised), advertised.clone())
+        }
+    }
+
+    fn software_version(&self) -> &str {
+        self.node.version.as_deref().unwrap_or(THIS_VERSION)
+    }
+
+    /// Limits and times of each connection. The System lane takes at least one frame.
+    pub fn session(&self) -> rdb_net_session::Config {
+        let mut session = self.transport.session.clone();
+        let [system, ..] = &mut session.lane_credit_bytes;
+        *system = (*system).max(u64::from(session.frame_bytes_max));
+        session
+    }
+
+    /// The transport of a node with this identity, listening at `bind_address`. The seed is that of all jitter.
+    pub fn transport(&self, identity: Identity, seed: u64) -> rdb_net_transport::Config {
+        rdb_net_transport::Config {
+            bind: Some(self.bind_address.clone()),
+            session: self.session(),
+            peer: self.transport.peer,
+            dial_timeout: self.connection_timeout,
+            dials_max: self.transport.dials_max,
+            connections_max: self.max_connections,
+            handshakes_max: self.transport.handshakes_max,
+            request_timeout: self.request_timeout,
+            reply_backlog_bytes: self.transport.reply_backlog_bytes,
+            shutdown_timeout: self.shutdown_timeout,
+            seed,
+            ..rdb_net_transport::Config::new(identity)
+        }
+    }
+
+    /// The options of TCP sockets.
+    #[cfg(feature = "tcp")]
+    pub fn tcp(&self) -> rdb_net_tcp::TcpConfig {
+        rdb_net_tcp::TcpConfig {
+            user_timeout: self.transport.tcp_user_timeout,
+            unsent_bytes_max: self.transport.tcp_unsent_bytes_max,
+            backlog: self.transport.tcp_backlog,
+        }
+    }
+
+    /// Membership.
+    pub fn swim(&self) -> rdb_swim::Config {
+        self.gossip.swim.clone()
+    }
+
+    /// Health checks.
+    pub fn health(&self) -> rdb_health::Config {
+        self.health_check
+    }
+
+    /// The balancer.
+    pub fn balancer(&self) -> rdb_balance::Config {
+        self.load_balancing.balancer
+    }
+
+    /// Discovery from seeds and a file; `None` where nodes are found in another way or not at all.
+    #[cfg(feature = "discovery-static")]
+    pub fn static_discovery(&self) -> Option<rdb_discovery_static::StaticConfig> {
+        let discovery = &self.service_discovery;
+        (discovery.kind == super::DiscoveryKind::Static).then(|| rdb_discovery_static::StaticConfig {
+            seeds: discovery.seeds.clone(),
+            file: discovery.file.clone(),
+            poll_interval: discovery.poll_interval,
+            ..rdb_discovery_static::StaticConfig::default()
+        })
+    }
+}

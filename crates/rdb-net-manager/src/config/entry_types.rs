@@ -1,0 +1,272 @@
+//! The house's own types as types of keys: ids, addresses, weights, names of strategies.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rdb_balance::{FailMode, Strategy, StrategyError};
+use rdb_health::Scope;
+use rdb_net_types::{Capability, ClusterId, NodeAddress, NodeId, Weight};
+
+use super::entry::{Entry, Reader, quoted};
+use super::input::{self, Input, Value};
+use super::settings::{DiscoveryKind, Gossip, GossipProfile};
+
+/// The longest capability, label and label value, in bytes: they travel in gossip packets.
+const LABEL_BYTES_MAX: usize = 64;
+
+macro_rules! parsed {
+    ($($type:ty: $kind:literal, $parse:expr;)+) => {$(
+        impl Entry for $type {
+            const KIND: &'static str = $kind;
+
+            fn write(&self) -> Option<String> {
+                Some(quoted(&self.to_string()))
+            }
+
+            fn read(input: &Input, reader: &mut Reader<'_>) -> Option<Self> {
+                let text = reader.text(input, Self::KIND)?;
+                $parse(text).map_or_else(|error| reader.illegal(input, error), Some)
+            }
+        }
+    )+};
+}
+
+parsed! {
+    NodeAddress: "an address host:port", str::parse::<NodeAddress>;
+    NodeId: "an id", NodeId::new;
+    ClusterId: "an id", ClusterId::new;
+}
+
+impl Entry for Weight {
+    const KIND: &'static str = "a number";
+
+    fn write(&self) -> Option<String> {
+        Some(format!("{:?}", self.value()))
+    }
+
+    fn read(input: &Input, reader: &mut Reader<'_>) -> Option<Self> {
+        let value = reader.number(input)?;
+        Self::new(value).map_or_else(|error| reader.illegal(input, error), Some)
+    }
+}
+
+/// Addresses to dial, none twice.
+impl Entry for Vec<NodeAddress> {
+    const KIND: &'static str = "a list of addresses host:port";
+
+    fn write(&self) -> Option<String> {
+        Some(list(self))
+    }
+
+    fn read(input: &Input, reader: &mut Reader<'_>) -> Option<Self> {
+        let items = items(input, reader, Self::KIND)?;
+        let mut seen = BTreeSet::new();
+        every(items, reader, |item, reader| {
+            let address = NodeAddress::read(item, reader)?;
+            if address.port() == 0 {
+                return reader.illegal(item, format!("{address} has port 0, which cannot be dialled"));
+            }
+            if !seen.insert(address.clone()) {
+                return reader.illegal(item, format!("{address} stands twice"));
+            }
+            Some(address)
+        })
+    }
+}
+
+impl Entry for BTreeSet<Capability> {
+    const KIND: &'static str = "a list of texts";
+
+    fn write(&self) -> Option<String> {
+        let names = self.iter().map(|capability| quoted(capability_name(capability))).collect::<Vec<_>>();
+        Some(format!("[{}]", names.join(", ")))
+    }
+
+    fn read(input: &Input, reader: &mut Reader<'_>) -> Option<Self> {
+        let items = items(input, reader, Self::KIND)?;
+        let read = every(items, reader, |item, reader| label(item, reader).map(capability))?;
+        Some(read.into_iter().collect())
+    }
+}
+
+fn capability_name(capability: &Capability) -> &str {
+    match capability {
+        Capability::Read => "read",
+        Capability::Write => "write",
+        Capability::Analytics => "analytics",
+        Capability::Custom(name) => name,
+        _ => "",
+    }
+}
+
+fn capability(name: &str) -> Capability {
+    match name {
+        "read" => Capability::Read,
+        "write" => Capability::Write,
+        "analytics" => Capability::Analytics,
+        name => Capability::Custom(name.to_owned()),
+    }
+}
+
+impl Entry for BTreeMap<NodeId, Weight> {
+    const KIND: &'static str = "a table of numbers by node id";
+
+    fn write(&self) -> Option<String> {
+        Some(table(self.iter().map(|(node, weight)| (node.as_str(), weight.write()))))
+    }
+
+    fn read(input: &Input, reader: &mut Reader<'_>) -> Option<Self> {
+        let entries = entries(input, reader, Self::KIND)?;
+        let read = each(entries, reader, |entry, reader| {
+            let (node, weight) = (NodeId::read(&entry.name_input(), reader), Weight::read(&entry.input, reader));
+            Some((node?, weight?))
+        })?;
+        Some(read.into_iter().collect())
+    }
+}
+
+impl Entry for BTreeMap<String, String> {
+    const KIND: &'static str = "a table of texts";
+
+    fn write(&self) -> Option<String> {
+        Some(table(self.iter().map(|(name, value)| (name.as_str(), value.write()))))
+    }
+
+    fn read(input: &Input, reader: &mut Reader<'_>) -> Option<Self> {
+        let entries = entries(input, reader, Self::KIND)?;
+        let read = each(entries, reader, |entry, reader| {
+            if entry.name.len() > LABEL_BYTES_MAX {
+                return reader.illegal(&entry.input, format!("its name is longer than {LABEL_BYTES_MAX} bytes"));
+            }
+            Some((entry.name.clone(), label(&entry.input, reader)?.to_owned()))
+        })?;
+        Some(read.into_iter().collect())
+    }
+}
+
+fn label<'i>(input: &'i Input, reader: &mut Reader<'_>) -> Option<&'i str> {
+    let text = reader.text(input, String::KIND)?;
+    if text.is_empty() || text.len() > LABEL_BYTES_MAX {
+        return reader.illegal(input, format!("a text of 1 to {LABEL_BYTES_MAX} bytes, not of {}", text.len()));
+    }
+    Some(text)
+}
+
+fn items<'i>(input: &'i Input, reader: &mut Reader<'_>, kind: &'static str) -> Option<&'i [Input]> {
+    let Value::List(items) = &input.value else { return reader.wrong_type(input, kind) };
+    reader.bounded(input, items)
+}
+
+fn entries<'i>(input: &'i Input, reader: &mut Reader<'_>, kind: &'static str) -> Option<&'i [input::Entry]> {
+    let Value::Table(entries) = &input.value else { return reader.wrong_type(input, kind) };
+    reader.bounded(input, entries)
+}
+
+/// Reads every item, so that all that is wrong is told; `None` when anything was.
+fn every<'i, T>(
+    items: &'i [Input],
+    reader: &mut Reader<'_>,
+    mut read: impl FnMut(&'i Input, &mut Reader<'_>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let numbered = items.iter().enumerate();
+    let values = numbered.map(|(index, item)| reader.element(format!("[{index}]"), |reader| read(item, reader)));
+    values.collect::<Vec<_>>().into_iter().collect()
+}
+
+/// The same for the entries of a table.
+fn each<T>(
+    entries: &[input::Entry],
+    reader: &mut Reader<'_>,
+    mut read: impl FnMut(&input::Entry, &mut Reader<'_>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let values = entries.iter().map(|entry| reader.element(format!(".{}", entry.name), |reader| read(entry, reader)));
+    values.collect::<Vec<_>>().into_iter().collect()
+}
+
+fn list(addresses: &[NodeAddress]) -> String {
+    let texts: Vec<_> = addresses.iter().map(|address| quoted(&address.to_string())).collect();
+    format!("[{}]", texts.join(", "))
+}
+
+fn table<'a>(entries: impl Iterator<Item = (&'a str, Option<String>)>) -> String {
+    let is_bare =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let name = |name: &str| if is_bare(name) { name.to_owned() } else { quoted(name) };
+    let texts: Vec<_> =
+        entries.filter_map(|(key, value)| value.map(|value| format!("{} = {value}", name(key)))).collect();
+    if texts.is_empty() { String::from("{}") } else { format!("{{ {} }}", texts.join(", ")) }
+}
+
+macro_rules! named {
+    ($($type:ty { $($name:literal => $value:path),+ })+) => {$(
+        impl Entry for $type {
+            const KIND: &'static str = "a name";
+
+            fn write(&self) -> Option<String> {
+                Some(match self { $($value => quoted($name)),+ })
+            }
+
+            fn read(input: &Input, reader: &mut Reader<'_>) -> Option<Self> {
+                match reader.text(input, Self::KIND)? {
+                    $($name => Some($value),)+
+                    name => reader.unknown_name(input, name, &[$($name),+]),
+                }
+            }
+        }
+    )+};
+}
+
+named! {
+    Scope { "links" => Scope::Links, "all" => Scope::All }
+    FailMode { "closed" => FailMode::Closed, "open" => FailMode::Open }
+    GossipProfile { "lan" => GossipProfile::Lan, "wan" => GossipProfile::Wan, "local" => GossipProfile::Local }
+}
+
+/// The profile stands for all settings of the gossip that have no key of their own or whose key is not set.
+impl Entry for Gossip {
+    const KIND: &'static str = GossipProfile::KIND;
+
+    fn write(&self) -> Option<String> {
+        self.profile.write()
+    }
+
+    fn read(input: &Input, reader: &mut Reader<'_>) -> Option<Self> {
+        GossipProfile::read(input, reader).map(Self::new)
+    }
+}
+
+impl Entry for Strategy {
+    const KIND: &'static str = "a name";
+
+    fn write(&self) -> Option<String> {
+        Some(quoted(self.name()))
+    }
+
+    fn read(input: &Input, reader: &mut Reader<'_>) -> Option<Self> {
+        let name = reader.text(input, Self::KIND)?;
+        match name.parse() {
+            Ok(strategy) => Some(strategy),
+            Err(error @ StrategyError::NotBuilt { .. }) => reader.not_built(input, error),
+            Err(_) => reader.unknown_name(input, name, &Self::ALL.map(Self::name)),
+        }
+    }
+}
+
+impl Entry for DiscoveryKind {
+    const KIND: &'static str = "a name";
+
+    fn write(&self) -> Option<String> {
+        Some(quoted(self.name()))
+    }
+
+    fn read(input: &Input, reader: &mut Reader<'_>) -> Option<Self> {
+        let name = reader.text(input, Self::KIND)?;
+        match Self::ALL.into_iter().find(|kind| kind.name() == name) {
+            Some(kind) => Some(kind),
+            None if Self::NOT_BUILT.contains(&name) => {
+                let known = Self::ALL.map(Self::name).join(", ");
+                reader.not_built(input, format!("the backend {name:?} is not built yet; this version has {known}"))
+            }
+            None => reader.unknown_name(input, name, &Self::ALL.map(Self::name)),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The table of keys: everything that a configuration can say, in the order in which it is documented and applied.
+
+use super::entry::Entry;
+use super::key::{Key, Range, Reload};
+use super::settings::Config;
+
+/// The tables of a configuration, and what each is about.
+pub(super) const SECTIONS: &[(&str, &str)] = &[
+    ("networking", "Names, addresses and limits of the node."),
+    ("networking.tls", "TLS between nodes."),
+    ("networking.health_check", "Pings to other nodes, and what is concluded from them."),
+    ("networking.load_balancing", "Choosing a node for a call."),
+    ("networking.service_discovery", "Where other nodes are found."),
+    ("networking.admin", "The listener for operators."),
+    ("networking.gossip", "The membership protocol. All nodes of a cluster should have the same settings."),
+    ("networking.node", "What this node tells others of itself."),
+    ("networking.transport", "Connections in detail. The defaults suit most clusters."),
+];
+
+const HOUR_MS: i64 = 3_600_000;
+const MIB: i64 = 1024 * 1024;
+const COMPRESSION: &str = "takes effect with the transport's compression";
+const TLS: &str = "takes effect with TLS";
+
+const fn ms(min: i64) -> Range {
+    Range::Whole { min, max: HOUR_MS, unit: "ms" }
+}
+
+const fn bytes(min: i64, max: i64) -> Range {
+    Range::Whole { min, max, unit: "bytes" }
+}
+
+const fn count(min: i64, max: i64) -> Range {
+    Range::Whole { min, max, unit: "" }
+}
+
+const WEIGHT: Range = Range::Number { min: 0.0, max: rdb_net_types::Weight::MAX };
+
+const fn kind<T: Entry>(_field: fn(&Config) -> &T) -> &'static str {
+    T::KIND
+}
+
+const fn last(texts: &[&'static str]) -> &'static str {
+    texts[texts.len() - 1]
+}
+
+/// One row, in braces so that it stays one: path, field, reload class, range, example, meaning; then what holds while it is
+/// unset, or what is missing for it to have an effect.
+macro_rules! key {
+    ($path:literal, $($field:ident).+, $reload:ident, $range:expr, $example:literal, $doc:literal
+     $(, unset $unset:literal)? $(, pending $pending:expr)?) => {
+        Key {
+            path: $path,
+            kind: kind(|config| &config.$($field).+),
+            range: $range,
+            reload: Reload::$reload,
+            doc: $doc,
+            example: $example,
+            unset: concat!($($unset)?),
+            pending: last(&["" $(, $pending)?]),
+            get: |config| config.$($field).+.write(),
+            set: |config, input, reader| {
+                if let Some(value) = Entry::read(input, reader) {
+                    config.$($field).+ = value;
+                }
+            },
+        }
+    };
+}
+
+/// Every key, in order. A key that comes later is applied later, so that a gossip setting wins over the gossip profile.
+pub static KEYS: &[Key] = &[
+    key! { "networking.cluster_id", cluster_id, Restart, Range::Any, "\"orders\"",
+    "Name of the cluster: 1 to 64 letters, digits, '.', '_' and '-'. Nodes of different clusters refuse each \
+     other." },
+    key! { "networking.node_id", node_id, Restart, Range::Any, "\"node1\"",
+    "Name of this node: 1 to 64 letters, digits, '.', '_' and '-'. No other node of the cluster may have it.",
+    unset "the advertised `host-port`" },
+    key! { "networking.bind_address", bind_address, Restart, Range::Any, "\"0.0.0.0:7000\"",
+    "Where the transport listens. Port 0 lets the system pick one." },
+    key! { "networking.advertise_address", advertise_address, Restart, Range::Any, "\"node1.example.com:7000\"",
+    "Where other nodes reach the transport. Port 0 stands for the port on which it listens.",
+    unset "`bind_address`, whose host others must then be able to reach: not 0.0.0.0 or [::]" },
+    key! { "networking.gossip_address", gossip_address, Restart, Range::Any, "\"0.0.0.0:7001\"",
+    "Where the gossip socket is, UDP. Others reach it at the advertised host and this port; port 0 lets the \
+     system pick one.",
+    unset "the host of `bind_address` and its port + 1, or port 0 where that has port 0" },
+    key! { "networking.max_connections", max_connections, Restart, count(1, 1_000_000), "2000",
+    "How many connections there may be, both directions. At the limit, new ones are refused with a reason." },
+    key! { "networking.connection_timeout_ms", connection_timeout, Restart, ms(1), "3000",
+    "How long making a connection may take." },
+    key! { "networking.request_timeout_ms", request_timeout, Hot, ms(1), "2000",
+    "How long a request may take that names no deadline of its own." },
+    key! { "networking.shutdown_timeout_ms", shutdown_timeout, Hot, ms(0), "30000",
+    "How long a shutdown waits for what is under way." },
+    key! { "networking.enable_compression", compression.enabled, Hot, Range::Any, "true",
+    "Whether messages may be compressed.",
+    pending COMPRESSION },
+    key! { "networking.compression_threshold_bytes", compression.threshold_bytes, Hot, bytes(0, 16 * MIB), "4096",
+    "Messages smaller than this are never compressed.",
+    pending COMPRESSION },
+    key! { "networking.tls.enabled", tls.enabled, Restart, Range::Any, "true",
+    "Whether connections are encrypted and nodes prove who they are. This version loads and checks the settings \
+     and refuses to start with them." },
+    key! { "networking.tls.cert_path", tls.cert_path, Reconnect, Range::Any, "\"/etc/rustydb/cert.pem\"",
+    "The node's certificate chain, PEM.",
+    unset "none; needed with TLS",
+    pending TLS },
+    key! { "networking.tls.key_path", tls.key_path, Reconnect, Range::Any, "\"/etc/rustydb/key.pem\"",
+    "The private key of the certificate, PEM.",
+    unset "none; needed with TLS",
+    pending TLS },
+    key! { "networking.tls.ca_cert_path", tls.ca_cert_path, Reconnect, Range::Any, "\"/etc/rustydb/ca.pem\"",
+    "The certificates that sign those of other nodes, PEM.",
+    unset "none",
+    pending TLS },
+    key! { "networking.tls.verify_client", tls.verify_client, Reconnect, Range::Any, "false",
+    "Whether a node that connects must show a certificate.",
+    pending TLS },
+    key! { "networking.health_check.interval_ms", health_check.interval, Hot, ms(1), "2000",
+    "Time between two pings of a node that is well, jittered by a tenth either way." },
+    key! { "networking.health_check.timeout_ms", health_check.timeout, Hot, ms(1), "1000",
+    "How long the answer to a ping may take." },
+    key! { "networking.health_check.failure_threshold", health_check.failure_threshold, Hot, count(1, 1000), "5",
+    "Failures in a row that make a node unhealthy. The first makes it degraded." },
+    key! { "networking.health_check.success_threshold", health_check.success_threshold, Hot, count(1, 1000), "2",
+    "Successes in a row that make a node healthy again." },
+    key! { "networking.health_check.scope", health_check.scope, Hot, Range::OneOf(&["links", "all"]), "\"all\"",
+    "Who is pinged at the interval: nodes to which there are links, or every member." },
+    key! { "networking.health_check.backoff_first_ms", health_check.backoff_first, Hot, ms(1), "500",
+    "Wait before the first retry of a failed ping; it doubles with each failure." },
+    key! { "networking.health_check.backoff_max_ms", health_check.backoff_max, Hot, ms(1), "20000",
+    "The longest wait before a retry; at least `backoff_first_ms`." },
+    key! { "networking.health_check.degraded_latency_ms", health_check.degraded_latency, Hot, ms(1), "50",
+    "Smoothed round trip above which a node is degraded.",
+    unset "latency degrades no node" },
+    key! { "networking.load_balancing.strategy", load_balancing.balancer.strategy, Hot,
+    Range::OneOf(&["round_robin", "least_connections"]), "\"round_robin\"",
+    "The rule by which one of the nodes that fit is chosen." },
+    key! { "networking.load_balancing.weights", load_balancing.weights, Hot, WEIGHT, "{ node1 = 1.0, node2 = 2.0 }",
+    "Weights by node id, in place of those that the nodes tell of themselves. 0 drains a node. A later layer \
+     replaces the whole table." },
+    key! { "networking.load_balancing.fail_mode", load_balancing.balancer.fail_mode, Hot,
+    Range::OneOf(&["closed", "open"]), "\"open\"",
+    "What happens to a call when every node that fits is unhealthy: it is refused, or goes to one of them \
+     anyway." },
+    key! { "networking.service_discovery.type", service_discovery.kind, Restart, Range::OneOf(&["static", "none"]),
+    "\"none\"",
+    "The kind of source: `static` for a list and a file, `none` for a node that others join." },
+    key! { "networking.service_discovery.seeds", service_discovery.seeds, Hot, Range::Entries(20_000),
+    "[\"node1:7000\", \"node2:7000\"]",
+    "Nodes through which to join. A later layer replaces the whole list." },
+    key! { "networking.service_discovery.file", service_discovery.file, Hot, Range::Any, "\"nodes.toml\"",
+    "A TOML file with more seeds and nodes, which reloads when it changes.",
+    unset "none" },
+    key! { "networking.service_discovery.poll_interval_ms", service_discovery.poll_interval, Hot, ms(10), "1000",
+    "How often the file is compared with what was last read, whatever the system tells of changes." },
+    key! { "networking.service_discovery.retry_max_ms", service_discovery.retry_max, Hot, ms(10), "10000",
+    "The longest wait between two tries to join through a seed that does not answer." },
+    key! { "networking.admin.enabled", admin.enabled, Restart, Range::Any, "false",
+    "Whether there is a listener for operators." },
+    key! { "networking.admin.bind_address", admin.bind_address, Restart, Range::Any, "\"127.0.0.1:9000\"",
+    "Where it listens. Port 0 lets the system pick one.",
+    unset "127.0.0.1 and the port of `networking.bind_address` + 2, or port 0 where that has port 0" },
+    key! { "networking.gossip.profile", gossip, Restart, Range::OneOf(&["lan", "wan", "local"]), "\"wan\"",
+    "For which distances the times of the protocol are set: one data centre, several continents, one host. The \
+     keys below win over it, in whichever layer they stand; the defaults that they show are those of \"lan\"." },
+    key! { "networking.gossip.probe_interval_ms", gossip.swim.probe_interval, Restart, ms(1), "2000",
+    "Time between two probes of members. Shorter finds crashes sooner and costs two packets per member and \
+     interval." },
+    key! { "networking.gossip.probe_timeout_ms", gossip.swim.probe_timeout, Restart, ms(1), "300",
+    "How long a probe waits before others are asked to probe too; below `probe_interval_ms`." },
+    key! { "networking.gossip.indirect_probes", gossip.swim.indirect_probes, Restart, count(0, 16), "5",
+    "How many other members are asked to probe a silent one." },
+    key! { "networking.gossip.interval_ms", gossip.swim.gossip_interval, Restart, ms(1), "500",
+    "Time between two rounds of gossip while there is something to say." },
+    key! { "networking.gossip.fanout", gossip.swim.gossip_fanout, Restart, count(1, 16), "4",
+    "How many members a round of gossip tells." },
+    key! { "networking.gossip.suspicion_pause_ms", gossip.swim.suspicion_pause, Restart, ms(0), "5000",
+    "The pause of a healthy process that must not make it failed: garbage collection, a busy host." },
+    key! { "networking.node.capabilities", node.capabilities, Hot, Range::Entries(32), "[\"read\", \"write\"]",
+    "What the node can do: `read`, `write`, `analytics`, or names of your own." },
+    key! { "networking.node.region", node.locality.region, Hot, Range::Length(64), "\"eu-west\"",
+    "The region in which it stands." },
+    key! { "networking.node.zone", node.locality.zone, Hot, Range::Length(64), "\"eu-west-1a\"",
+    "The zone within the region." },
+    key! { "networking.node.rack", node.locality.rack, Hot, Range::Length(64), "\"r7\"",
+    "The rack within the zone." },
+    key! { "networking.node.weight", node.weight, Hot, WEIGHT, "2.0",
+    "Its share of traffic, relative to other nodes. 0 drains it." },
+    key! { "networking.node.labels", node.labels, Hot, Range::Entries(32), "{ disk = \"nvme\" }",
+    "Free labels, for selection and for people. A later layer replaces the whole table." },
+    key! { "networking.node.version", node.version, Hot, Range::Length(64), "\"1.4.2\"",
+    "Version of its software, for people.",
+    unset "the version of this library" },
+    key! { "networking.node.cpu_millicores", node.resources.cpu_millicores, Hot, count(1, 100_000_000), "8000",
+    "Processor time that it has to give, in thousandths of a core.",
+    unset "not told" },
+    key! { "networking.node.memory_bytes", node.resources.memory_bytes, Hot, bytes(1, i64::MAX), "34359738368",
+    "Memory that it has to give.",
+    unset "not told" },
+    key! { "networking.node.disk_bytes", node.resources.disk_bytes, Hot, bytes(1, i64::MAX), "1000000000000",
+    "Disk space that it has to give.",
+    unset "not told" },
+    key! { "networking.transport.frame_bytes_max", transport.session.frame_bytes_max, Restart, bytes(4096, 16 * MIB),
+    "1048576",
+    "The largest frame. Larger ones let a large message pass in one piece and make urgent ones wait longer." },
+    key! { "networking.transport.requests_max", transport.session.requests_max, Restart, count(1, 1_048_576), "16384",
+    "How many requests a peer may have in flight on a connection." },
+    key! { "networking.transport.lane_credit_bytes", transport.session.lane_credit_bytes, Restart,
+    bytes(4096, 1024 * MIB), "8388608",
+    "How many bytes a peer may send on a data lane before handlers took them; at least `frame_bytes_max`. This \
+     is the memory that a peer can make a node hold." },
+    key! { "networking.transport.batch_bytes", transport.session.batch_bytes, Restart, bytes(1024, 16 * MIB), "65536",
+    "About how many bytes are given to a socket at once. More saves system calls; an urgent frame waits for so \
+     much." },
+    key! { "networking.transport.checksum", transport.session.checksum, Restart, Range::Any, "false",
+    "Whether frames carry a checksum." },
+    key! { "networking.transport.hello_timeout_ms", transport.session.hello_timeout, Restart, ms(1), "1000",
+    "How long the first exchange on a connection may take." },
+    key! { "networking.transport.keep_alive_idle_ms", transport.session.keep_alive_idle, Restart, ms(1), "30000",
+    "After how much silence an idle connection is asked whether it lives." },
+    key! { "networking.transport.keep_alive_busy_ms", transport.session.keep_alive_busy, Restart, ms(1), "2000",
+    "After how much silence a connection with requests in flight is asked." },
+    key! { "networking.transport.liveness_ms", transport.session.liveness, Restart, ms(1), "8000",
+    "How long an asked connection may stay silent before it counts as dead." },
+    key! { "networking.transport.drain_timeout_ms", transport.session.drain_timeout, Restart, ms(0), "5000",
+    "How long a connection that closes waits for what is under way on it." },
+    key! { "networking.transport.reconnect_first_ms", transport.peer.backoff.shortest, Restart, ms(1), "100",
+    "The shortest wait between two dials of a peer." },
+    key! { "networking.transport.reconnect_max_ms", transport.peer.backoff.longest, Restart, ms(1), "10000",
+    "The longest wait between two dials of a peer; at least `reconnect_first_ms`." },
+    key! { "networking.transport.reconnect_stable_ms", transport.peer.stable_after, Restart, ms(0), "60000",
+    "How long a connection must have been up for its loss to begin again at the shortest wait." },
+    key! { "networking.transport.refused_wait_ms", transport.peer.refused_wait, Restart, ms(1), "60000",
+    "How long a peer is left alone that refused for a reason that only its configuration can change." },
+    key! { "networking.transport.dials_max", transport.dials_max, Restart, count(1, 65_536), "128",
+    "How many dials may be under way." },
+    key! { "networking.transport.handshakes_max", transport.handshakes_max, Restart, count(1, 65_536), "512",
+    "How many accepted connections may be in their first exchange; the others wait in the kernel." },
+    key! { "networking.transport.reply_backlog_bytes", transport.reply_backlog_bytes, Restart, bytes(4096, 1024 * MIB),
+    "4194304",
+    "How many bytes of replies may wait for a socket before handlers are held back." },
+    key! { "networking.transport.tcp_user_timeout_ms", transport.tcp_user_timeout, Restart, ms(1), "30000",
+    "How long sent bytes may stay unacknowledged before TCP gives up the connection." },
+    key! { "networking.transport.tcp_unsent_bytes_max", transport.tcp_unsent_bytes_max, Restart, bytes(4096, 16 * MIB),
+    "65536",
+    "How many bytes may wait unsent in the kernel. More delays urgent frames." },
+    key! { "networking.transport.tcp_backlog", transport.tcp_backlog, Restart, count(1, 65_535), "4096",
+    "How many connections may wait in the kernel to be accepted." },
+];

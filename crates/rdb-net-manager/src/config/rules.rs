@@ -1,0 +1,186 @@
+//! Which values go together, and whether this build can run them.
+
+use rdb_net_types::NodeAddress;
+
+use super::error::{ConfigError, ConfigErrors, Origin};
+use super::settings::{Admin, Config, DiscoveryKind};
+
+/// Values that do not go together.
+#[derive(Debug)]
+pub(super) struct Finding {
+    /// The keys that it is about; the one to change first.
+    pub(super) keys: Vec<&'static str>,
+    pub(super) error: ConfigError,
+}
+
+const BIND: &str = "networking.bind_address";
+const ADVERTISE: &str = "networking.advertise_address";
+const GOSSIP: &str = "networking.gossip_address";
+const ADMIN: &str = "networking.admin.bind_address";
+const DISCOVERY: &str = "networking.service_discovery.type";
+const TLS: &str = "networking.tls.enabled";
+
+impl Config {
+    /// Whether this build can run with it: every value is in its range, they go together, and nothing is asked for that is
+    /// not built. Of files that are named nothing is read.
+    ///
+    /// # Errors
+    ///
+    /// Everything that stands in the way. [`ConfigError::NotBuilt`] for `tls.enabled`: this version has no TLS, and a node
+    /// that was told to encrypt must not run without.
+    pub fn check_runnable(&self) -> Result<(), ConfigErrors> {
+        let mut errors = self.recheck();
+        errors.extend(findings(self).into_iter().map(|finding| finding.error));
+        errors.extend(self.not_built());
+        ConfigErrors::unless_empty(errors)
+    }
+
+    /// What is asked for and not in this build.
+    fn not_built(&self) -> impl Iterator<Item = ConfigError> {
+        let error = |keys: &[&str], problem: &str| ConfigError::NotBuilt {
+            at: self.first_origin(keys),
+            key: keys[0].to_owned(),
+            problem: problem.to_owned(),
+        };
+        let tls = self.tls.enabled.then(|| {
+            let problem = "tls.enabled = true, and this build cannot do TLS yet: the node would talk in plain text; set \
+                           tls.enabled = false where the network is trusted";
+            error(&[TLS], problem)
+        });
+        let discovery = &self.service_discovery;
+        let keys = [DISCOVERY, "networking.service_discovery.seeds", "networking.service_discovery.file"];
+        let is_set = self.origins.0.contains_key(DISCOVERY);
+        let is_wanted = discovery.kind == DiscoveryKind::Static && (is_set || discovery.has_source());
+        let discovery = (is_wanted && !cfg!(feature = "discovery-static")).then(|| {
+            error(&keys, "seeds and files are not in this build; enable the cargo feature \"discovery-static\"")
+        });
+        tls.into_iter().chain(discovery)
+    }
+
+    /// The origin of the first of these keys that somebody set.
+    fn first_origin(&self, keys: &[&str]) -> Origin {
+        keys.iter().find_map(|key| self.origins.0.get(key)).cloned().unwrap_or_default()
+    }
+}
+
+/// Everything that does not go together.
+pub(super) fn findings(config: &Config) -> Vec<Finding> {
+    let mut rules = Rules { config, findings: Vec::new() };
+    rules.addresses();
+    rules.tls();
+    rules.times_and_sizes();
+    rules.membership();
+    rules.discovery();
+    rules.findings
+}
+
+struct Rules<'a> {
+    config: &'a Config,
+    findings: Vec<Finding>,
+}
+
+impl Rules<'_> {
+    fn refuse(&mut self, keys: &[&'static str], problem: String) {
+        let at = self.config.first_origin(keys);
+        let error = ConfigError::Conflict { at, key: keys[0].to_owned(), problem };
+        self.findings.push(Finding { keys: keys.to_vec(), error });
+    }
+
+    fn require(&mut self, holds: bool, keys: &[&'static str], problem: impl FnOnce() -> String) {
+        if !holds {
+            self.refuse(keys, problem());
+        }
+    }
+
+    fn addresses(&mut self) {
+        let config = self.config;
+        let bind = &config.bind_address;
+        match &config.advertise_address {
+            Some(advertised) => self.require(!is_unspecified(advertised), &[ADVERTISE], || {
+                format!("{advertised} cannot be reached by others; name an address of this node")
+            }),
+            None => self.require(!is_unspecified(bind), &[ADVERTISE, BIND], || {
+                format!(
+                    "it is not set, and others cannot reach the bind_address {bind}; set it to the name or address under \
+                     which they reach this node"
+                )
+            }),
+        }
+        let derived = |offset: u16| bind.port() == 0 || bind.port().checked_add(offset).is_some();
+        self.require(config.gossip_address.is_some() || derived(1), &[GOSSIP, BIND], || {
+            format!("it is not set, and there is no port above {}; set it", bind.port())
+        });
+        let Admin { enabled, bind_address } = &config.admin;
+        self.require(!enabled || bind_address.is_some() || derived(2), &[ADMIN, BIND], || {
+            format!("it is not set, and there is no port {} + 2; set it", bind.port())
+        });
+        if let Some(admin) = config.admin_bind() {
+            let is_taken = admin.port() != 0 && admin.port() == bind.port();
+            let overlaps = admin.host() == bind.host() || is_unspecified(&admin) || is_unspecified(bind);
+            self.require(!(is_taken && overlaps), &[ADMIN, BIND], || {
+                format!("{admin} is taken by the transport at {bind}; choose another port")
+            });
+        }
+    }
+
+    fn tls(&mut self) {
+        let tls = &self.config.tls;
+        let needed = [("networking.tls.cert_path", &tls.cert_path), ("networking.tls.key_path", &tls.key_path)];
+        for (key, path) in needed {
+            self.require(!tls.enabled || path.is_some(), &[key, TLS], || {
+                String::from("it is not set, and tls.enabled = true needs it")
+            });
+        }
+    }
+
+    fn times_and_sizes(&mut self) {
+        let config = self.config;
+        let health = &config.health_check;
+        let keys = ["networking.health_check.backoff_max_ms", "networking.health_check.backoff_first_ms"];
+        self.require(health.backoff_first <= health.backoff_max, &keys, || {
+            format!(
+                "{} is below backoff_first_ms = {}",
+                health.backoff_max.as_millis(),
+                health.backoff_first.as_millis()
+            )
+        });
+        let backoff = &config.transport.peer.backoff;
+        let keys = ["networking.transport.reconnect_max_ms", "networking.transport.reconnect_first_ms"];
+        self.require(backoff.shortest <= backoff.longest, &keys, || {
+            format!("{} is below reconnect_first_ms = {}", backoff.longest.as_millis(), backoff.shortest.as_millis())
+        });
+        let (frame, [_, credit, ..]) =
+            (config.transport.session.frame_bytes_max, config.transport.session.lane_credit_bytes);
+        let keys = ["networking.transport.lane_credit_bytes", "networking.transport.frame_bytes_max"];
+        self.require(credit >= u64::from(frame), &keys, || {
+            format!("{credit} is below frame_bytes_max = {frame}: no frame of that size could ever be sent")
+        });
+    }
+
+    fn membership(&mut self) {
+        let swim = &self.config.gossip.swim;
+        let keys =
+            ["networking.gossip.probe_timeout_ms", "networking.gossip.probe_interval_ms", "networking.gossip.profile"];
+        let (timeout, interval) = (swim.probe_timeout, swim.probe_interval);
+        if timeout >= interval {
+            let (timeout, interval) = (timeout.as_millis(), interval.as_millis());
+            self.refuse(&keys, format!("{timeout} is not below probe_interval_ms = {interval}"));
+        } else if let Err(error) = swim.validate() {
+            self.refuse(&["networking.gossip.profile"], error.to_string());
+        }
+    }
+
+    fn discovery(&mut self) {
+        let discovery = &self.config.service_discovery;
+        let keys = [DISCOVERY, "networking.service_discovery.seeds", "networking.service_discovery.file"];
+        let is_idle = discovery.kind == DiscoveryKind::Nowhere && discovery.has_source();
+        self.require(!is_idle, &keys, || {
+            String::from("it is \"none\", and there are seeds or a file; set it to \"static\" or take those out")
+        });
+    }
+}
+
+/// 0.0.0.0 and [::]: good to listen on, and nowhere to be reached.
+fn is_unspecified(address: &NodeAddress) -> bool {
+    address.to_socket_addr().is_some_and(|address| address.ip().is_unspecified())
+}

@@ -1,0 +1,294 @@
+//! The typed values of a configuration, nested by area; where a crate below has settings of its own, they stand here as they
+//! are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rdb_net_types::{Capability, ClusterId, Locality, NodeAddress, NodeId, Resources, Weight};
+
+use super::error::Origin;
+use super::key::Key;
+
+/// The configuration of a node. Every key of [`KEYS`](super::KEYS) is one value in here.
+///
+/// Two configurations are equal when their values are, wherever these came from. Whoever builds one without a
+/// [`Loader`](super::Loader) should ask [`Config::check_runnable`] before using it; a start does so too.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Name of the cluster.
+    pub cluster_id: ClusterId,
+    /// Name of the node, where one was set; [`Config::effective_node_id`] has the rule for where not.
+    pub node_id: Option<NodeId>,
+    /// Where the transport listens.
+    pub bind_address: NodeAddress,
+    /// Where others reach the transport, where that was set; see [`Config::advertised`].
+    pub advertise_address: Option<NodeAddress>,
+    /// Where the gossip socket is, where that was set; see [`Config::gossip_bind`].
+    pub gossip_address: Option<NodeAddress>,
+    /// Connections at most, both directions.
+    pub max_connections: usize,
+    /// How long a dial may take.
+    pub connection_timeout: Duration,
+    /// How long a request may take that names no deadline.
+    pub request_timeout: Duration,
+    /// How long a shutdown waits.
+    pub shutdown_timeout: Duration,
+    /// Compression of messages.
+    pub compression: Compression,
+    /// TLS between nodes.
+    pub tls: Tls,
+    /// Health checks.
+    pub health_check: rdb_health::Config,
+    /// Choosing a node.
+    pub load_balancing: LoadBalancing,
+    /// Where nodes are found.
+    pub service_discovery: ServiceDiscovery,
+    /// The admin listener.
+    pub admin: Admin,
+    /// Membership.
+    pub gossip: Gossip,
+    /// What this node tells of itself.
+    pub node: Node,
+    /// Connections in detail.
+    pub transport: Transport,
+    pub(super) origins: Origins,
+}
+
+/// Compression of messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compression {
+    /// Whether messages may be compressed.
+    pub enabled: bool,
+    /// Smaller messages never are, in bytes.
+    pub threshold_bytes: usize,
+}
+
+/// TLS between nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// Whether it is on.
+    pub enabled: bool,
+    /// The node's certificate chain, PEM.
+    pub cert_path: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key_path: Option<PathBuf>,
+    /// The certificates that sign those of other nodes, PEM.
+    pub ca_cert_path: Option<PathBuf>,
+    /// Whether who connects must show a certificate.
+    pub verify_client: bool,
+}
+
+/// Choosing a node.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LoadBalancing {
+    /// The strategy, and what it does when nothing healthy is left.
+    pub balancer: rdb_balance::Config,
+    /// Weights that this node gives to others, whatever they say of themselves.
+    pub weights: BTreeMap<NodeId, Weight>,
+}
+
+/// The kind of source in which nodes are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum DiscoveryKind {
+    /// A list of seeds and a file.
+    #[default]
+    Static,
+    /// Nowhere: the node waits for others, or is told by an operator whom to join.
+    Nowhere,
+}
+
+impl DiscoveryKind {
+    pub(super) const ALL: [Self; 2] = [Self::Static, Self::Nowhere];
+
+    /// Kinds that the specification names and this version lacks.
+    pub(super) const NOT_BUILT: [&'static str; 3] = ["dns", "etcd", "consul"];
+
+    /// The name in the configuration file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Static => "static",
+            Self::Nowhere => "none",
+        }
+    }
+}
+
+/// Where nodes are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceDiscovery {
+    /// The kind of source.
+    pub kind: DiscoveryKind,
+    /// Nodes to join, none twice.
+    pub seeds: Vec<NodeAddress>,
+    /// A file with more nodes, which reloads.
+    pub file: Option<PathBuf>,
+    /// How often the file is looked at whatever its watch says.
+    pub poll_interval: Duration,
+    /// The longest wait between two tries to reach a seed.
+    pub retry_max: Duration,
+}
+
+impl ServiceDiscovery {
+    /// Whether there is anything for the static kind to look at.
+    pub(super) fn has_source(&self) -> bool {
+        !self.seeds.is_empty() || self.file.is_some()
+    }
+}
+
+/// The admin listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Where it is, where that was set; see [`Config::admin_bind`].
+    pub bind_address: Option<NodeAddress>,
+}
+
+/// For which distances the times of the membership protocol are set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum GossipProfile {
+    /// One data centre.
+    #[default]
+    Lan,
+    /// Several continents.
+    Wan,
+    /// One host.
+    Local,
+}
+
+/// Membership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gossip {
+    /// From which preset the settings come that were not set themselves.
+    pub profile: GossipProfile,
+    /// All of them.
+    pub swim: rdb_swim::Config,
+}
+
+impl Gossip {
+    /// The preset of a profile.
+    pub const fn new(profile: GossipProfile) -> Self {
+        let swim = match profile {
+            GossipProfile::Lan => rdb_swim::Config::lan(),
+            GossipProfile::Wan => rdb_swim::Config::wan(),
+            GossipProfile::Local => rdb_swim::Config::local(),
+        };
+        Self { profile, swim }
+    }
+}
+
+/// What a node tells of itself.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Node {
+    /// What it can do.
+    pub capabilities: BTreeSet<Capability>,
+    /// Where it stands.
+    pub locality: Locality,
+    /// Its share of traffic.
+    pub weight: Weight,
+    /// Free labels.
+    pub labels: BTreeMap<String, String>,
+    /// Version of its software, where one was set.
+    pub version: Option<String>,
+    /// What it has to give.
+    pub resources: Resources,
+}
+
+/// Connections in detail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transport {
+    /// Limits and times of each connection.
+    pub session: rdb_net_session::Config,
+    /// Waits between dials.
+    pub peer: rdb_net_peer::PeerConfig,
+    /// Dials under way at most.
+    pub dials_max: usize,
+    /// Accepted connections without a hello at most.
+    pub handshakes_max: usize,
+    /// Bytes of replies that may wait for a connection's socket before its handlers are held back.
+    pub reply_backlog_bytes: usize,
+    /// How long bytes may stay unacknowledged in TCP.
+    pub tcp_user_timeout: Duration,
+    /// Bytes that may wait unsent in the kernel.
+    pub tcp_unsent_bytes_max: u32,
+    /// Connections that may wait in the kernel to be accepted.
+    pub tcp_backlog: i32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            cluster_id: ClusterId::new("rustydb").expect("a legal id"),
+            node_id: None,
+            bind_address: NodeAddress::new("127.0.0.1", 7000).expect("a legal host"),
+            advertise_address: None,
+            gossip_address: None,
+            max_connections: 1000,
+            connection_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(5),
+            shutdown_timeout: Duration::from_secs(10),
+            compression: Compression { enabled: false, threshold_bytes: 1024 },
+            tls: Tls { enabled: false, cert_path: None, key_path: None, ca_cert_path: None, verify_client: true },
+            health_check: rdb_health::Config::default(),
+            load_balancing: LoadBalancing::default(),
+            service_discovery: ServiceDiscovery::default(),
+            admin: Admin { enabled: true, bind_address: None },
+            gossip: Gossip::new(GossipProfile::Lan),
+            node: Node::default(),
+            transport: Transport::default(),
+            origins: Origins::default(),
+        }
+    }
+}
+
+impl Default for ServiceDiscovery {
+    fn default() -> Self {
+        Self {
+            kind: DiscoveryKind::Static,
+            seeds: Vec::new(),
+            file: None,
+            poll_interval: Duration::from_secs(5),
+            retry_max: Duration::from_secs(3),
+        }
+    }
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self {
+            session: rdb_net_session::Config::default(),
+            peer: rdb_net_peer::PeerConfig::default(),
+            dials_max: 64,
+            handshakes_max: 256,
+            reply_backlog_bytes: 1024 * 1024,
+            tcp_user_timeout: Duration::from_secs(15),
+            tcp_unsent_bytes_max: 128 * 1024,
+            tcp_backlog: 1024,
+        }
+    }
+}
+
+impl Config {
+    /// Where the value of a key came from; `None` when there is no such key. A setting that follows from the gossip profile
+    /// counts as a default.
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        Key::find(key).map(|key| self.origins.0.get(key.path).unwrap_or(&Origin::Default))
+    }
+
+    /// The value of a key as TOML; `None` when it is not set, or there is no such key.
+    pub fn value(&self, key: &str) -> Option<String> {
+        Key::find(key)?.value(self)
+    }
+}
+
+/// Where the values came from that somebody set.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Origins(pub(super) BTreeMap<&'static str, Origin>);
+
+/// No part of a configuration's equality.
+impl PartialEq for Origins {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}

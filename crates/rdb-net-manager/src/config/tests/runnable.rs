@@ -1,0 +1,91 @@
+//! What this build can run, and the addresses that follow from others.
+
+use expect_test::expect;
+
+use super::{SPEC_EXAMPLE, from_text, loaded};
+use crate::config::{Config, ConfigError};
+
+#[test]
+fn the_defaults_run() {
+    assert_eq!(Config::default().check_runnable(), Ok(()));
+}
+
+#[test]
+fn tls_is_refused_at_the_start_and_not_at_the_load() {
+    let errors = loaded(SPEC_EXAMPLE).check_runnable().expect_err("there is no TLS");
+    let first = errors.iter().next().expect("an error");
+    assert!(matches!(first, ConfigError::NotBuilt { key, .. } if key == "networking.tls.enabled"));
+    expect!["node.toml:10:11: networking.tls.enabled: tls.enabled = true, and this build cannot do TLS yet: the node would talk in plain text; set tls.enabled = false where the network is trusted"].assert_eq(&first.to_string());
+}
+
+#[cfg(feature = "discovery-static")]
+#[test]
+fn the_example_of_the_specification_runs_without_tls() {
+    let without = from_text(SPEC_EXAMPLE).overrides(["networking.tls.enabled=false"]);
+    assert_eq!(without.load().expect("legal").check_runnable(), Ok(()));
+}
+
+#[cfg(not(feature = "discovery-static"))]
+#[test]
+fn a_backend_that_is_not_in_the_build_is_named_with_its_feature() {
+    let without = from_text(SPEC_EXAMPLE).overrides(["networking.tls.enabled=false"]);
+    let errors = without.load().expect("legal").check_runnable().expect_err("no such backend");
+    let told = "node.toml:26:8: networking.service_discovery.type: seeds and files are not in this build; enable the cargo \
+                feature \"discovery-static\"";
+    assert_eq!(errors.to_string(), told);
+}
+
+#[test]
+fn what_has_no_effect_is_told() {
+    let idle = |text: &str| loaded(text).without_effect().iter().map(|key| key.path).collect::<Vec<_>>();
+    assert_eq!(idle("[networking]\nenable_compression = true\n"), ["networking.enable_compression"]);
+    assert_eq!(idle("[networking]\nenable_compression = false\nmax_connections = 5\n"), [""; 0]);
+    assert_eq!(idle("[networking.tls]\nverify_client = false\n"), ["networking.tls.verify_client"]);
+}
+
+#[test]
+fn a_configuration_made_by_hand_is_checked_the_same_way() {
+    let mut config = Config { bind_address: "0.0.0.0:7000".parse().expect("legal"), ..Config::default() };
+    config.transport.session.requests_max = 0;
+    config.gossip.swim.refusal_observers = 100;
+    config.node.labels.insert("l".repeat(65), String::from("x"));
+    let errors = config.check_runnable().expect_err("much is wrong");
+    expect![[r#"
+        default: networking.node.labels.lllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllll: its name is longer than 64 bytes
+        default: networking.transport.requests_max: 0 is out of range; it may be 1 to 1048576
+        default: networking.advertise_address: it is not set, and others cannot reach the bind_address 0.0.0.0:7000; set it to the name or address under which they reach this node
+        default: networking.gossip.profile: refusal_observers must be from 1 to 8"#]].assert_eq(&errors.to_string());
+}
+
+#[track_caller]
+fn addresses(text: &str, expected: [&str; 4]) {
+    let config = loaded(text);
+    // The transport got port 4000 where the system had to pick one.
+    let port = if config.bind_address.port() == 0 { 4000 } else { config.bind_address.port() };
+    let advertised = config.advertised(port);
+    let admin = config.admin_bind().map_or_else(|| String::from("none"), |admin| admin.to_string());
+    let node = config.effective_node_id(&advertised);
+    assert_eq!([advertised.to_string(), config.gossip_bind().to_string(), admin, node.to_string()], expected);
+}
+
+#[test]
+fn addresses_that_are_not_set_follow_from_the_others() {
+    addresses("", ["127.0.0.1:7000", "127.0.0.1:7001", "127.0.0.1:7002", "127.0.0.1-7000"]);
+    addresses(
+        "[networking]\nbind_address = '0.0.0.0:7100'\nadvertise_address = 'node1.example.com:80'\n",
+        ["node1.example.com:80", "0.0.0.0:7101", "127.0.0.1:7102", "node1.example.com-80"],
+    );
+    addresses(
+        "[networking]\nbind_address = '[::1]:0'\nnode_id = 'n1'\n",
+        ["[::1]:4000", "[::1]:0", "127.0.0.1:0", "n1"],
+    );
+    addresses(
+        "[networking]\nbind_address = '0.0.0.0:0'\nadvertise_address = 'node1:0'\ngossip_address = '0.0.0.0:9'\n\
+         [networking.admin]\nenabled = false\n",
+        ["node1:4000", "0.0.0.0:9", "none", "node1-4000"],
+    );
+    addresses(
+        "[networking]\nbind_address = '127.0.0.1:65534'\n[networking.admin]\nbind_address = '127.0.0.1:0'\n",
+        ["127.0.0.1:65534", "127.0.0.1:65535", "127.0.0.1:0", "127.0.0.1-65534"],
+    );
+}

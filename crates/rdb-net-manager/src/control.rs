@@ -1,0 +1,182 @@
+//! What can be asked of a running node, and done to it: the one set of operations behind REST, the command line and whatever
+//! else operates a node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdb_net_session::LatencyHistogram;
+use rdb_net_types::{
+    BoxFuture, HealthReport, HealthStatus, MembershipEvent, NodeAddress, NodeId, NodeInfo, NodeState, PeerStatistics,
+    TransportStatistics,
+};
+
+use crate::events::EventSubscription;
+
+/// A node seen from this one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerView {
+    /// The node.
+    pub info: Arc<NodeInfo>,
+    /// How it is, seen from here.
+    pub health: HealthStatus,
+    /// For how long membership has held it in its state.
+    pub in_state_for: Duration,
+    /// Whether a connection to it is up.
+    pub connected: bool,
+    /// Whether a connection to it is kept without use.
+    pub kept: bool,
+    /// What its connections have carried.
+    pub statistics: PeerStatistics,
+}
+
+/// The cluster as this node sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Topology {
+    /// This node.
+    pub local: NodeId,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Every member, by ascending id, this node included.
+    pub members: Vec<Arc<NodeInfo>>,
+    /// To whom a connection is up from here, by ascending id.
+    pub links: Vec<NodeId>,
+    /// The same number at all nodes that hold the same view.
+    pub view_digest: u64,
+}
+
+/// What a node has carried and counted.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NetworkStatistics {
+    /// Connections and messages, by peer.
+    pub transport: TransportStatistics,
+    /// From request to reply, by peer, since the start.
+    pub latencies: BTreeMap<NodeId, LatencyHistogram>,
+    /// Failed health checks, by node.
+    pub health_check_failures: BTreeMap<NodeId, u64>,
+    /// Counters of the membership protocol, by name.
+    pub membership: BTreeMap<&'static str, u64>,
+    /// Things that were dropped at a limit, by what they were.
+    pub dropped: BTreeMap<&'static str, u64>,
+}
+
+/// An operation that had no success.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// No member has this id.
+    #[error("no member has the node id {0}")]
+    UnknownNode(NodeId),
+    /// The operation makes no sense in the node's state; the text says why.
+    #[error("{0}")]
+    Conflict(String),
+    /// The operation did not end in time; it goes on.
+    #[error("{0}")]
+    TimedOut(String),
+}
+
+/// Something that happened, for people and programs that follow a node.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum NetworkEvent {
+    /// The membership changed.
+    Membership(MembershipEvent),
+    /// A node is better or worse than it was, seen from here.
+    Health {
+        /// Which node.
+        node: NodeId,
+        /// How it was.
+        from: HealthStatus,
+        /// How it is.
+        to: HealthStatus,
+    },
+    /// A connection came up or ended.
+    Connection {
+        /// To which node.
+        node: NodeId,
+        /// Whether it is up.
+        up: bool,
+        /// Why it ended; empty when it came up.
+        reason: String,
+    },
+    /// This node has joined: it knows the cluster.
+    Joined {
+        /// How many members it knows.
+        members: usize,
+    },
+    /// No seed answers; retries go on.
+    SeedsUnreachable {
+        /// How often each was tried.
+        attempts: u32,
+    },
+    /// Another live process in the cluster uses this node's id; this node stops.
+    DuplicateNode {
+        /// Where the other process is.
+        address: String,
+    },
+    /// This subscriber was too slow. Events were dropped; the members as they are now stand here instead.
+    Lagged {
+        /// How many events were dropped.
+        missed: u64,
+        /// The members as they are now.
+        members: Vec<Arc<NodeInfo>>,
+    },
+}
+
+/// A node, as its operator holds it.
+pub trait ControlPlane: Send + Sync {
+    /// This node.
+    fn local(&self) -> Arc<NodeInfo>;
+
+    /// Whether this node has joined its cluster.
+    fn is_joined(&self) -> bool;
+
+    /// How this node is, with what that is made of.
+    fn health(&self) -> HealthReport;
+
+    /// Every other member, by ascending id.
+    fn peers(&self) -> Vec<PeerView>;
+
+    /// The cluster as this node sees it.
+    fn topology(&self) -> Topology;
+
+    /// What was carried and counted.
+    fn statistics(&self) -> NetworkStatistics;
+
+    /// How long the node has been running.
+    fn uptime(&self) -> Duration;
+
+    /// The effective configuration as commented TOML, secrets left out.
+    fn configuration(&self) -> String;
+
+    /// Events from here on.
+    fn events(&self) -> EventSubscription;
+
+    /// Joins the cluster of these seeds.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::TimedOut`] when no seed answered yet; retries go on.
+    fn join(&self, seeds: Vec<NodeAddress>) -> BoxFuture<'_, Result<(), ControlError>>;
+
+    /// Says farewell to the cluster. The node stays up and answers; it is no member any more.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::TimedOut`] when too few members acknowledged the farewell in time.
+    fn leave(&self) -> BoxFuture<'_, Result<(), ControlError>>;
+
+    /// Asks membership to hold a member in another state: a request that a living member refutes.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::UnknownNode`], or [`ControlError::Conflict`] for a state that cannot be asked for.
+    fn request_state(&self, node: &NodeId, state: NodeState) -> Result<(), ControlError>;
+
+    /// Forgets a failed or left member for good.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::UnknownNode`], or [`ControlError::Conflict`] when the member is alive.
+    fn forget(&self, node: &NodeId) -> Result<(), ControlError>;
+}

@@ -1,0 +1,37 @@
+//! The networking layer of a node in one piece: configuration, wiring, lifecycle, event bus and control plane.
+//!
+//! A [`NetworkManager`] is made from a [`config::Config`], given its handlers, and started; from then on it carries messages
+//! to the members of its cluster and tells what happens to them. All of its decisions are `rdb-net-engine`'s, which is pure;
+//! here are sockets, tasks and clocks.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use rdb_net_manager::config::Loader;
+//! use rdb_net_manager::{Answer, HandlerOptions, Handling, NetworkManager, Request};
+//! use rdb_net_types::MessageType;
+//!
+//! let manager = NetworkManager::new(Loader::new().file("node.toml").load()?)?;
+//! let answer = |request: Request| Handling::Ready(Ok(Answer::Payload(request.into_payload())));
+//! manager.handle(MessageType::FIRST_APPLICATION, Arc::new(answer), HandlerOptions::default());
+//! manager.start().await?;
+//! manager.wait_joined().await;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod config;
+mod control;
+mod events;
+mod facade;
+mod gather;
+mod manager;
+mod node;
+mod plane;
+mod pump;
+
+pub use control::{ControlError, ControlPlane, NetworkEvent, NetworkStatistics, PeerView, Topology};
+pub use events::EventSubscription;
+pub use gather::{CorrelationId, NodeOutcome};
+pub use manager::{Addresses, FatalError, NetworkManager, StartError};
+pub use rdb_net_transport::{Answer, CallOptions, Handler, HandlerError, HandlerOptions, Handling, Reply, Request};

@@ -1,0 +1,502 @@
+//! The manager: from a configuration to a running node, and back to nothing.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rdb_net_engine::{Engine, EngineConfig, EngineError};
+use rdb_net_membership::Gossip;
+use rdb_net_transport::{Backend, CallOptions, Handler, HandlerOptions, ListenError, Reply, Request, Transport};
+use rdb_net_types::{
+    BootId, ClusterMessage, Effect, Incarnation, MessageType, NodeAddress, NodeId, NodeInfo, Reason, RequestError,
+    SelectionCriteria,
+};
+use rdb_net_wire::{Encode, control_type};
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, ConfigErrors};
+use crate::control::ControlPlane;
+use crate::events::{EventBus, EventSubscription};
+use crate::gather::{self, CorrelationId, Gatherings, NodeOutcome};
+use crate::node::{Node, Routes};
+use crate::pump::{Driven, Outbox};
+
+/// A node that cannot start. Nothing is left running.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration asks for something that it may not, or that this build cannot do.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// There is no transport in this build.
+    #[error("no transport is built in: enable the cargo feature tcp of rdb-net-manager")]
+    NoTransport,
+    /// The transport's address cannot be listened on.
+    #[error("{0} (networking.bind_address)")]
+    Listen(#[from] ListenError),
+    /// The gossip address cannot be listened on.
+    #[error("{0} (networking.gossip_address)")]
+    Gossip(#[from] rdb_net_membership::BindError),
+    /// The advertised host has no address.
+    #[error("the advertised host {host} cannot be resolved: {problem} (networking.advertise_address)")]
+    Advertise {
+        /// The host.
+        host: String,
+        /// What the resolver said.
+        problem: String,
+    },
+    /// The node's description does not travel with membership.
+    #[error("{0} (networking.node)")]
+    Engine(#[from] EngineError),
+    /// Discovery cannot start.
+    #[error("{0} (networking.service_discovery)")]
+    Discovery(String),
+    /// The manager was started before and has been shut down.
+    #[error("the manager has been shut down and cannot be started again")]
+    ShutDown,
+}
+
+/// Why a running node has to stop.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FatalError {
+    /// Another live process in the cluster has this node's id.
+    #[error("node id {node} is used by another live process at {address}: give one of them another networking.node_id")]
+    DuplicateNode {
+        /// The id.
+        node: NodeId,
+        /// The other process's gossip address.
+        address: String,
+    },
+}
+
+/// Where a running node can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// Its transport.
+    pub transport: NodeAddress,
+    /// Its gossip socket.
+    pub gossip: SocketAddr,
+}
+
+/// Central coordinator of a node: starts and stops the parts, carries messages, and tells what happens.
+///
+/// Handlers are registered before [`start`](Self::start); messages are sent after it.
+pub struct NetworkManager {
+    config: Config,
+    boot: BootId,
+    transport: Transport,
+    bus: Arc<EventBus>,
+    pub(crate) node: Arc<OnceLock<Arc<Node>>>,
+    gossip_address: OnceLock<SocketAddr>,
+    starting: tokio::sync::Mutex<bool>,
+    #[cfg(feature = "discovery-static")]
+    discovery: Option<Arc<rdb_discovery_static::StaticDiscovery>>,
+}
+
+impl NetworkManager {
+    /// A manager over the transport that the configuration names. Nothing listens yet.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Config`] names every key at fault; [`StartError::NoTransport`] where this build has none.
+    pub fn new(config: Config) -> Result<Self, StartError> {
+        #[cfg(feature = "tcp")]
+        {
+            let backend = rdb_net_tcp::TcpBackend::new(config.tcp());
+            Self::with_backend(config, Arc::new(backend))
+        }
+        #[cfg(not(feature = "tcp"))]
+        {
+            config.check_runnable()?;
+            Err(StartError::NoTransport)
+        }
+    }
+
+    /// A manager over a transport of one's own.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Config`] names every key at fault.
+    pub fn with_backend(config: Config, backend: Arc<dyn Backend>) -> Result<Self, StartError> {
+        config.check_runnable()?;
+        let boot = BootId(entropy());
+        let incarnation = Incarnation::first_of(unix_seconds());
+        let advertised = config.advertised(config.bind_address.port());
+        let identity = config.identity(&advertised, incarnation, boot);
+        let transport = Transport::new(config.transport(identity, entropy()), backend);
+        #[cfg(feature = "discovery-static")]
+        let discovery = match config.static_discovery() {
+            Some(discovery) => {
+                let made = rdb_discovery_static::StaticDiscovery::new(discovery);
+                Some(Arc::new(made.map_err(|error| StartError::Discovery(error.to_string()))?))
+            }
+            None => None,
+        };
+        let node = Arc::new(OnceLock::<Arc<Node>>::new());
+        let members = {
+            let node = Arc::clone(&node);
+            move || node.get().map(|node| node.gossip.look(|driven, _| driven.0.members())).unwrap_or_default()
+        };
+        Ok(Self {
+            config,
+            boot,
+            transport,
+            bus: Arc::new(EventBus::new(Arc::new(members))),
+            node,
+            gossip_address: OnceLock::new(),
+            starting: tokio::sync::Mutex::new(false),
+            #[cfg(feature = "discovery-static")]
+            discovery,
+        })
+    }
+
+    /// Registers who answers a message type. A former handler of the type is replaced and ends what it has begun.
+    pub fn handle(&self, message_type: MessageType, handler: Arc<dyn Handler>, options: HandlerOptions) {
+        self.transport.handle(message_type, handler, options);
+    }
+
+    /// Listens, joins the cluster in the background, and runs until [`shutdown`](Self::shutdown). Starting what runs changes
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] names the thing and the key at fault; nothing is left running.
+    pub async fn start(&self) -> Result<(), StartError> {
+        let mut stopped = self.starting.lock().await;
+        if *stopped {
+            return Err(StartError::ShutDown);
+        }
+        if self.node.get().is_some() {
+            return Ok(());
+        }
+        self.transport.start().await?;
+        let begun = self.begin().await;
+        if begun.is_err() {
+            *stopped = true;
+            self.transport.shutdown().await;
+        }
+        begun
+    }
+
+    async fn begin(&self) -> Result<(), StartError> {
+        let socket = rdb_net_membership::bind(&self.gossip_bind()).await?;
+        let advertised = self.transport.advertised_address();
+        let gossip_address = self.advertised_gossip(&socket, &advertised).await?;
+        self.gossip_address.get_or_init(|| gossip_address);
+        let node = self.assemble(&advertised, gossip_address)?;
+        self.run(&node, socket);
+        #[cfg(feature = "discovery-static")]
+        if let Some(discovery) = &self.discovery {
+            use rdb_net_types::Component;
+            let started = discovery.initialize().await;
+            if let Err(error) = started {
+                node.cancel.cancel();
+                return Err(StartError::Discovery(error.to_string()));
+            }
+            let events = discovery.watch_events().map_err(|error| StartError::Discovery(error.to_string()))?;
+            node.tasks.spawn(watch_discovery(Arc::clone(&node), events));
+        }
+        node.refresh_routes();
+        let _first = self.node.set(node);
+        Ok(())
+    }
+
+    /// Gossip stands one port above the transport's, which the kernel may have chosen.
+    fn gossip_bind(&self) -> NodeAddress {
+        let bind = self.config.gossip_bind();
+        match (self.config.gossip_address.is_some(), self.transport.local_address()) {
+            (false, Some(local)) if bind.port() != 0 => bind.with_port(local.port().saturating_add(1)),
+            _ => bind,
+        }
+    }
+
+    /// Where others reach the gossip socket: at the advertised host, unless the socket is bound to one address.
+    async fn advertised_gossip(
+        &self,
+        socket: &UdpSocket,
+        advertised: &NodeAddress,
+    ) -> Result<SocketAddr, StartError> {
+        let failed = |problem: String| StartError::Advertise { host: advertised.host().to_owned(), problem };
+        let local = socket.local_addr().map_err(|error| failed(error.to_string()))?;
+        if !local.ip().is_unspecified() {
+            return Ok(local);
+        }
+        let resolved = tokio::net::lookup_host((advertised.host(), local.port())).await;
+        let mut candidates = resolved.map_err(|error| failed(error.to_string()))?;
+        candidates
+            .find(|candidate| candidate.is_ipv4() == local.is_ipv4())
+            .ok_or_else(|| failed("it has no address of the gossip socket's kind".to_owned()))
+    }
+
+    fn assemble(&self, advertised: &NodeAddress, gossip: SocketAddr) -> Result<Arc<Node>, StartError> {
+        let config = &self.config;
+        let info = NodeInfo {
+            boot: self.boot,
+            incarnation: Incarnation::first_of(unix_seconds()),
+            admin_address: config.admin_bind().filter(|admin| admin.port() != 0),
+            ..config.node_info(advertised)
+        };
+        let engine_config = EngineConfig {
+            health: config.health(),
+            strategy: config.balancer().strategy,
+            seed_retry_max: config.service_discovery.retry_max,
+            ..EngineConfig::with_swim(config.swim())
+        };
+        let clock = self.transport.clock();
+        let id = info.id.clone();
+        self.transport.set_identity(|identity| identity.node = id.clone());
+        let engine = Engine::new(engine_config, config.cluster_id.clone(), info, gossip, entropy(), clock.now())?;
+        let balancer = Arc::clone(engine.balancer());
+        let weights = &config.load_balancing.weights;
+        balancer.update_weights(weights.iter().map(|(node, weight)| (node.clone(), weight.value())).collect());
+        Ok(Arc::new(Node {
+            id,
+            cluster: config.cluster_id.to_string(),
+            started: std::time::Instant::now(),
+            transport: self.transport.clone(),
+            gossip: Gossip::new(Driven(engine), clock.origin()),
+            balancer,
+            outbox: Arc::new(Outbox::default()),
+            bus: Arc::clone(&self.bus),
+            routes: ArcSwap::from_pointee(Routes::new()),
+            since: Mutex::default(),
+            sync_waiters: Mutex::default(),
+            gatherings: Gatherings::default(),
+            tasks: TaskTracker::new(),
+            cancel: CancellationToken::new(),
+            joined: watch::Sender::new(false),
+            left: watch::Sender::new(None),
+            fatal: watch::Sender::new(None),
+            request_timeout: config.request_timeout,
+            configuration: config.to_toml(),
+        }))
+    }
+
+    fn run(&self, node: &Arc<Node>, socket: UdpSocket) {
+        let weak = Arc::downgrade(node);
+        let sync = move |request: Request| match weak.upgrade() {
+            Some(node) => node.handle_sync(request),
+            None => rdb_net_transport::Handling::Ready(Err(rdb_net_transport::HandlerError::not_started("stopped"))),
+        };
+        self.transport.handle(control_type::MEMBERSHIP_SYNC, Arc::new(sync), HandlerOptions::default());
+        let outbox = Arc::clone(&node.outbox);
+        let after = move |driven: &mut Driven, _: Duration| outbox.fill(&mut driven.0);
+        node.tasks.spawn(node.gossip.clone().drive(socket, node.cancel.clone(), after));
+        let until_cancelled = |node: &Arc<Node>| node.cancel.clone();
+        let (pumped, cancel) = (Arc::clone(node), until_cancelled(node));
+        node.tasks.spawn(async move { cancel.run_until_cancelled(pumped.pump()).await });
+        let (watching, cancel) = (Arc::clone(node), until_cancelled(node));
+        node.tasks.spawn(async move { cancel.run_until_cancelled(watching.watch_peers()).await });
+    }
+
+    /// Says farewell, lets everything under way end, and stops. Stopping again changes nothing. Returns whether everything
+    /// ended in time; if not, it was cut off.
+    pub async fn shutdown(&self) -> bool {
+        let mut stopped = self.starting.lock().await;
+        if std::mem::replace(&mut *stopped, true) {
+            return true;
+        }
+        let node = self.node.get();
+        if let Some(node) = node {
+            node.leave(LEAVE_TIMEOUT).await;
+        }
+        #[cfg(feature = "discovery-static")]
+        if let Some(discovery) = &self.discovery {
+            use rdb_net_types::Component;
+            if let Err(error) = discovery.shutdown().await {
+                tracing::warn!(%error, "discovery did not stop in order");
+            }
+        }
+        let in_time = self.transport.shutdown().await;
+        if let Some(node) = node {
+            node.gatherings.clear();
+            node.cancel.cancel();
+            node.tasks.close();
+            node.tasks.wait().await;
+        }
+        self.bus.close();
+        in_time
+    }
+
+    /// The node's operations.
+    pub fn control(&self) -> Arc<dyn ControlPlane> {
+        Arc::new(crate::plane::Plane { node: Arc::clone(&self.node), bus: Arc::clone(&self.bus), fallback: self.unstarted() })
+    }
+
+    /// This node before its start, as far as the configuration tells.
+    fn unstarted(&self) -> Arc<NodeInfo> {
+        Arc::new(self.config.node_info(&self.transport.advertised_address()))
+    }
+
+    /// Where the node can be reached; the kernel's ports, where port 0 was configured.
+    pub fn addresses(&self) -> Addresses {
+        let transport = self.transport.advertised_address();
+        let gossip = self.gossip_address.get().copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        Addresses { transport, gossip }
+    }
+
+    /// The members, by ascending id, this node included, failed and left ones too.
+    pub fn members(&self) -> Vec<Arc<NodeInfo>> {
+        self.node.get().map(|node| node.gossip.look(|driven, _| driven.0.members())).unwrap_or_default()
+    }
+
+    /// Everything that happens, from here on.
+    pub fn events(&self) -> EventSubscription {
+        self.bus.subscribe()
+    }
+
+    /// Waits until this node has joined its cluster.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn wait_joined(&self) {
+        if let Some(node) = self.node.get() {
+            let mut joined = node.joined.subscribe();
+            // The sender lives as long as the node, which this borrows.
+            let _joined = joined.wait_for(|joined| *joined).await;
+        }
+    }
+
+    /// Waits until the node has to stop for a reason that no retry helps.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn wait_fatal(&self) -> FatalError {
+        let Some(node) = self.node.get() else { return std::future::pending().await };
+        let mut fatal = node.fatal.subscribe();
+        let told = fatal.wait_for(Option::is_some).await.ok().and_then(|fatal| fatal.clone());
+        match told {
+            Some(fatal) => fatal,
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(crate) fn running(&self) -> Result<&Arc<Node>, RequestError> {
+        self.node.get().ok_or_else(|| {
+            RequestError::new(Effect::NotSent, Reason::ShuttingDown).because("the manager is not started")
+        })
+    }
+
+    /// Queues a one-way message to a member. `Ok` means queued; a request with an empty reply is the acknowledged send.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]: its effect says whether the peer may have acted.
+    pub async fn send(&self, node: &NodeId, message: &ClusterMessage) -> Result<(), RequestError> {
+        self.running()?.send(node, message, CallOptions::default()).await
+    }
+
+    /// Sends a request to a member and waits for the reply.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]: its effect says whether the peer may have acted, its reason what happened.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the request up; the peer's handler is told. It may have acted.
+    pub async fn request<M>(&self, node: &NodeId, message: &M, options: CallOptions) -> Result<Reply, RequestError>
+    where
+        M: Encode + Sync + ?Sized,
+    {
+        self.running()?.request(node, message, options).await
+    }
+
+    /// Sends a request to a member that fits, chosen by the balancer, and tells the balancer how it went.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`], `NoneEligible` where no member fits.
+    pub async fn request_any<M>(
+        &self,
+        criteria: &SelectionCriteria,
+        message: &M,
+        options: CallOptions,
+    ) -> Result<(NodeId, Reply), RequestError>
+    where
+        M: Encode + Sync + ?Sized,
+    {
+        self.running()?.request_any(criteria, message, options).await
+    }
+
+    /// Sends one message to each of these members, this node allowed, and waits until each has its outcome: by ascending id,
+    /// one for each.
+    pub async fn request_all<M>(&self, nodes: &[NodeId], message: M, options: CallOptions) -> Vec<NodeOutcome>
+    where
+        M: Encode + Clone + Send + Sync + 'static,
+    {
+        let messages = nodes.iter().map(|node| (node.clone(), message.clone())).collect();
+        match self.running() {
+            Ok(node) => gather::collect(node.scatter(messages, options)).await,
+            Err(error) => {
+                let outcome = |node: &NodeId| NodeOutcome { node: node.clone(), result: Err(error.clone()) };
+                nodes.iter().map(outcome).collect()
+            }
+        }
+    }
+
+    /// Sends each member its message and does not wait: the replies are collected by [`receive_all`](Self::receive_all).
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] when the manager does not run.
+    pub fn scatter<M>(&self, messages: Vec<(NodeId, M)>, options: CallOptions) -> Result<CorrelationId, RequestError>
+    where
+        M: Encode + Send + Sync + 'static,
+    {
+        let node = self.running()?;
+        Ok(node.gatherings.open(node.scatter(messages, options)))
+    }
+
+    /// Collects the outcomes of what was sent together, by ascending node id, until its deadline. Each gathering is collected
+    /// once; `None` for one that is not known.
+    pub async fn receive_all(&self, correlation: CorrelationId) -> Option<Vec<NodeOutcome>> {
+        let requests = self.node.get()?.gatherings.take(correlation)?;
+        Some(gather::collect(requests).await)
+    }
+
+    /// The configuration that runs.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+/// How long a shutdown waits for the farewell to be acknowledged, beyond the farewell's own time.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+#[cfg(feature = "discovery-static")]
+async fn watch_discovery(node: Arc<Node>, mut events: rdb_discovery::EventStream) {
+    use futures_core::Stream;
+    let cancel = node.cancel.clone();
+    let carry = async {
+        while let Some(event) = std::future::poll_fn(|context| std::pin::Pin::new(&mut events).poll_next(context)).await {
+            node.gossip.with(|driven, now| driven.0.handle_discovery(now, &event));
+        }
+    };
+    cancel.run_until_cancelled(carry).await;
+}
+
+/// A number that differs from process to process: the seed of all jitter, and the name of this life.
+fn entropy() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+/// The wall clock: the generation of a node's process.
+fn unix_seconds() -> u32 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u32::try_from(since.as_secs()).unwrap_or(u32::MAX - 0xffff))
+}
+
+impl std::fmt::Debug for NetworkManager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NetworkManager").field("running", &self.node.get().is_some()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,121 @@
+//! `node`: a node as a process, from its configuration to its farewell.
+
+use std::io;
+
+use rdb_net_admin::AdminServer;
+use rdb_net_manager::NetworkManager;
+use rdb_net_manager::config::{Config, Loader};
+use serde::Serialize;
+
+use crate::cli::NodeOptions;
+use crate::exit::Failure;
+use crate::logging;
+use crate::output::{Output, note};
+
+/// What is told once the node runs, as JSON.
+#[derive(Debug, Serialize)]
+struct StartedView {
+    event: &'static str,
+    node_id: String,
+    address: String,
+    gossip: String,
+    admin: Option<String>,
+}
+
+impl StartedView {
+    fn table(&self) -> String {
+        let admin = self.admin.as_deref().map(|admin| format!(", admin http://{admin}")).unwrap_or_default();
+        format!("{} listens on {}, gossip {}{admin}", self.node_id, self.address, self.gossip)
+    }
+}
+
+/// Runs a node until a signal or until it cannot go on.
+pub(crate) async fn run(options: NodeOptions, output: Output) -> Result<(), Failure> {
+    logging::start(options.log_level.as_deref());
+    let config = load(&options)?;
+    let mut signals = Signals::new().map_err(|error| Failure::Other(format!("cannot wait for signals: {error}")))?;
+    let admin_bind = config.admin_bind();
+    let manager = NetworkManager::new(config).map_err(Failure::other)?;
+    let result = tokio::select! {
+        started = manager.start() => started.map_err(Failure::other),
+        () = signals.next() => return stop(&manager, None, &mut signals).await,
+    };
+    result?;
+    let admin = admin_bind.map(|bind| AdminServer::new(manager.control(), bind));
+    if let Err(failure) = announce(&manager, admin.as_ref(), output).await {
+        stop(&manager, admin.as_ref(), &mut signals).await?;
+        return Err(failure);
+    }
+    let ended = tokio::select! {
+        () = signals.next() => {
+            note("leaving the cluster; a second signal ends this at once");
+            Ok(())
+        }
+        fatal = manager.wait_fatal() => Err(Failure::other(fatal)),
+    };
+    let stopped = stop(&manager, admin.as_ref(), &mut signals).await;
+    ended.and(stopped)
+}
+
+fn load(options: &NodeOptions) -> Result<Config, Failure> {
+    let loader = Loader::new().process_environment().overrides(options.set.iter().cloned());
+    let loader = match &options.config {
+        Some(file) => loader.file(file),
+        None => loader,
+    };
+    let config = loader.load().map_err(|errors| Failure::configuration(&errors))?;
+    config.check_runnable().map_err(|errors| Failure::configuration(&errors))?;
+    Ok(config)
+}
+
+/// Opens the admin listener and tells where the node can be reached.
+async fn announce(manager: &NetworkManager, admin: Option<&AdminServer>, output: Output) -> Result<(), Failure> {
+    let admin = match admin {
+        Some(admin) => Some(admin.start().await.map_err(Failure::other)?.to_string()),
+        None => None,
+    };
+    let addresses = manager.addresses();
+    let view = StartedView {
+        event: "started",
+        node_id: manager.control().local().id.to_string(),
+        address: addresses.transport.to_string(),
+        gossip: addresses.gossip.to_string(),
+        admin,
+    };
+    output.result(&view, StartedView::table)
+}
+
+/// Leaves the cluster and stops; a signal meanwhile cuts that short.
+async fn stop(manager: &NetworkManager, admin: Option<&AdminServer>, signals: &mut Signals) -> Result<(), Failure> {
+    let farewell = async {
+        manager.shutdown().await;
+        if let Some(admin) = admin {
+            admin.shutdown().await;
+        }
+    };
+    tokio::select! {
+        () = farewell => Ok(()),
+        () = signals.next() => Err(Failure::other("a second signal: stopped without a farewell")),
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The next of either.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What is simulated: how many nodes, with which settings, on what kind of network.
+
+use std::time::Duration;
+
+use rdb_net_engine::EngineConfig;
+use rdb_net_peer::PeerConfig;
+
+/// A simulation's settings. Equal settings and seeds give equal runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Hosts. Their processes are started one by one.
+    pub nodes: usize,
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// The first so many nodes are the seeds that every node is given. Default 3.
+    pub seeds: usize,
+    /// How the network is.
+    pub network: NetworkConfig,
+    /// Every node's control logic.
+    pub engine: EngineConfig,
+    /// Every node's dialing.
+    pub peer: PeerConfig,
+    /// Every connection.
+    pub session: rdb_net_session::Config,
+    /// How long a dial may take. Default 3 s.
+    pub dial_timeout: Duration,
+    /// How long sent bytes may stay unacknowledged before a connection is given up (TCP_USER_TIMEOUT). Default 10 s.
+    pub unacknowledged_timeout: Duration,
+    /// Bytes of datagrams that a host holds for a process which does not read, as a socket's buffer does. Default 208 KiB.
+    pub datagram_buffer_bytes: usize,
+}
+
+impl Config {
+    /// So many nodes on a local network, with default settings.
+    pub fn lan(nodes: usize, seed: u64) -> Self {
+        Self {
+            nodes,
+            seed,
+            seeds: 3.min(nodes),
+            network: NetworkConfig::default(),
+            engine: EngineConfig::default(),
+            peer: PeerConfig::default(),
+            session: rdb_net_session::Config::default(),
+            dial_timeout: Duration::from_secs(3),
+            unacknowledged_timeout: Duration::from_secs(10),
+            datagram_buffer_bytes: 208 * 1024,
+        }
+    }
+}
+
+/// How packets travel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NetworkConfig {
+    /// Least time from one host to another. Default 500 µs.
+    pub latency: Duration,
+    /// Most time on top of it, drawn for each packet: later ones may overtake. Default 1 ms.
+    pub jitter: Duration,
+    /// Share of datagrams that are lost, from 0 to 1. A lost piece of a stream comes a retransmission later. Default 0.
+    pub loss: f64,
+    /// Share of datagrams that arrive twice, from 0 to 1. Default 0.
+    pub duplication: f64,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self { latency: Duration::from_micros(500), jitter: Duration::from_millis(1), loss: 0.0, duplication: 0.0 }
+    }
+}
