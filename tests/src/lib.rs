@@ -1,1 +1,25 @@
-//! stub
+//! What the tests of the whole share: real `rdbnet` processes on loopback, their logs, and what a stranger sends them.
+//!
+//! A node's changes of membership are timed by the time stamps of its own log, so that neither polling nor the test's own
+//! scheduling is measured. Nothing here sleeps: every wait is for an event and has a deadline, and every process is killed by
+//! its id when its owner is dropped. When a test fails, the folder with the configurations and logs is kept and named.
+
+mod binary;
+mod cluster;
+mod http;
+mod log;
+mod measure;
+mod metrics;
+mod node;
+mod ports;
+mod stranger;
+
+pub use binary::{Rdbnet, skip, text};
+pub use cluster::Cluster;
+pub use http::{get, get_json};
+pub use log::{Change, Log};
+pub use measure::{Samples, runs};
+pub use metrics::{connection_errors, resident_bytes};
+pub use node::{Node, Spec, Started};
+pub use ports::{Place, closed_port};
+pub use stranger::{End, Stranger, frame, hello};

@@ -48,6 +48,7 @@ mod peers;
 mod report;
 mod roster;
 mod seeds;
+mod settle;
 mod syncs;
 
 #[cfg(test)]

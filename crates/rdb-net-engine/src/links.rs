@@ -124,9 +124,10 @@ impl Links {
 /// A node's place on the ring, the same on every node: FNV-1a of the id (Fowler, Noll, Vo; draft-eastlake-fnv), mixed by the
 /// finalizer of SplitMix64 so that ids which differ in their last digit do not stand side by side.
 fn place(node: &NodeId) -> u64 {
-    let hash = node.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = node
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     let mixed = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)

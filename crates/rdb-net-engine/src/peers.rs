@@ -62,7 +62,8 @@ impl Engine {
         if let Some(kind) = kind {
             self.counters.links_lost += 1;
             self.take_evidence(now, &Evidence { node: node.clone(), boot: Some(boot), kind });
-            let is_held = self.roster.find(node).is_some_and(|member| member.boot == boot && member.state.is_routable());
+            let is_held =
+                self.roster.find(node).is_some_and(|member| member.boot == boot && member.state.is_routable());
             if is_held && kind == EvidenceKind::Reset {
                 self.order(Command::Hurry { node: node.clone() });
             }

@@ -155,7 +155,12 @@ impl Engine {
 
     /// How well this node is, worst part first.
     pub fn report(&self) -> HealthReport {
-        HealthReport::of(vec![self.report_cluster(), self.report_discovery(), self.report_links(), self.report_members()])
+        HealthReport::of(vec![
+            self.report_cluster(),
+            self.report_discovery(),
+            self.report_links(),
+            self.report_members(),
+        ])
     }
 
     /// Where many members have vanished together it is more likely that this node is cut off than that they are all gone.

@@ -8,6 +8,9 @@ use rdb_swim::{Event, MemberRecord};
 
 use crate::metadata;
 
+/// The event that tells of a node.
+type Transition = fn(Arc<NodeInfo>) -> MembershipEvent;
+
 /// All members by id, this node included: exactly what folding the told events gives.
 #[derive(Debug)]
 pub(crate) struct Roster {
@@ -86,7 +89,7 @@ impl Roster {
     /// Takes a change that membership tells; `None` where it is no change of a member.
     pub(crate) fn take(&mut self, event: &Event) -> Option<MembershipEvent> {
         use MembershipEvent as Told;
-        let (record, state, told): (&MemberRecord, NodeState, fn(Arc<NodeInfo>) -> Told) = match event {
+        let (record, state, told): (_, _, Transition) = match event {
             Event::Joined(record) => (record, NodeState::Alive, Told::NodeJoined),
             Event::Left(record) => (record, NodeState::Left, Told::NodeLeft),
             Event::Failed(record) => (record, NodeState::Failed, Told::NodeFailed),

@@ -164,9 +164,9 @@ impl Engine {
         if let SyncTarget::Seed(address) = target {
             let call = match end {
                 End::Accepted => CallEnd::Accepted,
-                End::Busy => CallEnd::Busy,
+                End::Busy | End::Duplicate(_) => CallEnd::Busy,
                 End::Itself => CallEnd::Itself,
-                End::Duplicate(_) | End::Failed => CallEnd::Failed,
+                End::Failed => CallEnd::Failed,
             };
             self.seeds.ended(now, address, call, self.phase == Phase::Joined);
             if call == CallEnd::Itself {
@@ -216,7 +216,8 @@ impl Engine {
 
     /// Exchanges views with a member, unless that is under way.
     pub(crate) fn sync_with(&mut self, now: Duration, node: &NodeId) {
-        let Some(address) = self.roster.find(node).map(|node| node.address.clone()).filter(|address| address.port() != 0)
+        let Some(address) =
+            self.roster.find(node).map(|node| node.address.clone()).filter(|address| address.port() != 0)
         else {
             return;
         };

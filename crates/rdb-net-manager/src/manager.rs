@@ -184,6 +184,9 @@ impl NetworkManager {
     }
 
     async fn begin(&self) -> Result<(), StartError> {
+        for key in self.config.without_effect() {
+            tracing::warn!(key = key.path, "this key has no effect in this version");
+        }
         let socket = rdb_net_membership::bind(&self.gossip_bind()).await?;
         let advertised = self.transport.advertised_address();
         let gossip_address = self.advertised_gossip(&socket, &advertised).await?;

@@ -3,8 +3,8 @@
 use std::io;
 
 use rdb_net_admin::AdminServer;
-use rdb_net_manager::NetworkManager;
 use rdb_net_manager::config::{Config, Loader};
+use rdb_net_manager::{NetworkManager, StartError};
 use serde::Serialize;
 
 use crate::cli::NodeOptions;
@@ -35,12 +35,11 @@ pub(crate) async fn run(options: NodeOptions, output: Output) -> Result<(), Fail
     let config = load(&options)?;
     let mut signals = Signals::new().map_err(|error| Failure::Other(format!("cannot wait for signals: {error}")))?;
     let admin_bind = config.admin_bind();
-    let manager = NetworkManager::new(config).map_err(Failure::other)?;
-    let result = tokio::select! {
-        started = manager.start() => started.map_err(Failure::other),
+    let manager = NetworkManager::new(config).map_err(not_started)?;
+    tokio::select! {
+        started = manager.start() => started.map_err(not_started)?,
         () = signals.next() => return stop(&manager, None, &mut signals).await,
-    };
-    result?;
+    }
     let admin = admin_bind.map(|bind| AdminServer::new(manager.control(), bind));
     if let Err(failure) = announce(&manager, admin.as_ref(), output).await {
         stop(&manager, admin.as_ref(), &mut signals).await?;
@@ -68,6 +67,14 @@ fn load(options: &NodeOptions) -> Result<Config, Failure> {
     Ok(config)
 }
 
+/// What the configuration is to blame for has a code of its own.
+fn not_started(error: StartError) -> Failure {
+    match error {
+        StartError::Config(errors) => Failure::configuration(&errors),
+        other => Failure::other(other),
+    }
+}
+
 /// Opens the admin listener and tells where the node can be reached.
 async fn announce(manager: &NetworkManager, admin: Option<&AdminServer>, output: Output) -> Result<(), Failure> {
     let admin = match admin {
@@ -88,7 +95,9 @@ async fn announce(manager: &NetworkManager, admin: Option<&AdminServer>, output:
 /// Leaves the cluster and stops; a signal meanwhile cuts that short.
 async fn stop(manager: &NetworkManager, admin: Option<&AdminServer>, signals: &mut Signals) -> Result<(), Failure> {
     let farewell = async {
-        manager.shutdown().await;
+        if !manager.shutdown().await {
+            note("not everything ended in time; the rest was cut off");
+        }
         if let Some(admin) = admin {
             admin.shutdown().await;
         }

@@ -134,6 +134,12 @@ impl Peer {
         self.kept = kept;
     }
 
+    /// Nobody wants the connection any more, whoever wanted it before.
+    pub fn give_up(&mut self) {
+        self.kept = false;
+        self.wanted = false;
+    }
+
     /// Whether a connection is kept.
     pub fn is_kept(&self) -> bool {
         self.kept

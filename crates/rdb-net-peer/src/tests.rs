@@ -63,6 +63,15 @@ fn a_kept_connection_that_is_lost_is_made_anew_at_once() {
 }
 
 #[test]
+fn a_peer_that_was_given_up_is_not_dialled_again() {
+    let mut peer = peer();
+    peer.keep(true);
+    peer.want(ms(0)).expect("idle");
+    peer.give_up();
+    assert_eq!(peer.poll_action(ms(0)), Action::None);
+}
+
+#[test]
 fn a_refused_hello_is_not_repeated_blindly() {
     let mut peer = peer();
     peer.keep(true);

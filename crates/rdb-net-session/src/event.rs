@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rdb_net_types::{Lane, MessageType, RequestError};
-use rdb_net_wire::{Body, Hello};
+use rdb_net_types::{Lane, MessageType, Payload, RequestError};
+use rdb_net_wire::{Body, DecodeError, Hello, Message};
 
 use crate::CloseReason;
 
@@ -39,6 +39,26 @@ pub struct Reply {
     pub body: Body,
     /// From the request's acceptance by the session to the reply's arrival.
     pub round_trip: Duration,
+}
+
+impl Reply {
+    /// The body as a message.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] when it is another type, or the two sides disagree on the type's layout.
+    pub fn decode<M: Message>(&self) -> Result<M, DecodeError> {
+        if self.message_type == M::TYPE {
+            M::decode(&self.body)
+        } else {
+            Err(DecodeError::UnknownType { message_type: self.message_type })
+        }
+    }
+
+    /// The body as opaque bytes.
+    pub fn into_payload(self) -> Payload {
+        self.body.into_payload()
+    }
 }
 
 /// How a request ended.

@@ -59,6 +59,19 @@ impl Intake {
         self.lanes[lane as usize].queue.pop_front()
     }
 
+    pub(crate) fn take(&mut self, lane: Lane, into: &mut VecDeque<Inbound>) {
+        let queue = &mut self.lanes[lane as usize].queue;
+        if into.is_empty() {
+            std::mem::swap(queue, into);
+        } else {
+            into.append(queue);
+        }
+    }
+
+    pub(crate) fn put_back(&mut self, message: Inbound) {
+        self.lanes[message.id.lane as usize].queue.push_front(message);
+    }
+
     /// A handler has ended a message: its credits go back to the other side.
     pub(crate) fn end(&mut self, id: &InboundId) {
         self.lanes[id.lane as usize].ended += id.charge;

@@ -318,6 +318,20 @@ impl Session {
         self.intake.pop(lane)
     }
 
+    /// Moves all messages of this lane into `into`, behind those that are there.
+    pub fn take_messages(&mut self, lane: Lane, into: &mut VecDeque<Inbound>) {
+        self.intake.take(lane, into);
+    }
+
+    /// Gives a message back that its owner has not begun with; it is the lane's next one again.
+    pub fn put_back(&mut self, message: Inbound) {
+        if self.phase == Phase::Closed && message.id.wants_reply() {
+            self.finish(message.id);
+        } else {
+            self.intake.put_back(message);
+        }
+    }
+
     /// What happened.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()

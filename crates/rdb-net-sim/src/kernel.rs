@@ -105,8 +105,7 @@ impl Simulation {
     fn accept(&mut self, host: usize, id: StreamId) {
         let Some(process) = &mut self.hosts[host].process else { return };
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        let session =
-            Session::new(self.config.session.clone(), process.identity.clone(), Side::Acceptor, self.now);
+        let session = Session::new(self.config.session.clone(), process.identity.clone(), Side::Acceptor, self.now);
         *stream.socket(End::Acceptor) = Some(Socket::new(session));
         process.streams.insert(id);
         self.busy.insert((id, End::Acceptor));

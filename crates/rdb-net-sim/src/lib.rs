@@ -26,16 +26,20 @@
 //! of a connection that a loss hits come late instead of being sent twice; names are not resolved.
 
 mod config;
+mod connection;
+mod dialing;
 mod host;
 mod invariant;
 mod kernel;
 mod network;
+mod operations;
 mod process;
 mod queue;
 pub mod scenario;
 mod simulation;
 mod stream;
 mod trace;
+mod view;
 
 #[cfg(test)]
 mod tests;

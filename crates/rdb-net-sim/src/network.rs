@@ -51,8 +51,7 @@ impl Network {
     /// When the copies of a datagram arrive: none, one or two.
     pub(crate) fn datagram(&mut self, from: usize, to: usize) -> Vec<Duration> {
         // What is drawn does not depend on the cuts, so that a cut changes nothing but what it cuts.
-        let (is_lost, is_doubled) =
-            (self.random.chance(self.config.loss), self.random.chance(self.config.duplication));
+        let (is_lost, is_doubled) = (self.random.chance(self.config.loss), self.random.chance(self.config.duplication));
         let first = self.delay();
         if is_lost || !self.passes(from, to) {
             return Vec::new();

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rdb_net_session::Identity;
 use rdb_net_transport::{Answer, CallOptions, Config, HandlerOptions, Handling, PeerHandle, Request};
 use rdb_net_types::{
-    Application, BootId, ClusterId, Effect, Incarnation, MessageType, NodeAddress, NodeId, Payload, ProtocolRange, Reason,
-    RefusalReason,
+    Application, BootId, ClusterId, Effect, Incarnation, MessageType, NodeAddress, NodeId, Payload, ProtocolRange,
+    Reason, RefusalReason,
 };
 
 use crate::{TcpConfig, TcpTransport};
@@ -143,6 +143,20 @@ async fn a_handler_that_panics_answers_and_harms_nobody() {
     let error = peer.request(&bad, CallOptions::default()).await.expect_err("panicked");
     assert_eq!((error.effect, error.reason), (Effect::Unknown, Reason::HandlerPanicked));
     peer.request(&message("x"), CallOptions::default()).await.expect("the connection lives");
+}
+
+#[tokio::test]
+async fn a_stranger_who_still_sends_sees_an_end_and_no_reset() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let b = node("b").await;
+    let mut stranger = tokio::net::TcpStream::connect(b.local_address().expect("it listens")).await.expect("accepted");
+    // More than one read takes in, so that bytes are left unread when the first are found to be no frame.
+    stranger.write_all(&vec![b'x'; 1 << 20]).await.expect("they are taken");
+    stranger.shutdown().await.expect("open");
+    let mut said = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(10), stranger.read_to_end(&mut said)).await;
+    read.expect("it ends").expect("it is not reset");
+    assert!(b.shutdown().await);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use rdb_net_types::{Authenticator, NodeAddress};
 /// A transport's identity, addresses, limits and times.
 #[derive(Clone)]
 pub struct Config {
-    /// Who this node is. The address is replaced by the one that the kernel gave, where its port is 0.
+    /// Who this node is. Its token has at most [`TOKEN_BYTES_MAX`], its software version [`SOFTWARE_BYTES_MAX`] bytes. The address is replaced by the one that the kernel gave, where its port is 0.
     pub identity: Identity,
     /// Where to listen; `None` only dials.
     pub bind: Option<NodeAddress>,
@@ -36,6 +36,38 @@ pub struct Config {
     pub authenticator: Option<Arc<dyn Authenticator>>,
     /// The seed of all jitter.
     pub seed: u64,
+}
+
+/// The longest token of an identity, in bytes. With the longest names and address the hello stays below the 8 KiB that a
+/// stranger may send.
+pub const TOKEN_BYTES_MAX: usize = 4096;
+/// The longest software version of an identity, in bytes.
+pub const SOFTWARE_BYTES_MAX: usize = 1024;
+
+/// An identity that does not fit a hello. Whoever configured it is at fault; nothing was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HelloError {
+    /// The authenticator's token is too long.
+    #[error("the identity's token has {bytes} bytes, more than {TOKEN_BYTES_MAX}")]
+    TokenTooLong {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// The software version is too long.
+    #[error("the identity's software version has {bytes} bytes, more than {SOFTWARE_BYTES_MAX}")]
+    SoftwareTooLong {
+        /// How long it is.
+        bytes: usize,
+    },
+}
+
+pub(crate) fn check_hello(identity: &Identity) -> Result<(), HelloError> {
+    match (identity.token.len(), identity.software.len()) {
+        (bytes, _) if bytes > TOKEN_BYTES_MAX => Err(HelloError::TokenTooLong { bytes }),
+        (_, bytes) if bytes > SOFTWARE_BYTES_MAX => Err(HelloError::SoftwareTooLong { bytes }),
+        _ => Ok(()),
+    }
 }
 
 impl Config {

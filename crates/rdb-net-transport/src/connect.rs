@@ -2,33 +2,32 @@
 
 use std::sync::Arc;
 
-use rdb_net_peer::{Action, DialFailure, Failure, State};
+use rdb_net_peer::{Action, DialFailure, Failure, LinkSide, PeerEvent, State};
 use rdb_net_session::{CloseReason, Session, Side};
 
 use crate::backend::Connection;
 use crate::driver::Driver;
 use crate::link::Link;
-use crate::registry::PeerShared;
-use crate::transport::{Inner, Owner};
-use rdb_net_peer::{LinkSide, PeerEvent};
+use crate::owner::Owner;
+use crate::registry::{NoPlace, PeerShared};
+use crate::transport::Inner;
 
 impl Inner {
     /// Makes sure that a task carries out what the peer's machine wants.
     pub(crate) fn drive_peer(self: &Arc<Self>, peer: &Arc<PeerShared>) {
-        let mut dialing = peer.dialing.lock().expect("no code panics while it holds this lock");
+        let mut dialing = peer.lock_dialing();
         let wanted = dialing.machine.is_kept() || !matches!(dialing.machine.state(), State::Up { .. } | State::Dialing);
         if dialing.has_task {
             drop(dialing);
             peer.dial_changed.notify_one();
-        } else if wanted && !self.cancel.is_cancelled() {
+        } else if wanted && !self.is_stopping() {
             dialing.has_task = true;
             drop(dialing);
             let (inner, peer) = (Arc::clone(self), Arc::clone(peer));
             self.tasks.spawn(async move {
-                let cancel = inner.cancel.clone();
-                let ended = cancel.run_until_cancelled(inner.dial_loop(&peer)).await;
+                let ended = inner.stopping.run_until_cancelled(inner.dial_loop(&peer)).await;
                 if ended.is_none() {
-                    peer.dialing.lock().expect("no code panics while it holds this lock").has_task = false;
+                    peer.lock_dialing().has_task = false;
                 }
             });
         }
@@ -37,7 +36,7 @@ impl Inner {
     async fn dial_loop(self: &Arc<Self>, peer: &Arc<PeerShared>) {
         loop {
             let action = {
-                let mut dialing = peer.dialing.lock().expect("no code panics while it holds this lock");
+                let mut dialing = peer.lock_dialing();
                 let action = dialing.machine.poll_action(self.clock.now());
                 dialing.has_task = action != Action::None;
                 action
@@ -58,40 +57,60 @@ impl Inner {
         let address = peer.address.load_full();
         let dialled = async {
             let _permit = self.dials.acquire().await.map_err(|_| DialFailure::Io)?;
+            self.check_hello().map_err(|error| {
+                tracing::error!(%error, "no connection can be made");
+                DialFailure::Io
+            })?;
             self.backend.dial(&address).await.map_err(|error| {
                 tracing::debug!(peer = ?peer.target, %address, %error, "dial failed");
                 error.failure
             })
         };
         let result = tokio::time::timeout(self.config.dial_timeout, dialled).await;
-        let io = match result.unwrap_or(Err(DialFailure::TimedOut)) {
-            Ok(io) => io,
-            Err(failure) => return self.dial_failed(peer, failure),
-        };
-        if !self.start_dialled(peer, io) {
-            self.dial_failed(peer, DialFailure::Io);
+        match result.unwrap_or(Err(DialFailure::TimedOut)) {
+            Ok(io) => self.start_dialled(peer, io),
+            Err(failure) => self.dial_failed(peer, failure),
         }
     }
 
     fn dial_failed(&self, peer: &Arc<PeerShared>, failure: DialFailure) {
-        let now = self.clock.now();
-        peer.with_machine(|machine| machine.handle_dial_failed(now, failure));
+        let mut dialing = peer.lock_dialing();
+        // A seed's connection may have turned out to lead to this peer while it was dialled.
+        if dialing.machine.state() == State::Dialing {
+            dialing.machine.handle_dial_failed(self.clock.now(), failure);
+        }
+        drop(dialing);
         self.registry.count_error(peer.target.as_ref(), failure.name());
         peer.changed.notify_waiters();
         let address = (**peer.address.load()).clone();
         self.events.push(PeerEvent::DialFailed { node: peer.target.clone(), address, failure: Failure::Dial(failure) });
     }
 
-    fn start_dialled(self: &Arc<Self>, peer: &Arc<PeerShared>, io: Box<dyn Connection>) -> bool {
+    fn start_dialled(self: &Arc<Self>, peer: &Arc<PeerShared>, io: Box<dyn Connection>) {
         let side = Side::Dialer { target: peer.target.clone() };
         let link = self.new_link(side, LinkSide::Dialer, io.protects_bytes());
-        if !self.registry.insert_link(&link, self.config.connections_max) {
-            tracing::warn!(connections_max = self.config.connections_max, "connection limit reached, dial given up");
-            return false;
+        let mut dialing = peer.lock_dialing();
+        if dialing.forgotten || dialing.machine.state() != State::Dialing {
+            // Nobody needs the connection any more.
+            return;
         }
-        let owner = Owner::dialer(Arc::clone(self), Arc::clone(peer));
-        self.tasks.spawn(Driver::new(self, link, owner, io));
-        true
+        let placed = self.registry.insert_link(&link, self.config.connections_max);
+        dialing.link = placed.is_ok().then_some(link.number);
+        drop(dialing);
+        match placed {
+            Ok(()) => {
+                let owner = Owner::dialer(Arc::clone(self), Arc::clone(peer));
+                self.links.spawn(self.cancel.clone().run_until_cancelled_owned(Driver::new(self, link, owner, io)));
+            }
+            Err(NoPlace::Stopping) => {}
+            Err(NoPlace::Full) => {
+                tracing::warn!(
+                    connections_max = self.config.connections_max,
+                    "connection limit reached, dial given up"
+                );
+                self.dial_failed(peer, DialFailure::Io);
+            }
+        }
     }
 
     pub(crate) fn new_link(&self, side: Side, link_side: LinkSide, protects_bytes: bool) -> Arc<Link> {
@@ -101,16 +120,13 @@ impl Inner {
         Arc::new(Link::new(session, self.clock, link_side, self.next_link_number()))
     }
 
-    /// A connection that was dialled has ended.
+    /// A connection that was dialled takes no more messages: it has ended, or the other side lets it run out.
     pub(crate) fn dialled_ended(self: &Arc<Self>, peer: &Arc<PeerShared>, link: &Arc<Link>, reason: CloseReason) {
-        peer.retire(link);
-        let now = self.clock.now();
-        // A connection that was replaced while it drained says nothing about the one in use.
-        let replaced = peer.link.load().is_some();
-        if !replaced {
-            peer.with_machine(|machine| machine.handle_ended(now, reason));
+        let named = link.node().and_then(|node| self.registry.find_node(node));
+        // A seed's connection serves the node that it turned out to be as well.
+        for holder in named.iter().filter(|named| !Arc::ptr_eq(named, peer)).chain([peer]) {
+            holder.ended(link, reason);
+            self.drive_peer(holder);
         }
-        peer.changed.notify_waiters();
-        self.drive_peer(peer);
     }
 }

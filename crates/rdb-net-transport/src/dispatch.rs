@@ -1,5 +1,6 @@
 //! From an inbound message to its answer.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -8,8 +9,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rdb_net_session::{Inbound, InboundId, Session};
-use rdb_net_types::{BoxFuture, Effect, MessageType, NodeId, OverloadScope, Payload, Reason};
-use rdb_net_wire::{Raw, control_type};
+use rdb_net_types::{BoxFuture, Effect, Lane, MessageType, NodeId, OverloadScope, Payload, Reason};
+use rdb_net_wire::{Encode, Raw, control_type};
 
 use crate::handler::{Answer, Entry, HandlerError, Handling, Request, Running};
 use crate::link::Link;
@@ -45,6 +46,15 @@ impl Verdict {
         Self::Error(effect, Reason::Expired, String::new())
     }
 
+    /// About how many bytes the answer will keep waiting for the socket.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Answer(Answer::Payload(payload)) => payload.len(),
+            Self::Answer(Answer::Message(message)) => message.attachment_bytes(),
+            Self::Answer(Answer::Empty) | Self::Error(..) => 0,
+        }
+    }
+
     /// Tells the caller. An answer that is too large for a frame has already become an error reply.
     pub(crate) fn apply(self, session: &mut Session, id: InboundId) {
         let raw = |payload| Raw { message_type: control_type::REPLY, payload };
@@ -72,14 +82,24 @@ impl Dispatcher {
         Self { inner, link, from: None }
     }
 
-    /// Handles a burst of messages; what is answered at once goes into `answers`.
-    pub(crate) fn handle(&mut self, inbox: &mut Vec<Inbound>, answers: &mut Vec<(InboundId, Verdict)>, now: Duration) {
+    /// Handles messages in their order; what is answered at once goes into `answers`. Messages of the data lanes are left
+    /// over as soon as the answers have some `room_bytes`.
+    pub(crate) fn handle(
+        &mut self,
+        inbox: &mut VecDeque<Inbound>,
+        answers: &mut Vec<(InboundId, Verdict)>,
+        room_bytes: usize,
+        now: Duration,
+    ) {
         if self.from.is_none() {
             self.from = self.link.node().cloned();
         }
         // Bursts are mostly of one type, so its handler is looked up once; a new handler counts from the next burst.
         let mut last: Option<(MessageType, Option<Arc<Entry>>)> = None;
-        for message in inbox.drain(..) {
+        let mut answer_bytes = 0;
+        while inbox.front().is_some_and(|next| answer_bytes < room_bytes || next.lane == Lane::System)
+            && let Some(message) = inbox.pop_front()
+        {
             if message.deadline.is_some_and(|deadline| deadline <= now) {
                 answers.push((message.id, Verdict::expired(Effect::NotStarted)));
                 continue;
@@ -89,6 +109,7 @@ impl Dispatcher {
             }
             let entry = last.as_ref().and_then(|(_, entry)| entry.as_ref());
             if let Some(answer) = self.handle_one(message, entry) {
+                answer_bytes += answer.1.bytes();
                 answers.push(answer);
             }
         }
@@ -154,27 +175,47 @@ impl Dispatcher {
             Poll::Ready(None) => return Some((id, self.report_panic(message_type))),
             Poll::Pending => {}
         }
-        let correlation = id.correlation();
-        let duty = Duty { link: Arc::clone(&self.link), id: Some(id) };
-        let until = deadline.map(|deadline| self.link.clock.instant(deadline));
-        let peer = self.from.clone();
-        let task = self.inner.tasks.spawn(async move {
-            let result = match until {
-                Some(until) => tokio::time::timeout_at(until, future).await.ok(),
-                None => Some(future.await),
-            };
-            duty.end(match result {
-                Some(Some(result)) => result.into(),
-                Some(None) => {
-                    tracing::error!(%message_type, ?peer, "a handler panicked");
-                    Verdict::panicked()
-                }
-                None => Verdict::expired(Effect::Unknown),
-            });
-            drop(running);
-        });
-        self.link.lock().set_handler(correlation, task.abort_handle());
+        self.spawn(id, message_type, deadline, running, future);
         None
+    }
+
+    /// Gives a handler a task. A request's ends with the request, a one-way message's with the transport at the latest.
+    fn spawn(
+        &self,
+        id: InboundId,
+        message_type: MessageType,
+        deadline: Option<Duration>,
+        running: Running,
+        future: Guarded,
+    ) {
+        let correlation = id.correlation();
+        let duty = Duty::new(Arc::clone(&self.link), id);
+        let until = deadline.map(|deadline| self.link.clock.instant(deadline));
+        let (inner, peer) = (Arc::clone(&self.inner), self.from.clone());
+        let task = async move {
+            let in_time = async {
+                match until {
+                    Some(until) => tokio::time::timeout_at(until, future).await.ok(),
+                    None => Some(future.await),
+                }
+            };
+            match inner.cancel.run_until_cancelled(in_time).await {
+                Some(Some(Some(result))) => duty.end(result.into()),
+                Some(Some(None)) => {
+                    tracing::error!(%message_type, ?peer, "a handler panicked");
+                    duty.end(Verdict::panicked());
+                }
+                Some(None) => duty.end(Verdict::expired(Effect::Unknown)),
+                None => drop(duty),
+            }
+            drop(running);
+        };
+        // The task cannot end its message before it is kept: that takes the same lock.
+        let mut core = self.link.lock();
+        let task = self.inner.tasks.spawn(task);
+        if correlation != 0 {
+            core.set_handler(correlation, task.abort_handle());
+        }
     }
 }
 
@@ -213,7 +254,7 @@ impl Duty {
 impl Drop for Duty {
     fn drop(&mut self) {
         if let Some(id) = self.id.take() {
-            self.link.with(|core| core.session.finish(id));
+            self.link.abandon(id);
         }
     }
 }

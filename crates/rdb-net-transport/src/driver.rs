@@ -3,6 +3,7 @@
 //! A pass reads what is there, wakes the callers whose requests ended, and runs the handlers. If callers were woken it lets
 //! them run before it writes, so that what they queue next leaves in the same system call.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io::IoSlice;
 use std::pin::Pin;
@@ -11,14 +12,15 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use rdb_net_session::{Batch, Event, Inbound, InboundId, Loss};
+use rdb_net_session::{Batch, CloseReason, Event, Inbound, InboundId, Loss};
 use rdb_net_types::Lane;
 use tokio::time::Sleep;
 
 use crate::backend::Connection;
 use crate::dispatch::{Dispatcher, Verdict};
 use crate::link::Link;
-use crate::transport::{Inner, Owner};
+use crate::owner::Owner;
+use crate::transport::Inner;
 
 /// How much a read asks for, where the frame at hand does not ask for more.
 const READ_BYTES: usize = 64 * 1024;
@@ -28,8 +30,8 @@ const READ_BYTES_MIN: usize = 4 * 1024;
 const READS_PER_PASS: usize = 8;
 const WRITES_PER_PASS: usize = 16;
 const SLICES_PER_WRITE: usize = 32;
-/// How long a farewell may take to leave.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a farewell may take to leave and to be taken.
+pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Driver {
     link: Arc<Link>,
@@ -37,11 +39,12 @@ pub(crate) struct Driver {
     dispatcher: Dispatcher,
     io: Box<dyn Connection>,
     input: BytesMut,
+    /// The input has bytes that the session has not seen.
+    has_read: bool,
     /// The batch being written, and how many of its bytes have left.
     writing: Option<(Batch, usize)>,
     reply_backlog_bytes: usize,
-    read_open: bool,
-    closed: bool,
+    ending: Ending,
     /// Callers were woken since the last write.
     woke_callers: bool,
     /// Messages wait in the session because the replies to others have no room.
@@ -52,10 +55,22 @@ pub(crate) struct Driver {
     armed: Duration,
     /// The timer was set since it was last polled.
     timer_set: bool,
-    inbox: Vec<Inbound>,
+    inbox: VecDeque<Inbound>,
     answers: Vec<(InboundId, Verdict)>,
     wakers: Vec<Waker>,
     events: Vec<Event>,
+}
+
+/// How far the end of the connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It is not near.
+    Open,
+    /// The session has ended. Its farewell leaves, where the socket lives.
+    Farewell { socket_lives: bool },
+    /// Everything was written, and the other side told so. What it still sends is thrown away: a socket that closes over
+    /// unread bytes resets the connection, and the farewell with it.
+    Lingering,
 }
 
 /// Whether a part of a pass left something undone.
@@ -76,15 +91,15 @@ impl Driver {
             owner,
             io,
             input: BytesMut::with_capacity(READ_BYTES),
+            has_read: false,
             writing: None,
             reply_backlog_bytes: inner.config.reply_backlog_bytes,
-            read_open: true,
-            closed: false,
+            ending: Ending::Open,
             woke_callers: false,
             held_back: false,
             pumped: false,
             timer_set: true,
-            inbox: Vec::new(),
+            inbox: VecDeque::new(),
             answers: Vec::new(),
             wakers: Vec::new(),
             events: Vec::new(),
@@ -94,10 +109,10 @@ impl Driver {
     /// Reads what is there.
     fn read(&mut self, context: &mut Context<'_>) -> Progress {
         for _ in 0..READS_PER_PASS {
-            if !self.read_open {
+            if self.ending != Ending::Open {
                 return Progress::Done;
             }
-            let wanted = self.link.lock().session.bytes_wanted(&self.input);
+            let wanted = if self.input.is_empty() { 0 } else { self.link.lock().session.bytes_wanted(&self.input) };
             let room = self.input.capacity() - self.input.len();
             if room < wanted || room < READ_BYTES_MIN {
                 self.input.reserve(wanted.max(READ_BYTES));
@@ -106,7 +121,10 @@ impl Driver {
             match tokio_util::io::poll_read_buf(io, context, &mut self.input) {
                 Poll::Pending => return Progress::Done,
                 Poll::Ready(Ok(0)) => self.lost(Loss::Eof),
-                Poll::Ready(Ok(_)) => self.take_in(),
+                Poll::Ready(Ok(_)) => {
+                    self.has_read = true;
+                    self.pump();
+                }
                 Poll::Ready(Err(error)) => self.lost(loss_of(&error)),
             }
         }
@@ -114,42 +132,36 @@ impl Driver {
     }
 
     fn lost(&mut self, loss: Loss) {
-        self.read_open = false;
         self.link.lock().session.handle_lost(loss);
         self.writing = None;
         self.pump();
     }
 
-    fn take_in(&mut self) {
-        let now = self.link.clock.now();
-        let mut core = self.link.lock();
-        core.session.handle_input(now, &mut self.input);
-        drop(core);
-        self.pump();
-    }
-
-    /// Carries on what the session has for callers, handlers and owner, until it has nothing more.
+    /// Takes in what was read, and carries on what the session has for callers, handlers and owner, until it has nothing more.
     fn pump(&mut self) {
         loop {
             let now = self.link.clock.now();
             let mut core = self.link.lock();
+            if std::mem::take(&mut self.has_read) {
+                core.session.handle_input(now, &mut self.input);
+            }
             for (id, verdict) in self.answers.drain(..) {
                 verdict.apply(&mut core.session, id);
             }
+            // Only messages of the data lanes are left over: they go back to the head of their lanes.
+            self.inbox.drain(..).rev().for_each(|message| core.session.put_back(message));
             core.take_ended(&mut self.wakers);
             while let Some(event) = core.session.poll_event() {
                 self.events.push(event);
             }
             // Handlers of the data lanes wait while their replies have no room; those of the System lane never do.
-            let has_room = core.session.queued_bytes() < self.reply_backlog_bytes;
-            for lane in Lane::ALL.into_iter().filter(|lane| has_room || *lane == Lane::System) {
-                while let Some(message) = core.session.poll_message(lane) {
-                    self.inbox.push(message);
-                }
+            let room_bytes = self.reply_backlog_bytes.saturating_sub(core.session.queued_bytes());
+            for lane in Lane::ALL.into_iter().filter(|lane| room_bytes > 0 || *lane == Lane::System) {
+                core.session.take_messages(lane, &mut self.inbox);
             }
             drop(core);
             self.pumped = true;
-            self.held_back = !has_room;
+            self.held_back = room_bytes == 0;
             self.woke_callers |= !self.wakers.is_empty();
             self.wakers.drain(..).for_each(Waker::wake);
             if self.inbox.is_empty() && self.events.is_empty() {
@@ -158,7 +170,7 @@ impl Driver {
             for event in std::mem::take(&mut self.events) {
                 self.handle_event(event);
             }
-            self.dispatcher.handle(&mut self.inbox, &mut self.answers, now);
+            self.dispatcher.handle(&mut self.inbox, &mut self.answers, room_bytes, now);
         }
     }
 
@@ -167,8 +179,8 @@ impl Driver {
             Event::Writable => self.link.lock().take_blocked(&mut self.wakers),
             Event::Cancelled { correlation } => self.link.lock().end_handler(correlation),
             Event::Closed(reason) => {
-                self.closed = true;
-                self.read_open = false;
+                let socket_lives = !matches!(reason, CloseReason::Lost(_) | CloseReason::HelloTimeout);
+                self.ending = Ending::Farewell { socket_lives };
                 let mut core = self.link.lock();
                 core.take_blocked(&mut self.wakers);
                 core.end_all_handlers();
@@ -217,20 +229,46 @@ impl Driver {
     /// Does what is due, and keeps the timer armed. The timer may ring early: a deadline that moved away costs a ring.
     fn keep_time(&mut self, context: &mut Context<'_>) {
         while self.timer.as_mut().poll(context).is_ready() {
-            if self.closed {
-                // The farewell did not leave in time.
-                self.writing = None;
-                self.link.lock().session.handle_lost(Loss::TimedOut);
-                return;
-            }
             let now = self.link.clock.now();
             self.link.lock().session.handle_timeout(now);
             self.pump();
-            if !self.closed {
+            if self.ending == Ending::Open {
                 let next = self.link.lock().session.poll_timeout().unwrap_or(now + Duration::from_secs(3600));
                 self.arm(next.max(now + Duration::from_millis(1)));
             }
         }
+    }
+
+    /// Writes the farewell and sees it taken, for a limited time. Ready when nothing more is to be done.
+    fn end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.timer.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        if let Ending::Farewell { socket_lives } = self.ending {
+            let written = std::task::ready!(self.write(context));
+            if written == Progress::More || self.writing.is_some() {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let io: Pin<&mut dyn Connection> = Pin::new(&mut *self.io);
+            // An error here changes nothing any more.
+            let _ended = std::task::ready!(io.poll_shutdown(context));
+            if !socket_lives {
+                return Poll::Ready(());
+            }
+            self.ending = Ending::Lingering;
+        }
+        for _ in 0..READS_PER_PASS {
+            self.input.clear();
+            self.input.reserve(READ_BYTES_MIN);
+            let io: Pin<&mut dyn Connection> = Pin::new(&mut *self.io);
+            match std::task::ready!(tokio_util::io::poll_read_buf(io, context, &mut self.input)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn rearm(&mut self, next: Option<Duration>) {
@@ -245,28 +283,29 @@ impl Future for Driver {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
+        if this.ending != Ending::Open {
+            return this.end(context);
+        }
         this.pumped = false;
         let read = this.read(context);
         this.keep_time(context);
         if !this.pumped {
             this.pump();
         }
-        if std::mem::take(&mut this.woke_callers) && !this.closed {
+        if this.ending != Ending::Open {
+            return this.end(context);
+        }
+        if std::mem::take(&mut this.woke_callers) {
             // They run first, and what they queue leaves with the rest.
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
         let written = this.write(context);
-        let mut core = this.link.lock();
-        let nothing_left = written.is_ready() && this.writing.is_none() && !core.session.wants_write();
-        if this.closed && nothing_left {
-            drop(core);
-            // The stream ends after the farewell; an error here changes nothing any more.
-            let io: Pin<&mut dyn Connection> = Pin::new(&mut *this.io);
-            let _ended = io.poll_shutdown(context);
-            return Poll::Ready(());
+        if this.ending != Ending::Open {
+            return this.end(context);
         }
-        let next = if this.closed { None } else { core.session.poll_timeout() };
+        let mut core = this.link.lock();
+        let next = core.session.poll_timeout();
         let sleeps = core.sleep_unless_work(context.waker(), written.is_pending());
         drop(core);
         this.rearm(next);
@@ -279,6 +318,32 @@ impl Future for Driver {
             context.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+}
+
+impl Drop for Driver {
+    /// A task that is cut off, or panicked, still gives everybody an outcome.
+    fn drop(&mut self) {
+        if self.ending != Ending::Open {
+            return;
+        }
+        let mut core = self.link.lock();
+        if std::thread::panicking() {
+            tracing::error!(link = self.link.number, "a connection's task panicked");
+            core.session.handle_lost(Loss::Io);
+        } else {
+            core.session.close(CloseReason::Local);
+        }
+        let closed = std::iter::from_fn(|| core.session.poll_event()).find_map(|event| match event {
+            Event::Closed(reason) => Some(reason),
+            _ => None,
+        });
+        core.take_ended(&mut self.wakers);
+        core.take_blocked(&mut self.wakers);
+        core.end_all_handlers();
+        drop(core);
+        self.wakers.drain(..).for_each(Waker::wake);
+        self.owner.closed(&self.link, closed.unwrap_or(CloseReason::Local));
     }
 }
 

@@ -160,6 +160,14 @@ impl PeerHandle {
         }
     }
 
+    fn want(&self, now: Duration) -> Result<(), RequestError> {
+        let mut dialing = self.peer.lock_dialing();
+        if dialing.forgotten {
+            return Err(RequestError::new(Effect::NotSent, Reason::Unreachable).because("the peer was forgotten"));
+        }
+        dialing.machine.want(now).map_err(unreachable_because)
+    }
+
     /// The connection that messages take; made, if there is none. A peer that was away a moment ago is not waited for.
     async fn connect(&self, deadline: Duration) -> Result<Arc<Link>, RequestError> {
         loop {
@@ -174,7 +182,7 @@ impl PeerHandle {
             // Listening begins before the look, so that a change between the two is not missed.
             changed.as_mut().enable();
             let now = self.inner.clock.now();
-            self.peer.with_machine(|machine| machine.want(now)).map_err(unreachable_because)?;
+            self.want(now)?;
             self.inner.drive_peer(&self.peer);
             if self.peer.link.load().is_some() {
                 continue;

@@ -8,6 +8,7 @@
 //! What a backend adds is dial and accept ([`Backend`]): TCP, QUIC and memory share everything else.
 
 mod backend;
+mod blocked;
 mod clock;
 mod config;
 mod connect;
@@ -20,15 +21,19 @@ mod handler;
 mod link;
 mod listen;
 mod local;
+mod owner;
 mod registry;
 mod transport;
 
 pub use backend::{Backend, Connection, DialError, ListenError, Listener};
 pub use clock::Clock;
-pub use config::Config;
+pub use config::{Config, HelloError, SOFTWARE_BYTES_MAX, TOKEN_BYTES_MAX};
 pub use handle::{CallOptions, PeerHandle};
 pub use handler::{Answer, Handler, HandlerError, HandlerOptions, Handling, Request};
 pub use rdb_net_peer::{LinkSide, PeerEvent};
 pub use rdb_net_session::Reply;
 pub use registry::PeerSnapshot;
 pub use transport::Transport;
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ use rdb_net_wire::{Encode, Hello};
 use tokio::task::AbortHandle;
 use tokio::time::Sleep;
 
+use crate::blocked::{Blocked, BlockedPlace};
 use crate::clock::Clock;
 use crate::dispatch::Verdict;
 use rdb_net_peer::LinkSide;
@@ -37,13 +38,12 @@ pub(crate) struct Core {
     pub(crate) session: Session,
     /// Who sleeps in which request slot.
     callers: Vec<Option<Waker>>,
-    /// Who waits for credits or slots.
-    blocked: Vec<Waker>,
+    blocked: Blocked,
     task: Option<Waker>,
     /// The connection's task runs, or will, and looks at the queue before it sleeps.
     task_awake: bool,
     /// Handlers that have a task, by correlation id, so that a cancelled request ends its handler.
-    handlers: HashMap<u64, AbortHandle>,
+    pub(crate) handlers: HashMap<u64, AbortHandle>,
     completed: Vec<RequestId>,
 }
 
@@ -51,6 +51,15 @@ impl Core {
     /// The task's waker, if it sleeps; it counts as awake from now on.
     fn wake_task(&mut self) -> Option<Waker> {
         if std::mem::replace(&mut self.task_awake, true) { None } else { self.task.clone() }
+    }
+
+    /// The task's waker, where there is something for it that frames' waking does not cover: senders that may go on.
+    fn wake_task_for_events(&mut self) -> Option<Waker> {
+        if !self.session.has_events() {
+            return None;
+        }
+        self.task_awake = true;
+        self.task.clone()
     }
 
     /// Lets the task sleep until this waker is called, unless there is work for it. A task that waits for its socket to take
@@ -81,14 +90,12 @@ impl Core {
     }
 
     pub(crate) fn take_blocked(&mut self, wakers: &mut Vec<Waker>) {
-        wakers.append(&mut self.blocked);
+        self.blocked.take(wakers);
     }
 
+    /// Keeps the handler's task of a request. Whoever ends the request takes it out again.
     pub(crate) fn set_handler(&mut self, correlation: u64, handler: AbortHandle) {
-        // A one-way message's handler has no caller that could give it up.
-        if correlation != 0 && !handler.is_finished() {
-            self.handlers.insert(correlation, handler);
-        }
+        self.handlers.insert(correlation, handler);
     }
 
     pub(crate) fn end_handler(&mut self, correlation: u64) {
@@ -118,7 +125,7 @@ impl Link {
         let core = Core {
             session,
             callers: Vec::new(),
-            blocked: Vec::new(),
+            blocked: Blocked::default(),
             task: None,
             task_awake: true,
             handlers: HashMap::new(),
@@ -128,7 +135,14 @@ impl Link {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().expect("no code panics while it holds a connection's lock")
+        self.core.lock().unwrap_or_else(|poisoned| {
+            // A caller's `Encode` panicked, and left half a frame.
+            self.core.clear_poison();
+            let mut core = poisoned.into_inner();
+            tracing::error!(number = self.number, "code panicked while it held a connection, which ends");
+            core.session.close(CloseReason::Local);
+            core
+        })
     }
 
     /// Runs code under the lock, then wakes everybody whom it concerns.
@@ -185,6 +199,15 @@ impl Link {
         self.with(|core| {
             core.handlers.remove(&id.correlation());
             verdict.apply(&mut core.session, id);
+        });
+    }
+
+    /// Ends an inbound message whose handler ended without an answer.
+    pub(crate) fn abandon(&self, id: InboundId) {
+        self.with(|core| match core.handlers.remove(&id.correlation()) {
+            Some(_) => Verdict::Error(Effect::Unknown, Reason::Cancelled, String::new()).apply(&mut core.session, id),
+            // Nobody waits: it was a one-way message, or its caller has given it up.
+            None => core.session.finish(id),
         });
     }
 
@@ -256,11 +279,12 @@ struct Wait<'a> {
     link: &'a Link,
     deadline: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    place: Option<BlockedPlace>,
 }
 
 impl<'a> Wait<'a> {
     fn new(link: &'a Link, deadline: Duration) -> Self {
-        Self { link, deadline, timer: None }
+        Self { link, deadline, timer: None, place: None }
     }
 
     /// What a refused attempt means: wait for the next chance, or give up. The lock that saw the refusal is still held, so
@@ -278,10 +302,13 @@ impl<'a> Wait<'a> {
                 let outcome = RequestError::new(Effect::NotSent, Reason::TooLarge).because(&error.to_string());
                 return Poll::Ready(LinkError::Ended(outcome));
             }
-            SendError::NotUp => return Poll::Ready(LinkError::NotUp),
+            SendError::ReservedType => {
+                let outcome = RequestError::new(Effect::NotSent, Reason::UnknownType).because(&error.to_string());
+                return Poll::Ready(LinkError::Ended(outcome));
+            }
             _ => return Poll::Ready(LinkError::NotUp),
         };
-        core.blocked.push(context.waker().clone());
+        self.place = Some(core.blocked.wait(self.place, context.waker()));
         drop(core);
         let until = self.link.clock.instant(self.deadline.min(self.link.clock.now() + Duration::from_secs(86_400)));
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
@@ -289,6 +316,14 @@ impl<'a> Wait<'a> {
             .as_mut()
             .poll(context)
             .map(|()| LinkError::Ended(RequestError::new(Effect::NotSent, Reason::Overloaded(scope))))
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.link.lock().blocked.leave(place);
+        }
     }
 }
 
@@ -312,8 +347,12 @@ impl<M: Encode + ?Sized> Future for Exchange<'_, M> {
             let mut core = link.lock();
             return match core.session.take_outcome(id) {
                 Some(outcome) => {
+                    let task = core.wake_task_for_events();
                     drop(core);
                     this.id = None;
+                    if let Some(task) = task {
+                        task.wake();
+                    }
                     Poll::Ready(finished(outcome))
                 }
                 None => {
@@ -353,6 +392,9 @@ impl<M: ?Sized> Drop for Exchange<'_, M> {
                     *caller = None;
                 }
             });
+        } else if self.link.core.is_poisoned() {
+            // The message's own code panicked: everybody on the connection is told now.
+            self.link.close(CloseReason::Local);
         }
     }
 }

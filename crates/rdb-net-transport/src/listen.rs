@@ -8,7 +8,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backend::{Connection, Listener};
 use crate::driver::Driver;
-use crate::transport::{Inner, Owner};
+use crate::owner::Owner;
+use crate::transport::Inner;
 use rdb_net_peer::LinkSide;
 
 /// How long no connection is taken after the system had no room for one.
@@ -18,7 +19,7 @@ impl Inner {
     /// Takes connections until the transport stops. The loop awaits nothing but the next connection and a free place for
     /// its hello.
     pub(crate) async fn accept_loop(self: Arc<Self>, mut listener: Box<dyn Listener>) {
-        let stop = self.stop_accepting.clone();
+        let stop = self.stopping.clone();
         let loop_until = async {
             loop {
                 let Ok(place) = Arc::clone(&self.handshakes).acquire_owned().await else { return };
@@ -37,9 +38,11 @@ impl Inner {
 
     fn start_accepted(self: &Arc<Self>, io: Box<dyn Connection>, place: OwnedSemaphorePermit) {
         let link = self.new_link(Side::Acceptor, LinkSide::Acceptor, io.protects_bytes());
-        let has_room = self.registry.insert_link(&link, self.config.connections_max);
+        let placed = self.registry.insert_link(&link, self.config.connections_max);
         let certificate = io.certificate().map(<[u8]>::to_vec);
-        let owner = Owner::acceptor(Arc::clone(self), place, certificate, has_room);
-        self.tasks.spawn(Driver::new(self, link, owner, io));
+        let owner = Owner::acceptor(Arc::clone(self), place, certificate, placed);
+        // One that has no place is told so; a shutdown does not wait for its hello.
+        let end = if placed.is_ok() { self.cancel.clone() } else { self.stopping.clone() };
+        self.links.spawn(end.run_until_cancelled_owned(Driver::new(self, link, owner, io)));
     }
 }

@@ -1,7 +1,7 @@
 //! The peers and connections of a transport, and what they have carried.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -15,6 +15,8 @@ use rdb_net_peer::LinkSide;
 
 /// How many peers are counted by themselves that have no connection any more.
 const ENDED_PEERS_MAX: usize = 20_000;
+
+const LOCKED: &str = "no code panics while it holds this lock";
 
 /// One peer that this node dials.
 #[derive(Debug)]
@@ -36,6 +38,11 @@ pub(crate) struct PeerShared {
 pub(crate) struct Dialing {
     pub(crate) machine: Peer,
     pub(crate) has_task: bool,
+    /// The connection whose end the machine waits for, by number. One that was replaced while it drained is none of its
+    /// concern any more.
+    pub(crate) link: Option<u64>,
+    /// The transport forgot the peer: handles that are left make no connection.
+    pub(crate) forgotten: bool,
 }
 
 impl PeerShared {
@@ -44,14 +51,35 @@ impl PeerShared {
             target,
             address: ArcSwap::from_pointee(address),
             link: ArcSwapOption::empty(),
-            dialing: Mutex::new(Dialing { machine: Peer::new(config, seed), has_task: false }),
+            dialing: Mutex::new(Dialing {
+                machine: Peer::new(config, seed),
+                has_task: false,
+                link: None,
+                forgotten: false,
+            }),
             changed: Notify::new(),
             dial_changed: Notify::new(),
         }
     }
 
     pub(crate) fn with_machine<T>(&self, change: impl FnOnce(&mut Peer) -> T) -> T {
-        change(&mut self.dialing.lock().expect("no code panics while it holds this lock").machine)
+        change(&mut self.lock_dialing().machine)
+    }
+
+    pub(crate) fn lock_dialing(&self) -> MutexGuard<'_, Dialing> {
+        self.dialing.lock().expect(LOCKED)
+    }
+
+    /// This connection takes no more messages. The machine is told, if it is the one that it counts on.
+    pub(crate) fn ended(&self, link: &Arc<Link>, reason: CloseReason) {
+        self.retire(link);
+        let mut dialing = self.lock_dialing();
+        if dialing.link == Some(link.number) {
+            dialing.link = None;
+            dialing.machine.handle_ended(link.clock.now(), reason);
+        }
+        drop(dialing);
+        self.changed.notify_waiters();
     }
 
     /// Stops giving this connection to callers, if it is the one they get.
@@ -85,16 +113,29 @@ struct Ended {
     latencies: BTreeMap<NodeId, LatencyHistogram>,
 }
 
+#[derive(Debug, Default)]
+struct Links {
+    open: BTreeMap<u64, Arc<Link>>,
+    stopping: bool,
+}
+
+/// Why a connection has no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// There are as many as there may be.
+    Full,
+    /// The transport stops.
+    Stopping,
+}
+
 /// Peers and connections.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     by_node: Mutex<BTreeMap<NodeId, Arc<PeerShared>>>,
     by_address: Mutex<BTreeMap<NodeAddress, Arc<PeerShared>>>,
-    links: Mutex<BTreeMap<u64, Arc<Link>>>,
+    links: Mutex<Links>,
     ended: Mutex<Ended>,
 }
-
-const LOCKED: &str = "no code panics while it holds this lock";
 
 impl Registry {
     pub(crate) fn node(&self, node: &NodeId, create: impl FnOnce() -> PeerShared) -> Arc<PeerShared> {
@@ -125,19 +166,32 @@ impl Registry {
         peers
     }
 
-    /// Counts a connection; `false` at the limit.
-    pub(crate) fn insert_link(&self, link: &Arc<Link>, connections_max: usize) -> bool {
+    /// Counts a connection, where there is a place for it.
+    pub(crate) fn insert_link(&self, link: &Arc<Link>, connections_max: usize) -> Result<(), NoPlace> {
         let mut links = self.links.lock().expect(LOCKED);
-        if links.len() >= connections_max {
-            return false;
+        if links.stopping {
+            return Err(NoPlace::Stopping);
         }
-        links.insert(link.number, Arc::clone(link));
-        true
+        if links.open.len() >= connections_max {
+            return Err(NoPlace::Full);
+        }
+        links.open.insert(link.number, Arc::clone(link));
+        Ok(())
+    }
+
+    /// Takes no more connections. Those that it returns are all that there will be.
+    pub(crate) fn stop(&self) -> Vec<Arc<Link>> {
+        self.links.lock().expect(LOCKED).stopping = true;
+        self.links()
+    }
+
+    pub(crate) fn find_link(&self, number: u64) -> Option<Arc<Link>> {
+        self.links.lock().expect(LOCKED).open.get(&number).cloned()
     }
 
     /// Takes an ended connection out and adds what it carried to its peer's sums.
     pub(crate) fn remove_link(&self, link: &Link, reason: CloseReason) {
-        self.links.lock().expect(LOCKED).remove(&link.number);
+        self.links.lock().expect(LOCKED).open.remove(&link.number);
         let (statistics, _) = link.statistics();
         let mut ended = self.ended.lock().expect(LOCKED);
         let known = ended.statistics.peers.len() < ENDED_PEERS_MAX;
@@ -176,7 +230,7 @@ impl Registry {
     }
 
     pub(crate) fn links(&self) -> Vec<Arc<Link>> {
-        self.links.lock().expect(LOCKED).values().cloned().collect()
+        self.links.lock().expect(LOCKED).open.values().cloned().collect()
     }
 
     /// Everything that was carried so far.

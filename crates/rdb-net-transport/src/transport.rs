@@ -2,24 +2,26 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
-use rdb_net_session::{CloseReason, Event, Identity, LatencyHistogram};
-use rdb_net_types::{Credentials, MessageType, NodeAddress, NodeId, RefusalReason, SeededRandom, TransportStatistics};
-use rdb_net_wire::Hello;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use rdb_net_peer::PeerEvent;
+use rdb_net_session::{CloseReason, Identity, LatencyHistogram};
+use rdb_net_types::{MessageType, NodeAddress, NodeId, SeededRandom, TransportStatistics};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backend::{Backend, ListenError};
+use crate::backend::{Backend, ListenError, Listener};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, HelloError, check_hello};
 use crate::dispatch::Duty;
+use crate::driver::FAREWELL_TIMEOUT;
 use crate::event::EventQueue;
 use crate::handle::PeerHandle;
 use crate::handler::{Handler, HandlerOptions, HandlerTable, Request};
 use crate::link::Link;
 use crate::registry::{PeerShared, PeerSnapshot, Registry};
-use rdb_net_peer::{Failure, LinkSide, PeerEvent};
 
 /// How many unhandled messages wait for [`NetworkTransport::receive`](rdb_net_types::NetworkTransport::receive).
 const UNHANDLED_MAX: usize = 1024;
@@ -39,16 +41,19 @@ pub(crate) struct Inner {
     pub(crate) handlers: HandlerTable,
     pub(crate) registry: Registry,
     pub(crate) events: EventQueue,
+    /// The connections' tasks, which end when their connections have ended.
+    pub(crate) links: TaskTracker,
+    /// All others.
     pub(crate) tasks: TaskTracker,
+    /// Ends accepting and dialing.
+    pub(crate) stopping: CancellationToken,
     /// Ends every task at once.
     pub(crate) cancel: CancellationToken,
-    pub(crate) stop_accepting: CancellationToken,
     pub(crate) dials: Semaphore,
     pub(crate) handshakes: Arc<Semaphore>,
     identity: Mutex<Identity>,
     local_address: OnceLock<std::net::SocketAddr>,
     started: AtomicBool,
-    draining: AtomicBool,
     links_made: AtomicU64,
     random: Mutex<SeededRandom>,
     unhandled: mpsc::Sender<Unhandled>,
@@ -56,6 +61,9 @@ pub(crate) struct Inner {
     pub(crate) is_receiving: AtomicBool,
     unhandled_dropped: AtomicU64,
 }
+
+/// How long ended tasks are waited for. Only one that blocks its thread takes longer.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 const LOCKED: &str = "no code panics while it holds this lock";
 
@@ -68,13 +76,23 @@ impl Inner {
         self.links_made.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// Whether the hello of the present identity can be sent at all.
+    pub(crate) fn check_hello(&self) -> Result<(), HelloError> {
+        check_hello(&self.identity.lock().expect(LOCKED))
+    }
+
+    /// The peer of this id, which is at this address unless it is known already.
+    pub(crate) fn named_peer(&self, node: &NodeId, address: &NodeAddress) -> Arc<PeerShared> {
+        self.registry.node(node, || self.new_peer(Some(node.clone()), address))
+    }
+
     fn new_peer(&self, target: Option<NodeId>, address: &NodeAddress) -> PeerShared {
         let seed = self.random.lock().expect(LOCKED).next_u64();
         PeerShared::new(target, address.clone(), self.config.peer, seed)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.draining.load(Ordering::Relaxed) || self.cancel.is_cancelled()
+        self.stopping.is_cancelled()
     }
 
     /// Keeps a message for whoever asks for unhandled ones. Until somebody has asked, they are dropped and counted.
@@ -89,153 +107,6 @@ impl Inner {
         };
         if !kept {
             self.unhandled_dropped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-/// On whose behalf a connection runs.
-pub(crate) struct Owner {
-    inner: Arc<Inner>,
-    kind: OwnerKind,
-}
-
-enum OwnerKind {
-    Dialer(Arc<PeerShared>),
-    Acceptor { place: Option<OwnedSemaphorePermit>, certificate: Option<Vec<u8>>, has_room: bool },
-}
-
-impl Owner {
-    pub(crate) fn dialer(inner: Arc<Inner>, peer: Arc<PeerShared>) -> Self {
-        Self { inner, kind: OwnerKind::Dialer(peer) }
-    }
-
-    pub(crate) fn acceptor(
-        inner: Arc<Inner>,
-        place: OwnedSemaphorePermit,
-        certificate: Option<Vec<u8>>,
-        has_room: bool,
-    ) -> Self {
-        Self { inner, kind: OwnerKind::Acceptor { place: Some(place), certificate, has_room } }
-    }
-
-    /// What the session tells, as far as it is not for callers and handlers.
-    pub(crate) fn event(&mut self, link: &Arc<Link>, event: &Event) {
-        match event {
-            Event::Hello(hello) => self.decide(link, hello),
-            Event::Up(hello) => self.dialled_up(link, hello),
-            Event::GoAway => {
-                if let OwnerKind::Dialer(peer) = &self.kind {
-                    peer.retire(link);
-                    peer.with_machine(|machine| {
-                        machine.handle_ended(link.clock.now(), CloseReason::Local);
-                    });
-                    self.inner.drive_peer(peer);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether the dialer is let in.
-    fn decide(&mut self, link: &Arc<Link>, hello: &Hello) {
-        let OwnerKind::Acceptor { place, certificate, has_room } = &mut self.kind else { return };
-        // The hello is here: its place is free for the next one.
-        *place = None;
-        let refusal = if self.inner.is_stopping() {
-            Some(RefusalReason::Draining)
-        } else if !*has_room {
-            Some(RefusalReason::ConnectionLimit)
-        } else {
-            authenticate(&self.inner, hello, certificate.as_deref())
-        };
-        let mut core = link.lock();
-        match refusal {
-            Some(reason) => core.session.reject(reason),
-            None => core.session.accept(link.clock.now()),
-        }
-        drop(core);
-        if refusal.is_none() {
-            link.set_hello(hello.clone());
-            self.tell_up(hello, LinkSide::Acceptor);
-        }
-    }
-
-    fn dialled_up(&self, link: &Arc<Link>, hello: &Hello) {
-        let OwnerKind::Dialer(peer) = &self.kind else { return };
-        link.set_hello(hello.clone());
-        peer.with_machine(|machine| machine.handle_up(link.clock.now()));
-        peer.link.store(Some(Arc::clone(link)));
-        if peer.target.is_none() {
-            // A seed has told its name: messages to that node need no second connection.
-            let named =
-                self.inner.registry.node(&hello.node, || self.inner.new_peer(Some(hello.node.clone()), &hello.address));
-            if named.link.load().is_none() {
-                named.with_machine(|machine| machine.handle_up(link.clock.now()));
-                named.link.store(Some(Arc::clone(link)));
-                named.changed.notify_waiters();
-            }
-        }
-        peer.changed.notify_waiters();
-        self.tell_up(hello, LinkSide::Dialer);
-    }
-
-    fn tell_up(&self, hello: &Hello, side: LinkSide) {
-        self.inner.events.push(PeerEvent::Up {
-            node: hello.node.clone(),
-            boot: hello.boot,
-            incarnation: hello.incarnation,
-            address: hello.address.clone(),
-            side,
-        });
-    }
-
-    /// The connection has ended.
-    pub(crate) fn closed(&mut self, link: &Arc<Link>, reason: CloseReason) {
-        tracing::debug!(peer = ?link.node(), side = ?link.side, %reason, "connection ended");
-        self.inner.registry.remove_link(link, reason);
-        let ended = link.hello().map(|hello| PeerEvent::Down {
-            node: hello.node.clone(),
-            boot: hello.boot,
-            side: link.side,
-            reason,
-        });
-        if let OwnerKind::Dialer(peer) = &self.kind {
-            if let Some(named) = link.node().and_then(|node| self.inner.registry.find_node(node))
-                && !Arc::ptr_eq(&named, peer)
-                && named.link.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, link))
-            {
-                self.inner.dialled_ended(&named, link, reason);
-            }
-            self.inner.dialled_ended(peer, link, reason);
-        }
-        match (ended, &self.kind) {
-            (Some(event), _) => self.inner.events.push(event),
-            (None, OwnerKind::Dialer(peer)) => {
-                let address = (**peer.address.load()).clone();
-                let failure = match reason {
-                    CloseReason::Refused(refusal) | CloseReason::Rejected(refusal) => Failure::Hello(refusal),
-                    reason => Failure::Ended(reason),
-                };
-                let event = PeerEvent::DialFailed { node: peer.target.clone(), address, failure };
-                self.inner.events.push(event);
-            }
-            (None, OwnerKind::Acceptor { .. }) => {}
-        }
-    }
-}
-
-fn authenticate(inner: &Inner, hello: &Hello, certificate: Option<&[u8]>) -> Option<RefusalReason> {
-    let authenticator = inner.config.authenticator.as_ref()?;
-    let credentials = Credentials { certificate, cluster: &hello.cluster, claimed: &hello.node, token: &hello.token };
-    match authenticator.authenticate(&credentials) {
-        Ok(principal) if principal.node == hello.node => None,
-        Ok(principal) => {
-            tracing::warn!(claimed = %hello.node, proved = %principal.node, "a peer claims another node's id");
-            Some(RefusalReason::Identity)
-        }
-        Err(refusal) => {
-            tracing::warn!(claimed = %hello.node, %refusal, "a peer was not let in");
-            Some(refusal.reason)
         }
     }
 }
@@ -256,15 +127,15 @@ impl Transport {
             handlers: HandlerTable::default(),
             registry: Registry::default(),
             events: EventQueue::default(),
+            links: TaskTracker::new(),
             tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
             cancel: CancellationToken::new(),
-            stop_accepting: CancellationToken::new(),
             dials: Semaphore::new(config.dials_max),
             handshakes: Arc::new(Semaphore::new(config.handshakes_max)),
             identity: Mutex::new(config.identity.clone()),
             local_address: OnceLock::new(),
             started: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
             links_made: AtomicU64::new(0),
             random: Mutex::new(SeededRandom::new(config.seed)),
             unhandled,
@@ -280,13 +151,14 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// [`ListenError`] names the address and what is wrong with it; nothing is left running.
+    /// [`ListenError`] names the address and what is wrong with it; its source is a [`HelloError`] where the configured
+    /// identity does not fit a hello. Nothing is left running.
     pub async fn start(&self) -> Result<(), ListenError> {
         if self.inner.started.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
         let Some(bind) = &self.inner.config.bind else { return Ok(()) };
-        let listener = match self.inner.backend.listen(bind).await {
+        let listener = match self.listen(bind).await {
             Ok(listener) => listener,
             Err(error) => {
                 self.inner.started.store(false, Ordering::SeqCst);
@@ -304,27 +176,41 @@ impl Transport {
         Ok(())
     }
 
+    async fn listen(&self, bind: &NodeAddress) -> Result<Box<dyn Listener>, ListenError> {
+        let unfit = |error| ListenError { address: bind.clone(), source: std::io::Error::other(error) };
+        self.inner.check_hello().map_err(unfit)?;
+        self.inner.backend.listen(bind).await
+    }
+
     /// Takes no new connections, lets everything under way end, and closes. Stopping again changes nothing. Returns whether
     /// everything ended before the shutdown's time was over; if not, it was cut off.
     pub async fn shutdown(&self) -> bool {
         let inner = &self.inner;
-        inner.draining.store(true, Ordering::SeqCst);
-        inner.stop_accepting.cancel();
-        for peer in inner.registry.peers() {
-            peer.with_machine(|machine| machine.keep(false));
-        }
-        inner.registry.links().iter().for_each(|link| link.drain());
+        inner.stopping.cancel();
+        inner.registry.peers().iter().for_each(|peer| peer.with_machine(|machine| machine.give_up()));
+        inner.registry.stop().iter().for_each(|link| link.drain());
+        inner.links.close();
         inner.tasks.close();
-        let drained = async {
-            while !inner.registry.links().is_empty() {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-        };
-        let in_time = tokio::time::timeout(inner.config.shutdown_timeout, drained).await.is_ok();
-        inner.registry.links().iter().for_each(|link| link.close(CloseReason::Local));
+        let ended = || async { tokio::join!(inner.links.wait(), inner.tasks.wait()) };
+        let in_time = timeout(inner.config.shutdown_timeout, ended()).await.is_ok();
+        if !in_time {
+            inner.registry.links().iter().for_each(|link| link.close(CloseReason::Local));
+            // Their farewells may still leave; whoever does not take them is cut off.
+            let _left = timeout(2 * FAREWELL_TIMEOUT, inner.links.wait()).await;
+        }
         inner.cancel.cancel();
-        inner.tasks.wait().await;
-        in_time
+        let joined = async {
+            inner.links.wait().await;
+            inner.tasks.wait().await;
+        };
+        let joined = timeout(JOIN_TIMEOUT, joined).await.is_ok();
+        if !joined {
+            tracing::error!(
+                tasks = inner.links.len() + inner.tasks.len(),
+                "tasks that block their threads were left behind"
+            );
+        }
+        in_time && joined
     }
 
     /// Ends every connection at once, as an operator's or a test's act; peers that are wanted are dialled again.
@@ -359,10 +245,11 @@ impl Transport {
 
     /// A handle to this node at this address. Nothing is dialled until it is used.
     pub fn peer(&self, node: &NodeId, address: &NodeAddress) -> PeerHandle {
-        let peer = self.inner.registry.node(node, || self.inner.new_peer(Some(node.clone()), address));
+        let peer = self.inner.named_peer(node, address);
         if **peer.address.load() != *address {
             peer.address.store(Arc::new(address.clone()));
             peer.with_machine(|machine| machine.hurry(self.inner.clock.now()));
+            self.inner.drive_peer(&peer);
         }
         PeerHandle::new(Arc::clone(&self.inner), peer)
     }
@@ -381,15 +268,29 @@ impl Transport {
     /// Closes the connection to a node that is no longer a peer, and forgets it.
     pub fn forget(&self, node: &NodeId) {
         if let Some(peer) = self.inner.registry.forget_node(node) {
-            stop_peer(&peer);
+            self.stop_peer(&peer);
         }
     }
 
     /// Closes the connection to a seed, and forgets it.
     pub fn forget_seed(&self, address: &NodeAddress) {
         if let Some(peer) = self.inner.registry.forget_seed(address) {
-            stop_peer(&peer);
+            self.stop_peer(&peer);
         }
+    }
+
+    fn stop_peer(&self, peer: &PeerShared) {
+        let mut dialing = peer.lock_dialing();
+        dialing.forgotten = true;
+        dialing.machine.give_up();
+        let link = dialing.link;
+        drop(dialing);
+        peer.link.store(None);
+        if let Some(link) = link.and_then(|number| self.inner.registry.find_link(number)) {
+            link.drain();
+        }
+        peer.dial_changed.notify_one();
+        peer.changed.notify_waiters();
     }
 
     /// The next event of a peer. One reader only.
@@ -420,14 +321,6 @@ impl Transport {
     pub fn dropped(&self) -> (u64, u64) {
         (self.inner.events.dropped(), self.inner.unhandled_dropped.load(Ordering::Relaxed))
     }
-}
-
-fn stop_peer(peer: &PeerShared) {
-    peer.with_machine(|machine| machine.keep(false));
-    if let Some(link) = peer.link.swap(None) {
-        link.drain();
-    }
-    peer.changed.notify_waiters();
 }
 
 impl std::fmt::Debug for Transport {

@@ -157,7 +157,12 @@ impl Swim {
             return;
         }
         let former = held.state;
-        self.drop_doubts(slot);
+        if state == NodeState::Suspect {
+            self.void_probes_of(slot);
+            self.drop_older_refusals(slot, claim.incarnation);
+        } else {
+            self.drop_doubts(slot);
+        }
         self.table.update(slot, &mut self.random, |entry| {
             if entry.state != state {
                 entry.since = now;

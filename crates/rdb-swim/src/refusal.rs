@@ -147,6 +147,14 @@ impl Swim {
         }
     }
 
+    /// A suspicion is no sign of life: refusals of the suspected incarnation go on counting. Those of an older one are void,
+    /// since the member has spoken in between.
+    pub(crate) fn drop_older_refusals(&mut self, slot: Slot, suspected: Incarnation) {
+        if self.refusals.get(&slot).is_some_and(|refusal| refusal.incarnation < suspected) {
+            self.drop_refusals(slot);
+        }
+    }
+
     /// Forgets who was refused, and stops the clock. Gives whether there was anybody.
     pub(crate) fn drop_refusals(&mut self, slot: Slot) -> bool {
         let Some(refusal) = self.refusals.get_mut(&slot) else { return false };

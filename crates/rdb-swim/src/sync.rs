@@ -85,6 +85,20 @@ impl Swim {
         request
     }
 
+    /// Whom another node's request speaks for, by its own word: who knows by other means whose connection it came over
+    /// compares the two before handing it over.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no request of this version and cluster.
+    pub fn sync_asker(&self, request: &[u8]) -> Result<NodeId, DecodeError> {
+        let mut reader = Reader::new(request);
+        match read_header(&mut reader, self.cluster)? {
+            KIND_SYNC_REQUEST => Ok(read_alive(&mut reader)?.id),
+            kind => Err(DecodeError::Kind { kind }),
+        }
+    }
+
     /// Takes another node's request.
     ///
     /// # Errors

@@ -102,6 +102,13 @@ fn at_its_limit_a_member_asks_newcomers_to_come_again() {
     assert_eq!(net.nodes[0].swim.stats().limit_verifications, 1);
 }
 
+#[test]
+fn a_request_says_whom_it_speaks_for() {
+    let (swim, other) = (machine(), Swim::new(Config::lan(), &cluster(), local(1, 0x88, 5), 1, secs(1)));
+    assert_eq!(swim.sync_asker(&other.sync_request()), Ok(local(1, 0x88, 5).id));
+    assert!(swim.sync_asker(b"hello").is_err());
+}
+
 /// A request by which another process claims the id of node 1.
 struct LocalRival(Vec<u8>);
 

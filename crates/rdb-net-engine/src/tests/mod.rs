@@ -1,1 +1,8 @@
 //! The engine, one sentence a test.
+
+mod any_inputs;
+mod events;
+mod health;
+mod joining;
+mod lab;
+mod peers;

@@ -35,8 +35,8 @@ A list or table of a later layer replaces the whole one of an earlier layer. A r
 folder, anywhere else at the working directory. Unknown keys, values out of range and values that do not go together are
 errors, with file, line and column; everything that is wrong is told at once.
 
-How a change takes effect: *hot* at once, *reconnect* for connections made from then on, *restart* at the next start of the
-process.
+How a change can take effect: *hot* at once, *reconnect* for connections made from then on, *restart* at the next start of the
+process. This version reads its configuration at the start only; a running node takes no change yet.
 ";
 
 impl Config {

@@ -46,6 +46,18 @@ fn one_observer_convicts_nobody_at_once() {
 }
 
 #[test]
+fn a_suspicion_in_between_does_not_stop_the_clock() {
+    let mut net = Network::cluster_of(5, 93);
+    net.crash(0);
+    net.evidence(1, 0, EvidenceKind::Refused);
+    net.run(ms(900));
+    net.evidence(2, 0, EvidenceKind::Refused);
+    let is_suspected = |net: &Network| net.count(|event| matches!(event, Event::Suspected(_))) > 0;
+    net.run_until(ms(200), "the probe that the first refusal has brought forward fails", is_suspected);
+    net.run_until(ms(300), "the second refusal's window ends", |net| net.all_hold(0, NodeState::Failed));
+}
+
+#[test]
 fn the_same_observer_counts_once() {
     let mut net = Network::cluster_of(5, 91);
     net.crash(0);

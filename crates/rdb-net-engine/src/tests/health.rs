@@ -1,0 +1,113 @@
+//! Health of others, and what the balancer makes of it.
+
+use rdb_net_peer::LinkSide;
+use rdb_net_session::CloseReason;
+use rdb_net_types::{HealthStatus, NodeState, Reason, SelectionCriteria};
+
+use super::lab::{Lab, address, id, ms, secs};
+use crate::{Command, EngineEvent};
+
+/// Answers every ping of a node in this way, for some time.
+fn run_pings(lab: &mut Lab, node: usize, time: std::time::Duration, answers: bool) -> usize {
+    let end = lab.now + time;
+    let mut pings = 0;
+    while lab.now < end {
+        let asked: Vec<Command> = lab.commands[node].drain(..).collect();
+        for command in asked {
+            if let Command::Ping { id, .. } = command {
+                pings += 1;
+                let result = if answers { Ok(ms(1)) } else { Err(Reason::ConnectionLost) };
+                lab.act(node, |engine, now| engine.handle_pong(now, id, result));
+            }
+        }
+        lab.run(ms(20));
+    }
+    pings
+}
+
+fn picks(lab: &Lab, node: usize, of: usize) -> bool {
+    let balancer = lab.engines[node].balancer();
+    (0..40).any(|_| balancer.select_node(&SelectionCriteria::default()) == Some(id(of)))
+}
+
+#[test]
+fn nodes_with_a_connection_of_ones_own_are_pinged_while_it_is_up() {
+    let mut lab = Lab::cluster(3);
+    assert_eq!(run_pings(&mut lab, 0, secs(3), true), 0, "no link, no ping");
+    lab.up(0, 1, LinkSide::Dialer);
+    lab.up(0, 2, LinkSide::Acceptor);
+    let pings = run_pings(&mut lab, 0, secs(10), true);
+    assert!((8..=12).contains(&pings), "about one a second to one node: {pings}");
+    assert_eq!(lab.engines[0].health(&id(1)), HealthStatus::Healthy);
+    lab.down(0, 1, LinkSide::Dialer, CloseReason::Local);
+    assert_eq!(run_pings(&mut lab, 0, secs(5), true), 0);
+}
+
+#[test]
+fn membership_probes_count_as_answers() {
+    let mut lab = Lab::cluster(3);
+    lab.run(secs(5));
+    assert_eq!(lab.engines[0].health(&id(1)), HealthStatus::Healthy, "though it was never pinged");
+}
+
+#[test]
+fn an_unhealthy_node_is_not_picked_is_told_of_and_is_asked_after() {
+    let mut lab = Lab::cluster(3);
+    lab.up(0, 1, LinkSide::Dialer);
+    run_pings(&mut lab, 0, secs(3), true);
+    assert!(picks(&lab, 0, 1));
+    let before = lab.urgent_probes(0);
+    lab.forget();
+    // Its gossip answers, its transport does not: between two probes' answers it falls.
+    let mut fell = false;
+    for _ in 0..200 {
+        run_pings(&mut lab, 0, ms(20), false);
+        fell |= lab.engines[0].health(&id(1)) == HealthStatus::Unhealthy && !picks(&lab, 0, 1);
+    }
+    assert!(fell, "and then it was not picked");
+    let told = lab.events[0].iter().any(|event| {
+        matches!(event, EngineEvent::Health(change) if change.node == id(1) && change.to == HealthStatus::Unhealthy)
+    });
+    assert!(told);
+    assert!(lab.urgent_probes(0) > before, "membership asks it");
+    assert_eq!(lab.state(0, 1), Some(NodeState::Alive), "and it answers there");
+}
+
+#[test]
+fn the_balancer_holds_routable_members_but_not_this_node() {
+    let mut lab = Lab::cluster(4);
+    let held = |lab: &Lab| -> Vec<_> {
+        lab.engines[0].balancer().statistics().nodes.into_iter().map(|node| node.node).collect()
+    };
+    assert_eq!(held(&lab), [id(1), id(2), id(3)]);
+    lab.act(2, |engine, now| engine.leave(now));
+    assert_eq!(held(&lab), [id(1), id(3)]);
+}
+
+#[test]
+fn a_change_of_the_list_forgets_no_health() {
+    let mut lab = Lab::cluster(3);
+    assert!(lab.act(0, |engine, now| engine.set_application_health(now, &id(1), "replica", HealthStatus::Unhealthy)));
+    assert!(!picks(&lab, 0, 1));
+    lab.act(2, |engine, now| engine.leave(now));
+    assert!(!picks(&lab, 0, 1), "the list was built anew");
+    lab.act(0, |engine, now| engine.set_application_health(now, &id(1), "replica", HealthStatus::Healthy));
+    assert!(picks(&lab, 0, 1));
+}
+
+#[test]
+fn a_node_of_which_many_others_have_vanished_is_visibly_degraded() {
+    let mut lab = Lab::cluster(5);
+    let membership = |lab: &Lab| {
+        let report = lab.engines[0].report();
+        report.parts.into_iter().find(|(part, _, _)| part == "membership").expect("there is one").1
+    };
+    (1..5).for_each(|node| lab.cut[node] = true);
+    assert_eq!(membership(&lab), HealthStatus::Healthy);
+    lab.run(secs(30));
+    assert_eq!(lab.engines[0].census().failed, 4);
+    assert_eq!(membership(&lab), HealthStatus::Degraded);
+    assert!(lab.engines[0].unhealthy().contains(&id(1)));
+    assert_eq!(lab.engines[0].balancer().select_node(&SelectionCriteria::default()), None);
+    assert_eq!(lab.engines[0].member(&id(1)).map(|member| member.address.clone()), Some(address(1)), "kept");
+}

@@ -1,0 +1,103 @@
+//! The rules see what goes against them: each is shown a run of events that it must not let pass.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdb_net_engine::{Engine, EngineConfig, EngineEvent};
+use rdb_net_types::{ClusterId, Incarnation, MembershipEvent, NodeInfo, NodeState};
+
+use crate::invariant::Watch;
+use crate::{Config, Simulation, node_id};
+
+type Told = fn(Arc<NodeInfo>) -> MembershipEvent;
+
+const JOINED: Told = MembershipEvent::NodeJoined;
+const FAILED: Told = MembershipEvent::NodeFailed;
+const RECOVERED: Told = MembershipEvent::NodeRecovered;
+const LEFT: Told = MembershipEvent::NodeLeft;
+
+/// Which rules these events, all of node 1 and heard by node 0, go against.
+fn broken(is_excused: bool, events: &[(Told, NodeState, u32)]) -> Vec<&'static str> {
+    let info = |node: usize| NodeInfo::new(node_id(node), "10.0.0.1:7000".parse().expect("legal"));
+    let cluster = ClusterId::new("test").expect("legal");
+    let gossip = "10.0.0.1:7001".parse().expect("legal");
+    let engine = Engine::new(EngineConfig::default(), cluster, info(0), gossip, 1, Duration::ZERO).expect("legal");
+    let mut watch = Watch::new(vec![node_id(0), node_id(1)]);
+    watch.started(0, &engine);
+    if is_excused {
+        watch.excuse(1);
+    }
+    for (told, state, generation) in events {
+        let node = NodeInfo { state: *state, incarnation: Incarnation::first_of(*generation), ..info(1) };
+        watch.heard(Duration::ZERO, 0, &EngineEvent::Membership(told(Arc::new(node))));
+    }
+    watch.violations().iter().map(|violation| violation.invariant).collect()
+}
+
+use NodeState::{Alive, Failed, Left};
+
+#[test]
+fn an_orderly_life_breaks_no_rule() {
+    let life = [(JOINED, Alive, 1), (FAILED, Failed, 1), (RECOVERED, Alive, 2), (LEFT, Left, 2), (JOINED, Alive, 3)];
+    assert_eq!(broken(true, &life), [""; 0]);
+}
+
+#[test]
+fn a_failure_that_nobody_gave_reason_for_is_seen() {
+    assert_eq!(broken(false, &[(JOINED, Alive, 1), (FAILED, Failed, 1)]), ["no-false-failure"]);
+}
+
+#[test]
+fn a_resurrection_is_seen() {
+    let life = [(JOINED, Alive, 1), (FAILED, Failed, 1), (RECOVERED, Alive, 1)];
+    assert_eq!(broken(true, &life), ["no-resurrection"]);
+}
+
+#[test]
+fn an_incarnation_that_falls_is_seen() {
+    let life = [(JOINED, Alive, 5), (FAILED, Failed, 4)];
+    assert_eq!(broken(true, &life), ["incarnation-rises"]);
+}
+
+#[test]
+fn who_left_and_is_called_failed_is_seen() {
+    let life = [(JOINED, Alive, 1), (LEFT, Left, 1), (FAILED, Failed, 1)];
+    assert_eq!(broken(true, &life), ["events-fold", "left-never-fails"]);
+}
+
+#[test]
+fn an_event_that_does_not_lead_on_is_seen() {
+    assert_eq!(broken(true, &[(JOINED, Alive, 1), (JOINED, Alive, 2)]), ["events-fold"]);
+    assert_eq!(broken(true, &[(RECOVERED, Alive, 1)]), ["events-fold"]);
+}
+
+#[test]
+fn views_that_differ_at_rest_are_seen() {
+    let mut simulation = Simulation::new(Config::lan(6, 3));
+    simulation.cut(&[0, 1, 2], &[3, 4, 5]);
+    (0..6).for_each(|node| simulation.start(node).expect("legal settings"));
+    simulation.run_for(Duration::from_secs(5));
+    simulation.check_at_rest();
+    let broken: Vec<&str> = simulation.violations().iter().map(|violation| violation.invariant).collect();
+    assert_eq!(broken, ["agreement"]);
+}
+
+/// How long it takes at most, over ten seeds, until a killed process is failed everywhere.
+fn slowest_verdict(links: usize) -> Duration {
+    let verdict = |seed: u64| {
+        let mut config = Config::lan(8, seed);
+        config.engine.links = links;
+        let mut simulation = Simulation::new(config);
+        (0..8).for_each(|node| simulation.start(node).expect("legal settings"));
+        simulation.run_for(Duration::from_secs(5));
+        simulation.crash(7);
+        simulation.run_until(Duration::from_secs(20), |simulation| simulation.all_hold(7, Failed)).expect("in the end")
+    };
+    (1..=10).map(verdict).max().expect("ten")
+}
+
+#[test]
+fn links_are_what_finds_a_killed_process_at_once() {
+    assert!(slowest_verdict(3) < Duration::from_millis(500));
+    assert!(slowest_verdict(0) > Duration::from_secs(3), "without them it takes probes and suspicion");
+}

@@ -1,0 +1,159 @@
+//! On whose behalf a connection runs, and what its events mean for peers and for those who watch them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use rdb_net_peer::{Failure, LinkSide, PeerEvent};
+use rdb_net_session::{CloseReason, Event};
+use rdb_net_types::{Credentials, RefusalReason};
+use rdb_net_wire::Hello;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::link::Link;
+use crate::registry::{NoPlace, PeerShared};
+use crate::transport::Inner;
+
+/// Who made or took a connection.
+pub(crate) struct Owner {
+    inner: Arc<Inner>,
+    kind: OwnerKind,
+}
+
+enum OwnerKind {
+    Dialer(Arc<PeerShared>),
+    Acceptor { handshake: Option<OwnedSemaphorePermit>, certificate: Option<Vec<u8>>, placed: Result<(), NoPlace> },
+}
+
+impl Owner {
+    pub(crate) fn dialer(inner: Arc<Inner>, peer: Arc<PeerShared>) -> Self {
+        Self { inner, kind: OwnerKind::Dialer(peer) }
+    }
+
+    pub(crate) fn acceptor(
+        inner: Arc<Inner>,
+        handshake: OwnedSemaphorePermit,
+        certificate: Option<Vec<u8>>,
+        placed: Result<(), NoPlace>,
+    ) -> Self {
+        Self { inner, kind: OwnerKind::Acceptor { handshake: Some(handshake), certificate, placed } }
+    }
+
+    /// What the session tells, as far as it is not for callers and handlers.
+    pub(crate) fn event(&mut self, link: &Arc<Link>, event: &Event) {
+        match (event, &self.kind) {
+            (Event::Hello(hello), _) => self.decide(link, hello),
+            (Event::Up(hello), _) => self.dialled_up(link, hello),
+            (Event::GoAway, OwnerKind::Dialer(peer)) => self.inner.dialled_ended(peer, link, CloseReason::Local),
+            _ => {}
+        }
+    }
+
+    /// Whether the dialer is let in.
+    fn decide(&mut self, link: &Arc<Link>, hello: &Hello) {
+        let OwnerKind::Acceptor { handshake, certificate, placed } = &mut self.kind else { return };
+        // The hello is here: its place is free for the next one.
+        *handshake = None;
+        let refusal = match placed {
+            Err(NoPlace::Full) => Some(RefusalReason::ConnectionLimit),
+            Err(NoPlace::Stopping) => Some(RefusalReason::Draining),
+            Ok(()) if self.inner.is_stopping() => Some(RefusalReason::Draining),
+            Ok(()) => authenticate(&self.inner, hello, certificate.as_deref()),
+        };
+        let mut core = link.lock();
+        match refusal {
+            Some(reason) => core.session.reject(reason),
+            None => core.session.accept(link.clock.now()),
+        }
+        drop(core);
+        if refusal.is_none() {
+            link.set_hello(hello.clone());
+            self.tell_up(hello, LinkSide::Acceptor);
+        }
+    }
+
+    fn dialled_up(&self, link: &Arc<Link>, hello: &Hello) {
+        let OwnerKind::Dialer(peer) = &self.kind else { return };
+        link.set_hello(hello.clone());
+        let mut dialing = peer.lock_dialing();
+        if dialing.forgotten || dialing.link != Some(link.number) {
+            drop(dialing);
+            // Nobody will use it.
+            link.drain();
+        } else {
+            dialing.machine.handle_up(link.clock.now());
+            peer.link.store(Some(Arc::clone(link)));
+            drop(dialing);
+            if peer.target.is_none() {
+                self.lend(link, hello);
+            }
+            peer.changed.notify_waiters();
+        }
+        self.tell_up(hello, LinkSide::Dialer);
+    }
+
+    /// A seed has told its name: messages to that node need no second connection.
+    fn lend(&self, link: &Arc<Link>, hello: &Hello) {
+        let named = self.inner.named_peer(&hello.node, &hello.address);
+        let mut dialing = named.lock_dialing();
+        if named.link.load().is_none() {
+            dialing.machine.handle_up(link.clock.now());
+            dialing.link = Some(link.number);
+            named.link.store(Some(Arc::clone(link)));
+        }
+        drop(dialing);
+        named.changed.notify_waiters();
+    }
+
+    fn tell_up(&self, hello: &Hello, side: LinkSide) {
+        self.inner.events.push(PeerEvent::Up {
+            node: hello.node.clone(),
+            boot: hello.boot,
+            incarnation: hello.incarnation,
+            address: hello.address.clone(),
+            side,
+        });
+    }
+
+    /// The connection has ended.
+    pub(crate) fn closed(&mut self, link: &Arc<Link>, reason: CloseReason) {
+        tracing::debug!(peer = ?link.node(), side = ?link.side, %reason, "connection ended");
+        self.inner.registry.remove_link(link, reason);
+        if let OwnerKind::Dialer(peer) = &self.kind {
+            self.inner.dialled_ended(peer, link, reason);
+        }
+        let event = match (link.hello(), &self.kind) {
+            (Some(hello), _) => PeerEvent::Down { node: hello.node.clone(), boot: hello.boot, side: link.side, reason },
+            (None, OwnerKind::Dialer(peer)) => {
+                let failure = match reason {
+                    CloseReason::Refused(refusal) | CloseReason::Rejected(refusal) => Failure::Hello(refusal),
+                    reason => Failure::Ended(reason),
+                };
+                let address = (**peer.address.load()).clone();
+                PeerEvent::DialFailed { node: peer.target.clone(), address, failure }
+            }
+            (None, OwnerKind::Acceptor { .. }) => return,
+        };
+        self.inner.events.push(event);
+    }
+}
+
+/// Whether the node may come in, by what the configured authenticator says. One that panics has let nobody in.
+fn authenticate(inner: &Inner, hello: &Hello, certificate: Option<&[u8]>) -> Option<RefusalReason> {
+    let authenticator = inner.config.authenticator.as_ref()?;
+    let credentials = Credentials { certificate, cluster: &hello.cluster, claimed: &hello.node, token: &hello.token };
+    match catch_unwind(AssertUnwindSafe(|| authenticator.authenticate(&credentials))) {
+        Ok(Ok(principal)) if principal.node == hello.node => None,
+        Ok(Ok(principal)) => {
+            tracing::warn!(claimed = %hello.node, proved = %principal.node, "a peer claims another node's id");
+            Some(RefusalReason::Identity)
+        }
+        Ok(Err(refusal)) => {
+            tracing::warn!(claimed = %hello.node, %refusal, "a peer was not let in");
+            Some(refusal.reason)
+        }
+        Err(_) => {
+            tracing::error!(claimed = %hello.node, "the authenticator panicked");
+            Some(RefusalReason::Identity)
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Which connection a peer's messages take.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdb_net_peer::{Action, LinkSide, PeerConfig, State};
+use rdb_net_session::{CloseReason, Config as SessionConfig, Loss, Session, Side};
+use rdb_net_types::{Effect, Reason};
+
+use super::{NEVER, Network, SOON, config, echo, id, message, pair, start, to, until};
+use crate::link::Link;
+use crate::registry::PeerShared;
+use crate::{CallOptions, Clock};
+
+fn link(number: u64) -> Arc<Link> {
+    let clock = Clock::start();
+    let side = Side::Dialer { target: Some(id("b")) };
+    let session = Session::new(SessionConfig::default(), config("a").identity, side, clock.now());
+    Arc::new(Link::new(session, clock, LinkSide::Dialer, number))
+}
+
+#[test]
+fn the_end_of_a_replaced_connection_does_not_disturb_the_next_dial() {
+    let address = "b:1".parse().expect("legal");
+    let peer = PeerShared::new(Some(id("b")), address, PeerConfig::default(), 1);
+    let old = link(1);
+    peer.with_machine(|machine| machine.keep(true));
+    let now = old.clock.now();
+    assert_eq!(peer.with_machine(|machine| machine.poll_action(now)), Action::Dial);
+    peer.lock_dialing().link = Some(1);
+    peer.with_machine(|machine| machine.handle_up(now));
+    peer.link.store(Some(Arc::clone(&old)));
+    // It is asked to go away, and another one is dialled while it drains.
+    peer.ended(&old, CloseReason::Local);
+    assert!(peer.link.load().is_none());
+    assert_eq!(peer.with_machine(|machine| machine.poll_action(now)), Action::Dial);
+    peer.lock_dialing().link = Some(2);
+    peer.ended(&old, CloseReason::Lost(Loss::Eof));
+    assert_eq!(peer.with_machine(|machine| machine.state()), State::Dialing);
+}
+
+#[tokio::test]
+async fn a_connection_that_drains_is_replaced_for_the_seed_and_for_the_node_it_led_to() {
+    let (a, b) = pair().await;
+    let seed = a.seed(&"b:1".parse().expect("legal"));
+    echo(&seed).await.expect("answered");
+    let named = a.find_peer(&id("b")).expect("the seed has told its name");
+    assert!(named.is_up());
+    // A request under way keeps the connection from ending.
+    let under_way = tokio::spawn({
+        let named = named.clone();
+        async move { named.request(&message(NEVER, "x"), CallOptions::timeout(SOON)).await.map(drop) }
+    });
+    until("the handler runs", || b.inner.registry.links().iter().any(|link| !link.lock().handlers.is_empty())).await;
+    let (old, theirs) = (a.inner.registry.links()[0].number, b.inner.registry.links()[0].clone());
+    theirs.drain();
+    until("the seed's connection is retired", || !seed.is_up()).await;
+    assert!(!named.is_up(), "the node's messages take the draining connection no more");
+    echo(&named).await.expect("answered");
+    assert_eq!(a.inner.registry.links().len(), 2, "the old connection still drains");
+    theirs.close(CloseReason::Local);
+    until("the old connection ends", || a.inner.registry.find_link(old).is_none()).await;
+    assert!(named.is_up() && under_way.await.expect("no panic").is_err());
+}
+
+#[tokio::test]
+async fn a_peer_that_moved_is_dialled_at_once() {
+    let network = Network::default();
+    let mut patient = config("a");
+    patient.peer.backoff.shortest = Duration::from_secs(3600);
+    patient.peer.backoff.longest = Duration::from_secs(3600);
+    let a = start(&network, patient).await;
+    let peer = a.peer(&id("b"), &"nowhere:1".parse().expect("legal"));
+    peer.keep(true);
+    until("the dial has failed", || matches!(peer.state(), State::Waiting { .. })).await;
+    let _b = start(&network, config("b")).await;
+    to(&a, "b");
+    until("it is up", || peer.is_up()).await;
+}
+
+#[tokio::test]
+async fn a_forgotten_peer_is_not_dialled_for_those_who_still_wait() {
+    let network = Network::default();
+    let a = start(&network, config("a")).await;
+    let _b = start(&network, config("b")).await;
+    let dials = network.dials.available_permits();
+    network.dials.forget_permits(dials);
+    let peer = to(&a, "b");
+    let waiting = tokio::spawn({
+        let peer = peer.clone();
+        async move { echo(&peer).await }
+    });
+    until("it is dialled", || peer.state() == State::Dialing).await;
+    a.forget(&id("b"));
+    let error = waiting.await.expect("no panic").expect_err("forgotten");
+    assert_eq!((error.effect, error.reason), (Effect::NotSent, Reason::Unreachable));
+    network.dials.add_permits(dials);
+    echo(&peer).await.expect_err("forgotten");
+    echo(&to(&a, "b")).await.expect("a peer that is named again is dialled");
+    assert_eq!(a.inner.registry.links().len(), 1);
+}

@@ -1,0 +1,84 @@
+//! The program under test: where it is, and running it to its end.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// Names the binary, built beforehand.
+const NODE_BINARY: &str = "RDB_NET_NODE_BIN";
+/// Names the file that collects the tests that could not run.
+const SKIPPED_FILE: &str = "RDB_SKIPPED_FILE";
+
+/// The program `rdbnet`.
+#[derive(Debug, Clone)]
+pub struct Rdbnet {
+    path: PathBuf,
+}
+
+impl Rdbnet {
+    /// The binary that `RDB_NET_NODE_BIN` names, else the one that cargo built beside this test. Without either the test is
+    /// skipped: it gets `None` and returns.
+    ///
+    /// # Panics
+    ///
+    /// When the variable names something that is not there.
+    pub fn find() -> Option<Self> {
+        if let Some(path) = std::env::var_os(NODE_BINARY) {
+            let path = PathBuf::from(path);
+            assert!(path.is_file(), "{NODE_BINARY} names {}, which is no file", path.display());
+            return Some(Self { path });
+        }
+        // target/PROFILE/deps/test-HASH, beside target/PROFILE/rdbnet.
+        let test = std::env::current_exe().expect("a running test has a path");
+        let beside = test.parent().and_then(Path::parent).map(|profile| profile.join("rdbnet"));
+        let found = beside.filter(|path| path.is_file()).map(|path| Self { path });
+        if found.is_none() {
+            skip("rdbnet is not built: cargo build -p rdb-net-node, or name it in RDB_NET_NODE_BIN");
+        }
+        found
+    }
+
+    /// The program with these arguments, without the caller's settings of it.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.path);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RUSTYDB_")) {
+            command.env_remove(name);
+        }
+        command.args(arguments).env_remove("RUST_LOG").env("NO_COLOR", "1").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program to its end. For commands that end by themselves; a node that should not start is a
+    /// [`Node`](crate::Node), which has a deadline.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the binary can be started")
+    }
+}
+
+/// Tells that a test cannot run here.
+///
+/// # Panics
+///
+/// When the file that collects such lines cannot be written.
+#[expect(clippy::print_stdout, reason = "a test speaks through its output")]
+pub fn skip(reason: &str) {
+    let line = format!("SKIPPED: {reason}\n");
+    print!("{line}");
+    if let Some(path) = std::env::var_os(SKIPPED_FILE) {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file of skipped tests can be written");
+    }
+}
+
+/// Output as text.
+///
+/// # Panics
+///
+/// When it is none.
+pub fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("the program writes text")
+}

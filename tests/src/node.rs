@@ -1,0 +1,188 @@
+//! A node as a process of its own.
+
+use std::fs::OpenOptions;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use rdb_net_admin::views::{PeersView, TopologyView};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+
+use crate::binary::Rdbnet;
+use crate::http::get_json;
+use crate::log::Log;
+use crate::ports::Place;
+
+/// How long something may take that has no bound of its own. Only a broken node takes so long.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What a node is told.
+#[derive(Debug, Clone, Default)]
+pub struct Spec {
+    /// Its id.
+    pub id: String,
+    /// Where it listens; ports of the kernel's choice without one.
+    pub place: Option<Place>,
+    /// Through whom it joins.
+    pub seeds: Vec<SocketAddr>,
+    /// Overrides `key=value` of everything else.
+    pub set: Vec<String>,
+}
+
+impl Spec {
+    fn toml(&self) -> String {
+        let seeds: Vec<String> = self.seeds.iter().map(|seed| format!("\"{seed}\"")).collect();
+        let addresses = match &self.place {
+            Some(place) => {
+                format!("bind_address = \"{}\"\ngossip_address = \"{}\"", place.transport, place.gossip)
+            }
+            None => "bind_address = \"127.0.0.1:0\"".to_owned(),
+        };
+        format!(
+            "[networking]\nnode_id = \"{}\"\n{addresses}\n\n[networking.service_discovery]\nseeds = [{}]\n\n\
+             [networking.admin]\nbind_address = \"127.0.0.1:0\"\n",
+            self.id,
+            seeds.join(", ")
+        )
+    }
+}
+
+/// What a node tells once it runs.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Started {
+    /// Its id.
+    pub node_id: String,
+    /// Its transport.
+    pub address: SocketAddr,
+    /// Its gossip socket.
+    pub gossip: SocketAddr,
+    /// Its admin listener.
+    pub admin: SocketAddr,
+}
+
+/// A process that is killed when it is dropped.
+#[derive(Debug)]
+pub struct Node {
+    /// Its id.
+    pub id: String,
+    /// When it was started: before the process was there.
+    pub began: SystemTime,
+    /// What it writes to stderr.
+    pub log: Arc<Log>,
+    output: Arc<Log>,
+    child: Child,
+    readers: Vec<JoinHandle<()>>,
+    started: Option<Started>,
+}
+
+impl Node {
+    /// Starts the process; its configuration and its log are in the folder.
+    ///
+    /// # Panics
+    ///
+    /// When the machine does not let it.
+    pub fn spawn(rdbnet: &Rdbnet, spec: &Spec, folder: &Path) -> Self {
+        let file = folder.join(format!("{}.toml", spec.id));
+        std::fs::write(&file, spec.toml()).expect("the test's folder can be written");
+        let file = file.to_str().expect("the test's folder has a name of text");
+        let set = spec.set.iter().flat_map(|set| ["--set", set.as_str()]);
+        let arguments: Vec<&str> = ["node", "--output", "json", "--config", file].into_iter().chain(set).collect();
+        let mut command = rdbnet.command(&arguments);
+        command.env("RUST_LOG", "info").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let began = SystemTime::now();
+        let mut child = command.spawn().expect("the binary can be started");
+        let copy = |kind: &str| {
+            let path = folder.join(format!("{}.{kind}", spec.id));
+            OpenOptions::new().append(true).create(true).open(path).expect("the test's folder can be written")
+        };
+        let (output, out) = Log::follow(child.stdout.take().expect("piped"), copy("out"));
+        let (log, err) = Log::follow(child.stderr.take().expect("piped"), copy("log"));
+        Self { id: spec.id.clone(), began, log, output, child, readers: vec![out, err], started: None }
+    }
+
+    /// Waits until it says that it runs.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    pub fn wait_started(&mut self) -> &Started {
+        let line = self.output.wait(Instant::now() + DEADLINE, |lines| lines.first().cloned());
+        let line = line.unwrap_or_else(|| panic!("{} did not start:\n{}", self.id, self.log.lines().join("\n")));
+        let started = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{}: {error}: {line}", self.id));
+        self.started.insert(started)
+    }
+
+    /// What it told when it started.
+    ///
+    /// # Panics
+    ///
+    /// When nobody has waited for that yet.
+    pub fn started(&self) -> &Started {
+        self.started.as_ref().expect("the node was waited for")
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its view of the cluster.
+    pub fn topology(&self) -> TopologyView {
+        get_json(self.started().admin, "/api/v1/network/topology")
+    }
+
+    /// The others, with what was carried to and from them.
+    pub fn peers(&self) -> PeersView {
+        get_json(self.started().admin, "/api/v1/network/peers")
+    }
+
+    /// Sends a signal, and tells when that was.
+    ///
+    /// # Panics
+    ///
+    /// When the process is gone.
+    pub fn signal(&self, signal: Signal) -> SystemTime {
+        let pid = Pid::from_child(&self.child);
+        let at = SystemTime::now();
+        kill_process(pid, signal).expect("the process is there");
+        at
+    }
+
+    /// Waits until the process has ended by itself, and everything that it wrote is read.
+    ///
+    /// # Panics
+    ///
+    /// When it goes on.
+    pub fn wait_exit(&mut self) -> ExitStatus {
+        let ended = self.log.wait_end(Instant::now() + DEADLINE);
+        assert!(ended, "{} goes on:\n{}", self.id, self.log.lines().join("\n"));
+        let status = self.child.wait().expect("a child can be waited for");
+        self.join_readers();
+        status
+    }
+
+    /// What it wrote to stdout.
+    pub fn output(&self) -> Vec<String> {
+        self.output.lines()
+    }
+
+    fn join_readers(&mut self) {
+        for reader in self.readers.drain(..) {
+            // A reader that panicked has told so, and its log has ended.
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended already, and a stopped process is killed all the same.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.join_readers();
+    }
+}

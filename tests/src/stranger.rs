@@ -1,0 +1,142 @@
+//! A connection made by hand: any bytes to a node, and what comes back.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdb_net_types::{BootId, ClusterId, Incarnation, Lane, NodeAddress, NodeId, ProtocolRange};
+use rdb_net_wire::{
+    Body, Close, CloseCode, Encode, Flags, FrameBuffer, FrameHead, Hello, Message, Reject, control_type, decode_frame,
+    frame_length,
+};
+
+const FRAME_BYTES_MAX: u32 = 8192;
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A frame of the protocol's own with a checksum, as a node would send it.
+///
+/// # Panics
+///
+/// When the message is too large for a stranger.
+pub fn frame(message: &impl Encode) -> Vec<u8> {
+    let flags = Flags::ONE_WAY.with(Flags::CHECKSUM);
+    let head = FrameHead { message_type: message.message_type(), flags, lane: Lane::System, correlation: 0 };
+    let mut buffer = FrameBuffer::new();
+    let mark = buffer.push(head, message, FRAME_BYTES_MAX).expect("the message is small");
+    buffer.seal(&mark, 0);
+    buffer.to_vec()
+}
+
+/// A hello that a node of the default cluster accepts.
+pub fn hello(node: &str) -> Hello {
+    Hello {
+        cluster: ClusterId::new("rustydb").expect("legal"),
+        node: NodeId::new(node).expect("legal"),
+        target: None,
+        incarnation: Incarnation::first_of(1),
+        boot: BootId(7),
+        address: NodeAddress::new("127.0.0.1", 9).expect("legal"),
+        protocol: ProtocolRange::CURRENT,
+        features: 0,
+        codecs: Vec::new(),
+        frame_bytes_max: 262_144,
+        message_bytes_max: 262_144,
+        requests_max: 16,
+        credits: vec![1 << 20; 4],
+        liveness_ms: 5000,
+        checksum: true,
+        channel_binding: Vec::new(),
+        token: Vec::new(),
+        software: "stranger".to_owned(),
+    }
+}
+
+/// How a node ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It refused the hello, with this code.
+    Rejected(u16),
+    /// It closed for this reason.
+    Closed(CloseCode),
+    /// It ended the stream without a word.
+    Silent,
+}
+
+/// A connection whose bytes are written by hand.
+#[derive(Debug)]
+pub struct Stranger {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Stranger {
+    /// Connects, and says nothing.
+    ///
+    /// # Panics
+    ///
+    /// When nobody listens there.
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, TIMEOUT).expect("the node listens");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out above zero");
+        stream.set_write_timeout(Some(TIMEOUT)).expect("a time-out above zero");
+        Self { stream, read: Vec::new() }
+    }
+
+    /// Sends these bytes, as far as the node takes them.
+    pub fn send(&mut self, bytes: &[u8]) {
+        // A node may end the connection at the first wrong byte.
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Sends a hello and waits for the node's own.
+    ///
+    /// # Panics
+    ///
+    /// When the node answers with something else.
+    pub fn shake(&mut self, hello: &Hello) -> Hello {
+        self.send(&frame(hello));
+        let (message_type, body) = self.next().expect("an answer");
+        assert_eq!(message_type, control_type::HELLO);
+        Hello::decode(&body).expect("a hello")
+    }
+
+    /// The next frame; `None` at the end of the stream.
+    fn next(&mut self) -> Option<(rdb_net_types::MessageType, Body)> {
+        loop {
+            let length = frame_length(&self.read, FRAME_BYTES_MAX).expect("the node sends frames");
+            if let Some(length) = length.filter(|length| self.read.len() >= *length) {
+                let bytes: Vec<u8> = self.read.drain(..length).collect();
+                let decoded = decode_frame(&bytes, true).expect("the node sends frames with a checksum");
+                return Some((decoded.head.message_type, Body::of(&decoded, &Bytes::from(bytes))));
+            }
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return None,
+                Ok(count) => self.read.extend_from_slice(&chunk[..count]),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("the node neither answered nor ended the connection: {error}"),
+            }
+        }
+    }
+
+    /// Reads until the node has ended the connection; other frames before that are passed over.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end it, or says something behind its last word.
+    pub fn end(mut self) -> End {
+        let mut end = End::Silent;
+        while let Some((message_type, body)) = self.next() {
+            assert_eq!(end, End::Silent, "nothing follows the last word");
+            if message_type == control_type::REJECT {
+                end = End::Rejected(Reject::decode(&body).expect("a refusal").code);
+            } else if message_type == control_type::CLOSE {
+                let code = Close::decode(&body).expect("a farewell").code;
+                end = End::Closed(CloseCode::from_code(code).expect("a code of this version"));
+            }
+        }
+        assert!(self.read.is_empty(), "the node ended in the middle of a frame");
+        end
+    }
+}
