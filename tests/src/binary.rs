@@ -3,6 +3,10 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Names the binary, built beforehand.
 const NODE_BINARY: &str = "RDB_NET_NODE_BIN";
@@ -49,13 +53,34 @@ impl Rdbnet {
     }
 
     /// Runs the program to its end. For commands that end by themselves; a node that should not start is a
-    /// [`Node`](crate::Node), which has a deadline.
+    /// [`Node`](crate::Node).
     ///
     /// # Panics
     ///
-    /// When it cannot be started.
+    /// When it cannot be started, or goes on for a minute.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("the binary can be started")
+        self.run_within(arguments, Duration::from_secs(60))
+    }
+
+    /// Runs the program to its end, for at most this long.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started, or goes on; then it is killed.
+    pub fn run_within(&self, arguments: &[&str], limit: Duration) -> Output {
+        let mut command = self.command(arguments);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary can be started");
+        let pid = Pid::from_child(&child);
+        let (told, ended) = sync_channel(1);
+        std::thread::spawn(move || told.send(child.wait_with_output()));
+        match ended.recv_timeout(limit) {
+            Ok(output) => output.expect("a child can be waited for"),
+            Err(_) => {
+                // It may end in this moment by itself.
+                let _ = kill_process(pid, Signal::KILL);
+                panic!("rdbnet {} goes on after {limit:?}", arguments.join(" "));
+            }
+        }
     }
 }
 

@@ -38,7 +38,7 @@ impl Cluster {
     ///
     /// When the machine has no room for its files.
     pub fn new(rdbnet: &Rdbnet, count: usize) -> Self {
-        let places: Vec<Place> = (0..count).map(|_| Place::reserve()).collect();
+        let places = Place::reserve(count);
         let seeds: Vec<_> = places.iter().take(SEEDS).map(|place| place.transport).collect();
         let spec = |(index, place): (usize, Place)| {
             let id = format!("n{}", index + 1);

@@ -90,18 +90,27 @@ impl Node {
         std::fs::write(&file, spec.toml()).expect("the test's folder can be written");
         let file = file.to_str().expect("the test's folder has a name of text");
         let set = spec.set.iter().flat_map(|set| ["--set", set.as_str()]);
-        let arguments: Vec<&str> = ["node", "--output", "json", "--config", file].into_iter().chain(set).collect();
-        let mut command = rdbnet.command(&arguments);
-        command.env("RUST_LOG", "info").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let arguments: Vec<&str> = ["--config", file].into_iter().chain(set).collect();
+        Self::launch(rdbnet, &spec.id, &arguments, folder)
+    }
+
+    /// Starts `rdbnet node` with these arguments. The id names its files, and is what it should have.
+    ///
+    /// # Panics
+    ///
+    /// When the machine does not let it.
+    pub fn launch(rdbnet: &Rdbnet, id: &str, arguments: &[&str], folder: &Path) -> Self {
+        let mut command = rdbnet.command(&["node", "--output", "json"]);
+        command.args(arguments).env("RUST_LOG", "info").stdout(Stdio::piped()).stderr(Stdio::piped());
         let began = SystemTime::now();
         let mut child = command.spawn().expect("the binary can be started");
         let copy = |kind: &str| {
-            let path = folder.join(format!("{}.{kind}", spec.id));
+            let path = folder.join(format!("{id}.{kind}"));
             OpenOptions::new().append(true).create(true).open(path).expect("the test's folder can be written")
         };
         let (output, out) = Log::follow(child.stdout.take().expect("piped"), copy("out"));
         let (log, err) = Log::follow(child.stderr.take().expect("piped"), copy("log"));
-        Self { id: spec.id.clone(), began, log, output, child, readers: vec![out, err], started: None }
+        Self { id: id.to_owned(), began, log, output, child, readers: vec![out, err], started: None }
     }
 
     /// Waits until it says that it runs.

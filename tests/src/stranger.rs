@@ -1,7 +1,7 @@
 //! A connection made by hand: any bytes to a node, and what comes back.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -87,6 +87,15 @@ impl Stranger {
     pub fn send(&mut self, bytes: &[u8]) {
         // A node may end the connection at the first wrong byte.
         let _ = self.stream.write_all(bytes);
+    }
+
+    /// Ends the stream on this side.
+    ///
+    /// # Panics
+    ///
+    /// When the connection is gone.
+    pub fn shutdown(&mut self, how: Shutdown) {
+        self.stream.shutdown(how).expect("the connection is there");
     }
 
     /// Sends a hello and waits for the node's own.

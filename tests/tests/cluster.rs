@@ -73,7 +73,8 @@ fn a_pause_of_three_seconds_is_no_failure() {
     // A suspicion that began in the last moment of the pause has run out by then.
     const AFTERMATH: Duration = Duration::from_secs(2);
     let cluster = Cluster::start(&rdbnet, NODES);
-    for run in 0..runs(3) {
+    let (runs, mut suspected) = (runs(3), 0);
+    for run in 0..runs {
         let victim = run % NODES;
         let marks = cluster.marks();
         cluster.signal(victim, Signal::STOP);
@@ -82,7 +83,13 @@ fn a_pause_of_three_seconds_is_no_failure() {
         cluster.watch_never(AFTERMATH, "NodeFailed", &marks);
         cluster.wait_settled();
         cluster.never("NodeFailed", &marks);
+        let victim_id = cluster.id(victim);
+        let observers = cluster.others(victim).into_iter();
+        let suspicions = observers.map(|observer| cluster.node(observer).log.changes(marks[observer]));
+        suspected += suspicions.flatten().filter(|change| change.is("NodeSuspected", victim_id)).count();
     }
+    println!("MEASURED pause of {PAUSE:?}: {runs} runs, 0 failures, suspected {suspected} times by another node");
+    assert!(suspected > 0, "the pause was not even noticed: nothing was tested");
 }
 
 #[test]
@@ -204,7 +211,7 @@ fn wait_for_line(node: &Node, part: &str) {
 #[test]
 fn the_demo_passes() {
     let Some(rdbnet) = Rdbnet::find() else { return };
-    let output = rdbnet.run(&["demo", "--output", "json"]);
+    let output = rdbnet.run_within(&["demo", "--output", "json"], Duration::from_secs(150));
     if text(&output.stderr).contains("not built yet") {
         return skip("this rdbnet has no demo");
     }

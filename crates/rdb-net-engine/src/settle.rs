@@ -173,7 +173,7 @@ impl Engine {
     pub(crate) fn joined(&mut self, now: Duration) {
         if self.phase == Phase::Joining {
             self.phase = Phase::Joined;
-            self.settling.begin(now, &mut self.random, self.swim.digest());
+            self.settling.begin(now, &mut self.random);
             let members = self.roster.census().routable();
             self.tell(EngineEvent::ClusterJoined { members });
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdb_net_transport::CallOptions;
 use rdb_net_types::{
-    BoxFuture, ClusterMembership, Component, Heartbeat, HealthMonitor, HealthStatus, NetworkError, NodeAddress, NodeId,
+    BoxFuture, ClusterMembership, Component, HealthMonitor, HealthStatus, Heartbeat, NetworkError, NodeAddress, NodeId,
     NodeInfo, NodeState,
 };
 

@@ -22,16 +22,19 @@
 
 pub mod config;
 mod control;
+mod error;
 mod events;
 mod facade;
 mod gather;
 mod manager;
+mod messages;
 mod node;
 mod plane;
 mod pump;
 
 pub use control::{ControlError, ControlPlane, NetworkEvent, NetworkStatistics, PeerView, Topology};
+pub use error::{FatalError, StartError};
 pub use events::EventSubscription;
 pub use gather::{CorrelationId, NodeOutcome};
-pub use manager::{Addresses, FatalError, NetworkManager, StartError};
+pub use manager::{Addresses, NetworkManager};
 pub use rdb_net_transport::{Answer, CallOptions, Handler, HandlerError, HandlerOptions, Handling, Reply, Request};

@@ -5,74 +5,23 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rdb_net_engine::{Engine, EngineConfig, EngineError};
+use rdb_net_engine::{Engine, EngineConfig};
 use rdb_net_membership::Gossip;
-use rdb_net_transport::{Backend, CallOptions, Handler, HandlerOptions, ListenError, Reply, Request, Transport};
-use rdb_net_types::{
-    BootId, ClusterMessage, Effect, Incarnation, MessageType, NodeAddress, NodeId, NodeInfo, Reason, RequestError,
-    SelectionCriteria,
-};
-use rdb_net_wire::{Encode, control_type};
+use rdb_net_transport::{Backend, Handler, HandlerOptions, Request, Transport};
+use rdb_net_types::{BootId, Incarnation, MessageType, NodeAddress, NodeInfo};
+use rdb_net_wire::control_type;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, ConfigErrors};
+use crate::config::Config;
 use crate::control::ControlPlane;
+use crate::error::{FatalError, StartError};
 use crate::events::{EventBus, EventSubscription};
-use crate::gather::{self, CorrelationId, Gatherings, NodeOutcome};
+use crate::gather::Gatherings;
 use crate::node::{Node, Routes};
 use crate::pump::{Driven, Outbox};
-
-/// A node that cannot start. Nothing is left running.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The configuration asks for something that it may not, or that this build cannot do.
-    #[error("{0}")]
-    Config(#[from] ConfigErrors),
-    /// There is no transport in this build.
-    #[error("no transport is built in: enable the cargo feature tcp of rdb-net-manager")]
-    NoTransport,
-    /// The transport's address cannot be listened on.
-    #[error("{0} (networking.bind_address)")]
-    Listen(#[from] ListenError),
-    /// The gossip address cannot be listened on.
-    #[error("{0} (networking.gossip_address)")]
-    Gossip(#[from] rdb_net_membership::BindError),
-    /// The advertised host has no address.
-    #[error("the advertised host {host} cannot be resolved: {problem} (networking.advertise_address)")]
-    Advertise {
-        /// The host.
-        host: String,
-        /// What the resolver said.
-        problem: String,
-    },
-    /// The node's description does not travel with membership.
-    #[error("{0} (networking.node)")]
-    Engine(#[from] EngineError),
-    /// Discovery cannot start.
-    #[error("{0} (networking.service_discovery)")]
-    Discovery(String),
-    /// The manager was started before and has been shut down.
-    #[error("the manager has been shut down and cannot be started again")]
-    ShutDown,
-}
-
-/// Why a running node has to stop.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FatalError {
-    /// Another live process in the cluster has this node's id.
-    #[error("node id {node} is used by another live process at {address}: give one of them another networking.node_id")]
-    DuplicateNode {
-        /// The id.
-        node: NodeId,
-        /// The other process's gossip address.
-        address: String,
-    },
-}
 
 /// Where a running node can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,11 +168,7 @@ impl NetworkManager {
     }
 
     /// Where others reach the gossip socket: at the advertised host, unless the socket is bound to one address.
-    async fn advertised_gossip(
-        &self,
-        socket: &UdpSocket,
-        advertised: &NodeAddress,
-    ) -> Result<SocketAddr, StartError> {
+    async fn advertised_gossip(&self, socket: &UdpSocket, advertised: &NodeAddress) -> Result<SocketAddr, StartError> {
         let failed = |problem: String| StartError::Advertise { host: advertised.host().to_owned(), problem };
         let local = socket.local_addr().map_err(|error| failed(error.to_string()))?;
         if !local.ip().is_unspecified() {
@@ -328,7 +273,11 @@ impl NetworkManager {
 
     /// The node's operations.
     pub fn control(&self) -> Arc<dyn ControlPlane> {
-        Arc::new(crate::plane::Plane { node: Arc::clone(&self.node), bus: Arc::clone(&self.bus), fallback: self.unstarted() })
+        Arc::new(crate::plane::Plane {
+            node: Arc::clone(&self.node),
+            bus: Arc::clone(&self.bus),
+            fallback: self.unstarted(),
+        })
     }
 
     /// This node before its start, as far as the configuration tells.
@@ -381,90 +330,6 @@ impl NetworkManager {
         }
     }
 
-    pub(crate) fn running(&self) -> Result<&Arc<Node>, RequestError> {
-        self.node.get().ok_or_else(|| {
-            RequestError::new(Effect::NotSent, Reason::ShuttingDown).because("the manager is not started")
-        })
-    }
-
-    /// Queues a one-way message to a member. `Ok` means queued; a request with an empty reply is the acknowledged send.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError`]: its effect says whether the peer may have acted.
-    pub async fn send(&self, node: &NodeId, message: &ClusterMessage) -> Result<(), RequestError> {
-        self.running()?.send(node, message, CallOptions::default()).await
-    }
-
-    /// Sends a request to a member and waits for the reply.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError`]: its effect says whether the peer may have acted, its reason what happened.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives the request up; the peer's handler is told. It may have acted.
-    pub async fn request<M>(&self, node: &NodeId, message: &M, options: CallOptions) -> Result<Reply, RequestError>
-    where
-        M: Encode + Sync + ?Sized,
-    {
-        self.running()?.request(node, message, options).await
-    }
-
-    /// Sends a request to a member that fits, chosen by the balancer, and tells the balancer how it went.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError`], `NoneEligible` where no member fits.
-    pub async fn request_any<M>(
-        &self,
-        criteria: &SelectionCriteria,
-        message: &M,
-        options: CallOptions,
-    ) -> Result<(NodeId, Reply), RequestError>
-    where
-        M: Encode + Sync + ?Sized,
-    {
-        self.running()?.request_any(criteria, message, options).await
-    }
-
-    /// Sends one message to each of these members, this node allowed, and waits until each has its outcome: by ascending id,
-    /// one for each.
-    pub async fn request_all<M>(&self, nodes: &[NodeId], message: M, options: CallOptions) -> Vec<NodeOutcome>
-    where
-        M: Encode + Clone + Send + Sync + 'static,
-    {
-        let messages = nodes.iter().map(|node| (node.clone(), message.clone())).collect();
-        match self.running() {
-            Ok(node) => gather::collect(node.scatter(messages, options)).await,
-            Err(error) => {
-                let outcome = |node: &NodeId| NodeOutcome { node: node.clone(), result: Err(error.clone()) };
-                nodes.iter().map(outcome).collect()
-            }
-        }
-    }
-
-    /// Sends each member its message and does not wait: the replies are collected by [`receive_all`](Self::receive_all).
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError`] when the manager does not run.
-    pub fn scatter<M>(&self, messages: Vec<(NodeId, M)>, options: CallOptions) -> Result<CorrelationId, RequestError>
-    where
-        M: Encode + Send + Sync + 'static,
-    {
-        let node = self.running()?;
-        Ok(node.gatherings.open(node.scatter(messages, options)))
-    }
-
-    /// Collects the outcomes of what was sent together, by ascending node id, until its deadline. Each gathering is collected
-    /// once; `None` for one that is not known.
-    pub async fn receive_all(&self, correlation: CorrelationId) -> Option<Vec<NodeOutcome>> {
-        let requests = self.node.get()?.gatherings.take(correlation)?;
-        Some(gather::collect(requests).await)
-    }
-
     /// The configuration that runs.
     pub fn config(&self) -> &Config {
         &self.config
@@ -479,7 +344,8 @@ async fn watch_discovery(node: Arc<Node>, mut events: rdb_discovery::EventStream
     use futures_core::Stream;
     let cancel = node.cancel.clone();
     let carry = async {
-        while let Some(event) = std::future::poll_fn(|context| std::pin::Pin::new(&mut events).poll_next(context)).await {
+        while let Some(event) = std::future::poll_fn(|context| std::pin::Pin::new(&mut events).poll_next(context)).await
+        {
             node.gossip.with(|driven, now| driven.0.handle_discovery(now, &event));
         }
     };

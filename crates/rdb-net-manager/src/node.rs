@@ -7,9 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rdb_net_membership::Gossip;
 use rdb_net_transport::{CallOptions, PeerHandle, Reply, Transport};
-use rdb_net_types::{
-    CallOutcome, Effect, NodeId, NodeInfo, Reason, RequestError, SelectionCriteria,
-};
+use rdb_net_types::{CallOutcome, Effect, NodeId, NodeInfo, Reason, RequestError, SelectionCriteria};
 use rdb_net_wire::Encode;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -122,9 +120,7 @@ impl Node {
         match self.route(node)? {
             Route::Peer(peer) => peer.send(message, options).await,
             // A one-way message to oneself has nobody to wait for its answer either.
-            Route::Local | Route::Unroutable(_) => {
-                self.transport.request_local(message, options).await.map(drop)
-            }
+            Route::Local | Route::Unroutable(_) => self.transport.request_local(message, options).await.map(drop),
         }
     }
 
@@ -139,9 +135,8 @@ impl Node {
         M: Encode + Sync + ?Sized,
     {
         let picked = self.balancer.pick(criteria);
-        let pick = picked.map_err(|error| {
-            RequestError::new(Effect::NotSent, Reason::NoneEligible).because(&error.to_string())
-        })?;
+        let pick = picked
+            .map_err(|error| RequestError::new(Effect::NotSent, Reason::NoneEligible).because(&error.to_string()))?;
         let node = pick.node().clone();
         let result = self.request(&node, message, options).await;
         pick.finish(result.as_ref().map_or_else(outcome_of, |_| CallOutcome::Success));

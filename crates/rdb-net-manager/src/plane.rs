@@ -45,9 +45,8 @@ impl ControlPlane for Plane {
     }
 
     fn health(&self) -> HealthReport {
-        let not_started = || {
-            HealthReport::of(vec![("node".to_owned(), HealthStatus::Unhealthy, "not started".to_owned())])
-        };
+        let not_started =
+            || HealthReport::of(vec![("node".to_owned(), HealthStatus::Unhealthy, "not started".to_owned())]);
         self.node.get().map_or_else(not_started, |node| node.gossip.look(|driven, _| driven.0.report()))
     }
 
@@ -173,9 +172,9 @@ impl ControlPlane for Plane {
                 running.gossip.with(|driven, now| driven.0.suspect(now, &member.id));
                 Ok(())
             }
-            NodeState::Alive | NodeState::Left => Err(ControlError::Conflict(format!(
-                "only node {node} itself can say that it is {state}"
-            ))),
+            NodeState::Alive | NodeState::Left => {
+                Err(ControlError::Conflict(format!("only node {node} itself can say that it is {state}")))
+            }
         }
     }
 
@@ -184,6 +183,9 @@ impl ControlPlane for Plane {
         if running.gossip.with(|driven, now| driven.0.forget(now, &member.id)) {
             return Ok(());
         }
-        Err(ControlError::Conflict(format!("member {node} is {}: only failed and left members are forgotten", member.state)))
+        Err(ControlError::Conflict(format!(
+            "member {node} is {}: only failed and left members are forgotten",
+            member.state
+        )))
     }
 }

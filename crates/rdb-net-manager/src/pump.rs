@@ -8,9 +8,9 @@ use std::time::Duration;
 use rdb_net_engine::{Command, Engine, EngineEvent, SyncAnswer, SyncTarget, SyncToken};
 use rdb_net_membership::PacketMachine;
 use rdb_net_transport::{Answer, CallOptions, HandlerError, Handling, PeerEvent, PeerHandle, Request};
-use rdb_net_types::{Heartbeat, Lane, MembershipEvent, Payload};
-use rdb_swim::SyncId;
+use rdb_net_types::{Heartbeat, Lane, MembershipEvent, NodeState, Payload};
 use rdb_net_wire::{Raw, control_type};
+use rdb_swim::SyncId;
 use tokio::sync::{Notify, oneshot};
 
 use crate::control::NetworkEvent;
@@ -99,6 +99,7 @@ impl Node {
                 tracing::info!(node = id, state, address = %node.address, event = event.name(), "membership changed");
                 self.note_change(&event);
                 self.refresh_routes();
+                self.let_dial(&event);
                 self.bus.publish(&NetworkEvent::Membership(event));
             }
             EngineEvent::Health(event) => {
@@ -129,6 +130,15 @@ impl Node {
                 self.left.send_replace(Some(acknowledged));
             }
             event => tracing::debug!(?event, "an event that the manager does not know"),
+        }
+    }
+
+    /// Who is told to be there can be dialled at once: what dials met before says nothing of it, and nobody who has heard the
+    /// event has to sit out the wait that followed them.
+    fn let_dial(&self, event: &MembershipEvent) {
+        let is_there = event.node().state == NodeState::Alive;
+        if let Some(peer) = self.transport.find_peer(event.node_id()).filter(|_| is_there) {
+            peer.hurry();
         }
     }
 
@@ -190,7 +200,8 @@ impl Node {
             let message = Raw { message_type: control_type::MEMBERSHIP_SYNC, payload: Payload::from(request) };
             let options = CallOptions { timeout: Some(timeout), lane: Some(Lane::System), idempotent: Some(true) };
             let reply = peer.request(&message, options).await;
-            let reply = reply.map(|reply| reply.body.into_payload().into_bytes().to_vec()).map_err(|error| error.reason);
+            let reply =
+                reply.map(|reply| reply.body.into_payload().into_bytes().to_vec()).map_err(|error| error.reason);
             this.gossip.with(|driven, now| driven.0.handle_sync_reply(now, token, reply));
         });
     }

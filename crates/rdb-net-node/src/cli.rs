@@ -6,6 +6,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rdb_net_types::NodeAddress;
 
+use crate::demo::Partition;
+
 const EXIT_CODES: &str = "Exit codes:
   0  success
   1  a failure without a number of its own
@@ -51,9 +53,11 @@ pub(crate) enum Command {
         /// Which shell.
         shell: Shell,
     },
-    /// Runs scenarios of failing clusters on this machine.
-    #[command(hide = true)]
+    /// Starts a cluster on this machine, kills a node under queries, and checks what the others make of it.
     Demo(DemoOptions),
+    /// Runs a node of the demo.
+    #[command(hide = true)]
+    DemoNode(DemoNodeOptions),
 }
 
 #[derive(Debug, Args)]
@@ -93,7 +97,24 @@ pub(crate) enum ConfigCommand {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct DemoOptions {}
+pub(crate) struct DemoOptions {
+    /// How many nodes, each a process, from 3 to 20.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(3..=20))]
+    pub(crate) nodes: u8,
+    /// Leaves the cluster running at the end and tells how to look at it and how to stop it.
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoNodeOptions {
+    /// The configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Which part of the table the node owns, such as 2/5.
+    #[arg(long, value_name = "NUMBER/OF")]
+    pub(crate) partition: Partition,
+}
 
 /// The completion script for a shell.
 pub(crate) fn completions(shell: Shell) -> String {
@@ -157,9 +178,31 @@ mod tests {
             "rdbnet config check",
             "rdbnet node --log-level a=b=c",
             "rdbnet completions cobol",
+            "rdbnet demo --nodes 2",
+            "rdbnet demo --nodes 21",
+            "rdbnet demo --nodes five",
+            "rdbnet demo-node --config n1.toml --partition 6/5",
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
         }
+    }
+
+    #[test]
+    fn a_demo_has_five_nodes_unless_told_otherwise() {
+        for (line, nodes, keep) in [
+            ("rdbnet demo", 5, false),
+            ("rdbnet demo --nodes 3", 3, false),
+            ("rdbnet demo --keep --nodes 20", 20, true),
+        ] {
+            let Command::Demo(options) = parse(line).expect(line).command else { panic!("another command") };
+            assert_eq!((options.nodes, options.keep), (nodes, keep), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_help_shows_the_demo_and_hides_its_nodes() {
+        let help = Arguments::command().render_help().to_string();
+        assert!(help.contains("  demo ") && !help.contains("demo-node"), "{help}");
     }
 
     #[test]

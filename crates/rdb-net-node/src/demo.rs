@@ -1,9 +1,76 @@
-//! `demo`: scenarios of failing clusters on this machine.
+//! `demo`: a cluster of real processes on this machine, a node of which is killed under queries.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `story` | what happens, and what must hold of it |
+//! | `queries` | queries under way, and the count of what became of them |
+//! | `cluster` | all processes, and what they told |
+//! | `process` | one process |
+//! | `directory` | configurations, logs and ports |
+//! | `report` | what is told at the end |
+//! | `node` | the other side: what runs in each process |
+//! | `protocol` | the lines between the two |
+//! | `table` | the data, the same on both sides |
+
+mod cluster;
+mod directory;
+mod node;
+mod process;
+mod protocol;
+mod queries;
+mod report;
+mod story;
+mod table;
+
+pub(crate) use node::run as run_node;
+pub(crate) use table::Partition;
 
 use crate::cli::DemoOptions;
 use crate::exit::Failure;
 use crate::output::Output;
+use crate::run::Signals;
 
-pub(crate) fn run(_options: DemoOptions, _output: Output) -> Result<(), Failure> {
-    Err(Failure::other("demo: not built yet"))
+use cluster::Cluster;
+use directory::Directory;
+use report::Report;
+
+/// Plays the story with so many nodes and tells what came of it.
+///
+/// # Errors
+///
+/// [`Failure::Other`] with each assertion that did not hold. No process is left behind, unless it is to be kept.
+pub(crate) async fn run(options: DemoOptions, output: Output) -> Result<(), Failure> {
+    let cannot = |error| Failure::Other(format!("cannot prepare the demo: {error}"));
+    let mut signals = Signals::new().map_err(cannot)?;
+    let mut directory = Directory::create().map_err(cannot)?;
+    let nodes = usize::from(options.nodes);
+    let mut cluster = Cluster::configure(nodes, &directory).map_err(cannot)?;
+    let mut report = Report { nodes, ..Report::default() };
+    let played = tokio::select! {
+        played = Box::pin(story::play(&mut cluster, &mut report)) => played,
+        () = signals.next() => {
+            cluster.end().await;
+            return Err(Failure::other("interrupted; the nodes were ended"));
+        }
+    };
+    if let Err(failure) = played {
+        report.assert("the story came to its end", false, failure.to_string());
+    }
+    report.conclude();
+    if options.keep {
+        cluster.release().await?;
+        report.kept = Some(cluster.kept(&directory));
+    } else {
+        cluster.end().await;
+    }
+    if options.keep || !report.ok {
+        directory.keep();
+    }
+    output.result(&report, Report::story)?;
+    if report.ok {
+        return Ok(());
+    }
+    let mut failed = report.failed();
+    failed.push(format!("configurations and logs are in {}", directory.path().display()));
+    Err(Failure::Other(failed.join("\n")))
 }

@@ -34,23 +34,27 @@ fn main() -> ExitCode {
 fn execute(arguments: Arguments) -> Result<(), Failure> {
     let output = Output::new(arguments.output);
     match arguments.command {
-        Command::Node(options) => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::runtime)?;
-            let result = runtime.block_on(Box::pin(run::run(options, output)));
-            // After a second signal nothing is waited for.
-            runtime.shutdown_background();
-            result
-        }
+        Command::Node(options) => run_node(run::run(options, output)),
         Command::Members(asked) => block_on(query::members(asked, output)),
         Command::Status(asked) => block_on(query::status(asked, output)),
         Command::Config(command) => config_command::run(command, output),
         Command::Completions { shell } => output.text(&cli::completions(shell)),
-        Command::Demo(options) => demo::run(options, output),
+        Command::Demo(options) => block_on(demo::run(options, output)),
+        Command::DemoNode(options) => run_node(demo::run_node(options)),
     }
 }
 
-/// Runs a question to a node: one connection needs no threads.
-fn block_on(question: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+/// Runs a node, with a thread for each processor.
+fn run_node(node: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::runtime)?;
+    let result = runtime.block_on(Box::pin(node));
+    // After a second signal nothing is waited for.
+    runtime.shutdown_background();
+    result
+}
+
+/// Runs what mostly waits, such as a question to a node: it needs no threads.
+fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
-    runtime.block_on(question)
+    runtime.block_on(Box::pin(work))
 }

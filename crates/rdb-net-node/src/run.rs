@@ -56,7 +56,8 @@ pub(crate) async fn run(options: NodeOptions, output: Output) -> Result<(), Fail
     ended.and(stopped)
 }
 
-fn load(options: &NodeOptions) -> Result<Config, Failure> {
+/// The configuration that a node is to run with, from all its layers.
+pub(crate) fn load(options: &NodeOptions) -> Result<Config, Failure> {
     let loader = Loader::new().process_environment().overrides(options.set.iter().cloned());
     let loader = match &options.config {
         Some(file) => loader.file(file),
@@ -68,7 +69,7 @@ fn load(options: &NodeOptions) -> Result<Config, Failure> {
 }
 
 /// What the configuration is to blame for has a code of its own.
-fn not_started(error: StartError) -> Failure {
+pub(crate) fn not_started(error: StartError) -> Failure {
     match error {
         StartError::Config(errors) => Failure::configuration(&errors),
         other => Failure::other(other),
@@ -93,7 +94,11 @@ async fn announce(manager: &NetworkManager, admin: Option<&AdminServer>, output:
 }
 
 /// Leaves the cluster and stops; a signal meanwhile cuts that short.
-async fn stop(manager: &NetworkManager, admin: Option<&AdminServer>, signals: &mut Signals) -> Result<(), Failure> {
+pub(crate) async fn stop(
+    manager: &NetworkManager,
+    admin: Option<&AdminServer>,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
     let farewell = async {
         if !manager.shutdown().await {
             note("not everything ended in time; the rest was cut off");
@@ -109,19 +114,19 @@ async fn stop(manager: &NetworkManager, admin: Option<&AdminServer>, signals: &m
 }
 
 /// SIGTERM and SIGINT.
-struct Signals {
+pub(crate) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     /// The next of either.
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -36,6 +36,7 @@ impl Intake {
     }
 
     /// Counts a message that has arrived. `false` when the other side had no credits for it.
+    #[inline]
     pub(crate) fn admit(&mut self, lane: Lane, charge: u64) -> bool {
         let lane = &mut self.lanes[lane as usize];
         lane.received += charge;
@@ -44,6 +45,7 @@ impl Intake {
     }
 
     /// Keeps an admitted message for its handler.
+    #[inline]
     pub(crate) fn push(&mut self, message: Inbound) {
         self.open += 1;
         self.open_requests += u32::from(message.id.wants_reply());
@@ -73,6 +75,7 @@ impl Intake {
     }
 
     /// A handler has ended a message: its credits go back to the other side.
+    #[inline]
     pub(crate) fn end(&mut self, id: &InboundId) {
         self.lanes[id.lane as usize].ended += id.charge;
         self.open -= 1;

@@ -7,19 +7,20 @@ use rdb_net_types::{Lane, MessageType};
 use rdb_net_wire::{Encode, EncodeError, FrameBuffer, FrameHead, FrameMark};
 
 use crate::TypeCounts;
-use crate::requests::RequestId;
+use crate::requests::{RequestId, nanoseconds};
 
 /// What a message costs beside its bytes: the slot or queue entry that the receiver needs for it.
 pub(crate) const MESSAGE_CHARGE: u64 = 64;
 
 /// A frame in a batch.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Queued {
+struct Queued {
     frame: FrameMark,
-    message_type: MessageType,
-    deadline: Duration,
+    /// The deadline as nanoseconds of the session's clock; the largest number for none.
+    deadline_ns: u64,
     /// The request it carries, where somebody waits for the answer.
-    pub(crate) request: Option<RequestId>,
+    request: Option<RequestId>,
+    message_type: MessageType,
     /// Whether it counts against credits.
     charged: bool,
 }
@@ -35,11 +36,12 @@ pub struct Batch {
 impl Batch {
     /// Fills in remaining deadlines and checksums.
     pub fn seal(&mut self, now: Duration) {
+        let now_ns = nanoseconds(now);
         for queued in &self.frames {
-            let remaining_us = match queued.deadline {
-                Duration::MAX => 0,
+            let remaining_us = match queued.deadline_ns {
+                u64::MAX => 0,
                 // A request that is due this very moment still has a deadline: 0 would mean none.
-                deadline => u32::try_from(deadline.saturating_sub(now).as_micros()).unwrap_or(u32::MAX).max(1),
+                deadline => u32::try_from(deadline.saturating_sub(now_ns) / 1000).unwrap_or(u32::MAX).max(1),
             };
             self.buffer.seal(&queued.frame, remaining_us);
         }
@@ -59,6 +61,14 @@ impl Batch {
         self.frames.is_empty()
     }
 
+    /// Takes a frame out that must not be sent.
+    fn remove(&mut self, index: usize) {
+        let removed = self.frames.remove(index);
+        let mut later: Vec<FrameMark> = self.frames[index..].iter().map(|later| later.frame).collect();
+        self.buffer.remove(&removed.frame, &mut later);
+        self.frames[index..].iter_mut().zip(later).for_each(|(queued, frame)| queued.frame = frame);
+    }
+
     fn clear(&mut self) {
         self.buffer.clear();
         self.frames.clear();
@@ -68,7 +78,10 @@ impl Batch {
 /// One lane towards the other side.
 #[derive(Debug, Default)]
 pub(crate) struct LaneQueue {
-    batches: VecDeque<Batch>,
+    /// Batches that have reached their size, in order.
+    full: VecDeque<Batch>,
+    /// The one behind them, which takes the next frame.
+    open: Batch,
     queued_bytes: usize,
     /// Charge of everything accepted for sending, since the connection began.
     sent_charge: u64,
@@ -81,6 +94,17 @@ pub(crate) struct LaneQueue {
 impl LaneQueue {
     pub(crate) fn queued_bytes(&self) -> usize {
         self.queued_bytes
+    }
+
+    fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.full.is_empty()
+    }
+
+    fn take_batch(&mut self, spare: &mut Vec<Batch>) -> Option<Batch> {
+        if self.full.is_empty() && !self.open.is_empty() {
+            return Some(std::mem::replace(&mut self.open, spare.pop().unwrap_or_default()));
+        }
+        self.full.pop_front()
     }
 
     /// Raises how much may be charged; a lower limit is an old one and changes nothing. `true` when it rose.
@@ -102,7 +126,7 @@ impl LaneQueue {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sending {
     pub(crate) head: FrameHead,
-    pub(crate) deadline: Duration,
+    pub(crate) deadline: Option<Duration>,
     pub(crate) request: Option<RequestId>,
     pub(crate) charged: bool,
 }
@@ -146,26 +170,17 @@ impl Lanes {
     /// Encodes a message into its lane.
     pub(crate) fn push(&mut self, sending: Sending, message: &(impl Encode + ?Sized)) -> Result<(), EncodeError> {
         let lane = &mut self.lanes[sending.head.lane as usize];
-        let full = lane.batches.back().is_none_or(|batch| batch.buffer.len() >= self.batch_bytes);
-        if full {
-            lane.batches.push_back(self.spare.pop().unwrap_or_default());
+        if lane.open.buffer.len() >= self.batch_bytes {
+            let next = self.spare.pop().unwrap_or_default();
+            lane.full.push_back(std::mem::replace(&mut lane.open, next));
         }
-        let batch = lane.batches.back_mut().expect("a batch was pushed where there was none");
-        match batch.buffer.push(sending.head, message, self.frame_bytes_max) {
-            Ok(frame) => {
-                let Sending { head, deadline, request, charged } = sending;
-                batch.frames.push(Queued { frame, message_type: head.message_type, deadline, request, charged });
-                lane.queued_bytes += frame.wire_bytes as usize;
-                lane.sent_charge += if charged { charge(frame.wire_bytes) } else { 0 };
-                Ok(())
-            }
-            Err(error) => {
-                if batch.is_empty() {
-                    lane.batches.pop_back();
-                }
-                Err(error)
-            }
-        }
+        let Sending { head, deadline, request, charged } = sending;
+        let frame = lane.open.buffer.push(head, message, self.frame_bytes_max)?;
+        lane.queued_bytes += frame.wire_bytes as usize;
+        lane.sent_charge += if charged { charge(frame.wire_bytes) } else { 0 };
+        let deadline_ns = deadline.map_or(u64::MAX, nanoseconds);
+        lane.open.frames.push(Queued { frame, deadline_ns, request, message_type: head.message_type, charged });
+        Ok(())
     }
 
     /// The next batch for the socket: System first. `keep` is asked of every request's frame and told which message of its
@@ -176,24 +191,22 @@ impl Lanes {
         mut keep: impl FnMut(RequestId, u64) -> bool,
     ) -> Option<Batch> {
         for lane in &mut self.lanes {
-            while let Some(mut batch) = lane.batches.pop_front() {
+            while let Some(mut batch) = lane.take_batch(&mut self.spare) {
                 self.freed |= lane.queued_bytes >= QUEUED_BYTES_MAX;
                 lane.queued_bytes -= batch.buffer.len();
-                let mut index = 0;
-                while let Some(queued) = batch.frames.get(index) {
-                    let ordinal = lane.handed_messages + 1;
-                    if queued.request.is_none_or(|request| keep(request, ordinal)) {
+                let mut given_up = Vec::new();
+                for (index, queued) in batch.frames.iter().enumerate() {
+                    if queued.request.is_none_or(|request| keep(request, lane.handed_messages + 1)) {
                         lane.handed_messages += u64::from(queued.charged);
-                        sent.add(queued.message_type);
-                        index += 1;
-                        continue;
+                    } else {
+                        lane.sent_charge -= charge(queued.frame.wire_bytes);
+                        given_up.push(index);
                     }
-                    let queued = batch.frames.remove(index);
-                    let mut later: Vec<FrameMark> = batch.frames[index..].iter().map(|later| later.frame).collect();
-                    batch.buffer.remove(&queued.frame, &mut later);
-                    batch.frames[index..].iter_mut().zip(later).for_each(|(queued, frame)| queued.frame = frame);
-                    lane.sent_charge -= charge(queued.frame.wire_bytes);
-                    self.freed = true;
+                }
+                self.freed |= !given_up.is_empty();
+                given_up.into_iter().rev().for_each(|index| batch.remove(index));
+                for run in batch.frames.chunk_by(|one, next| one.message_type == next.message_type) {
+                    sent.add(run[0].message_type, run.len() as u64);
                 }
                 if !batch.is_empty() {
                     return Some(batch);
@@ -210,7 +223,7 @@ impl Lanes {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.batches.is_empty())
+        self.lanes.iter().all(LaneQueue::is_empty)
     }
 
     pub(crate) fn recycle(&mut self, batch: Batch) {
@@ -227,7 +240,8 @@ impl Lanes {
     /// Forgets everything that waits, because the connection is gone.
     pub(crate) fn clear(&mut self) {
         for lane in &mut self.lanes {
-            lane.batches.clear();
+            lane.full.clear();
+            lane.open.clear();
             lane.queued_bytes = 0;
         }
     }

@@ -25,6 +25,12 @@ impl RequestId {
     }
 }
 
+/// A time as a number that is cheap to compare; the largest one for all that are too far away to matter.
+#[inline]
+pub(crate) fn nanoseconds(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(time.subsec_nanos()))
+}
+
 /// Deadlines are looked at no more often than this, so that a table of requests with many different ones costs little.
 const SCAN_INTERVAL: Duration = Duration::from_millis(1);
 
@@ -32,29 +38,51 @@ const SCAN_INTERVAL: Duration = Duration::from_millis(1);
 struct Slot {
     generation: u32,
     state: State,
+    /// Of an ended request, until its caller takes it.
+    outcome: Option<Outcome>,
     lane: Lane,
     /// Which message of its lane it was when handed to the socket, from 1; 0 while it waits for the socket.
     ordinal: u64,
     started: Duration,
-    deadline: Duration,
+    /// The largest number for none.
+    deadline_ns: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Free,
     Waiting,
-    Done(Outcome),
+    Done,
+}
+
+impl Slot {
+    #[inline]
+    fn is_waiting(&self) -> bool {
+        self.state == State::Waiting
+    }
+
+    #[inline]
+    fn end(&mut self, outcome: Outcome) {
+        self.state = State::Done;
+        self.outcome = Some(outcome);
+    }
 }
 
 /// All requests of one session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Requests {
     slots: Vec<Slot>,
     free: Vec<u32>,
     waiting: usize,
-    /// No waiting request's deadline is before this.
-    next_deadline: Option<Duration>,
+    /// No waiting request's deadline is before this; the largest number where none has one.
+    next_deadline_ns: u64,
     completed: Vec<RequestId>,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), waiting: 0, next_deadline_ns: u64::MAX, completed: Vec::new() }
+    }
 }
 
 impl Requests {
@@ -67,36 +95,37 @@ impl Requests {
         self.slots.len() - self.free.len()
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, now: Duration, lane: Lane, deadline: Option<Duration>) -> RequestId {
-        let deadline = deadline.unwrap_or(Duration::MAX);
-        let slot = self.free.pop().unwrap_or_else(|| {
+        let deadline_ns = deadline.map_or(u64::MAX, nanoseconds);
+        self.next_deadline_ns = self.next_deadline_ns.min(deadline_ns);
+        self.waiting += 1;
+        let Some(slot) = self.free.pop() else {
             let generation = 1;
-            self.slots.push(Slot { generation, state: State::Free, lane, ordinal: 0, started: now, deadline });
-            (self.slots.len() - 1) as u32
-        });
+            let (state, outcome) = (State::Waiting, None);
+            self.slots.push(Slot { generation, state, outcome, lane, ordinal: 0, started: now, deadline_ns });
+            return RequestId { slot: (self.slots.len() - 1) as u32, generation };
+        };
         let taken = &mut self.slots[slot as usize];
         taken.state = State::Waiting;
         taken.lane = lane;
         taken.ordinal = 0;
         taken.started = now;
-        taken.deadline = deadline;
-        let generation = taken.generation;
-        self.waiting += 1;
-        if deadline != Duration::MAX {
-            self.next_deadline = Some(self.next_deadline.map_or(deadline, |next| next.min(deadline)));
-        }
-        RequestId { slot, generation }
+        taken.deadline_ns = deadline_ns;
+        RequestId { slot, generation: taken.generation }
     }
 
+    #[inline]
     fn get(&mut self, id: RequestId) -> Option<&mut Slot> {
         self.slots.get_mut(id.slot as usize).filter(|slot| slot.generation == id.generation)
     }
 
     /// Notes that the request's frame goes to the socket as this message of its lane. `false` when nobody waits for it any
     /// more, so that the frame must not be sent.
+    #[inline]
     pub(crate) fn hand_over(&mut self, id: RequestId, ordinal: u64) -> bool {
         match self.get(id) {
-            Some(slot) if matches!(slot.state, State::Waiting) => {
+            Some(slot) if slot.is_waiting() => {
                 slot.ordinal = ordinal;
                 true
             }
@@ -104,51 +133,48 @@ impl Requests {
         }
     }
 
-    /// Ends a waiting request. Returns when it was started; `None` when it does not wait.
-    pub(crate) fn complete(&mut self, id: RequestId, outcome: impl FnOnce(Duration) -> Outcome) -> Option<Duration> {
-        let slot = self.get(id).filter(|slot| matches!(slot.state, State::Waiting))?;
-        let started = slot.started;
-        slot.state = State::Done(outcome(started));
+    /// Ends a waiting request with an outcome that is told the round trip, and returns that; `None` when it does not wait.
+    #[inline]
+    pub(crate) fn complete(
+        &mut self,
+        id: RequestId,
+        now: Duration,
+        outcome: impl FnOnce(Duration) -> Outcome,
+    ) -> Option<Duration> {
+        let slot = self.get(id).filter(|slot| slot.is_waiting())?;
+        let round_trip = now.saturating_sub(slot.started);
+        slot.end(outcome(round_trip));
         self.waiting -= 1;
         self.completed.push(id);
-        Some(started)
+        Some(round_trip)
     }
 
     /// The outcome of an ended request; its slot becomes free.
+    #[inline]
     pub(crate) fn take(&mut self, id: RequestId) -> Option<Outcome> {
-        let slot = self.get(id)?;
-        match std::mem::replace(&mut slot.state, State::Free) {
-            State::Done(outcome) => {
-                self.release(id);
-                Some(outcome)
-            }
-            other => {
-                slot.state = other;
-                None
-            }
-        }
+        let outcome = self.get(id)?.outcome.take()?;
+        self.release(id);
+        Some(outcome)
     }
 
     /// Frees the slot of a request that its caller gave up. `Some(was handed to the socket)` where it was still waiting.
     pub(crate) fn cancel(&mut self, id: RequestId) -> Option<bool> {
         let slot = self.get(id)?;
-        let handed = slot.ordinal != 0;
-        match std::mem::replace(&mut slot.state, State::Free) {
-            State::Free => None,
-            State::Waiting => {
-                self.waiting -= 1;
-                self.release(id);
-                Some(handed)
-            }
-            State::Done(_) => {
-                self.release(id);
-                None
-            }
+        let (state, handed) = (slot.state, slot.ordinal != 0);
+        slot.outcome = None;
+        match state {
+            State::Free => return None,
+            State::Waiting => self.waiting -= 1,
+            State::Done => {}
         }
+        self.release(id);
+        (state == State::Waiting).then_some(handed)
     }
 
+    #[inline]
     fn release(&mut self, id: RequestId) {
         let slot = &mut self.slots[id.slot as usize];
+        slot.state = State::Free;
         // Generation 0 would make a correlation id of 0, which is a one-way message's.
         slot.generation = slot.generation.checked_add(1).unwrap_or(1);
         self.free.push(id.slot);
@@ -156,25 +182,26 @@ impl Requests {
 
     /// When [`expire`](Self::expire) has to be called.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        self.next_deadline
+        (self.next_deadline_ns != u64::MAX).then(|| Duration::from_nanos(self.next_deadline_ns))
     }
 
     /// Ends every request whose deadline has passed. Looks at the whole table, which is bounded, and only when some deadline
     /// is due.
     pub(crate) fn expire(&mut self, now: Duration) -> usize {
-        if self.next_deadline.is_none_or(|next| now < next) {
+        let now_ns = nanoseconds(now);
+        if now_ns < self.next_deadline_ns {
             return 0;
         }
-        let expired = self.end_where(Reason::Expired, |slot| slot.deadline <= now);
-        let waiting = self.slots.iter().filter(|slot| matches!(slot.state, State::Waiting));
-        let next = waiting.map(|slot| slot.deadline).filter(|deadline| *deadline != Duration::MAX).min();
-        self.next_deadline = next.map(|next| next.max(now + SCAN_INTERVAL));
+        let expired = self.end_where(Reason::Expired, |slot| slot.deadline_ns <= now_ns);
+        let waiting = self.slots.iter().filter(|slot| slot.is_waiting());
+        let next_ns = waiting.map(|slot| slot.deadline_ns).min().unwrap_or(u64::MAX);
+        self.next_deadline_ns = next_ns.max(nanoseconds(now + SCAN_INTERVAL));
         expired
     }
 
     /// Ends everything that waits, because the connection is gone.
     pub(crate) fn end_all(&mut self, reason: Reason) -> usize {
-        self.next_deadline = None;
+        self.next_deadline_ns = u64::MAX;
         self.end_where(reason, |_| true)
     }
 
@@ -192,8 +219,8 @@ impl Requests {
     fn end_with(&mut self, reason: Reason, filter: impl Fn(&Slot) -> bool, effect: impl Fn(&Slot) -> Effect) -> usize {
         let mut ended = 0;
         for (index, slot) in self.slots.iter_mut().enumerate() {
-            if matches!(slot.state, State::Waiting) && filter(slot) {
-                slot.state = State::Done(Err(RequestError::new(effect(slot), reason)));
+            if slot.is_waiting() && filter(slot) {
+                slot.end(Err(RequestError::new(effect(slot), reason)));
                 self.completed.push(RequestId { slot: index as u32, generation: slot.generation });
                 ended += 1;
             }

@@ -156,8 +156,7 @@ impl Session {
         let id = self.requests.insert(now, lane, options.deadline);
         let flags = if options.idempotent { Flags::IDEMPOTENT } else { Flags::default() };
         let head = self.head(message.message_type(), flags, lane, id.correlation());
-        let deadline = options.deadline.unwrap_or(Duration::MAX);
-        let sending = Sending { head, deadline, request: Some(id), charged: true };
+        let sending = Sending { head, deadline: options.deadline, request: Some(id), charged: true };
         if let Err(error) = self.lanes.push(sending, message) {
             self.requests.cancel(id);
             return Err(error.into());
@@ -175,7 +174,7 @@ impl Session {
         let lane = carrier(lane);
         self.check_sendable(lane, message.message_type())?;
         let head = self.head(message.message_type(), Flags::ONE_WAY, lane, 0);
-        let sending = Sending { head, deadline: Duration::MAX, request: None, charged: true };
+        let sending = Sending { head, deadline: None, request: None, charged: true };
         Ok(self.lanes.push(sending, message)?)
     }
 
@@ -191,6 +190,7 @@ impl Session {
     }
 
     /// Takes the outcome of a request that ended; `None` while it waits, and after it was taken.
+    #[inline]
     pub fn take_outcome(&mut self, id: RequestId) -> Option<Outcome> {
         let outcome = self.requests.take(id)?;
         self.unblock();
@@ -208,7 +208,7 @@ impl Session {
             return Ok(());
         }
         let head = self.head(message.message_type(), Flags::RESPONSE, id.lane, id.correlation);
-        let sending = Sending { head, deadline: Duration::MAX, request: None, charged: false };
+        let sending = Sending { head, deadline: None, request: None, charged: false };
         match self.lanes.push(sending, message) {
             Ok(()) => {
                 self.finish(id);
@@ -230,6 +230,7 @@ impl Session {
     }
 
     /// Ends an inbound message without an answer: a one-way message that its handler is done with.
+    #[inline]
     pub fn finish(&mut self, id: InboundId) {
         self.intake.end(&id);
         self.end_if_drained();

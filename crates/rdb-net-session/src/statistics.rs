@@ -17,14 +17,20 @@ pub struct TypeCounts {
 }
 
 impl TypeCounts {
-    /// Counts one message.
-    pub fn add(&mut self, message_type: MessageType) {
-        if let Some((_, count)) = self.counts.iter_mut().find(|(counted, _)| *counted == message_type) {
-            *count += 1;
+    /// Counts messages of one type. What comes in bursts is found at once: the last type stands first.
+    #[inline]
+    pub fn add(&mut self, message_type: MessageType, count: u64) {
+        if let Some((first, sum)) = self.counts.first_mut()
+            && *first == message_type
+        {
+            *sum += count;
+        } else if let Some(index) = self.counts.iter().position(|(counted, _)| *counted == message_type) {
+            self.counts[index].1 += count;
+            self.counts.swap(0, index);
         } else if self.counts.len() < TYPES_MAX {
-            self.counts.push((message_type, 1));
+            self.counts.push((message_type, count));
         } else {
-            self.others += 1;
+            self.others += count;
         }
     }
 
@@ -55,6 +61,7 @@ impl Default for LatencyHistogram {
 }
 
 impl LatencyHistogram {
+    #[inline]
     fn index(us: u64) -> usize {
         if us < SUB_BUCKETS as u64 {
             return us as usize;
@@ -74,8 +81,9 @@ impl LatencyHistogram {
     }
 
     /// Counts a duration.
+    #[inline]
     pub fn record(&mut self, duration: Duration) {
-        let us = duration.as_micros() as u64;
+        let us = duration.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(duration.subsec_micros()));
         let bucket = &mut self.buckets[Self::index(us)];
         *bucket = bucket.saturating_add(1);
         self.sum_us = self.sum_us.saturating_add(us);
@@ -181,8 +189,8 @@ mod tests {
     #[test]
     fn types_beyond_the_limit_are_counted_together() {
         let mut counts = TypeCounts::default();
-        (0..70).for_each(|number| counts.add(MessageType(0x8000 + number)));
-        counts.add(MessageType(0x8000));
+        (0..70).for_each(|number| counts.add(MessageType(0x8000 + number), 1));
+        counts.add(MessageType(0x8000), 1);
         assert_eq!((counts.others, counts.counts[0].1), (6, 2));
     }
 }

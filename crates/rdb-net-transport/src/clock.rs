@@ -20,6 +20,7 @@ impl Clock {
     }
 
     /// The time since the origin.
+    #[inline]
     pub fn now(&self) -> Duration {
         self.origin.elapsed()
     }

@@ -19,22 +19,10 @@ use crate::transport::Inner;
 /// How an inbound message ends.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// With this answer.
-    Answer(Answer),
-    /// With an error.
+    /// As its handler says.
+    Handled(Result<Answer, HandlerError>),
+    /// With an error that is not the handler's.
     Error(Effect, Reason, String),
-}
-
-impl From<Result<Answer, HandlerError>> for Verdict {
-    fn from(result: Result<Answer, HandlerError>) -> Self {
-        match result {
-            Ok(answer) => Self::Answer(answer),
-            Err(error) => {
-                let effect = if error.started { Effect::Unknown } else { Effect::NotStarted };
-                Self::Error(effect, Reason::HandlerFailed, error.text)
-            }
-        }
-    }
 }
 
 impl Verdict {
@@ -42,26 +30,29 @@ impl Verdict {
         Self::Error(Effect::Unknown, Reason::HandlerPanicked, String::new())
     }
 
-    fn expired(effect: Effect) -> Self {
-        Self::Error(effect, Reason::Expired, String::new())
-    }
-
     /// About how many bytes the answer will keep waiting for the socket.
+    #[inline]
     fn bytes(&self) -> usize {
         match self {
-            Self::Answer(Answer::Payload(payload)) => payload.len(),
-            Self::Answer(Answer::Message(message)) => message.attachment_bytes(),
-            Self::Answer(Answer::Empty) | Self::Error(..) => 0,
+            Self::Handled(Ok(Answer::Payload(payload))) => payload.len(),
+            Self::Handled(Ok(Answer::Message(message))) => message.attachment_bytes(),
+            Self::Handled(Ok(Answer::Empty) | Err(_)) | Self::Error(..) => 0,
         }
     }
 
     /// Tells the caller. An answer that is too large for a frame has already become an error reply.
+    #[inline]
     pub(crate) fn apply(self, session: &mut Session, id: InboundId) {
         let raw = |payload| Raw { message_type: control_type::REPLY, payload };
         let _too_large = match self {
-            Self::Answer(Answer::Empty) => session.reply(id, &raw(Payload::new())),
-            Self::Answer(Answer::Payload(payload)) => session.reply(id, &raw(payload)),
-            Self::Answer(Answer::Message(message)) => session.reply(id, &*message),
+            Self::Handled(Ok(Answer::Empty)) => session.reply(id, &raw(Payload::new())),
+            Self::Handled(Ok(Answer::Payload(payload))) => session.reply(id, &raw(payload)),
+            Self::Handled(Ok(Answer::Message(message))) => session.reply(id, &*message),
+            Self::Handled(Err(error)) => {
+                let effect = if error.started { Effect::Unknown } else { Effect::NotStarted };
+                session.reply_error(id, effect, Reason::HandlerFailed, &error.text);
+                Ok(())
+            }
             Self::Error(effect, reason, detail) => {
                 session.reply_error(id, effect, reason, &detail);
                 Ok(())
@@ -75,83 +66,91 @@ pub(crate) struct Dispatcher {
     inner: Arc<Inner>,
     link: Arc<Link>,
     from: Option<NodeId>,
+    /// What was answered at once, until it is applied.
+    answers: Vec<(InboundId, Verdict)>,
+    answers_bytes: usize,
 }
 
 impl Dispatcher {
     pub(crate) fn new(inner: Arc<Inner>, link: Arc<Link>) -> Self {
-        Self { inner, link, from: None }
+        Self { inner, link, from: None, answers: Vec::new(), answers_bytes: 0 }
     }
 
-    /// Handles messages in their order; what is answered at once goes into `answers`. Messages of the data lanes are left
-    /// over as soon as the answers have some `room_bytes`.
-    pub(crate) fn handle(
-        &mut self,
-        inbox: &mut VecDeque<Inbound>,
-        answers: &mut Vec<(InboundId, Verdict)>,
-        room_bytes: usize,
-        now: Duration,
-    ) {
+    /// Tells the callers what was answered.
+    pub(crate) fn apply_answers(&mut self, session: &mut Session) {
+        self.answers_bytes = 0;
+        self.answers.drain(..).for_each(|(id, verdict)| verdict.apply(session, id));
+    }
+
+    /// Handles messages in their order. Those of the data lanes are left over as soon as the answers have some `room_bytes`.
+    pub(crate) fn handle(&mut self, inbox: &mut VecDeque<Inbound>, room_bytes: usize, now: Duration) {
         if self.from.is_none() {
             self.from = self.link.node().cloned();
         }
         // Bursts are mostly of one type, so its handler is looked up once; a new handler counts from the next burst.
         let mut last: Option<(MessageType, Option<Arc<Entry>>)> = None;
-        let mut answer_bytes = 0;
-        while inbox.front().is_some_and(|next| answer_bytes < room_bytes || next.lane == Lane::System)
+        while inbox.front().is_some_and(|next| self.answers_bytes < room_bytes || next.lane == Lane::System)
             && let Some(message) = inbox.pop_front()
         {
             if message.deadline.is_some_and(|deadline| deadline <= now) {
-                answers.push((message.id, Verdict::expired(Effect::NotStarted)));
+                self.refuse(message.id, Reason::Expired, String::new());
                 continue;
             }
             if last.as_ref().is_none_or(|(message_type, _)| *message_type != message.message_type) {
                 last = Some((message.message_type, self.inner.handlers.find(message.message_type)));
             }
-            let entry = last.as_ref().and_then(|(_, entry)| entry.as_ref());
-            if let Some(answer) = self.handle_one(message, entry) {
-                answer_bytes += answer.1.bytes();
-                answers.push(answer);
-            }
+            self.handle_one(message, last.as_ref().and_then(|(_, entry)| entry.as_ref()));
         }
     }
 
-    fn handle_one(&self, message: Inbound, entry: Option<&Arc<Entry>>) -> Option<(InboundId, Verdict)> {
+    #[inline]
+    fn answer(&mut self, id: InboundId, verdict: Verdict) {
+        self.answers_bytes += verdict.bytes();
+        self.answers.push((id, verdict));
+    }
+
+    /// No handler saw it.
+    #[cold]
+    fn refuse(&mut self, id: InboundId, reason: Reason, text: String) {
+        self.answers.push((id, Verdict::Error(Effect::NotStarted, reason, text)));
+    }
+
+    #[inline]
+    fn handle_one(&mut self, message: Inbound, entry: Option<&Arc<Entry>>) {
         let Inbound { id, message_type, lane, deadline, body } = message;
         let Some(from) = self.from.clone() else {
             let text = "the peer has no name yet".to_owned();
-            return Some((id, Verdict::Error(Effect::NotStarted, Reason::Draining, text)));
+            return self.refuse(id, Reason::Draining, text);
         };
         let request = Request { from, message_type, lane, deadline, wants_reply: id.wants_reply(), body };
         let Some(entry) = entry else {
             return self.unhandled(id, request);
         };
         if !entry.enter() {
-            let reason = Reason::Overloaded(OverloadScope::Handler);
-            return Some((id, Verdict::Error(Effect::NotStarted, reason, String::new())));
+            return self.refuse(id, Reason::Overloaded(OverloadScope::Handler), String::new());
         }
         let verdict = match entry.run(request) {
-            Some(Handling::Ready(result)) => result.into(),
+            Some(Handling::Ready(result)) => Verdict::Handled(result),
             Some(Handling::Later(future)) => {
                 return self.later(id, message_type, deadline, Running(Arc::clone(entry)), future);
             }
             None => self.report_panic(message_type),
         };
         entry.leave();
-        Some((id, verdict))
+        self.answer(id, verdict);
     }
 
     /// A message of a type that nobody registered for: a heartbeat is answered by the transport itself, and the rest goes to
     /// whoever asks for unhandled messages.
-    fn unhandled(&self, id: InboundId, request: Request) -> Option<(InboundId, Verdict)> {
+    fn unhandled(&mut self, id: InboundId, request: Request) {
         if request.message_type == MessageType::HEARTBEAT {
-            return Some((id, Verdict::Answer(Answer::Empty)));
-        }
-        if id.wants_reply() {
+            self.answer(id, Verdict::Handled(Ok(Answer::Empty)));
+        } else if id.wants_reply() {
             let text = request.message_type.to_string();
-            return Some((id, Verdict::Error(Effect::NotStarted, Reason::UnknownType, text)));
+            self.refuse(id, Reason::UnknownType, text);
+        } else {
+            self.inner.keep_unhandled(&self.link, id, request);
         }
-        self.inner.keep_unhandled(&self.link, id, request);
-        None
     }
 
     fn report_panic(&self, message_type: MessageType) -> Verdict {
@@ -161,22 +160,23 @@ impl Dispatcher {
 
     /// Polls the handler once; if it is not ready, gives it a task.
     fn later(
-        &self,
+        &mut self,
         id: InboundId,
         message_type: MessageType,
         deadline: Option<Duration>,
         running: Running,
         future: BoxFuture<'static, Result<Answer, HandlerError>>,
-    ) -> Option<(InboundId, Verdict)> {
+    ) {
         let mut future = Guarded(future);
         let mut nobody = Context::from_waker(Waker::noop());
         match Pin::new(&mut future).poll(&mut nobody) {
-            Poll::Ready(Some(result)) => return Some((id, result.into())),
-            Poll::Ready(None) => return Some((id, self.report_panic(message_type))),
-            Poll::Pending => {}
+            Poll::Ready(Some(result)) => self.answer(id, Verdict::Handled(result)),
+            Poll::Ready(None) => {
+                let panicked = self.report_panic(message_type);
+                self.answer(id, panicked);
+            }
+            Poll::Pending => self.spawn(id, message_type, deadline, running, future),
         }
-        self.spawn(id, message_type, deadline, running, future);
-        None
     }
 
     /// Gives a handler a task. A request's ends with the request, a one-way message's with the transport at the latest.
@@ -200,12 +200,12 @@ impl Dispatcher {
                 }
             };
             match inner.cancel.run_until_cancelled(in_time).await {
-                Some(Some(Some(result))) => duty.end(result.into()),
+                Some(Some(Some(result))) => duty.end(Verdict::Handled(result)),
                 Some(Some(None)) => {
                     tracing::error!(%message_type, ?peer, "a handler panicked");
                     duty.end(Verdict::panicked());
                 }
-                Some(None) => duty.end(Verdict::expired(Effect::Unknown)),
+                Some(None) => duty.end(Verdict::Error(Effect::Unknown, Reason::Expired, String::new())),
                 None => drop(duty),
             }
             drop(running);

@@ -12,12 +12,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use rdb_net_session::{Batch, CloseReason, Event, Inbound, InboundId, Loss};
+use rdb_net_session::{Batch, CloseReason, Event, Inbound, Loss};
 use rdb_net_types::Lane;
 use tokio::time::Sleep;
 
 use crate::backend::Connection;
-use crate::dispatch::{Dispatcher, Verdict};
+use crate::dispatch::Dispatcher;
 use crate::link::Link;
 use crate::owner::Owner;
 use crate::transport::Inner;
@@ -56,7 +56,6 @@ pub(crate) struct Driver {
     /// The timer was set since it was last polled.
     timer_set: bool,
     inbox: VecDeque<Inbound>,
-    answers: Vec<(InboundId, Verdict)>,
     wakers: Vec<Waker>,
     events: Vec<Event>,
 }
@@ -100,7 +99,6 @@ impl Driver {
             pumped: false,
             timer_set: true,
             inbox: VecDeque::new(),
-            answers: Vec::new(),
             wakers: Vec::new(),
             events: Vec::new(),
         }
@@ -145,9 +143,7 @@ impl Driver {
             if std::mem::take(&mut self.has_read) {
                 core.session.handle_input(now, &mut self.input);
             }
-            for (id, verdict) in self.answers.drain(..) {
-                verdict.apply(&mut core.session, id);
-            }
+            self.dispatcher.apply_answers(&mut core.session);
             // Only messages of the data lanes are left over: they go back to the head of their lanes.
             self.inbox.drain(..).rev().for_each(|message| core.session.put_back(message));
             core.take_ended(&mut self.wakers);
@@ -170,7 +166,7 @@ impl Driver {
             for event in std::mem::take(&mut self.events) {
                 self.handle_event(event);
             }
-            self.dispatcher.handle(&mut self.inbox, &mut self.answers, room_bytes, now);
+            self.dispatcher.handle(&mut self.inbox, room_bytes, now);
         }
     }
 
@@ -197,9 +193,8 @@ impl Driver {
     fn write(&mut self, context: &mut Context<'_>) -> Poll<Progress> {
         for _ in 0..WRITES_PER_PASS {
             let Some((batch, written)) = &mut self.writing else {
-                let Some(mut batch) = self.link.lock().session.take_batch() else {
-                    return Poll::Ready(Progress::Done);
-                };
+                let next = self.link.lock().session.take_batch();
+                let Some(mut batch) = next else { return Poll::Ready(Progress::Done) };
                 batch.seal(self.link.clock.now());
                 self.writing = Some((batch, 0));
                 continue;

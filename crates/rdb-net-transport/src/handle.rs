@@ -91,21 +91,36 @@ impl PeerHandle {
             deadline: Some(deadline),
             idempotent: options.idempotent.unwrap_or(spec.idempotent),
         };
-        let result = loop {
-            let link = match self.peer.link.load_full() {
-                Some(link) => link,
-                None => match self.connect(deadline).await {
-                    Ok(link) => link,
-                    Err(error) => break Err(error),
-                },
-            };
+        // The common case first, without anything that waiting for a connection needs.
+        if let Some(link) = self.peer.link.load_full() {
             match link.exchange(now, request, message).await {
                 Ok(reply) => return Ok(reply),
+                Err(LinkError::Ended(error)) => return Err(self.ended(error)),
                 Err(LinkError::NotUp) => self.peer.retire(&link),
-                Err(LinkError::Ended(error)) => break Err(error),
             }
-        };
-        result.map_err(|error| self.ended(error))
+        }
+        Box::pin(self.request_anew(now, deadline, request, message)).await
+    }
+
+    /// Sends the request on a connection that may have to be made.
+    async fn request_anew<M>(
+        &self,
+        now: Duration,
+        deadline: Duration,
+        request: RequestOptions,
+        message: &M,
+    ) -> Result<Reply, RequestError>
+    where
+        M: Encode + Sync + ?Sized,
+    {
+        loop {
+            let link = self.connect(deadline).await.map_err(|error| self.ended(error))?;
+            match link.exchange(now, request, message).await {
+                Ok(reply) => return Ok(reply),
+                Err(LinkError::Ended(error)) => return Err(self.ended(error)),
+                Err(LinkError::NotUp) => self.peer.retire(&link),
+            }
+        }
     }
 
     /// Queues a one-way message, waiting for a connection and credits. `Ok` means queued.

@@ -168,6 +168,7 @@ impl Drop for Running {
 
 impl Entry {
     /// Takes a place for one more message; `false` at the limit. Each place is given back with [`leave`](Self::leave).
+    #[inline]
     pub(crate) fn enter(&self) -> bool {
         if self.running.fetch_add(1, Ordering::Relaxed) < self.concurrency_max {
             return true;
@@ -178,11 +179,13 @@ impl Entry {
     }
 
     /// Gives a place back.
+    #[inline]
     pub(crate) fn leave(&self) {
         self.running.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Runs the handler; `None` when it panicked.
+    #[inline]
     pub(crate) fn run(&self, request: Request) -> Option<Handling> {
         let handling = catch_unwind(AssertUnwindSafe(|| self.handler.handle(request))).ok();
         if handling.is_none() {

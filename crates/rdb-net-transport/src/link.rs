@@ -49,11 +49,13 @@ pub(crate) struct Core {
 
 impl Core {
     /// The task's waker, if it sleeps; it counts as awake from now on.
+    #[inline]
     fn wake_task(&mut self) -> Option<Waker> {
         if std::mem::replace(&mut self.task_awake, true) { None } else { self.task.clone() }
     }
 
     /// The task's waker, where there is something for it that frames' waking does not cover: senders that may go on.
+    #[inline]
     fn wake_task_for_events(&mut self) -> Option<Waker> {
         if !self.session.has_events() {
             return None;
@@ -85,7 +87,9 @@ impl Core {
     pub(crate) fn take_ended(&mut self, wakers: &mut Vec<Waker>) {
         self.session.drain_completed(&mut self.completed);
         for id in self.completed.drain(..) {
-            wakers.extend(self.callers.get_mut(id.slot as usize).and_then(Option::take));
+            if let Some(caller) = self.callers.get_mut(id.slot as usize).and_then(Option::take) {
+                wakers.push(caller);
+            }
         }
     }
 
@@ -108,6 +112,7 @@ impl Core {
         self.handlers.drain().for_each(|(_, handler)| handler.abort());
     }
 
+    #[inline]
     fn set_caller(&mut self, id: RequestId, waker: &Waker) {
         let slot = id.slot as usize;
         if self.callers.len() <= slot {
@@ -134,15 +139,21 @@ impl Link {
         Self { core: Mutex::new(core), clock, side, number, hello: OnceLock::new() }
     }
 
+    #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(|poisoned| {
-            // A caller's `Encode` panicked, and left half a frame.
-            self.core.clear_poison();
-            let mut core = poisoned.into_inner();
-            tracing::error!(number = self.number, "code panicked while it held a connection, which ends");
-            core.session.close(CloseReason::Local);
-            core
-        })
+        match self.core.lock() {
+            Ok(core) => core,
+            Err(poisoned) => self.recover(poisoned.into_inner()),
+        }
+    }
+
+    /// A caller's `Encode` panicked, and left half a frame: the connection ends, and everybody on it is told.
+    #[cold]
+    fn recover<'a>(&'a self, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
+        self.core.clear_poison();
+        tracing::error!(number = self.number, "code panicked while it held a connection, which ends");
+        core.session.close(CloseReason::Local);
+        core
     }
 
     /// Runs code under the lock, then wakes everybody whom it concerns.
@@ -254,8 +265,7 @@ impl Link {
         options: RequestOptions,
         message: &'a M,
     ) -> Exchange<'a, M> {
-        let deadline = options.deadline.unwrap_or(Duration::MAX);
-        Exchange { link: self, now, options, message, id: None, wait: Wait::new(self, deadline) }
+        Exchange { link: self, now, options, message, id: None, wait: None }
     }
 }
 
@@ -334,7 +344,8 @@ pub(crate) struct Exchange<'a, M: ?Sized> {
     options: RequestOptions,
     message: &'a M,
     id: Option<RequestId>,
-    wait: Wait<'a>,
+    /// Only where it had to wait for credits or a slot.
+    wait: Option<Box<Wait<'a>>>,
 }
 
 impl<M: Encode + ?Sized> Future for Exchange<'_, M> {
@@ -373,7 +384,11 @@ impl<M: Encode + ?Sized> Future for Exchange<'_, M> {
                 }
                 Poll::Pending
             }
-            Err(error) => this.wait.blocked(error, core, context).map(Err),
+            Err(error) => {
+                let deadline = this.options.deadline.unwrap_or(Duration::MAX);
+                let wait = this.wait.get_or_insert_with(|| Box::new(Wait::new(link, deadline)));
+                wait.blocked(error, core, context).map(Err)
+            }
         }
     }
 }

@@ -51,6 +51,7 @@ impl BodyWriter<'_> {
     }
 
     /// Appends plain bytes, shared where they are many.
+    #[inline]
     pub fn share(&mut self, payload: &Payload) {
         self.buffer.share(payload);
     }
@@ -69,6 +70,7 @@ pub struct Body {
 
 impl Body {
     /// The body of a frame that was read from these bytes: shared, not copied.
+    #[inline]
     pub fn of(frame: &Frame, bytes: &Bytes) -> Self {
         let whole = frame.structure.start..frame.attachment.end;
         let bytes = if whole.is_empty() { Bytes::new() } else { bytes.slice(whole) };

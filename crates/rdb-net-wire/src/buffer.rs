@@ -73,6 +73,7 @@ impl FrameBuffer {
     /// # Errors
     ///
     /// [`EncodeError::TooLarge`] when the frame would exceed `frame_bytes_max`; the buffer is as before.
+    #[inline]
     pub fn push(
         &mut self,
         head: FrameHead,
@@ -82,10 +83,10 @@ impl FrameBuffer {
         let (start, first_splice, spliced_before) = (self.bytes.len(), self.splices.len(), self.spliced_bytes);
         let attachment_bytes = message.attachment_bytes();
         head.write(&mut self.bytes, u32::try_from(attachment_bytes).unwrap_or(u32::MAX));
-        let body_start = self.bytes.len();
+        let head_end = self.bytes.len();
         message.encode(&mut BodyWriter { buffer: self });
         let spliced_bytes = self.spliced_bytes - spliced_before;
-        let body_bytes = self.bytes.len() - body_start + spliced_bytes;
+        let body_bytes = self.bytes.len() - head_end + spliced_bytes;
         if head.flags.has(Flags::CHECKSUM) {
             self.bytes.extend_from_slice(&[0; CHECKSUM_BYTES]);
         }
@@ -97,9 +98,9 @@ impl FrameBuffer {
             let limit = frame_bytes_max as usize;
             return Err(EncodeError::TooLarge { message_type: head.message_type, size: wire_bytes, limit });
         }
-        let size = (wire_bytes - HEADER_BYTES) as u32;
-        self.bytes[start + 8..start + 12].copy_from_slice(&size.to_be_bytes());
-        self.bytes[start + 28..start + 32].copy_from_slice(&(body_bytes as u32).to_be_bytes());
+        let written = self.head_mut(start);
+        written[8..12].copy_from_slice(&((wire_bytes - HEADER_BYTES) as u32).to_be_bytes());
+        written[28..32].copy_from_slice(&(body_bytes as u32).to_be_bytes());
         Ok(FrameMark {
             start: start as u32,
             end: self.bytes.len() as u32,
@@ -109,30 +110,30 @@ impl FrameBuffer {
         })
     }
 
+    /// Header and envelope of the frame that starts here.
+    #[inline]
+    fn head_mut(&mut self, start: usize) -> &mut [u8; HEAD_BYTES] {
+        self.bytes[start..].first_chunk_mut().expect("every frame begins with a whole head")
+    }
+
     /// Writes the remaining time and the checksum into a frame that is about to leave. 0 µs means no deadline.
+    #[inline]
     pub fn seal(&mut self, mark: &FrameMark, deadline_us: u32) {
         let (start, end) = (mark.start as usize, mark.end as usize);
-        self.bytes[start + 24..start + 28].copy_from_slice(&deadline_us.to_be_bytes());
-        let flags = Flags(u16::from_be_bytes([self.bytes[start + 12], self.bytes[start + 13]]));
-        if !flags.has(Flags::CHECKSUM) {
+        let head = self.head_mut(start);
+        head[24..28].copy_from_slice(&deadline_us.to_be_bytes());
+        if !Flags(u16::from_be_bytes([head[12], head[13]])).has(Flags::CHECKSUM) {
             return;
         }
-        let covered_end = end - CHECKSUM_BYTES;
         let splices = &self.splices[mark.first_splice as usize..mark.end_splice as usize];
-        let sum = if splices.is_empty() {
-            crc_fast::crc32_iscsi(&self.bytes[start..covered_end])
-        } else {
-            let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-            let mut from = start;
-            for splice in splices {
-                digest.update(&self.bytes[from..splice.at]);
-                digest.update(&splice.piece);
-                from = splice.at;
-            }
-            digest.update(&self.bytes[from..covered_end]);
-            digest.finalize() as u32
+        let (covered, sum_place) = self.bytes[start..end]
+            .split_last_chunk_mut::<CHECKSUM_BYTES>()
+            .expect("a frame with a checksum has room for it");
+        let sum = match splices {
+            [] => crc_fast::crc32_iscsi(covered),
+            splices => spliced_checksum(covered, start, splices),
         };
-        self.bytes[covered_end..end].copy_from_slice(&sum.to_be_bytes());
+        *sum_place = sum.to_be_bytes();
     }
 
     /// Takes a frame out again that must not be sent. Costs a move of what lies behind it; for the rare frame whose request
@@ -154,6 +155,15 @@ impl FrameBuffer {
 
     /// The pieces to write, from byte `written` on, at most `slices.len()` of them. Returns how many were filled.
     pub fn io_slices<'a>(&'a self, written: usize, slices: &mut [IoSlice<'a>]) -> usize {
+        if self.splices.is_empty() {
+            return match (slices.first_mut(), self.bytes.get(written..)) {
+                (Some(slice), Some(rest)) if !rest.is_empty() => {
+                    *slice = IoSlice::new(rest);
+                    1
+                }
+                _ => 0,
+            };
+        }
         let mut skip = written;
         let mut filled = 0;
         let mut put = |piece: &'a [u8]| -> bool {
@@ -197,6 +207,7 @@ impl FrameBuffer {
         &mut self.bytes
     }
 
+    #[inline]
     pub(crate) fn share(&mut self, payload: &Payload) {
         for piece in payload.pieces() {
             if piece.len() <= INLINE_BYTES_MAX {
@@ -207,6 +218,19 @@ impl FrameBuffer {
             }
         }
     }
+}
+
+/// The checksum of a frame whose own bytes, from `start` of the buffer on, have these pieces between them.
+fn spliced_checksum(own: &[u8], start: usize, splices: &[Splice]) -> u32 {
+    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+    let mut from = 0;
+    for splice in splices {
+        digest.update(&own[from..splice.at - start]);
+        digest.update(&splice.piece);
+        from = splice.at - start;
+    }
+    digest.update(&own[from..]);
+    digest.finalize() as u32
 }
 
 const _: () = assert!(HEAD_BYTES > 28 + 3, "raw length lies inside the head");

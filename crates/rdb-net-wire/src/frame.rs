@@ -75,6 +75,7 @@ impl PayloadHeader {
     /// # Errors
     ///
     /// [`FrameError`] when the bytes are not ours, not a version we speak, or tell a size that cannot be.
+    #[inline]
     pub fn read(bytes: &[u8], frame_bytes_max: u32) -> Result<Option<Self>, FrameError> {
         let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
             return Self::check_magic(bytes).map(|()| None);
@@ -114,8 +115,17 @@ impl PayloadHeader {
 /// # Errors
 ///
 /// As [`PayloadHeader::read`].
+#[inline]
 pub fn frame_length(bytes: &[u8], frame_bytes_max: u32) -> Result<Option<usize>, FrameError> {
     Ok(PayloadHeader::read(bytes, frame_bytes_max)?.map(|header| header.size as usize + HEADER_BYTES))
+}
+
+/// Splits the first frame off bytes that begin with whole frames, each of which [`frame_length`] has looked at; `None` at
+/// their end.
+#[inline]
+pub fn split_frame(frames: &[u8]) -> Option<(&[u8], &[u8])> {
+    let &[_, _, _, _, _, _, _, _, a, b, c, d, ..] = frames else { return None };
+    frames.split_at_checked(u32::from_be_bytes([a, b, c, d]) as usize + HEADER_BYTES)
 }
 
 /// What the sender says of a frame; the deadline is filled in when the frame is sealed.
@@ -133,6 +143,7 @@ pub struct FrameHead {
 
 impl FrameHead {
     /// Appends header and envelope with an unknown size. `attachment_bytes` of 0 writes no extension.
+    #[inline]
     pub(crate) fn write(&self, out: &mut Vec<u8>, attachment_bytes: u32) {
         let has_attachment = attachment_bytes != 0;
         let words = (ENVELOPE_WORDS + if has_attachment { 2 } else { 0 }) as u8;
@@ -173,6 +184,7 @@ pub struct Frame {
 /// # Errors
 ///
 /// [`FrameError`]; the connection must end, since nothing in the frame can be trusted.
+#[inline]
 pub fn decode_frame(frame: &[u8], checksum_required: bool) -> Result<Frame, FrameError> {
     let Some(head) = frame.first_chunk::<HEAD_BYTES>() else {
         return Err(FrameError::TooSmall { size: frame.len().saturating_sub(HEADER_BYTES) as u32 });
@@ -190,7 +202,10 @@ pub fn decode_frame(frame: &[u8], checksum_required: bool) -> Result<Frame, Fram
     if body_start < HEAD_BYTES || body_start > end {
         return Err(FrameError::TooSmall { size: (frame.len() - HEADER_BYTES) as u32 });
     }
-    let attachment_bytes = read_extensions(&frame[HEAD_BYTES..body_start])?;
+    let attachment_bytes = match &frame[HEAD_BYTES..body_start] {
+        [] => 0,
+        extensions => read_extensions(extensions)?,
+    };
     let attachment_start = end.checked_sub(attachment_bytes as usize).filter(|start| *start >= body_start);
     let attachment_start = attachment_start.ok_or(FrameError::Extension)?;
     let raw_bytes = u32_at(28);
@@ -212,6 +227,7 @@ pub fn decode_frame(frame: &[u8], checksum_required: bool) -> Result<Frame, Fram
 }
 
 /// Checks the checksum where there is one, and tells where the body ends.
+#[inline]
 fn check_sum(frame: &[u8], flags: Flags, required: bool) -> Result<usize, FrameError> {
     if !flags.has(Flags::CHECKSUM) {
         return if required { Err(FrameError::Checksum) } else { Ok(frame.len()) };

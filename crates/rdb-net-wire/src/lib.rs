@@ -29,7 +29,7 @@ pub use control::{Close, CloseCode, Credit, ErrorReply, GoAway, Hello, Ping, Pon
 pub use error::{DecodeError, EncodeError, FrameError};
 pub use frame::{
     CHECKSUM_BYTES, Flags, Frame, FrameHead, HEAD_BYTES, HEADER_BYTES, MAGIC, PayloadHeader, VERSION, decode_frame,
-    frame_length,
+    frame_length, split_frame,
 };
 pub use message::decode_cluster_message;
 

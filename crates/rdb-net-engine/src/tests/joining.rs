@@ -226,7 +226,7 @@ fn a_request_in_another_nodes_name_is_refused() {
 }
 
 #[test]
-fn a_newcomer_whose_view_moves_looks_again() {
+fn a_newcomer_looks_again_and_finds_what_gossip_has_missed() {
     let mut lab = Lab::strangers(4);
     lab.act(1, |engine, now| engine.join(now, vec![address(0)]));
     lab.answer_syncs(1);

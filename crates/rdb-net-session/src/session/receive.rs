@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use rdb_net_types::{Effect, Lane, OverloadScope, Reason, RefusalReason, RequestError};
 use rdb_net_wire::{
     Body, Close, CloseCode, Credit, DecodeError, ErrorReply, Flags, Frame, GoAway, Hello, Message, Ping, Pong, Reject,
-    control_type, decode_frame, frame_length,
+    control_type, decode_frame, frame_length, split_frame,
 };
 
 use super::{HELLO_BYTES_MAX, Phase, Session};
@@ -79,13 +79,11 @@ impl Session {
 
     fn handle_frames(&mut self, now: Duration, mut frames: Bytes) {
         self.statistics.bytes_received += frames.len() as u64;
-        while self.phase != Phase::Closed {
-            let length = match frame_length(&frames, u32::MAX) {
-                Ok(Some(length)) if length <= frames.len() => length,
-                Ok(_) | Err(_) => return,
-            };
-            let required = self.phase == Phase::Up && self.checksum;
-            match decode_frame(&frames[..length], required) {
+        while self.phase != Phase::Closed
+            && let Some((frame, _)) = split_frame(&frames)
+        {
+            let (required, length) = (self.phase == Phase::Up && self.checksum, frame.len());
+            match decode_frame(frame, required) {
                 Ok(frame) => self.handle_frame(now, &frame, &frames, length as u32),
                 Err(error) => self.close(CloseReason::Frame(error)),
             }
@@ -95,17 +93,22 @@ impl Session {
 
     fn handle_frame(&mut self, now: Duration, frame: &Frame, bytes: &Bytes, wire_bytes: u32) {
         let message_type = frame.head.message_type;
-        self.statistics.received.add(message_type);
-        match (self.phase, message_type) {
-            (Phase::Closed, _) => {}
+        self.statistics.received.add(message_type, 1);
+        match message_type {
+            _ if self.phase == Phase::Closed => {}
             // Either side may end the connection at any point of the hello, and refuse the other one after it.
-            (_, control_type::REJECT) => self.handle_reject(&Body::of(frame, bytes)),
-            (_, control_type::CLOSE) => self.handle_close(&Body::of(frame, bytes)),
-            (Phase::AwaitingHello, control_type::HELLO) => self.handle_hello(now, &Body::of(frame, bytes)),
-            (Phase::Up, control_type::HELLO) => self.close(CloseReason::Protocol("a second hello")),
-            (Phase::Up, _) => self.handle_up(now, frame, bytes, wire_bytes),
-            (Phase::AwaitingHello, _) => self.close(CloseReason::Protocol("a message before the hello")),
-            (Phase::AwaitingDecision, _) => self.close(CloseReason::Protocol("a message before the hello's answer")),
+            control_type::REJECT => self.handle_reject(&Body::of(frame, bytes)),
+            control_type::CLOSE => self.handle_close(&Body::of(frame, bytes)),
+            control_type::HELLO => match self.phase {
+                Phase::AwaitingHello => self.handle_hello(now, &Body::of(frame, bytes)),
+                Phase::Up => self.close(CloseReason::Protocol("a second hello")),
+                _ => self.close(CloseReason::Protocol("a message before the hello's answer")),
+            },
+            _ if self.phase == Phase::Up => self.handle_up(now, frame, bytes, wire_bytes),
+            _ if self.phase == Phase::AwaitingHello => {
+                self.close(CloseReason::Protocol("a message before the hello"));
+            }
+            _ => self.close(CloseReason::Protocol("a message before the hello's answer")),
         }
     }
 
@@ -167,22 +170,14 @@ impl Session {
 
     fn handle_reply(&mut self, now: Duration, frame: &Frame, bytes: &Bytes) {
         let id = RequestId::from_correlation(frame.head.correlation);
-        let body = Body::of(frame, bytes);
-        let outcome = if frame.head.flags.has(Flags::ERROR) {
-            let error = ErrorReply::decode(&body).map(|error| (error.outcome(), error.detail));
-            let ((effect, reason), detail) =
-                error.unwrap_or(((Effect::Unknown, Reason::Malformed), "the error reply cannot be read".to_owned()));
-            let error = RequestError::new(effect, reason);
-            Err(if detail.is_empty() { error } else { error.because(&detail) })
-        } else {
-            Ok((frame.head.message_type, body))
-        };
-        let ended = self.requests.complete(id, |started| {
-            let round_trip = now.saturating_sub(started);
-            outcome.map(|(message_type, body)| Reply { message_type, body, round_trip })
+        let message_type = frame.head.message_type;
+        let is_error = frame.head.flags.has(Flags::ERROR);
+        let ended = self.requests.complete(id, now, |round_trip| {
+            let body = Body::of(frame, bytes);
+            if is_error { Err(error_of(&body)) } else { Ok(Reply { message_type, body, round_trip }) }
         });
         match ended {
-            Some(started) => self.statistics.latency.record(now.saturating_sub(started)),
+            Some(round_trip) => self.statistics.latency.record(round_trip),
             None => self.statistics.late_replies += 1,
         }
         self.after_completions(now);
@@ -286,4 +281,15 @@ impl Session {
         self.intake.turn_away(lane, charge);
         self.push_error(lane, correlation, Effect::NotStarted, Reason::Overloaded(OverloadScope::Requests), "");
     }
+}
+
+/// What an error reply says.
+#[cold]
+fn error_of(body: &Body) -> RequestError {
+    let Ok(error) = ErrorReply::decode(body) else {
+        return RequestError::new(Effect::Unknown, Reason::Malformed).because("the error reply cannot be read");
+    };
+    let (effect, reason) = error.outcome();
+    let outcome = RequestError::new(effect, reason);
+    if error.detail.is_empty() { outcome } else { outcome.because(&error.detail) }
 }

@@ -12,6 +12,7 @@ use crate::lanes::Sending;
 use crate::{CloseReason, Side, hello};
 
 impl Session {
+    #[inline]
     pub(super) fn check_sendable(&mut self, lane: Lane, message_type: MessageType) -> Result<(), SendError> {
         if message_type.is_control() && message_type != control_type::MEMBERSHIP_SYNC {
             return Err(SendError::ReservedType);
@@ -26,6 +27,7 @@ impl Session {
         Ok(())
     }
 
+    #[inline]
     pub(super) fn head(&self, message_type: MessageType, flags: Flags, lane: Lane, correlation: u64) -> FrameHead {
         let flags = if self.checksum { flags.with(Flags::CHECKSUM) } else { flags };
         FrameHead { message_type, flags, lane, correlation }
@@ -42,7 +44,7 @@ impl Session {
     }
 
     pub(super) fn push_uncharged(&mut self, head: FrameHead, message: &impl Encode) {
-        let sending = Sending { head, deadline: Duration::MAX, request: None, charged: false };
+        let sending = Sending { head, deadline: None, request: None, charged: false };
         let pushed = self.lanes.push(sending, message);
         debug_assert!(pushed.is_ok(), "the protocol's own messages fit the smallest frame: {pushed:?}");
     }
@@ -73,12 +75,14 @@ impl Session {
         }
     }
 
+    #[inline]
     pub(super) fn unblock(&mut self) {
         if std::mem::take(&mut self.blocked) {
             self.events.push_back(Event::Writable);
         }
     }
 
+    #[inline]
     pub(super) fn after_completions(&mut self, now: Duration) {
         if self.requests.in_flight() == 0 {
             self.liveness.set_busy(now, false);
@@ -87,6 +91,7 @@ impl Session {
     }
 
     /// A drained session ends when nothing is under way in either direction.
+    #[inline]
     pub(super) fn end_if_drained(&mut self) {
         let ending = matches!(self.drain, Drain::Ending { .. });
         if ending && self.requests.in_flight() == 0 && self.intake.open() == 0 && self.lanes.is_empty() {

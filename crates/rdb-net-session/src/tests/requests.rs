@@ -30,7 +30,7 @@ fn each_request_gets_the_reply_that_names_it() {
     assert_eq!(ended, [second, first]);
     for (id, text) in [(first, "first"), (second, "second")] {
         let reply = pair.outcome(id).expect("ended").expect("with a reply");
-        assert_eq!((reply.message_type, &reply.body.structure()[..]), (TELL, text.as_bytes()));
+        assert_eq!((reply.message_type, reply.body.structure()), (TELL, text.as_bytes()));
         assert_eq!(reply.round_trip, 30 * MILLISECOND);
         assert_eq!(pair.outcome(id), None, "an outcome is taken once");
     }

@@ -9,7 +9,7 @@ use super::{Run, Scenario};
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "kill",
     about: "one process is killed; every other node is told NodeFailed, once, within 1.5 s",
-    nodes_min: 4,
+    nodes_min: 3,
     bound: |_| Duration::from_millis(1_500),
     run,
 };

@@ -9,7 +9,7 @@ use super::{Run, Scenario};
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "restart",
     about: "one process is killed and started anew within a second; every other node is told NodeRecovered within 3 s",
-    nodes_min: 4,
+    nodes_min: 3,
     bound: |_| Duration::from_secs(3),
     run,
 };

@@ -101,3 +101,16 @@ fn links_are_what_finds_a_killed_process_at_once() {
     assert!(slowest_verdict(3) < Duration::from_millis(500));
     assert!(slowest_verdict(0) > Duration::from_secs(3), "without them it takes probes and suspicion");
 }
+
+#[test]
+fn a_cluster_that_is_too_impatient_for_a_pause_is_caught() {
+    let mut config = Config::lan(5, 6);
+    config.engine.swim.suspicion_pause = Duration::from_millis(100);
+    let mut simulation = Simulation::new(config);
+    (0..5).for_each(|node| simulation.start(node).expect("legal settings"));
+    simulation.run_for(Duration::from_secs(5));
+    simulation.pause(2);
+    simulation.run_for(Duration::from_secs(4));
+    let broken: Vec<&str> = simulation.violations().iter().map(|violation| violation.invariant).collect();
+    assert_eq!(broken, ["no-false-failure"; 4]);
+}

@@ -43,5 +43,5 @@ fn twenty_nodes_that_start_together_agree_within_three_seconds() {
 #[test]
 fn a_scenario_with_too_few_nodes_says_so() {
     let outcome = Scenario::find("kill").expect("a scenario").run(2, 1);
-    assert_eq!(outcome.problems, ["kill needs 4 nodes or more"]);
+    assert_eq!(outcome.problems, ["kill needs 3 nodes or more"]);
 }

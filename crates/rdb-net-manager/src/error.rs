@@ -1,0 +1,56 @@
+//! Why a node does not start, and why a running one has to stop.
+
+use rdb_net_engine::EngineError;
+use rdb_net_transport::ListenError;
+use rdb_net_types::NodeId;
+
+use crate::config::ConfigErrors;
+
+/// A node that cannot start. Nothing is left running.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration asks for something that it may not, or that this build cannot do.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// There is no transport in this build.
+    #[error("no transport is built in: enable the cargo feature tcp of rdb-net-manager")]
+    NoTransport,
+    /// The transport's address cannot be listened on.
+    #[error("{0} (networking.bind_address)")]
+    Listen(#[from] ListenError),
+    /// The gossip address cannot be listened on.
+    #[error("{0} (networking.gossip_address)")]
+    Gossip(#[from] rdb_net_membership::BindError),
+    /// The advertised host has no address.
+    #[error("the advertised host {host} cannot be resolved: {problem} (networking.advertise_address)")]
+    Advertise {
+        /// The host.
+        host: String,
+        /// What the resolver said.
+        problem: String,
+    },
+    /// The node's description does not travel with membership.
+    #[error("{0} (networking.node)")]
+    Engine(#[from] EngineError),
+    /// Discovery cannot start.
+    #[error("{0} (networking.service_discovery)")]
+    Discovery(String),
+    /// The manager was started before and has been shut down.
+    #[error("the manager has been shut down and cannot be started again")]
+    ShutDown,
+}
+
+/// Why a running node has to stop.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FatalError {
+    /// Another live process in the cluster has this node's id.
+    #[error("node id {node} is used by another live process at {address}: give one of them another networking.node_id")]
+    DuplicateNode {
+        /// The id.
+        node: NodeId,
+        /// The other process's gossip address.
+        address: String,
+    },
+}

@@ -1,0 +1,252 @@
+//! The demo's cluster: its processes, and what they have told so far.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rdb_net_types::{NodeId, NodeState};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use super::directory::{Directory, Ports, configuration, free_ports};
+use super::process::{self, FromNode, Process};
+use super::protocol::{Answered, Change, Line, Order, Told, unix_ms};
+use super::report::{Kept, KeptNode};
+use super::table::Partition;
+use crate::exit::Failure;
+
+/// How many lines of the nodes wait for the demo; then the nodes wait.
+const LINES_MAX: usize = 1024;
+/// Through how many nodes the others join.
+const SEEDS: usize = 3;
+
+/// A node of the demo.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    ports: Ports,
+    pub(crate) partition: Partition,
+    config: PathBuf,
+    log: PathBuf,
+    process: Option<Process>,
+    life: u32,
+}
+
+/// A change of the membership that a node has told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Who saw it.
+    pub(crate) by: NodeId,
+    /// When, in milliseconds since 1970.
+    pub(crate) at_ms: u64,
+    /// What.
+    pub(crate) change: Change,
+    /// Of whom.
+    pub(crate) node: NodeId,
+}
+
+/// All nodes.
+pub(crate) struct Cluster {
+    nodes: Vec<Node>,
+    told: mpsc::Receiver<FromNode>,
+    teller: mpsc::Sender<FromNode>,
+    listeners: JoinSet<()>,
+    /// Every change of the membership, in the order in which it was told. A run has few for each pair of nodes.
+    seen: Vec<Seen>,
+    /// The last member list that each node told, and when.
+    members: BTreeMap<NodeId, (u64, BTreeMap<NodeId, NodeState>)>,
+    /// What became of queries and is not taken yet.
+    answered: Vec<Answered>,
+}
+
+impl Cluster {
+    /// Configures so many nodes; none runs yet.
+    pub(crate) fn configure(count: usize, directory: &Directory) -> io::Result<Self> {
+        let ports = free_ports(count)?;
+        let width = count.to_string().len();
+        let node = |place: usize| {
+            let name = format!("n{:0width$}", place + 1);
+            let id: NodeId = name.parse().expect("a letter and digits are an id");
+            let config = directory.path().join(format!("{name}.toml"));
+            std::fs::write(&config, configuration(&id, ports[place], &ports[..SEEDS]))?;
+            let log = directory.path().join(format!("{name}.log"));
+            let partition = Partition::new(place + 1, count).expect("places are below the count");
+            Ok(Node { id, ports: ports[place], partition, config, log, process: None, life: 0 })
+        };
+        let nodes = (0..count).map(node).collect::<io::Result<_>>()?;
+        let (teller, told) = mpsc::channel(LINES_MAX);
+        Ok(Self {
+            nodes,
+            told,
+            teller,
+            listeners: JoinSet::new(),
+            seen: Vec::new(),
+            members: BTreeMap::new(),
+            answered: Vec::new(),
+        })
+    }
+
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    pub(crate) fn id(&self, place: usize) -> &NodeId {
+        &self.nodes[place].id
+    }
+
+    /// Every id but this node's.
+    pub(crate) fn others(&self, place: usize) -> BTreeSet<NodeId> {
+        self.nodes.iter().map(|node| &node.id).filter(|id| *id != self.id(place)).cloned().collect()
+    }
+
+    /// Starts a node, again with its old configuration; returns when that was.
+    pub(crate) fn start(&mut self, place: usize) -> Result<u64, Failure> {
+        let teller = self.teller.clone();
+        let node = &mut self.nodes[place];
+        node.life += 1;
+        let at_ms = unix_ms();
+        let started = Process::start(&node.config, &node.log, node.partition);
+        let (process, stdout) =
+            started.map_err(|error| Failure::Other(format!("cannot start {}: {error}", node.id)))?;
+        node.process = Some(process);
+        self.listeners.spawn(process::listen(stdout, place, node.life, teller));
+        Ok(at_ms)
+    }
+
+    /// Kills a node (SIGKILL); returns when that was.
+    pub(crate) async fn kill(&mut self, place: usize) -> Result<u64, Failure> {
+        let mut process = self.take_process(place)?;
+        let at_ms = unix_ms();
+        process.kill().await.map_err(Failure::other)?;
+        Ok(at_ms)
+    }
+
+    /// Asks a node to leave (SIGTERM); returns when that was, and its process.
+    pub(crate) fn terminate(&mut self, place: usize) -> Result<(u64, Process), Failure> {
+        let process = self.take_process(place)?;
+        let at_ms = unix_ms();
+        process.terminate().map_err(Failure::other)?;
+        Ok((at_ms, process))
+    }
+
+    /// From here on the end of the node's process is no surprise.
+    fn take_process(&mut self, place: usize) -> Result<Process, Failure> {
+        let node = &mut self.nodes[place];
+        node.process.take().ok_or_else(|| Failure::Other(format!("{} does not run", node.id)))
+    }
+
+    /// Ends all nodes that run, and waits until they are gone.
+    pub(crate) async fn end(&mut self) {
+        for process in self.nodes.iter_mut().filter_map(|node| node.process.as_mut()) {
+            // What has ended already needs no end.
+            let _ = process.kill().await;
+        }
+    }
+
+    /// How to reach the nodes that run.
+    pub(crate) fn kept(&self, directory: &Directory) -> Kept {
+        let nodes = self.nodes.iter().filter_map(|node| {
+            let process_id = node.process.as_ref().and_then(Process::id)?;
+            Some(KeptNode { node: node.id.clone(), process_id, admin: node.ports.admin.to_string() })
+        });
+        Kept { directory: directory.path().display().to_string(), nodes: nodes.collect() }
+    }
+
+    /// Lets all nodes live on without the demo.
+    pub(crate) async fn release(&mut self) -> Result<(), Failure> {
+        for process in self.nodes.iter_mut().filter_map(|node| node.process.as_mut()) {
+            process.release().await.map_err(Failure::other)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn order(&mut self, place: usize, order: &Order) -> Result<(), Failure> {
+        let node = &mut self.nodes[place];
+        let Some(process) = &mut node.process else { return Ok(()) };
+        let written = process.order(order).await;
+        written.map_err(|error| Failure::Other(format!("{} takes no orders: {error}", node.id)))
+    }
+
+    /// Waits for one more line of any node. `false` when there was none until then.
+    pub(crate) async fn listen(&mut self, until: Instant) -> Result<bool, Failure> {
+        let Ok(told) = timeout_at(until, self.told.recv()).await else { return Ok(false) };
+        let FromNode { place, life, line } = told.expect("the cluster holds a sender itself");
+        let node = &self.nodes[place];
+        match line {
+            Some(line) => self.take(place, line),
+            None if node.process.is_some() && node.life == life => {
+                return Err(Failure::Other(format!("{} ended by itself; see {}", node.id, node.log.display())));
+            }
+            None => {}
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, place: usize, Line { at_ms, told }: Line) {
+        let by = self.id(place).clone();
+        match told {
+            Told::Membership { change, node, .. } => self.seen.push(Seen { by, at_ms, change, node }),
+            Told::Members { members } => {
+                self.members.insert(by, (at_ms, members));
+            }
+            Told::Answered(answered) => self.answered.push(answered),
+            _ => {}
+        }
+    }
+
+    /// Waits until something holds. `false` when it did not within this time.
+    pub(crate) async fn wait(&mut self, limit: Duration, holds: impl Fn(&Self) -> bool) -> Result<bool, Failure> {
+        let until = Instant::now() + limit;
+        while !holds(self) {
+            if !self.listen(until).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Asks every running node for its members until all of them tell these states; returns when the last of them did, in
+    /// milliseconds since 1970. `None` when they did not in this time.
+    pub(crate) async fn agree(
+        &mut self,
+        limit: Duration,
+        expected: &BTreeMap<NodeId, NodeState>,
+    ) -> Result<Option<u64>, Failure> {
+        const ASK_AGAIN: Duration = Duration::from_millis(10);
+        let until = Instant::now() + limit;
+        while Instant::now() < until {
+            self.members.clear();
+            let running: Vec<_> = (0..self.nodes.len()).filter(|place| self.nodes[*place].process.is_some()).collect();
+            for place in &running {
+                self.order(*place, &Order::Members(true)).await?;
+            }
+            while self.members.len() < running.len() && self.listen(until).await? {}
+            if self.members.len() == running.len() && self.members.values().all(|(_, members)| members == expected) {
+                return Ok(self.members.values().map(|(at_ms, _)| *at_ms).max());
+            }
+            let again = until.min(Instant::now() + ASK_AGAIN);
+            while self.listen(again).await? {}
+        }
+        Ok(None)
+    }
+
+    /// Takes what became of queries since the last time.
+    pub(crate) fn take_answered(&mut self) -> Vec<Answered> {
+        std::mem::take(&mut self.answered)
+    }
+
+    /// Every change of the membership that was told.
+    pub(crate) fn seen(&self) -> &[Seen] {
+        &self.seen
+    }
+
+    /// Who has seen this change of a node since then, and after how many milliseconds.
+    pub(crate) fn noticed(&self, change: Change, node: &NodeId, since_ms: u64) -> BTreeMap<NodeId, u64> {
+        let seen =
+            self.seen.iter().filter(|seen| seen.change == change && seen.node == *node && seen.at_ms >= since_ms);
+        // A later one does not replace the first.
+        seen.rev().map(|seen| (seen.by.clone(), seen.at_ms - since_ms)).collect()
+    }
+}

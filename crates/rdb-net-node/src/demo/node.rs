@@ -1,0 +1,172 @@
+//! `demo-node`: a node as `node` runs it, with a partition of the demo's table, orders on stdin and its story on stdout.
+
+use std::io::{self, BufRead};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdb_net_admin::AdminServer;
+use rdb_net_manager::{
+    CallOptions, EventSubscription, HandlerError, HandlerOptions, Handling, NetworkManager, NodeOutcome, Request,
+};
+use rdb_net_types::{MessageType, QueryRequest, QueryResponse};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::protocol::{Answered, FailureLine, Line, Order, Outcome, QueryOrder, Told};
+use super::table::{Answer, AnswerError, Partition, Query};
+use crate::cli::{DemoNodeOptions, Format, NodeOptions};
+use crate::exit::Failure;
+use crate::logging;
+use crate::output::Output;
+use crate::run::{Signals, load, not_started, stop};
+
+/// How long a query waits for its parts.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
+/// How many orders are carried out at once; further ones wait in the pipe.
+const ORDERS_MAX: usize = 64;
+
+/// Runs a node of the demo until its stdin ends, or a signal comes.
+pub(crate) async fn run(options: DemoNodeOptions) -> Result<(), Failure> {
+    logging::start(None);
+    let config = load(&NodeOptions { config: Some(options.config), set: Vec::new(), log_level: None })?;
+    let mut signals = Signals::new().map_err(Failure::other)?;
+    let admin_bind = config.admin_bind();
+    let manager = Arc::new(NetworkManager::new(config).map_err(not_started)?);
+    manager.handle(MessageType::QUERY_REQUEST, Arc::new(answers_of(options.partition)), HandlerOptions::default());
+    let events = manager.events();
+    manager.start().await.map_err(not_started)?;
+    let admin = admin_bind.map(|bind| AdminServer::new(manager.control(), bind));
+    let listens = match &admin {
+        Some(admin) => Some(admin.start().await.map_err(Failure::other)?.into()),
+        None => None,
+    };
+    let address = manager.addresses().transport;
+    tell(Told::Started { node: manager.control().local().id.clone(), address, admin: listens })?;
+    let obeying = Obeying { manager: Arc::clone(&manager), under_way: JoinSet::new(), is_detached: false };
+    let ended = tokio::select! {
+        ended = obeying.run(events) => ended,
+        () = signals.next() => Ok(()),
+        fatal = manager.wait_fatal() => Err(Failure::other(fatal)),
+    };
+    let stopped = stop(&manager, admin.as_ref(), &mut signals).await;
+    ended.and(stopped)
+}
+
+/// A handler that answers queries over a partition.
+fn answers_of(partition: Partition) -> impl Fn(Request) -> Handling {
+    let rows = partition.rows();
+    move |request: Request| {
+        let answer = || {
+            let request: QueryRequest = request.decode()?;
+            let query: Query = request.query.parse().map_err(|error| HandlerError::not_started(format!("{error}")))?;
+            let result = query.run(&rows).tuples();
+            let response =
+                QueryResponse { query_id: request.query_id, fragment: partition.fragment(), result, more: false };
+            Ok(response.into())
+        };
+        Handling::Ready(answer())
+    }
+}
+
+/// Carrying out orders and telling what happens.
+struct Obeying {
+    manager: Arc<NetworkManager>,
+    under_way: JoinSet<Told>,
+    is_detached: bool,
+}
+
+impl Obeying {
+    /// Returns when stdin ends, unless the node is detached by then.
+    async fn run(mut self, mut events: EventSubscription) -> Result<(), Failure> {
+        let mut orders = orders();
+        let mut has_orders = true;
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(event) => tell(event.into())?,
+                    None => return Ok(()),
+                },
+                order = orders.recv(), if has_orders && self.under_way.len() < ORDERS_MAX => match order {
+                    Some(line) => self.obey(&line)?,
+                    None if self.is_detached => has_orders = false,
+                    None => return Ok(()),
+                },
+                Some(done) = self.under_way.join_next() => tell(done.map_err(Failure::other)?)?,
+            }
+        }
+    }
+
+    fn obey(&mut self, line: &str) -> Result<(), Failure> {
+        let manager = Arc::clone(&self.manager);
+        match serde_json::from_str(line) {
+            Ok(Order::Query(query)) => {
+                self.under_way.spawn(async move { Told::Answered(ask(&manager, query).await) });
+            }
+            Ok(Order::Members(_)) => {
+                let members = manager.members();
+                let members = members.iter().map(|member| (member.id.clone(), member.state)).collect();
+                tell(Told::Members { members })?;
+            }
+            Ok(Order::Leave(_)) => {
+                self.under_way.spawn(async move {
+                    let left = manager.control().leave().await;
+                    Told::Left { acknowledged: left.is_ok() }
+                });
+            }
+            Ok(Order::Detach(_)) => self.is_detached = true,
+            Err(error) => tell(Told::Other { text: format!("no order: {error}: {line}") })?,
+        }
+        Ok(())
+    }
+}
+
+/// Asks every member that is alive for its part and puts the parts together.
+async fn ask(manager: &NetworkManager, order: QueryOrder) -> Answered {
+    let members = manager.members();
+    let alive = members.iter().filter(|member| member.state.is_routable());
+    let asked: Vec<_> = alive.map(|member| member.id.clone()).collect();
+    let message = QueryRequest { query_id: order.id, query: order.text.clone(), ..QueryRequest::default() };
+    let outcomes = manager.request_all(&asked, message, CallOptions::timeout(QUERY_TIMEOUT)).await;
+    let merged = merge(&order, &outcomes);
+    let outcomes = outcomes.iter().map(outcome).collect();
+    Answered { id: order.id, asked, outcomes, merged }
+}
+
+fn outcome(outcome: &NodeOutcome) -> Outcome {
+    let failure = outcome.result.as_ref().err().map(|error| FailureLine {
+        effect: error.effect,
+        reason: error.reason.name().to_owned(),
+        text: error.to_string(),
+    });
+    Outcome { node: outcome.node.clone(), failure }
+}
+
+/// The answers as one; `None` where one of them is no answer to the query.
+fn merge(order: &QueryOrder, outcomes: &[NodeOutcome]) -> Option<Answer> {
+    let query: Query = order.text.parse().ok()?;
+    let replies = outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok());
+    let answers = replies.map(|reply| {
+        let response: QueryResponse = reply.decode().map_err(|_| AnswerError)?;
+        if response.query_id == order.id { query.read(&response.result) } else { Err(AnswerError) }
+    });
+    query.merge(answers.collect::<Result<Vec<_>, _>>().ok()?).ok()
+}
+
+/// The lines of stdin. A thread of its own reads them: waiting for a pipe must not keep the process from ending.
+fn orders() -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel(ORDERS_MAX);
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().lines() {
+            let Ok(line) = line else { return };
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Writes a line to stdout; that nobody reads it any more is no failure.
+fn tell(told: Told) -> Result<(), Failure> {
+    Output::new(Format::Json).json(&Line::now(told))
+}

@@ -1,0 +1,170 @@
+//! What a run of the demo found: a JSON document, or a story for people.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use rdb_net_types::NodeId;
+use serde::Serialize;
+
+/// A run of the demo. Parts that the run did not come to are `null`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Report {
+    /// How many nodes there were.
+    pub(crate) nodes: usize,
+    /// From the start of the last process until all nodes told the same members, all alive.
+    pub(crate) agreed_ms: Option<u64>,
+    pub(crate) queries: Option<Queries>,
+    /// How a node was killed, and who noticed.
+    pub(crate) kill: Option<Noticed>,
+    /// How it was started again, and who noticed.
+    pub(crate) recover: Option<Noticed>,
+    /// How another one left, and who noticed.
+    pub(crate) leave: Option<Noticed>,
+    pub(crate) assertions: Vec<Assertion>,
+    /// Whether every assertion held.
+    pub(crate) ok: bool,
+    /// The nodes that run on.
+    pub(crate) kept: Option<Kept>,
+}
+
+/// What became of the queries.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Queries {
+    /// How many queries there were.
+    pub(crate) total: u64,
+    /// How many requests they became: one for each member that was alive at the time.
+    pub(crate) requests: u64,
+    pub(crate) outcomes: Outcomes,
+    /// Answers that are not exactly those of the partitions that answered.
+    pub(crate) mismatches: u64,
+    /// From the first order to the last answer.
+    pub(crate) elapsed_ms: u64,
+    /// The longest time from an order to its answer.
+    pub(crate) slowest_ms: u64,
+}
+
+/// How requests ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Outcomes {
+    pub(crate) ok: u64,
+    pub(crate) failed: u64,
+    /// Those that failed, by effect and reason.
+    pub(crate) reasons: BTreeMap<String, u64>,
+}
+
+/// Something that happened to a node, and after how many milliseconds each other node had noticed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Noticed {
+    pub(crate) node: NodeId,
+    pub(crate) noticed_ms: BTreeMap<NodeId, u64>,
+}
+
+/// Something that must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Assertion {
+    pub(crate) name: &'static str,
+    pub(crate) held: bool,
+    pub(crate) detail: String,
+}
+
+/// A cluster that runs on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Kept {
+    /// Where its configurations and logs are.
+    pub(crate) directory: String,
+    pub(crate) nodes: Vec<KeptNode>,
+}
+
+/// A node that runs on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct KeptNode {
+    pub(crate) node: NodeId,
+    pub(crate) process_id: u32,
+    pub(crate) admin: String,
+}
+
+impl Report {
+    /// Notes something that must hold, and whether it did.
+    pub(crate) fn assert(&mut self, name: &'static str, held: bool, detail: impl Into<String>) {
+        self.assertions.push(Assertion { name, held, detail: detail.into() });
+    }
+
+    /// Decides whether the run was as it must be. Without assertions nothing was shown.
+    pub(crate) fn conclude(&mut self) {
+        self.ok = !self.assertions.is_empty() && self.assertions.iter().all(|assertion| assertion.held);
+    }
+
+    /// What did not hold, a line each.
+    pub(crate) fn failed(&self) -> Vec<String> {
+        let failed = self.assertions.iter().filter(|assertion| !assertion.held);
+        failed.map(|assertion| format!("failed: {}: {}", assertion.name, assertion.detail)).collect()
+    }
+
+    /// The story for people.
+    pub(crate) fn story(&self) -> String {
+        let mut story = String::new();
+        let mut say = |sentence: String| writeln!(story, "{sentence}").expect("a string takes every text");
+        if let Some(agreed_ms) = self.agreed_ms {
+            say(format!("{} nodes agreed on their members after {agreed_ms} ms.", self.nodes));
+        }
+        if let Some(queries) = &self.queries {
+            queries.tell(&mut say);
+        }
+        let changes = [
+            ("was killed", "noticed", &self.kill),
+            ("was started again", "noticed", &self.recover),
+            ("left", "heard of it", &self.leave),
+        ];
+        for (happened, verb, noticed) in changes {
+            if let Some(noticed) = noticed {
+                say(noticed.sentence(happened, verb));
+            }
+        }
+        say(String::new());
+        for assertion in &self.assertions {
+            let held = if assertion.held { "held  " } else { "FAILED" };
+            say(format!("{held}  {}: {}", assertion.name, assertion.detail));
+        }
+        if let Some(kept) = &self.kept {
+            kept.tell(&mut say);
+        }
+        story
+    }
+}
+
+impl Queries {
+    fn tell(&self, say: &mut impl FnMut(String)) {
+        let Self { total, requests, outcomes, mismatches, elapsed_ms, slowest_ms } = self;
+        say(format!(
+            "{total} queries became {requests} requests: {} with a reply, {} without; {mismatches} wrong answers.",
+            outcomes.ok, outcomes.failed
+        ));
+        for (reason, count) in &outcomes.reasons {
+            say(format!("  {count} without a reply: {reason}"));
+        }
+        say(format!("  They took {elapsed_ms} ms, the slowest {slowest_ms} ms."));
+    }
+}
+
+impl Noticed {
+    fn sentence(&self, happened: &str, verb: &str) -> String {
+        let times: Vec<String> =
+            self.noticed_ms.iter().map(|(node, ms)| format!("{node} {verb} after {ms} ms")).collect();
+        let times = if times.is_empty() { "nobody noticed".to_owned() } else { times.join(", ") };
+        format!("{} {happened}: {times}.", self.node)
+    }
+}
+
+impl Kept {
+    fn tell(&self, say: &mut impl FnMut(String)) {
+        say("\nThe cluster runs on. To look at it:".to_owned());
+        for node in &self.nodes {
+            say(format!("  rdbnet members --admin {}   # {}, process {}", node.admin, node.node, node.process_id));
+        }
+        let ids: Vec<String> = self.nodes.iter().map(|node| node.process_id.to_string()).collect();
+        say(format!("To stop it:\n  kill {} && rm -r {}", ids.join(" "), self.directory));
+    }
+}
+
+#[cfg(test)]
+mod tests;
