@@ -17,6 +17,9 @@ use crate::trace::Trace;
 /// A condition is looked at again at most this often while things happen: what is measured is exact to it.
 const RESOLUTION: Duration = Duration::from_millis(1);
 
+/// And at least this often: views may become equal without anything to tell.
+const LOOK_ANYWAY: Duration = Duration::from_millis(50);
+
 /// Many nodes on a simulated network, on one thread. Equal settings and seeds give equal runs.
 #[derive(Debug)]
 pub struct Simulation {
@@ -100,12 +103,13 @@ impl Simulation {
     }
 
     /// Runs until the condition holds, and gives how long that took; `None` where it did not within the limit. The condition
-    /// is looked at when something was told, at most once a millisecond.
+    /// is looked at when something was told, at most once a millisecond, and every 50 ms.
     pub fn run_until(&mut self, limit: Duration, holds: impl Fn(&Self) -> bool) -> Option<Duration> {
         let (start, end) = (self.now, self.now + limit);
         let (mut told, mut looked) = (u64::MAX, Duration::ZERO);
         loop {
-            if self.watch.told() != told && self.now >= looked + RESOLUTION {
+            let is_news = self.watch.told() != told && self.now >= looked + RESOLUTION;
+            if is_news || self.now >= looked + LOOK_ANYWAY {
                 (told, looked) = (self.watch.told(), self.now);
                 if holds(self) {
                     return Some(self.now - start);

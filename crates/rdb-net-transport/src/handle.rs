@@ -8,7 +8,8 @@ use rdb_net_session::{Reply, RequestOptions};
 use rdb_net_types::{Effect, Lane, MessageType, NodeId, Reason, RequestError};
 use rdb_net_wire::Encode;
 
-use crate::link::{Link, LinkError};
+use crate::exchange::LinkError;
+use crate::link::Link;
 use crate::registry::{LOOK_AGAIN, PeerShared};
 use crate::transport::Inner;
 

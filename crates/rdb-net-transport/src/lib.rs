@@ -15,6 +15,7 @@ mod connect;
 mod dispatch;
 mod driver;
 mod event;
+mod exchange;
 mod facade;
 mod handle;
 mod handler;

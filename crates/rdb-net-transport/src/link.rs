@@ -21,6 +21,7 @@ use tokio::time::Sleep;
 use crate::blocked::{Blocked, BlockedPlace};
 use crate::clock::Clock;
 use crate::dispatch::Verdict;
+use crate::exchange::{Exchange, LinkError, Wait};
 use rdb_net_peer::LinkSide;
 
 /// A connection.
@@ -38,7 +39,7 @@ pub(crate) struct Core {
     pub(crate) session: Session,
     /// Who sleeps in which request slot.
     callers: Vec<Option<Waker>>,
-    blocked: Blocked,
+    pub(crate) blocked: Blocked,
     task: Option<Waker>,
     /// The connection's task runs, or will, and looks at the queue before it sleeps.
     task_awake: bool,
@@ -50,13 +51,13 @@ pub(crate) struct Core {
 impl Core {
     /// The task's waker, if it sleeps; it counts as awake from now on.
     #[inline]
-    fn wake_task(&mut self) -> Option<Waker> {
+    pub(crate) fn wake_task(&mut self) -> Option<Waker> {
         if std::mem::replace(&mut self.task_awake, true) { None } else { self.task.clone() }
     }
 
     /// The task's waker, where there is something for it that frames' waking does not cover: senders that may go on.
     #[inline]
-    fn wake_task_for_events(&mut self) -> Option<Waker> {
+    pub(crate) fn wake_task_for_events(&mut self) -> Option<Waker> {
         if !self.session.has_events() {
             return None;
         }
@@ -113,7 +114,7 @@ impl Core {
     }
 
     #[inline]
-    fn set_caller(&mut self, id: RequestId, waker: &Waker) {
+    pub(crate) fn set_caller(&mut self, id: RequestId, waker: &Waker) {
         let slot = id.slot as usize;
         if self.callers.len() <= slot {
             self.callers.resize_with(slot + 1, || None);
@@ -121,6 +122,12 @@ impl Core {
         match &mut self.callers[slot] {
             Some(caller) if caller.will_wake(waker) => {}
             caller => *caller = Some(waker.clone()),
+        }
+    }
+
+    pub(crate) fn clear_caller(&mut self, id: RequestId) {
+        if let Some(caller) = self.callers.get_mut(id.slot as usize) {
+            *caller = None;
         }
     }
 }
@@ -154,6 +161,11 @@ impl Link {
         tracing::error!(number = self.number, "code panicked while it held a connection, which ends");
         core.session.close(CloseReason::Local);
         core
+    }
+
+    /// Whether code panicked while it held the lock, and nobody has seen it yet.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.core.is_poisoned()
     }
 
     /// Runs code under the lock, then wakes everybody whom it concerns.
@@ -265,151 +277,12 @@ impl Link {
         options: RequestOptions,
         message: &'a M,
     ) -> Exchange<'a, M> {
-        Exchange { link: self, now, options, message, id: None, wait: None }
+        Exchange::new(self, now, options, message)
     }
 }
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Link").field("number", &self.number).field("side", &self.side).finish_non_exhaustive()
-    }
-}
-
-/// Why a message did not get through this connection.
-#[derive(Debug)]
-pub(crate) enum LinkError {
-    /// The connection takes no messages; another one may.
-    NotUp,
-    /// The message has its outcome.
-    Ended(RequestError),
-}
-
-/// Waiting for credits or a slot, until a deadline.
-struct Wait<'a> {
-    link: &'a Link,
-    deadline: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    place: Option<BlockedPlace>,
-}
-
-impl<'a> Wait<'a> {
-    fn new(link: &'a Link, deadline: Duration) -> Self {
-        Self { link, deadline, timer: None, place: None }
-    }
-
-    /// What a refused attempt means: wait for the next chance, or give up. The lock that saw the refusal is still held, so
-    /// the chance cannot pass unnoticed.
-    fn blocked(
-        &mut self,
-        error: SendError,
-        mut core: MutexGuard<'_, Core>,
-        context: &mut Context<'_>,
-    ) -> Poll<LinkError> {
-        let scope = match error {
-            SendError::NoCredit => OverloadScope::Lane,
-            SendError::NoSlot => OverloadScope::Requests,
-            SendError::Encode(error) => {
-                let outcome = RequestError::new(Effect::NotSent, Reason::TooLarge).because(&error.to_string());
-                return Poll::Ready(LinkError::Ended(outcome));
-            }
-            SendError::ReservedType => {
-                let outcome = RequestError::new(Effect::NotSent, Reason::UnknownType).because(&error.to_string());
-                return Poll::Ready(LinkError::Ended(outcome));
-            }
-            _ => return Poll::Ready(LinkError::NotUp),
-        };
-        self.place = Some(core.blocked.wait(self.place, context.waker()));
-        drop(core);
-        let until = self.link.clock.instant(self.deadline.min(self.link.clock.now() + Duration::from_secs(86_400)));
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        timer
-            .as_mut()
-            .poll(context)
-            .map(|()| LinkError::Ended(RequestError::new(Effect::NotSent, Reason::Overloaded(scope))))
-    }
-}
-
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        if let Some(place) = self.place {
-            self.link.lock().blocked.leave(place);
-        }
-    }
-}
-
-/// A request on its way.
-pub(crate) struct Exchange<'a, M: ?Sized> {
-    link: &'a Arc<Link>,
-    now: Duration,
-    options: RequestOptions,
-    message: &'a M,
-    id: Option<RequestId>,
-    /// Only where it had to wait for credits or a slot.
-    wait: Option<Box<Wait<'a>>>,
-}
-
-impl<M: Encode + ?Sized> Future for Exchange<'_, M> {
-    type Output = Result<Reply, LinkError>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let link = this.link;
-        if let Some(id) = this.id {
-            let mut core = link.lock();
-            return match core.session.take_outcome(id) {
-                Some(outcome) => {
-                    let task = core.wake_task_for_events();
-                    drop(core);
-                    this.id = None;
-                    if let Some(task) = task {
-                        task.wake();
-                    }
-                    Poll::Ready(finished(outcome))
-                }
-                None => {
-                    core.set_caller(id, context.waker());
-                    Poll::Pending
-                }
-            };
-        }
-        let mut core = link.lock();
-        match core.session.request(this.now, this.options, this.message) {
-            Ok(id) => {
-                core.set_caller(id, context.waker());
-                let task = core.wake_task();
-                drop(core);
-                this.id = Some(id);
-                if let Some(task) = task {
-                    task.wake();
-                }
-                Poll::Pending
-            }
-            Err(error) => {
-                let deadline = this.options.deadline.unwrap_or(Duration::MAX);
-                let wait = this.wait.get_or_insert_with(|| Box::new(Wait::new(link, deadline)));
-                wait.blocked(error, core, context).map(Err)
-            }
-        }
-    }
-}
-
-fn finished(outcome: Outcome) -> Result<Reply, LinkError> {
-    outcome.map_err(LinkError::Ended)
-}
-
-impl<M: ?Sized> Drop for Exchange<'_, M> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id.take() {
-            let now = self.link.clock.now();
-            self.link.with(|core| {
-                core.session.cancel(now, id);
-                if let Some(caller) = core.callers.get_mut(id.slot as usize) {
-                    *caller = None;
-                }
-            });
-        } else if self.link.core.is_poisoned() {
-            // The message's own code panicked: everybody on the connection is told now.
-            self.link.close(CloseReason::Local);
-        }
     }
 }

@@ -191,7 +191,10 @@ impl Transport {
         inner.registry.stop().iter().for_each(|link| link.drain());
         inner.links.close();
         inner.tasks.close();
-        let ended = || async { tokio::join!(inner.links.wait(), inner.tasks.wait()) };
+        let ended = || async {
+            inner.links.wait().await;
+            inner.tasks.wait().await;
+        };
         let in_time = timeout(inner.config.shutdown_timeout, ended()).await.is_ok();
         if !in_time {
             inner.registry.links().iter().for_each(|link| link.close(CloseReason::Local));

@@ -175,7 +175,6 @@ impl Run {
 
     /// Waits until the nodes agree on so many members, then checks what must hold at rest.
     fn come_to_rest(&mut self, members: usize) {
-        // Looked at only when something is told, and at the end.
         let _ = self.simulation.run_until(REST, |simulation| simulation.agrees(members));
         self.simulation.check_at_rest();
         let agrees = self.simulation.agrees(members);
