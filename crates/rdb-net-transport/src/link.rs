@@ -5,20 +5,16 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use rdb_net_session::{
-    CloseReason, InboundId, Outcome, Reply, RequestId, RequestOptions, SendError, Session, SessionStatistics,
-};
-use rdb_net_types::{Effect, Lane, NodeId, OverloadScope, Reason, RequestError};
+use rdb_net_session::{CloseReason, InboundId, RequestId, RequestOptions, SendError, Session, SessionStatistics};
+use rdb_net_types::{Effect, Lane, NodeId, Reason};
 use rdb_net_wire::{Encode, Hello};
 use tokio::task::AbortHandle;
-use tokio::time::Sleep;
 
-use crate::blocked::{Blocked, BlockedPlace};
+use crate::blocked::Blocked;
 use crate::clock::Clock;
 use crate::dispatch::Verdict;
 use crate::exchange::{Exchange, LinkError, Wait};
