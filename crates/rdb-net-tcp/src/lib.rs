@@ -4,6 +4,7 @@
 //! data waits unacknowledged), and `TCP_NOTSENT_LOWAT` (what waits, waits where urgent frames can still overtake it).
 
 mod backend;
+mod facade;
 
 #[cfg(test)]
 mod tests;
