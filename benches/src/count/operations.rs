@@ -90,7 +90,8 @@ impl Operation for WireFrame {
             self.buffer.clear();
             let flags = Flags::CHECKSUM;
             let head = FrameHead { message_type: MessageType(0x8000), flags, lane: Lane::Interactive, correlation };
-            let mark = self.buffer.push(head, black_box(&self.message), 1 << 16).expect("invariant: the frame is small");
+            let mark =
+                self.buffer.push(head, black_box(&self.message), 1 << 16).expect("invariant: the frame is small");
             self.buffer.seal(&mark, 1);
             let mut seen = [std::io::IoSlice::new(&[])];
             self.buffer.io_slices(0, &mut seen);

@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use rdb_net_session::Identity;
 use rdb_net_tcp::{TcpConfig, TcpTransport};
-use rdb_net_transport::{Answer, Backend, CallOptions, Config, HandlerOptions, Handling, PeerHandle, Request, Transport};
+use rdb_net_transport::{
+    Answer, Backend, CallOptions, Config, HandlerOptions, Handling, PeerHandle, Request, Transport,
+};
 use rdb_net_types::{
     BootId, ClusterId, Incarnation, MessageType, NodeAddress, NodeId, Payload, ProtocolRange, RequestError,
 };
