@@ -68,6 +68,7 @@ pub(crate) enum Told {
 
 /// The kinds of changes of a membership, by the names of their events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::enum_variant_names, reason = "these are the specification's names of the events")]
 pub(crate) enum Change {
     NodeJoined,
     NodeLeft,

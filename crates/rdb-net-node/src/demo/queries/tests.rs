@@ -55,7 +55,7 @@ fn replies_of_all_are_counted_and_nothing_fails_but_what_needs_a_kill() {
     let (mut tally, order) = tally();
     assert!(tally.count(&answered(&tally, &order, &[1, 2, 3], &[])));
     assert_eq!((tally.queries.requests, tally.queries.outcomes.ok, tally.queries.outcomes.failed), (3, 3, 0));
-    assert_eq!(tally.all_replied(3).0, true);
+    assert!(tally.all_replied(3).0);
     assert_eq!(failed(&tally), ["queries go on"], "no query came after a kill");
 }
 
