@@ -62,6 +62,7 @@ pub(crate) async fn run(
         }
     }
     tally.queries.elapsed_ms = begun.elapsed().as_millis() as u64;
+    note(&format!("{} of {total} queries are answered", tally.answered));
     Ok(tally)
 }
 
@@ -215,7 +216,6 @@ impl Tally {
         let Queries { total, requests, ref outcomes, .. } = queries;
         let (answered, after) = (self.answered, self.answered_after_kill);
         let counted = outcomes.ok + outcomes.failed;
-        note(&format!("{answered} of {total} queries are answered: {requests} requests, {counted} outcomes"));
         let held = answered == total && counted == requests && self.uncounted.count == 0;
         let detail = format!("{answered} of {total} queries answered, {requests} requests, {counted} outcomes");
         report.assert("every request has one outcome", held, self.uncounted.detail(detail));
