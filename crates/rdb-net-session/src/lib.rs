@@ -21,6 +21,7 @@
 //! answers that the protocol itself owes (pong, credits) are kept as values and written when a batch is taken, so no flood of
 //! questions makes a queue grow.
 
+mod arrivals;
 mod close;
 mod config;
 mod drain;
@@ -33,6 +34,7 @@ mod requests;
 mod session;
 mod statistics;
 
+pub use arrivals::{Arrivals, Reading};
 pub use close::{CloseReason, Loss};
 pub use config::{Config, Identity, Side};
 pub use event::{Event, Inbound, InboundId, Outcome, Reply};

@@ -43,7 +43,7 @@ struct Slot {
     lane: Lane,
     /// Which message of its lane it was when handed to the socket, from 1; 0 while it waits for the socket.
     ordinal: u64,
-    started: Duration,
+    started_ns: u64,
     /// The largest number for none.
     deadline_ns: u64,
 }
@@ -97,20 +97,21 @@ impl Requests {
 
     #[inline]
     pub(crate) fn insert(&mut self, now: Duration, lane: Lane, deadline: Option<Duration>) -> RequestId {
+        let started_ns = nanoseconds(now);
         let deadline_ns = deadline.map_or(u64::MAX, nanoseconds);
         self.next_deadline_ns = self.next_deadline_ns.min(deadline_ns);
         self.waiting += 1;
         let Some(slot) = self.free.pop() else {
             let generation = 1;
             let (state, outcome) = (State::Waiting, None);
-            self.slots.push(Slot { generation, state, outcome, lane, ordinal: 0, started: now, deadline_ns });
+            self.slots.push(Slot { generation, state, outcome, lane, ordinal: 0, started_ns, deadline_ns });
             return RequestId { slot: (self.slots.len() - 1) as u32, generation };
         };
         let taken = &mut self.slots[slot as usize];
         taken.state = State::Waiting;
         taken.lane = lane;
         taken.ordinal = 0;
-        taken.started = now;
+        taken.started_ns = started_ns;
         taken.deadline_ns = deadline_ns;
         RequestId { slot, generation: taken.generation }
     }
@@ -133,20 +134,21 @@ impl Requests {
         }
     }
 
-    /// Ends a waiting request with an outcome that is told the round trip, and returns that; `None` when it does not wait.
+    /// When a request began; `None` where it does not wait.
     #[inline]
-    pub(crate) fn complete(
-        &mut self,
-        id: RequestId,
-        now: Duration,
-        outcome: impl FnOnce(Duration) -> Outcome,
-    ) -> Option<Duration> {
-        let slot = self.get(id).filter(|slot| slot.is_waiting())?;
-        let round_trip = now.saturating_sub(slot.started);
-        slot.end(outcome(round_trip));
-        self.waiting -= 1;
-        self.completed.push(id);
-        Some(round_trip)
+    pub(crate) fn started_ns(&self, id: RequestId) -> Option<u64> {
+        let slot = self.slots.get(id.slot as usize)?;
+        (slot.generation == id.generation && slot.is_waiting()).then_some(slot.started_ns)
+    }
+
+    /// Ends a waiting request.
+    #[inline]
+    pub(crate) fn complete(&mut self, id: RequestId, outcome: Outcome) {
+        if let Some(slot) = self.get(id).filter(|slot| slot.is_waiting()) {
+            slot.end(outcome);
+            self.waiting -= 1;
+            self.completed.push(id);
+        }
     }
 
     /// The outcome of an ended request; its slot becomes free.

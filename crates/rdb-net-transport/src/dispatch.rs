@@ -88,7 +88,7 @@ impl Dispatcher {
             self.from = self.link.node().cloned();
         }
         // Bursts are mostly of one type, so its handler is looked up once; a new handler counts from the next burst.
-        let mut last: Option<(MessageType, Option<Arc<Entry>>)> = None;
+        let mut turn = Turn::default();
         while inbox.front().is_some_and(|next| self.answers_bytes < room_bytes || next.lane == Lane::System)
             && let Some(message) = inbox.pop_front()
         {
@@ -96,10 +96,10 @@ impl Dispatcher {
                 self.refuse(message.id, Reason::Expired, String::new());
                 continue;
             }
-            if last.as_ref().is_none_or(|(message_type, _)| *message_type != message.message_type) {
-                last = Some((message.message_type, self.inner.handlers.find(message.message_type)));
+            if turn.message_type != Some(message.message_type) {
+                turn = Turn::of(message.message_type, self.inner.handlers.find(message.message_type));
             }
-            self.handle_one(message, last.as_ref().and_then(|(_, entry)| entry.as_ref()));
+            self.handle_one(message, &mut turn);
         }
     }
 
@@ -116,27 +116,30 @@ impl Dispatcher {
     }
 
     #[inline]
-    fn handle_one(&mut self, message: Inbound, entry: Option<&Arc<Entry>>) {
+    fn handle_one(&mut self, message: Inbound, turn: &mut Turn) {
         let Inbound { id, message_type, lane, deadline, body } = message;
         let Some(from) = self.from.clone() else {
             let text = "the peer has no name yet".to_owned();
             return self.refuse(id, Reason::Draining, text);
         };
         let request = Request { from, message_type, lane, deadline, wants_reply: id.wants_reply(), body };
-        let Some(entry) = entry else {
+        let Some(entry) = &turn.entry else {
             return self.unhandled(id, request);
         };
-        if !entry.enter() {
+        if !turn.has_place && !entry.enter() {
             return self.refuse(id, Reason::Overloaded(OverloadScope::Handler), String::new());
         }
+        turn.has_place = true;
         let verdict = match entry.run(request) {
             Some(Handling::Ready(result)) => Verdict::Handled(result),
             Some(Handling::Later(future)) => {
-                return self.later(id, message_type, deadline, Running(Arc::clone(entry)), future);
+                // The place goes with the future.
+                turn.has_place = false;
+                let running = Running(Arc::clone(entry));
+                return self.later(id, message_type, deadline, running, future);
             }
             None => self.report_panic(message_type),
         };
-        entry.leave();
         self.answer(id, verdict);
     }
 
@@ -215,6 +218,29 @@ impl Dispatcher {
         let task = self.inner.tasks.spawn(task);
         if correlation != 0 {
             core.set_handler(correlation, task.abort_handle());
+        }
+    }
+}
+
+/// The handler of a run of messages of one type, and its place among those under way: one place for all that are ready at
+/// once, since they are handled one behind the other.
+#[derive(Default)]
+struct Turn {
+    message_type: Option<MessageType>,
+    entry: Option<Arc<Entry>>,
+    has_place: bool,
+}
+
+impl Turn {
+    fn of(message_type: MessageType, entry: Option<Arc<Entry>>) -> Self {
+        Self { message_type: Some(message_type), entry, has_place: false }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry.as_ref().filter(|_| self.has_place) {
+            entry.leave();
         }
     }
 }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use rdb_net_session::{Batch, CloseReason, Event, Inbound, Loss};
+use rdb_net_session::{Arrivals, Batch, CloseReason, Event, Inbound, Loss, Reading};
 use rdb_net_types::Lane;
 use tokio::time::Sleep;
 
@@ -41,6 +41,8 @@ pub(crate) struct Driver {
     input: BytesMut,
     /// The input has bytes that the session has not seen.
     has_read: bool,
+    reading: Reading,
+    arrivals: Arrivals,
     /// The batch being written, and how many of its bytes have left.
     writing: Option<(Batch, usize)>,
     reply_backlog_bytes: usize,
@@ -82,6 +84,7 @@ enum Progress {
 impl Driver {
     pub(crate) fn new(inner: &Arc<Inner>, link: Arc<Link>, owner: Owner, io: Box<dyn Connection>) -> Self {
         let now = link.clock.now();
+        let reading = link.lock().session.reading();
         Self {
             dispatcher: Dispatcher::new(Arc::clone(inner), Arc::clone(&link)),
             timer: Box::pin(tokio::time::sleep_until(link.clock.instant(now))),
@@ -91,6 +94,8 @@ impl Driver {
             io,
             input: BytesMut::with_capacity(READ_BYTES),
             has_read: false,
+            reading,
+            arrivals: Arrivals::default(),
             writing: None,
             reply_backlog_bytes: inner.config.reply_backlog_bytes,
             ending: Ending::Open,
@@ -110,7 +115,7 @@ impl Driver {
             if self.ending != Ending::Open {
                 return Progress::Done;
             }
-            let wanted = if self.input.is_empty() { 0 } else { self.link.lock().session.bytes_wanted(&self.input) };
+            let wanted = self.reading.bytes_wanted(&self.input);
             let room = self.input.capacity() - self.input.len();
             if room < wanted || room < READ_BYTES_MIN {
                 self.input.reserve(wanted.max(READ_BYTES));
@@ -139,10 +144,19 @@ impl Driver {
     fn pump(&mut self) {
         loop {
             let now = self.link.clock.now();
-            let mut core = self.link.lock();
-            if std::mem::take(&mut self.has_read) {
-                core.session.handle_input(now, &mut self.input);
-            }
+            let has_read = std::mem::take(&mut self.has_read);
+            // Frames are read and checked before the lock is taken: callers wait for no more than what the frames do.
+            let mut core = loop {
+                let more = has_read && self.arrivals.read(self.reading, &mut self.input);
+                let mut core = self.link.lock();
+                if has_read {
+                    core.session.handle_arrivals(now, &mut self.arrivals);
+                }
+                self.reading = core.session.reading();
+                if !more {
+                    break core;
+                }
+            };
             self.dispatcher.apply_answers(&mut core.session);
             // Only messages of the data lanes are left over: they go back to the head of their lanes.
             self.inbox.drain(..).rev().for_each(|message| core.session.put_back(message));
@@ -202,7 +216,11 @@ impl Driver {
             let mut slices: [IoSlice<'_>; SLICES_PER_WRITE] = std::array::from_fn(|_| IoSlice::new(&[]));
             let filled = batch.buffer().io_slices(*written, &mut slices);
             let io: Pin<&mut dyn Connection> = Pin::new(&mut *self.io);
-            match io.poll_write_vectored(context, &slices[..filled]) {
+            let wrote = match &slices[..filled] {
+                [whole] => io.poll_write(context, whole),
+                pieces => io.poll_write_vectored(context, pieces),
+            };
+            match wrote {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(count)) if count > 0 => *written += count,
                 Poll::Ready(Ok(_)) => self.lost(Loss::Io),

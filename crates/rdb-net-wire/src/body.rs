@@ -72,7 +72,13 @@ impl Body {
     /// The body of a frame that was read from these bytes: shared, not copied.
     #[inline]
     pub fn of(frame: &Frame, bytes: &Bytes) -> Self {
-        let whole = frame.structure.start..frame.attachment.end;
+        Self::within(frame, bytes, 0)
+    }
+
+    /// The body of a frame that was read from these bytes, `start` bytes behind their first: shared, not copied.
+    #[inline]
+    pub fn within(frame: &Frame, bytes: &Bytes, start: usize) -> Self {
+        let whole = start + frame.structure.start..start + frame.attachment.end;
         let bytes = if whole.is_empty() { Bytes::new() } else { bytes.slice(whole) };
         Self { bytes, attachment_bytes: frame.attachment.len() as u32 }
     }

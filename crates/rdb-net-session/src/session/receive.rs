@@ -5,106 +5,112 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use rdb_net_types::{Effect, Lane, OverloadScope, Reason, RefusalReason, RequestError};
+use bytes::BytesMut;
+use rdb_net_types::{Effect, Lane, MessageType, OverloadScope, Reason, RefusalReason, RequestError};
 use rdb_net_wire::{
-    Body, Close, CloseCode, Credit, DecodeError, ErrorReply, Flags, Frame, GoAway, Hello, Message, Ping, Pong, Reject,
-    control_type, decode_frame, frame_length, split_frame,
+    Body, Close, CloseCode, Credit, DecodeError, ErrorReply, Flags, GoAway, Hello, Message, Ping, Pong, Reject,
+    control_type,
 };
 
 use super::{HELLO_BYTES_MAX, Phase, Session};
+use crate::arrivals::Arrived;
 use crate::config::carrier;
 use crate::drain::Drain;
 use crate::event::{Event, Inbound, InboundId, Reply};
 use crate::lanes::charge;
 use crate::liveness::Liveness;
-use crate::requests::RequestId;
-use crate::{CloseReason, Side, hello};
+use crate::requests::{RequestId, nanoseconds};
+use crate::{Arrivals, CloseReason, Reading, Side, hello};
 
 impl Session {
     /// Takes every whole frame out of the buffer; what remains is the beginning of one.
     pub fn handle_input(&mut self, now: Duration, input: &mut BytesMut) {
-        if !input.is_empty() {
-            self.liveness.received(now);
+        if input.is_empty() {
+            return;
         }
-        loop {
+        let mut arrivals = Arrivals::default();
+        while arrivals.read(self.reading(), input) {
+            self.handle_arrivals(now, &mut arrivals);
+        }
+        self.handle_arrivals(now, &mut arrivals);
+        if self.phase == Phase::Closed {
+            input.clear();
+        }
+    }
+
+    /// How the next bytes are to be read.
+    pub fn reading(&self) -> Reading {
+        let (greets, is_up) = match self.phase {
+            Phase::AwaitingHello | Phase::AwaitingDecision => (true, false),
+            Phase::Up | Phase::Closed => (false, self.phase == Phase::Up),
+        };
+        Reading {
+            frame_bytes_max: if greets { HELLO_BYTES_MAX } else { self.config.frame_bytes_max },
+            checksum_required: is_up && self.checksum,
+            one_by_one: self.phase == Phase::AwaitingHello,
+        }
+    }
+
+    /// Takes in what was read, however little of a frame it was.
+    pub fn handle_arrivals(&mut self, now: Duration, arrivals: &mut Arrivals) {
+        self.liveness.received(now);
+        self.statistics.bytes_received += arrivals.wire_bytes;
+        let now_ns = nanoseconds(now);
+        let mut counted: Option<(MessageType, u64)> = None;
+        for arrived in arrivals.frames.drain(..) {
             if self.phase == Phase::Closed {
-                input.clear();
-                return;
+                break;
             }
-            let greeting = self.phase == Phase::AwaitingHello;
-            let (whole, problem) = self.whole_frames(input);
-            if whole > 0 {
-                self.handle_frames(now, input.split_to(whole).freeze());
+            let message_type = arrived.head.message_type;
+            match &mut counted {
+                Some((run, count)) if *run == message_type => *count += 1,
+                _ => {
+                    if let Some((run, count)) = counted.replace((message_type, 1)) {
+                        self.statistics.received.add(run, count);
+                    }
+                }
             }
-            if let Some(reason) = problem {
-                self.close(reason);
-            } else if !greeting || whole == 0 {
-                return;
-            }
+            self.handle_frame(now, now_ns, arrived);
         }
+        if let Some((run, count)) = counted {
+            self.statistics.received.add(run, count);
+        }
+        if let Some(error) = arrivals.problem {
+            self.close(CloseReason::Frame(error));
+        }
+        arrivals.clear();
     }
 
-    /// How many more bytes the frame at the head of the buffer needs, so that a reader can make room for them. Bounded by
-    /// the largest frame; 0 where that is not known yet.
-    pub fn bytes_wanted(&self, input: &[u8]) -> usize {
-        match frame_length(input, self.frame_limit()) {
-            Ok(Some(length)) => length.saturating_sub(input.len()),
-            Ok(None) | Err(_) => 0,
-        }
-    }
-
-    fn frame_limit(&self) -> u32 {
-        match self.phase {
-            Phase::AwaitingHello | Phase::AwaitingDecision => HELLO_BYTES_MAX,
-            Phase::Up | Phase::Closed => self.config.frame_bytes_max,
-        }
-    }
-
-    /// How many bytes at the head of the buffer are whole frames, and what is wrong behind them.
-    fn whole_frames(&self, input: &[u8]) -> (usize, Option<CloseReason>) {
-        let mut whole = 0;
-        loop {
-            match frame_length(&input[whole..], self.frame_limit()) {
-                Ok(Some(length)) if whole + length <= input.len() => whole += length,
-                Ok(_) => return (whole, None),
-                Err(error) => return (whole, Some(CloseReason::Frame(error))),
+    #[inline]
+    fn handle_frame(&mut self, now: Duration, now_ns: u64, frame: Arrived) {
+        if self.phase == Phase::Up {
+            if frame.head.flags.has(Flags::RESPONSE) {
+                self.handle_reply(now_ns, frame);
+                return self.after_completions(now);
             }
-            // The frame that brings the connection up also raises the limit for those behind it.
-            if self.phase == Phase::AwaitingHello {
-                return (whole, None);
+            if !frame.head.message_type.is_control() || frame.head.message_type == control_type::MEMBERSHIP_SYNC {
+                return self.handle_message(now_ns, frame);
             }
         }
+        self.handle_control_frame(now, &frame);
     }
 
-    fn handle_frames(&mut self, now: Duration, mut frames: Bytes) {
-        self.statistics.bytes_received += frames.len() as u64;
-        while self.phase != Phase::Closed
-            && let Some((frame, _)) = split_frame(&frames)
-        {
-            let (required, length) = (self.phase == Phase::Up && self.checksum, frame.len());
-            match decode_frame(frame, required) {
-                Ok(frame) => self.handle_frame(now, &frame, &frames, length as u32),
-                Err(error) => self.close(CloseReason::Frame(error)),
-            }
-            frames.advance(length);
-        }
-    }
-
-    fn handle_frame(&mut self, now: Duration, frame: &Frame, bytes: &Bytes, wire_bytes: u32) {
-        let message_type = frame.head.message_type;
-        self.statistics.received.add(message_type, 1);
-        match message_type {
-            _ if self.phase == Phase::Closed => {}
+    /// A message of the protocol itself, or one at a time when nothing else may come.
+    fn handle_control_frame(&mut self, now: Duration, frame: &Arrived) {
+        match frame.head.message_type {
             // Either side may end the connection at any point of the hello, and refuse the other one after it.
-            control_type::REJECT => self.handle_reject(&Body::of(frame, bytes)),
-            control_type::CLOSE => self.handle_close(&Body::of(frame, bytes)),
+            control_type::REJECT => self.handle_reject(&frame.body),
+            control_type::CLOSE => self.handle_close(&frame.body),
             control_type::HELLO => match self.phase {
-                Phase::AwaitingHello => self.handle_hello(now, &Body::of(frame, bytes)),
+                Phase::AwaitingHello => self.handle_hello(now, &frame.body),
                 Phase::Up => self.close(CloseReason::Protocol("a second hello")),
                 _ => self.close(CloseReason::Protocol("a message before the hello's answer")),
             },
-            _ if self.phase == Phase::Up => self.handle_up(now, frame, bytes, wire_bytes),
+            _ if self.phase == Phase::Up => {
+                if self.handle_control(now, frame).is_err() {
+                    self.close(CloseReason::Protocol("a control message that cannot be read"));
+                }
+            }
             _ if self.phase == Phase::AwaitingHello => {
                 self.close(CloseReason::Protocol("a message before the hello"));
             }
@@ -156,34 +162,25 @@ impl Session {
         self.phase = Phase::Up;
     }
 
-    fn handle_up(&mut self, now: Duration, frame: &Frame, bytes: &Bytes, wire_bytes: u32) {
-        if frame.head.flags.has(Flags::RESPONSE) {
-            self.handle_reply(now, frame, bytes);
-        } else if frame.head.message_type.is_control() && frame.head.message_type != control_type::MEMBERSHIP_SYNC {
-            if self.handle_control(now, frame, &Body::of(frame, bytes)).is_err() {
-                self.close(CloseReason::Protocol("a control message that cannot be read"));
-            }
-        } else {
-            self.handle_message(now, frame, bytes, wire_bytes);
-        }
-    }
-
-    fn handle_reply(&mut self, now: Duration, frame: &Frame, bytes: &Bytes) {
+    #[inline]
+    fn handle_reply(&mut self, now_ns: u64, frame: Arrived) {
         let id = RequestId::from_correlation(frame.head.correlation);
-        let message_type = frame.head.message_type;
-        let is_error = frame.head.flags.has(Flags::ERROR);
-        let ended = self.requests.complete(id, now, |round_trip| {
-            let body = Body::of(frame, bytes);
-            if is_error { Err(error_of(&body)) } else { Ok(Reply { message_type, body, round_trip }) }
-        });
-        match ended {
-            Some(round_trip) => self.statistics.latency.record(round_trip),
-            None => self.statistics.late_replies += 1,
-        }
-        self.after_completions(now);
+        let Some(started_ns) = self.requests.started_ns(id) else {
+            self.statistics.late_replies += 1;
+            return;
+        };
+        let round_trip = Duration::from_nanos(now_ns.saturating_sub(started_ns));
+        self.statistics.latency.record(round_trip);
+        let outcome = if frame.head.flags.has(Flags::ERROR) {
+            Err(error_of(&frame.body))
+        } else {
+            Ok(Reply { message_type: frame.head.message_type, body: frame.body, round_trip })
+        };
+        self.requests.complete(id, outcome);
     }
 
-    fn handle_control(&mut self, now: Duration, frame: &Frame, body: &Body) -> Result<(), DecodeError> {
+    fn handle_control(&mut self, now: Duration, frame: &Arrived) -> Result<(), DecodeError> {
+        let body = &frame.body;
         match frame.head.message_type {
             control_type::PING => self.pong_due = Some(Ping::decode(body)?.token),
             control_type::PONG => self.handle_pong(now, Pong::decode(body)?.token),
@@ -239,38 +236,40 @@ impl Session {
         self.end_if_drained();
     }
 
-    fn handle_message(&mut self, now: Duration, frame: &Frame, bytes: &Bytes, wire_bytes: u32) {
+    #[inline]
+    fn handle_message(&mut self, now_ns: u64, frame: Arrived) {
         if matches!(self.side, Side::Dialer { .. }) {
             self.close(CloseReason::Protocol("a message on a connection that only answers"));
             return;
         }
-        let one_way = frame.head.flags.has(Flags::ONE_WAY);
-        if one_way != (frame.head.correlation == 0) {
+        let head = frame.head;
+        let one_way = head.flags.has(Flags::ONE_WAY);
+        if one_way != (head.correlation == 0) {
             self.close(CloseReason::Protocol("a correlation id that does not fit the flags"));
             return;
         }
-        if matches!(self.side, Side::Acceptor) && matches!(self.drain, Drain::Ending { .. }) {
+        if matches!(self.drain, Drain::Ending { .. }) {
             // The last word is said: the sender is told by its count that no handler saw this one.
             self.statistics.discarded += 1;
             return;
         }
-        let (lane, charge) = (carrier(frame.head.lane), charge(wire_bytes));
+        let (lane, charge) = (carrier(head.lane), charge(frame.wire_bytes));
         if !self.intake.admit(lane, charge) {
             self.close(CloseReason::CreditExceeded);
             return;
         }
         if !one_way && self.intake.open_requests() >= self.config.requests_max {
-            self.refuse_request(lane, charge, frame.head.correlation);
+            self.refuse_request(lane, charge, head.correlation);
             return;
         }
-        let message = Inbound {
-            id: InboundId { correlation: frame.head.correlation, lane, charge },
-            message_type: frame.head.message_type,
-            lane: frame.head.lane,
-            deadline: (frame.deadline_us != 0).then(|| now + Duration::from_micros(u64::from(frame.deadline_us))),
-            body: Body::of(frame, bytes),
-        };
-        self.intake.push(message);
+        let deadline_ns = now_ns + u64::from(frame.deadline_us) * 1000;
+        self.intake.push(Inbound {
+            id: InboundId { correlation: head.correlation, lane, charge },
+            message_type: head.message_type,
+            lane: head.lane,
+            deadline: (frame.deadline_us != 0).then(|| Duration::from_nanos(deadline_ns)),
+            body: frame.body,
+        });
     }
 
     /// Answers a request for which there is no place. That is no breach: the other side's slot is free as soon as its caller
