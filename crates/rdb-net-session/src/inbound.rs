@@ -27,12 +27,14 @@ pub(crate) struct Intake {
     overdraft: u64,
     open: u32,
     open_requests: u32,
+    /// The lanes whose limits are worth telling, one bit each.
+    credits_due: u8,
 }
 
 impl Intake {
     pub(crate) fn new(windows: [u64; Lane::ALL.len()], overdraft: u64) -> Self {
         let lanes = windows.map(|window| LaneIntake { window, granted: window, ..LaneIntake::default() });
-        Self { lanes, overdraft, open: 0, open_requests: 0 }
+        Self { lanes, overdraft, open: 0, open_requests: 0, credits_due: 0 }
     }
 
     /// Counts a message that has arrived. `false` when the other side had no credits for it.
@@ -54,7 +56,7 @@ impl Intake {
 
     /// Gives the credits of an admitted message back that no handler will see.
     pub(crate) fn turn_away(&mut self, lane: Lane, charge: u64) {
-        self.lanes[lane as usize].ended += charge;
+        self.give_back(lane, charge);
     }
 
     pub(crate) fn pop(&mut self, lane: Lane) -> Option<Inbound> {
@@ -63,6 +65,9 @@ impl Intake {
 
     pub(crate) fn take(&mut self, lane: Lane, into: &mut VecDeque<Inbound>) {
         let queue = &mut self.lanes[lane as usize].queue;
+        if queue.is_empty() {
+            return;
+        }
         if into.is_empty() {
             std::mem::swap(queue, into);
         } else {
@@ -77,7 +82,7 @@ impl Intake {
     /// A handler has ended a message: its credits go back to the other side.
     #[inline]
     pub(crate) fn end(&mut self, id: &InboundId) {
-        self.lanes[id.lane as usize].ended += id.charge;
+        self.give_back(id.lane, id.charge);
         self.open -= 1;
         self.open_requests -= u32::from(id.wants_reply());
     }
@@ -92,20 +97,29 @@ impl Intake {
         self.open_requests
     }
 
+    #[inline]
+    fn give_back(&mut self, lane: Lane, charge: u64) {
+        let state = &mut self.lanes[lane as usize];
+        state.ended += charge;
+        if state.ended + state.window - state.granted >= (state.window / 2).max(1) {
+            self.credits_due |= 1 << lane as u8;
+        }
+    }
+
     /// The lane's new limit, where enough has been ended to be worth telling: half a window.
     pub(crate) fn credit_due(&mut self, lane: Lane) -> Option<u64> {
-        let lane = &mut self.lanes[lane as usize];
-        let limit = lane.ended + lane.window;
-        if limit - lane.granted < (lane.window / 2).max(1) {
+        if self.credits_due & (1 << lane as u8) == 0 {
             return None;
         }
-        lane.granted = limit;
-        Some(limit)
+        self.credits_due &= !(1 << lane as u8);
+        let lane = &mut self.lanes[lane as usize];
+        lane.granted = lane.ended + lane.window;
+        Some(lane.granted)
     }
 
     /// Whether [`credit_due`](Self::credit_due) would tell something of any lane.
     pub(crate) fn any_credit_due(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.ended + lane.window - lane.granted >= (lane.window / 2).max(1))
+        self.credits_due != 0
     }
 
     /// How many messages were taken in, by lane number.

@@ -16,7 +16,7 @@ pub(crate) const MESSAGE_CHARGE: u64 = 64;
 #[derive(Debug, Clone, Copy)]
 struct Queued {
     frame: FrameMark,
-    /// The deadline as nanoseconds of the session's clock; the largest number for none.
+    /// The deadline as nanoseconds of the session's clock, known when the batch is taken; the largest number for none.
     deadline_ns: u64,
     /// The request it carries, where somebody waits for the answer.
     request: Option<RequestId>,
@@ -96,10 +96,6 @@ impl LaneQueue {
         self.queued_bytes
     }
 
-    fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.full.is_empty()
-    }
-
     fn take_batch(&mut self, spare: &mut Vec<Batch>) -> Option<Batch> {
         if self.full.is_empty() && !self.open.is_empty() {
             return Some(std::mem::replace(&mut self.open, spare.pop().unwrap_or_default()));
@@ -126,7 +122,6 @@ impl LaneQueue {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sending {
     pub(crate) head: FrameHead,
-    pub(crate) deadline: Option<Duration>,
     pub(crate) request: Option<RequestId>,
     pub(crate) charged: bool,
 }
@@ -136,6 +131,8 @@ pub(crate) struct Sending {
 pub(crate) struct Lanes {
     lanes: [LaneQueue; Lane::ALL.len()],
     spare: Vec<Batch>,
+    /// Frames that wait, on all lanes together.
+    waiting: usize,
     batch_bytes: usize,
     pub(crate) frame_bytes_max: u32,
     /// A lane that took no messages may take some, though no new credits came.
@@ -152,7 +149,7 @@ const SPARE_BYTES_MAX: usize = 512 * 1024;
 
 impl Lanes {
     pub(crate) fn new(batch_bytes: usize, frame_bytes_max: u32) -> Self {
-        Self { lanes: Default::default(), spare: Vec::new(), batch_bytes, frame_bytes_max, freed: false }
+        Self { lanes: Default::default(), spare: Vec::new(), waiting: 0, batch_bytes, frame_bytes_max, freed: false }
     }
 
     pub(crate) fn lane(&self, lane: Lane) -> &LaneQueue {
@@ -174,34 +171,41 @@ impl Lanes {
             let next = self.spare.pop().unwrap_or_default();
             lane.full.push_back(std::mem::replace(&mut lane.open, next));
         }
-        let Sending { head, deadline, request, charged } = sending;
+        let Sending { head, request, charged } = sending;
         let frame = lane.open.buffer.push(head, message, self.frame_bytes_max)?;
         lane.queued_bytes += frame.wire_bytes as usize;
+        self.waiting += 1;
         lane.sent_charge += if charged { charge(frame.wire_bytes) } else { 0 };
-        let deadline_ns = deadline.map_or(u64::MAX, nanoseconds);
-        lane.open.frames.push(Queued { frame, deadline_ns, request, message_type: head.message_type, charged });
+        lane.open.frames.push(Queued { frame, deadline_ns: u64::MAX, request, message_type: head.message_type, charged });
         Ok(())
     }
 
-    /// The next batch for the socket: System first. `keep` is asked of every request's frame and told which message of its
-    /// lane it becomes; frames that are not kept are taken out and cost nothing.
+    /// The next batch for the socket: System first. `hand_over` is told of every request's frame which message of its lane it
+    /// becomes, and answers with its deadline; frames that it has none for are taken out and cost nothing.
     pub(crate) fn take(
         &mut self,
         sent: &mut TypeCounts,
-        mut keep: impl FnMut(RequestId, u64) -> bool,
+        mut hand_over: impl FnMut(RequestId, u64) -> Option<u64>,
     ) -> Option<Batch> {
+        if self.waiting == 0 {
+            return None;
+        }
         for lane in &mut self.lanes {
             while let Some(mut batch) = lane.take_batch(&mut self.spare) {
                 self.freed |= lane.queued_bytes >= QUEUED_BYTES_MAX;
                 lane.queued_bytes -= batch.buffer.len();
+                self.waiting -= batch.frames.len();
                 let mut given_up = Vec::new();
-                for (index, queued) in batch.frames.iter().enumerate() {
-                    if queued.request.is_none_or(|request| keep(request, lane.handed_messages + 1)) {
-                        lane.handed_messages += u64::from(queued.charged);
-                    } else {
-                        lane.sent_charge -= charge(queued.frame.wire_bytes);
-                        given_up.push(index);
+                for (index, queued) in batch.frames.iter_mut().enumerate() {
+                    if let Some(request) = queued.request {
+                        let Some(deadline_ns) = hand_over(request, lane.handed_messages + 1) else {
+                            lane.sent_charge -= charge(queued.frame.wire_bytes);
+                            given_up.push(index);
+                            continue;
+                        };
+                        queued.deadline_ns = deadline_ns;
                     }
+                    lane.handed_messages += u64::from(queued.charged);
                 }
                 self.freed |= !given_up.is_empty();
                 given_up.into_iter().rev().for_each(|index| batch.remove(index));
@@ -223,7 +227,7 @@ impl Lanes {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lanes.iter().all(LaneQueue::is_empty)
+        self.waiting == 0
     }
 
     pub(crate) fn recycle(&mut self, batch: Batch) {
@@ -239,6 +243,7 @@ impl Lanes {
 
     /// Forgets everything that waits, because the connection is gone.
     pub(crate) fn clear(&mut self) {
+        self.waiting = 0;
         for lane in &mut self.lanes {
             lane.full.clear();
             lane.open.clear();

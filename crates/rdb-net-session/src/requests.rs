@@ -43,10 +43,16 @@ struct Slot {
     lane: Lane,
     /// Which message of its lane it was when handed to the socket, from 1; 0 while it waits for the socket.
     ordinal: u64,
+    /// [`FRESH`] until the session is told the time.
     started_ns: u64,
-    /// The largest number for none.
+    /// The largest number for none; of a fresh request, how long it may take.
     deadline_ns: u64,
+    /// It is in the list of fresh slots, though its request may be gone.
+    listed: bool,
 }
+
+/// The start of a request that was accepted since the session was last told the time.
+const FRESH: u64 = u64::MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -56,6 +62,19 @@ enum State {
 }
 
 impl Slot {
+    fn new() -> Self {
+        Self {
+            generation: 1,
+            state: State::Free,
+            outcome: None,
+            lane: Lane::System,
+            ordinal: 0,
+            started_ns: FRESH,
+            deadline_ns: u64::MAX,
+            listed: false,
+        }
+    }
+
     #[inline]
     fn is_waiting(&self) -> bool {
         self.state == State::Waiting
@@ -74,6 +93,8 @@ pub(crate) struct Requests {
     slots: Vec<Slot>,
     free: Vec<u32>,
     waiting: usize,
+    /// Slots whose requests count from the next time that the session is told.
+    fresh: Vec<u32>,
     /// No waiting request's deadline is before this; the largest number where none has one.
     next_deadline_ns: u64,
     completed: Vec<RequestId>,
@@ -81,7 +102,14 @@ pub(crate) struct Requests {
 
 impl Default for Requests {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), waiting: 0, next_deadline_ns: u64::MAX, completed: Vec::new() }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            waiting: 0,
+            fresh: Vec::new(),
+            next_deadline_ns: u64::MAX,
+            completed: Vec::new(),
+        }
     }
 }
 
@@ -95,25 +123,43 @@ impl Requests {
         self.slots.len() - self.free.len()
     }
 
+    /// A slot for a request that may take so long, from the next [`stamp`](Self::stamp) on.
     #[inline]
-    pub(crate) fn insert(&mut self, now: Duration, lane: Lane, deadline: Option<Duration>) -> RequestId {
-        let started_ns = nanoseconds(now);
-        let deadline_ns = deadline.map_or(u64::MAX, nanoseconds);
-        self.next_deadline_ns = self.next_deadline_ns.min(deadline_ns);
+    pub(crate) fn insert(&mut self, lane: Lane, timeout: Option<Duration>) -> RequestId {
+        let deadline_ns = timeout.map_or(u64::MAX, nanoseconds);
         self.waiting += 1;
-        let Some(slot) = self.free.pop() else {
-            let generation = 1;
-            let (state, outcome) = (State::Waiting, None);
-            self.slots.push(Slot { generation, state, outcome, lane, ordinal: 0, started_ns, deadline_ns });
-            return RequestId { slot: (self.slots.len() - 1) as u32, generation };
-        };
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::new());
+            (self.slots.len() - 1) as u32
+        });
         let taken = &mut self.slots[slot as usize];
         taken.state = State::Waiting;
         taken.lane = lane;
         taken.ordinal = 0;
-        taken.started_ns = started_ns;
+        taken.started_ns = FRESH;
         taken.deadline_ns = deadline_ns;
+        if !std::mem::replace(&mut taken.listed, true) {
+            self.fresh.push(slot);
+        }
         RequestId { slot, generation: taken.generation }
+    }
+
+    /// Lets the requests accepted since the last call count from now.
+    #[inline]
+    pub(crate) fn stamp(&mut self, now: Duration) {
+        if self.fresh.is_empty() {
+            return;
+        }
+        let now_ns = nanoseconds(now);
+        for slot in self.fresh.drain(..) {
+            let slot = &mut self.slots[slot as usize];
+            slot.listed = false;
+            if slot.is_waiting() && slot.started_ns == FRESH {
+                slot.started_ns = now_ns;
+                slot.deadline_ns = slot.deadline_ns.saturating_add(now_ns);
+                self.next_deadline_ns = self.next_deadline_ns.min(slot.deadline_ns);
+            }
+        }
     }
 
     #[inline]
@@ -121,17 +167,13 @@ impl Requests {
         self.slots.get_mut(id.slot as usize).filter(|slot| slot.generation == id.generation)
     }
 
-    /// Notes that the request's frame goes to the socket as this message of its lane. `false` when nobody waits for it any
-    /// more, so that the frame must not be sent.
+    /// Notes that the request's frame goes to the socket as this message of its lane, and returns its deadline; `None` when
+    /// nobody waits for it any more, so that the frame must not be sent.
     #[inline]
-    pub(crate) fn hand_over(&mut self, id: RequestId, ordinal: u64) -> bool {
-        match self.get(id) {
-            Some(slot) if slot.is_waiting() => {
-                slot.ordinal = ordinal;
-                true
-            }
-            _ => false,
-        }
+    pub(crate) fn hand_over(&mut self, id: RequestId, ordinal: u64) -> Option<u64> {
+        let slot = self.get(id).filter(|slot| slot.is_waiting())?;
+        slot.ordinal = ordinal;
+        Some(slot.deadline_ns)
     }
 
     /// When a request began; `None` where it does not wait.

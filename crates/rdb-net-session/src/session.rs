@@ -28,8 +28,9 @@ const HELLO_BYTES_MAX: u32 = 8 * 1024;
 pub struct RequestOptions {
     /// The lane.
     pub lane: Lane,
-    /// When the caller stops waiting, by the session's clock; `None` waits for as long as the connection lives.
-    pub deadline: Option<Duration>,
+    /// How long the caller waits, from when the session is next told the time; `None` waits for as long as the connection
+    /// lives.
+    pub timeout: Option<Duration>,
     /// Whether carrying it out twice is the same as once.
     pub idempotent: bool,
 }
@@ -135,14 +136,14 @@ impl Session {
         }
     }
 
-    /// Sends a request; its end is told by [`drain_completed`](Self::drain_completed).
+    /// Sends a request; its end is told by [`drain_completed`](Self::drain_completed). Its time counts from when the session
+    /// is next told what time it is, so that a burst of requests costs one look at the clock.
     ///
     /// # Errors
     ///
     /// [`SendError`]; nothing was queued, so the effect is `NotSent`.
     pub fn request(
         &mut self,
-        now: Duration,
         options: RequestOptions,
         message: &(impl Encode + ?Sized),
     ) -> Result<RequestId, SendError> {
@@ -153,15 +154,14 @@ impl Session {
             self.blocked = true;
             return Err(SendError::NoSlot);
         }
-        let id = self.requests.insert(now, lane, options.deadline);
+        let id = self.requests.insert(lane, options.timeout);
         let flags = if options.idempotent { Flags::IDEMPOTENT } else { Flags::default() };
         let head = self.head(message.message_type(), flags, lane, id.correlation());
-        let sending = Sending { head, deadline: options.deadline, request: Some(id), charged: true };
+        let sending = Sending { head, request: Some(id), charged: true };
         if let Err(error) = self.lanes.push(sending, message) {
             self.requests.cancel(id);
             return Err(error.into());
         }
-        self.liveness.set_busy(now, true);
         Ok(id)
     }
 
@@ -174,7 +174,7 @@ impl Session {
         let lane = carrier(lane);
         self.check_sendable(lane, message.message_type())?;
         let head = self.head(message.message_type(), Flags::ONE_WAY, lane, 0);
-        let sending = Sending { head, deadline: None, request: None, charged: true };
+        let sending = Sending { head, request: None, charged: true };
         Ok(self.lanes.push(sending, message)?)
     }
 
@@ -208,7 +208,7 @@ impl Session {
             return Ok(());
         }
         let head = self.head(message.message_type(), Flags::RESPONSE, id.lane, id.correlation);
-        let sending = Sending { head, deadline: None, request: None, charged: false };
+        let sending = Sending { head, request: None, charged: false };
         match self.lanes.push(sending, message) {
             Ok(()) => {
                 self.finish(id);
@@ -277,11 +277,25 @@ impl Session {
         self.lanes.clear();
     }
 
+    /// Tells what time it is: requests accepted since the last time count from now. Whatever else is given a time does the
+    /// same; an owner that only queues frames calls it as soon as it can.
+    #[inline]
+    pub fn tell_time(&mut self, now: Duration) {
+        self.requests.stamp(now);
+        if self.requests.in_flight() > 0 {
+            self.liveness.set_busy(now, true);
+        }
+    }
+
     // What it has for its owner.
 
     /// The next frames for the socket: urgent ones first, about `batch_bytes` at once.
-    pub fn take_batch(&mut self) -> Option<Batch> {
+    pub fn take_batch(&mut self, now: Duration) -> Option<Batch> {
+        self.tell_time(now);
         self.push_due();
+        if self.lanes.is_empty() {
+            return None;
+        }
         let batch = self.next_batch();
         if batch.is_some() {
             return batch;
@@ -319,9 +333,11 @@ impl Session {
         self.intake.pop(lane)
     }
 
-    /// Moves all messages of this lane into `into`, behind those that are there.
-    pub fn take_messages(&mut self, lane: Lane, into: &mut VecDeque<Inbound>) {
-        self.intake.take(lane, into);
+    /// Moves all messages for handlers into `into`, lane by lane: those of the System lane, and those of the others where they
+    /// are wanted.
+    pub fn take_messages(&mut self, data_too: bool, into: &mut VecDeque<Inbound>) {
+        let lanes = if data_too { &Lane::ALL[..] } else { &[Lane::System] };
+        lanes.iter().for_each(|lane| self.intake.take(*lane, into));
     }
 
     /// Gives a message back that its owner has not begun with; it is the lane's next one again.
@@ -341,6 +357,12 @@ impl Session {
     /// Whether [`poll_event`](Self::poll_event) has something, or requests have ended that were not drained.
     pub fn has_events(&self) -> bool {
         !self.events.is_empty() || self.requests.has_completed()
+    }
+
+    /// Whether requests have ended that were not drained.
+    #[inline]
+    pub fn has_completed(&self) -> bool {
+        self.requests.has_completed()
     }
 
     /// Moves the ids of the requests that ended since the last call into `into`.

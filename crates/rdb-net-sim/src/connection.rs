@@ -13,15 +13,14 @@ use crate::simulation::Simulation;
 
 impl Simulation {
     pub(crate) fn send_request(&mut self, node: usize, id: StreamId, job: Job) {
-        let now = self.now;
         let socket = self.streams.get_mut(&id).and_then(|stream| stream.socket(End::Dialer).as_mut());
         let Some(socket) = socket else { return self.finish(node, job, Err(Reason::ConnectionLost)) };
         let (message_type, body, timeout) = match &job {
             Job::Sync { request, timeout, .. } => (control_type::MEMBERSHIP_SYNC, request.clone(), *timeout),
             Job::Ping { timeout, .. } => (MessageType::HEARTBEAT, Vec::new(), *timeout),
         };
-        let options = RequestOptions { lane: Lane::System, deadline: Some(now + timeout), idempotent: true };
-        match socket.session.request(now, options, &Raw { message_type, payload: Payload::from(body) }) {
+        let options = RequestOptions { lane: Lane::System, timeout: Some(timeout), idempotent: true };
+        match socket.session.request(options, &Raw { message_type, payload: Payload::from(body) }) {
             Ok(request) => {
                 socket.jobs.push((request, job));
                 self.busy.insert((id, End::Dialer));
@@ -86,7 +85,7 @@ impl Simulation {
         loop {
             let socket = self.streams.get_mut(&id).and_then(|stream| stream.socket(end).as_mut());
             let Some(socket) = socket else { return };
-            let Some(mut batch) = socket.session.take_batch() else { return };
+            let Some(mut batch) = socket.session.take_batch(now) else { return };
             batch.seal(now);
             let bytes = batch.buffer().to_vec();
             socket.session.recycle(batch);

@@ -78,12 +78,18 @@ impl Dispatcher {
 
     /// Tells the callers what was answered.
     pub(crate) fn apply_answers(&mut self, session: &mut Session) {
+        if self.answers.is_empty() {
+            return;
+        }
         self.answers_bytes = 0;
         self.answers.drain(..).for_each(|(id, verdict)| verdict.apply(session, id));
     }
 
     /// Handles messages in their order. Those of the data lanes are left over as soon as the answers have some `room_bytes`.
     pub(crate) fn handle(&mut self, inbox: &mut VecDeque<Inbound>, room_bytes: usize, now: Duration) {
+        if inbox.is_empty() {
+            return;
+        }
         if self.from.is_none() {
             self.from = self.link.node().cloned();
         }

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rdb_net_session::{Arrivals, Batch, CloseReason, Event, Inbound, Loss, Reading};
-use rdb_net_types::Lane;
 use tokio::time::Sleep;
 
 use crate::backend::Connection;
@@ -39,8 +38,8 @@ pub(crate) struct Driver {
     dispatcher: Dispatcher,
     io: Box<dyn Connection>,
     input: BytesMut,
-    /// The input has bytes that the session has not seen.
-    has_read: bool,
+    /// When this pass began.
+    now: Duration,
     reading: Reading,
     arrivals: Arrivals,
     /// The batch being written, and how many of its bytes have left.
@@ -53,6 +52,10 @@ pub(crate) struct Driver {
     held_back: bool,
     /// The session was looked at since the pass began.
     pumped: bool,
+    /// Nothing was left to do when the last frame was written.
+    sleeps: bool,
+    /// When the session is due next.
+    due: Option<Duration>,
     timer: Pin<Box<Sleep>>,
     armed: Duration,
     /// The timer was set since it was last polled.
@@ -93,7 +96,7 @@ impl Driver {
             owner,
             io,
             input: BytesMut::with_capacity(READ_BYTES),
-            has_read: false,
+            now,
             reading,
             arrivals: Arrivals::default(),
             writing: None,
@@ -102,6 +105,8 @@ impl Driver {
             woke_callers: false,
             held_back: false,
             pumped: false,
+            sleeps: false,
+            due: None,
             timer_set: true,
             inbox: VecDeque::new(),
             wakers: Vec::new(),
@@ -109,7 +114,7 @@ impl Driver {
         }
     }
 
-    /// Reads what is there.
+    /// Reads what is there, and does what it asks for.
     fn read(&mut self, context: &mut Context<'_>) -> Progress {
         for _ in 0..READS_PER_PASS {
             if self.ending != Ending::Open {
@@ -124,10 +129,7 @@ impl Driver {
             match tokio_util::io::poll_read_buf(io, context, &mut self.input) {
                 Poll::Pending => return Progress::Done,
                 Poll::Ready(Ok(0)) => self.lost(Loss::Eof),
-                Poll::Ready(Ok(_)) => {
-                    self.has_read = true;
-                    self.pump();
-                }
+                Poll::Ready(Ok(_)) => self.pump(true),
                 Poll::Ready(Err(error)) => self.lost(loss_of(&error)),
             }
         }
@@ -137,50 +139,59 @@ impl Driver {
     fn lost(&mut self, loss: Loss) {
         self.link.lock().session.handle_lost(loss);
         self.writing = None;
-        self.pump();
+        self.pump(false);
     }
 
     /// Takes in what was read, and carries on what the session has for callers, handlers and owner, until it has nothing more.
-    fn pump(&mut self) {
+    fn pump(&mut self, mut has_read: bool) {
+        self.pumped = true;
         loop {
-            let now = self.link.clock.now();
-            let has_read = std::mem::take(&mut self.has_read);
             // Frames are read and checked before the lock is taken: callers wait for no more than what the frames do.
             let mut core = loop {
                 let more = has_read && self.arrivals.read(self.reading, &mut self.input);
                 let mut core = self.link.lock();
                 if has_read {
-                    core.session.handle_arrivals(now, &mut self.arrivals);
+                    core.session.handle_arrivals(self.now, &mut self.arrivals);
+                    self.reading = core.session.reading();
                 }
-                self.reading = core.session.reading();
                 if !more {
                     break core;
                 }
             };
+            has_read = false;
+            if self.now >= self.armed {
+                core.session.handle_timeout(self.now);
+                self.armed = Duration::MAX;
+            }
             self.dispatcher.apply_answers(&mut core.session);
             // Only messages of the data lanes are left over: they go back to the head of their lanes.
-            self.inbox.drain(..).rev().for_each(|message| core.session.put_back(message));
+            while let Some(message) = self.inbox.pop_back() {
+                core.session.put_back(message);
+            }
             core.take_ended(&mut self.wakers);
             while let Some(event) = core.session.poll_event() {
                 self.events.push(event);
             }
             // Handlers of the data lanes wait while their replies have no room; those of the System lane never do.
             let room_bytes = self.reply_backlog_bytes.saturating_sub(core.session.queued_bytes());
-            for lane in Lane::ALL.into_iter().filter(|lane| room_bytes > 0 || *lane == Lane::System) {
-                core.session.take_messages(lane, &mut self.inbox);
+            self.held_back = room_bytes == 0;
+            core.session.take_messages(!self.held_back, &mut self.inbox);
+            let is_quiet = self.inbox.is_empty() && self.events.is_empty();
+            self.woke_callers |= !self.wakers.is_empty();
+            if is_quiet && !self.woke_callers && self.writing.is_none() {
+                self.writing = core.session.take_batch(self.now).map(|batch| (batch, 0));
             }
             drop(core);
-            self.pumped = true;
-            self.held_back = room_bytes == 0;
-            self.woke_callers |= !self.wakers.is_empty();
             self.wakers.drain(..).for_each(Waker::wake);
-            if self.inbox.is_empty() && self.events.is_empty() {
+            if is_quiet {
                 return;
             }
-            for event in std::mem::take(&mut self.events) {
-                self.handle_event(event);
+            if !self.events.is_empty() {
+                std::mem::take(&mut self.events).into_iter().for_each(|event| self.handle_event(event));
+                // Whoever was let in may send more than a hello.
+                self.reading = self.link.lock().session.reading();
             }
-            self.dispatcher.handle(&mut self.inbox, room_bytes, now);
+            self.dispatcher.handle(&mut self.inbox, room_bytes, self.now);
         }
     }
 
@@ -196,23 +207,29 @@ impl Driver {
                 core.end_all_handlers();
                 drop(core);
                 self.wakers.drain(..).for_each(Waker::wake);
-                self.arm(self.link.clock.now() + FAREWELL_TIMEOUT);
+                self.arm(self.now + FAREWELL_TIMEOUT);
                 self.owner.closed(&self.link, reason);
             }
             other => self.owner.event(&self.link, &other),
         }
     }
 
-    /// Writes what waits, as far as the socket takes it.
+    /// Writes what waits, as far as the socket takes it. Unless something is left to do, the task counts as asleep then.
     fn write(&mut self, context: &mut Context<'_>) -> Poll<Progress> {
         for _ in 0..WRITES_PER_PASS {
             let Some((batch, written)) = &mut self.writing else {
-                let next = self.link.lock().session.take_batch();
-                let Some(mut batch) = next else { return Poll::Ready(Progress::Done) };
-                batch.seal(self.link.clock.now());
+                let mut core = self.link.lock();
+                let Some(batch) = core.session.take_batch(self.now) else {
+                    (self.sleeps, self.due) = core.rest(context.waker());
+                    return Poll::Ready(Progress::Done);
+                };
+                drop(core);
                 self.writing = Some((batch, 0));
                 continue;
             };
+            if *written == 0 {
+                batch.seal(self.now);
+            }
             let mut slices: [IoSlice<'_>; SLICES_PER_WRITE] = std::array::from_fn(|_| IoSlice::new(&[]));
             let filled = batch.buffer().io_slices(*written, &mut slices);
             let io: Pin<&mut dyn Connection> = Pin::new(&mut *self.io);
@@ -221,13 +238,23 @@ impl Driver {
                 pieces => io.poll_write_vectored(context, pieces),
             };
             match wrote {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    (self.sleeps, self.due) = self.link.lock().rest_until_writable(context.waker());
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok(count)) if count > 0 => *written += count,
                 Poll::Ready(Ok(_)) => self.lost(Loss::Io),
                 Poll::Ready(Err(error)) => self.lost(loss_of(&error)),
             }
             if let Some((batch, _)) = self.writing.take_if(|(batch, written)| *written == batch.buffer().len()) {
-                self.link.lock().session.recycle(batch);
+                let mut core = self.link.lock();
+                core.session.recycle(batch);
+                let Some(batch) = core.session.take_batch(self.now) else {
+                    (self.sleeps, self.due) = core.rest(context.waker());
+                    return Poll::Ready(Progress::Done);
+                };
+                drop(core);
+                self.writing = Some((batch, 0));
             }
         }
         Poll::Ready(Progress::More)
@@ -239,17 +266,13 @@ impl Driver {
         self.timer.as_mut().reset(self.link.clock.instant(at));
     }
 
-    /// Does what is due, and keeps the timer armed. The timer may ring early: a deadline that moved away costs a ring.
-    fn keep_time(&mut self, context: &mut Context<'_>) {
-        while self.timer.as_mut().poll(context).is_ready() {
-            let now = self.link.clock.now();
-            self.link.lock().session.handle_timeout(now);
-            self.pump();
-            if self.ending == Ending::Open {
-                let next = self.link.lock().session.poll_timeout().unwrap_or(now + Duration::from_secs(3600));
-                self.arm(next.max(now + Duration::from_millis(1)));
-            }
+    /// Keeps the timer armed for what is due next. It may ring early: a deadline that moved away costs a ring. Returns whether
+    /// it rings already.
+    fn keep_time(&mut self, context: &mut Context<'_>) -> bool {
+        if let Some(due) = self.due.filter(|due| *due < self.armed) {
+            self.arm(due.max(self.now + Duration::from_millis(1)));
         }
+        std::mem::take(&mut self.timer_set) && self.timer.as_mut().poll(context).is_ready()
     }
 
     /// Writes the farewell and sees it taken, for a limited time. Ready when nothing more is to be done.
@@ -283,12 +306,6 @@ impl Driver {
         context.waker().wake_by_ref();
         Poll::Pending
     }
-
-    fn rearm(&mut self, next: Option<Duration>) {
-        if let Some(next) = next.filter(|next| *next < self.armed) {
-            self.arm(next);
-        }
-    }
 }
 
 impl Future for Driver {
@@ -296,14 +313,14 @@ impl Future for Driver {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
+        this.now = this.link.clock.now();
         if this.ending != Ending::Open {
             return this.end(context);
         }
         this.pumped = false;
         let read = this.read(context);
-        this.keep_time(context);
         if !this.pumped {
-            this.pump();
+            this.pump(false);
         }
         if this.ending != Ending::Open {
             return this.end(context);
@@ -317,16 +334,11 @@ impl Future for Driver {
         if this.ending != Ending::Open {
             return this.end(context);
         }
-        let mut core = this.link.lock();
-        let next = core.session.poll_timeout();
-        let sleeps = core.sleep_unless_work(context.waker(), written.is_pending());
-        drop(core);
-        this.rearm(next);
-        let again = !sleeps
+        let again = this.keep_time(context)
+            || !this.sleeps
             || read == Progress::More
             || written == Poll::Ready(Progress::More)
-            || (this.held_back && written.is_ready())
-            || (std::mem::take(&mut this.timer_set) && this.timer.as_mut().poll(context).is_ready());
+            || (this.held_back && written.is_ready());
         if again {
             context.waker().wake_by_ref();
         }

@@ -17,11 +17,14 @@ use crate::link::{Core, Link};
 /// Why a message did not get through this connection.
 #[derive(Debug)]
 pub(crate) enum LinkError {
-    /// The connection takes no messages; another one may.
-    NotUp,
+    /// The connection takes no messages; another one may, until the deadline, where the caller has waited here already.
+    NotUp { deadline: Option<Duration> },
     /// The message has its outcome.
     Ended(RequestError),
 }
+
+/// Longer than anybody waits.
+const FOREVER: Duration = Duration::from_secs(86_400);
 
 /// Waiting for credits or a slot, until a deadline.
 pub(crate) struct Wait<'a> {
@@ -55,11 +58,11 @@ impl<'a> Wait<'a> {
                 let outcome = RequestError::new(Effect::NotSent, Reason::UnknownType).because(&error.to_string());
                 return Poll::Ready(LinkError::Ended(outcome));
             }
-            _ => return Poll::Ready(LinkError::NotUp),
+            _ => return Poll::Ready(LinkError::NotUp { deadline: Some(self.deadline) }),
         };
         self.place = Some(core.blocked.wait(self.place, context.waker()));
         drop(core);
-        let until = self.link.clock.instant(self.deadline.min(self.link.clock.now() + Duration::from_secs(86_400)));
+        let until = self.link.clock.instant(self.deadline.min(self.link.clock.now() + FOREVER));
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         timer
             .as_mut()
@@ -79,7 +82,6 @@ impl Drop for Wait<'_> {
 /// A request on its way.
 pub(crate) struct Exchange<'a, M: ?Sized> {
     link: &'a Arc<Link>,
-    now: Duration,
     options: RequestOptions,
     message: &'a M,
     id: Option<RequestId>,
@@ -88,8 +90,24 @@ pub(crate) struct Exchange<'a, M: ?Sized> {
 }
 
 impl<'a, M: ?Sized> Exchange<'a, M> {
-    pub(crate) fn new(link: &'a Arc<Link>, now: Duration, options: RequestOptions, message: &'a M) -> Self {
-        Self { link, now, options, message, id: None, wait: None }
+    pub(crate) fn new(link: &'a Arc<Link>, options: RequestOptions, message: &'a M) -> Self {
+        Self { link, options, message, id: None, wait: None }
+    }
+
+    /// Not at once: waits, or gives up.
+    #[cold]
+    fn wait(
+        &mut self,
+        error: SendError,
+        core: MutexGuard<'a, Core>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Reply, LinkError>> {
+        if error == SendError::NotUp && self.wait.is_none() {
+            return Poll::Ready(Err(LinkError::NotUp { deadline: None }));
+        }
+        let (link, timeout) = (self.link, self.options.timeout.unwrap_or(FOREVER));
+        let wait = self.wait.get_or_insert_with(|| Box::new(Wait::new(link, link.clock.now() + timeout)));
+        wait.blocked(error, core, context).map(Err)
     }
 }
 
@@ -117,8 +135,11 @@ impl<M: Encode + ?Sized> Future for Exchange<'_, M> {
                 }
             };
         }
+        if let Some(wait) = &this.wait {
+            this.options.timeout = Some(wait.deadline.saturating_sub(link.clock.now()));
+        }
         let mut core = link.lock();
-        match core.session.request(this.now, this.options, this.message) {
+        match core.session.request(this.options, this.message) {
             Ok(id) => {
                 core.set_caller(id, context.waker());
                 let task = core.wake_task();
@@ -129,11 +150,7 @@ impl<M: Encode + ?Sized> Future for Exchange<'_, M> {
                 }
                 Poll::Pending
             }
-            Err(error) => {
-                let deadline = this.options.deadline.unwrap_or(Duration::MAX);
-                let wait = this.wait.get_or_insert_with(|| Box::new(Wait::new(link, deadline)));
-                wait.blocked(error, core, context).map(Err)
-            }
+            Err(error) => this.wait(error, core, context),
         }
     }
 }

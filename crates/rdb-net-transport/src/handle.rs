@@ -85,30 +85,33 @@ impl PeerHandle {
         M: Encode + Sync + ?Sized,
     {
         let spec = message.message_type().spec();
-        let now = self.inner.clock.now();
-        let deadline = self.deadline(now, options);
+        let timeout = options.timeout.unwrap_or(self.inner.config.request_timeout);
         let request = RequestOptions {
             lane: options.lane.unwrap_or(spec.lane),
-            deadline: Some(deadline),
+            timeout: Some(timeout),
             idempotent: options.idempotent.unwrap_or(spec.idempotent),
         };
-        // The common case first, without anything that waiting for a connection needs.
+        let mut deadline = None;
+        // The common case first, without anything that waiting for a connection needs: not even the time.
         if let Some(link) = self.peer.link.load_full() {
-            match link.exchange(now, request, message).await {
+            match link.exchange(request, message).await {
                 Ok(reply) => return Ok(reply),
                 Err(LinkError::Ended(error)) => return Err(self.ended(error)),
-                Err(LinkError::NotUp) => self.peer.retire(&link),
+                Err(LinkError::NotUp { deadline: known }) => {
+                    self.peer.retire(&link);
+                    deadline = known;
+                }
             }
         }
-        Box::pin(self.request_anew(now, deadline, request, message)).await
+        let deadline = deadline.unwrap_or_else(|| self.inner.clock.now() + timeout);
+        Box::pin(self.request_anew(deadline, request, message)).await
     }
 
     /// Sends the request on a connection that may have to be made.
     async fn request_anew<M>(
         &self,
-        now: Duration,
         deadline: Duration,
-        request: RequestOptions,
+        mut request: RequestOptions,
         message: &M,
     ) -> Result<Reply, RequestError>
     where
@@ -116,10 +119,11 @@ impl PeerHandle {
     {
         loop {
             let link = self.connect(deadline).await.map_err(|error| self.ended(error))?;
-            match link.exchange(now, request, message).await {
+            request.timeout = Some(deadline.saturating_sub(self.inner.clock.now()));
+            match link.exchange(request, message).await {
                 Ok(reply) => return Ok(reply),
                 Err(LinkError::Ended(error)) => return Err(self.ended(error)),
-                Err(LinkError::NotUp) => self.peer.retire(&link),
+                Err(LinkError::NotUp { .. }) => self.peer.retire(&link),
             }
         }
     }
@@ -151,7 +155,7 @@ impl PeerHandle {
             };
             match link.post(lane, deadline, message).await {
                 Ok(()) => return Ok(()),
-                Err(LinkError::NotUp) => self.peer.retire(&link),
+                Err(LinkError::NotUp { .. }) => self.peer.retire(&link),
                 Err(LinkError::Ended(error)) => break Err(error),
             }
         };

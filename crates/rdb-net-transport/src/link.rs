@@ -61,27 +61,30 @@ impl Core {
         self.task.clone()
     }
 
-    /// Lets the task sleep until this waker is called, unless there is work for it. A task that waits for its socket to take
-    /// more need not be woken for frames: it looks at the queue when the socket lets it.
-    pub(crate) fn sleep_unless_work(&mut self, waker: &Waker, waits_for_socket: bool) -> bool {
+    /// Lets the task sleep until this waker is called, unless there is work for it. Returns whether it may sleep, and when the
+    /// session is due next.
+    pub(crate) fn rest(&mut self, waker: &Waker) -> (bool, Option<Duration>) {
+        let idle = !self.session.wants_write();
+        let (sleeps, due) = self.rest_until_writable(waker);
+        self.task_awake |= !idle;
+        (sleeps && idle, due)
+    }
+
+    /// The same for a task whose socket takes no more for the moment: frames that wait are no work for it.
+    pub(crate) fn rest_until_writable(&mut self, waker: &Waker) -> (bool, Option<Duration>) {
         if self.task.as_ref().is_none_or(|task| !task.will_wake(waker)) {
             self.task = Some(waker.clone());
         }
-        if self.session.has_events() {
-            return false;
-        }
-        if waits_for_socket {
-            return true;
-        }
-        if self.session.wants_write() {
-            return false;
-        }
-        self.task_awake = false;
-        true
+        // It is woken for new requests even then: their time counts from when it sees them.
+        self.task_awake = self.session.has_events();
+        (!self.task_awake, self.session.poll_timeout())
     }
 
     /// Takes the wakers of the callers whose requests have ended.
     pub(crate) fn take_ended(&mut self, wakers: &mut Vec<Waker>) {
+        if !self.session.has_completed() {
+            return;
+        }
         self.session.drain_completed(&mut self.completed);
         for id in self.completed.drain(..) {
             if let Some(caller) = self.callers.get_mut(id.slot as usize).and_then(Option::take) {
@@ -266,14 +269,13 @@ impl Link {
         })
     }
 
-    /// Sends a request and waits for its end. Dropping the future cancels the request. `now` is when the caller called.
+    /// Sends a request and waits for its end. Dropping the future cancels the request.
     pub(crate) fn exchange<'a, M: Encode + ?Sized>(
         self: &'a Arc<Self>,
-        now: Duration,
         options: RequestOptions,
         message: &'a M,
     ) -> Exchange<'a, M> {
-        Exchange::new(self, now, options, message)
+        Exchange::new(self, options, message)
     }
 }
 

@@ -53,6 +53,7 @@ impl Session {
 
     /// Takes in what was read, however little of a frame it was.
     pub fn handle_arrivals(&mut self, now: Duration, arrivals: &mut Arrivals) {
+        self.tell_time(now);
         self.liveness.received(now);
         self.statistics.bytes_received += arrivals.wire_bytes;
         let now_ns = nanoseconds(now);

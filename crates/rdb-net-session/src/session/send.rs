@@ -44,7 +44,7 @@ impl Session {
     }
 
     pub(super) fn push_uncharged(&mut self, head: FrameHead, message: &impl Encode) {
-        let sending = Sending { head, deadline: None, request: None, charged: false };
+        let sending = Sending { head, request: None, charged: false };
         let pushed = self.lanes.push(sending, message);
         debug_assert!(pushed.is_ok(), "the protocol's own messages fit the smallest frame: {pushed:?}");
     }
@@ -67,6 +67,9 @@ impl Session {
             && let Some(token) = self.pong_due.take()
         {
             self.push_control(&Pong { token });
+        }
+        if !self.intake.any_credit_due() {
+            return;
         }
         for lane in Lane::ALL {
             if let Some(limit) = self.intake.credit_due(lane) {

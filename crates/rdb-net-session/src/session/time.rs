@@ -9,6 +9,7 @@ use crate::liveness::Due;
 impl Session {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Duration) {
+        self.tell_time(now);
         match self.phase {
             Phase::Closed => {}
             Phase::AwaitingHello | Phase::AwaitingDecision => {

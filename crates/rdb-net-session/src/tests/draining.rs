@@ -3,7 +3,7 @@
 use rdb_net_types::{Effect, Lane, Reason};
 use rdb_net_wire::{CloseCode, Flags, GoAway, Ping};
 
-use super::pair::{End, MILLISECOND, Pair, SECOND, control, frame, identity, message, on, ring, until};
+use super::pair::{End, MILLISECOND, Pair, SECOND, control, frame, identity, message, on, ring, within};
 use crate::{CloseReason, Config, Event, SendError, Side};
 
 const FAREWELL: Option<CloseReason> = Some(CloseReason::Peer(CloseCode::Normal));
@@ -19,7 +19,7 @@ fn an_acceptor_that_drains_finishes_everything_that_was_accepted_by_the_dialer()
     assert!(!pair.acceptor.session.is_up());
     pair.feed_dialer();
     assert_eq!(pair.dialer.count(|event| *event == Event::GoAway), 1);
-    let refused = pair.dialer.session.request(pair.now, on(Lane::System), &message(1));
+    let refused = pair.dialer.session.request(on(Lane::System), &message(1));
     assert_eq!(refused, Err(SendError::NotUp));
     // The answer to the acceptor's question must not overtake what is queued: the last word would not count it.
     pair.drive();
@@ -35,7 +35,7 @@ fn what_lies_beyond_the_last_word_was_not_started() {
     let mut pair = Pair::up(Config::default());
     pair.dialer.session.one_way(Lane::Interactive, &message(1)).expect("credits");
     let taken = pair.request(on(Lane::Interactive));
-    let beyond = pair.request(until(9 * SECOND));
+    let beyond = pair.request(within(9 * SECOND));
     let urgent = pair.request(on(Lane::System));
     pair.feed_acceptor();
     let queued = pair.request(on(Lane::Interactive));
@@ -205,7 +205,7 @@ fn frames_that_nobody_waits_for_do_not_hold_the_last_word_up() {
 #[test]
 fn a_drain_that_ends_when_a_question_is_due_leaves_nothing_to_write() {
     let mut pair = Pair::up(Config::default());
-    let id = pair.request(until(SECOND));
+    let id = pair.request(within(SECOND));
     pair.dialer.write_all(pair.now);
     pair.dialer.session.drain(pair.now);
     pair.now = SECOND;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rdb_net_types::{Lane, MessageType, Payload};
 use rdb_net_wire::{Credit, Raw, control_type};
 
-use super::pair::{ASK, MILLISECOND, Pair, SECOND, control, message, on, ring, until};
+use super::pair::{ASK, MILLISECOND, Pair, SECOND, control, message, on, ring, within};
 use crate::lanes::{MESSAGE_CHARGE, QUEUED_BYTES_MAX};
 use crate::{Config, SendError};
 
@@ -99,9 +99,10 @@ fn system_frames_overtake_queued_data_and_order_holds_within_a_lane() {
 fn a_queued_request_that_ends_gives_its_credits_back_and_wakes_the_blocked() {
     let mut pair = Pair::up(narrow());
     let mut ids = Vec::new();
-    while let Ok(id) = pair.dialer.session.request(pair.now, until(10 * MILLISECOND), &message(1000)) {
+    while let Ok(id) = pair.dialer.session.request(within(10 * MILLISECOND), &message(1000)) {
         ids.push(id);
     }
+    pair.dialer.session.tell_time(pair.now);
     pair.now = 10 * MILLISECOND;
     ring(&mut pair.dialer, pair.now);
     assert!(ids.iter().all(|id| pair.outcome(*id).is_some()));
@@ -122,7 +123,7 @@ fn a_peer_that_promises_everything_does_not_make_us_hold_everything() {
     let large = Raw { message_type: ASK, payload };
     let sent = (0..1000).take_while(|_| pair.dialer.session.one_way(Lane::Bulk, &large).is_ok()).count();
     assert!(sent < 20 && pair.dialer.session.queued_bytes() <= QUEUED_BYTES_MAX + 1024 * 1024, "{sent}");
-    let writes = std::iter::from_fn(|| pair.dialer.session.take_batch()).take(3).count();
+    let writes = std::iter::from_fn(|| pair.dialer.session.take_batch(pair.now)).take(3).count();
     pair.dialer.collect(pair.now);
     assert!(writes == 3 && pair.dialer.is_writable_told(), "room in the queue is told like credits");
     assert!(pair.dialer.session.one_way(Lane::Bulk, &large).is_ok());
@@ -144,7 +145,7 @@ fn a_batch_is_about_as_large_as_was_asked_for() {
 fn a_burst_is_one_batch() {
     let mut pair = Pair::up(Config::default());
     let ids: Vec<_> = (0..64).map(|_| pair.request(on(Lane::Interactive))).collect();
-    let batch = pair.dialer.session.take_batch().expect("queued");
+    let batch = pair.dialer.session.take_batch(pair.now).expect("queued");
     assert_eq!(batch.frames(), ids.len());
     pair.dialer.session.recycle(batch);
     assert!(!pair.dialer.session.wants_write());
@@ -162,7 +163,7 @@ fn conversation(piece: usize) -> String {
                 let sent = pair.dialer.session.one_way(Lane::Replication, &message(size));
                 log += &format!("{sent:?}\n");
             }
-            requests.extend(pair.dialer.session.request(pair.now, until(pair.now + SECOND), &message(100)));
+            requests.extend(pair.dialer.session.request(within(SECOND), &message(100)));
         }
         pair.dialer.write_all(pair.now);
         let bytes = std::mem::take(&mut pair.dialer.wire);

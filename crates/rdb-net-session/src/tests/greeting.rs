@@ -12,7 +12,7 @@ use rdb_net_types::Lane;
 #[test]
 fn a_hello_each_way_brings_both_sides_up() {
     let mut pair = Pair::new(Config::default(), Config::default());
-    assert_eq!(pair.dialer.session.request(pair.now, on(Lane::Interactive), &message(1)), Err(SendError::NotUp));
+    assert_eq!(pair.dialer.session.request(on(Lane::Interactive), &message(1)), Err(SendError::NotUp));
     pair.drive();
     let [Event::Hello(theirs)] = &pair.acceptor.events[..] else { panic!("{:?}", pair.acceptor.events) };
     assert_eq!((theirs.node.as_str(), theirs.requests_max), ("dialer", 4096));
@@ -25,7 +25,7 @@ fn a_hello_each_way_brings_both_sides_up() {
 #[test]
 fn only_the_dialer_sends() {
     let mut pair = Pair::up(Config::default());
-    assert_eq!(pair.acceptor.session.request(pair.now, on(Lane::System), &message(1)), Err(SendError::NotUp));
+    assert_eq!(pair.acceptor.session.request(on(Lane::System), &message(1)), Err(SendError::NotUp));
     assert_eq!(pair.acceptor.session.one_way(Lane::System, &message(1)), Err(SendError::NotUp));
 }
 
@@ -189,9 +189,9 @@ fn a_message_of_the_protocol_is_not_sent_for_a_caller() {
     let mut pair = Pair::up(Config::default());
     let forged = Raw { message_type: control_type::CREDIT, payload: Default::default() };
     assert_eq!(pair.dialer.session.one_way(Lane::System, &forged), Err(SendError::ReservedType));
-    assert_eq!(pair.dialer.session.request(pair.now, on(Lane::System), &forged), Err(SendError::ReservedType));
+    assert_eq!(pair.dialer.session.request(on(Lane::System), &forged), Err(SendError::ReservedType));
     let sync = Raw { message_type: control_type::MEMBERSHIP_SYNC, payload: Default::default() };
-    assert!(pair.dialer.session.request(pair.now, on(Lane::System), &sync).is_ok());
+    assert!(pair.dialer.session.request(on(Lane::System), &sync).is_ok());
     pair.drive();
     assert_eq!(pair.acceptor.pop().map(|inbound| inbound.message_type), Some(sync.message_type()));
     assert_ne!(sync.message_type(), ASK);

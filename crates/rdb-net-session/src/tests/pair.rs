@@ -39,11 +39,11 @@ pub(super) fn answer(text: &'static str) -> Raw {
 }
 
 pub(super) fn on(lane: Lane) -> RequestOptions {
-    RequestOptions { lane, deadline: None, idempotent: false }
+    RequestOptions { lane, timeout: None, idempotent: false }
 }
 
-pub(super) fn until(deadline: Duration) -> RequestOptions {
-    RequestOptions { deadline: Some(deadline), ..on(Lane::Interactive) }
+pub(super) fn within(timeout: Duration) -> RequestOptions {
+    RequestOptions { timeout: Some(timeout), ..on(Lane::Interactive) }
 }
 
 /// The bytes of one frame, as a peer of any intention would write it.
@@ -96,7 +96,7 @@ impl End {
 
     /// Writes one batch; returns its length.
     pub(super) fn write_batch(&mut self, now: Duration) -> Option<usize> {
-        let mut batch = self.session.take_batch()?;
+        let mut batch = self.session.take_batch(now)?;
         batch.seal(now);
         let bytes = batch.buffer().to_vec();
         self.wire.extend_from_slice(&bytes);
@@ -220,7 +220,9 @@ impl Pair {
     }
 
     pub(super) fn request(&mut self, options: RequestOptions) -> RequestId {
-        self.dialer.session.request(self.now, options, &message(8)).expect("the session takes requests")
+        let id = self.dialer.session.request(options, &message(8)).expect("the session takes requests");
+        self.dialer.session.tell_time(self.now);
+        id
     }
 
     pub(super) fn outcome(&mut self, id: RequestId) -> Option<Outcome> {

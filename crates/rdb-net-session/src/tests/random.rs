@@ -116,9 +116,8 @@ impl World {
         let now = self.pair.now;
         match step {
             Step::Request { lane, timeout_ms, bytes } => {
-                let deadline = timeout_ms.map(|ms| now + Duration::from_millis(ms));
-                let options = RequestOptions { lane, deadline, idempotent: false };
-                if let Ok(id) = self.pair.dialer.session.request(now, options, &message(bytes)) {
+                let options = RequestOptions { lane, timeout: timeout_ms.map(Duration::from_millis), idempotent: false };
+                if let Ok(id) = self.pair.dialer.session.request(options, &message(bytes)) {
                     let former = self.requests.insert(id.correlation(), (id, Fate::Waiting));
                     assert_eq!(former, None, "a correlation id is used once");
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdb_net_types::{Effect, Lane, OverloadScope, Reason};
 use rdb_net_wire::{EncodeError, control_type};
 
-use super::pair::{ASK, MILLISECOND, Pair, SECOND, TELL, answer, message, on, ring, until};
+use super::pair::{ASK, MILLISECOND, Pair, SECOND, TELL, answer, message, on, ring, within};
 use crate::{CloseReason, Config, Event, Loss, RequestOptions, SendError};
 
 fn cancelled(event: &Event) -> bool {
@@ -75,7 +75,7 @@ fn a_reply_that_fits_no_frame_is_told_to_both() {
 fn a_request_that_fits_no_frame_of_the_other_side_is_not_queued() {
     let small = Config { frame_bytes_max: 4096, ..Config::default() };
     let mut pair = Pair::up_with(Config::default(), small);
-    let refused = pair.dialer.session.request(pair.now, on(Lane::Bulk), &message(5000));
+    let refused = pair.dialer.session.request(on(Lane::Bulk), &message(5000));
     assert!(matches!(refused, Err(SendError::Encode(EncodeError::TooLarge { limit: 4096, .. }))), "{refused:?}");
     assert_eq!((pair.dialer.session.requests_in_flight(), pair.dialer.session.wants_write()), (0, false));
 }
@@ -96,8 +96,8 @@ fn a_one_way_message_arrives_and_nobody_answers() {
 fn the_deadline_travels_as_remaining_time() {
     let mut pair = Pair::up(Config::default());
     pair.now = SECOND;
-    pair.request(until(SECOND + 50 * MILLISECOND));
-    pair.request(until(SECOND));
+    pair.request(within(50 * MILLISECOND));
+    pair.request(within(Duration::ZERO));
     pair.now += 20 * MILLISECOND;
     pair.feed_acceptor();
     let deadlines: Vec<_> = pair.acceptor.pop_all().into_iter().map(|inbound| inbound.deadline).collect();
@@ -108,8 +108,8 @@ fn the_deadline_travels_as_remaining_time() {
 #[test]
 fn a_request_that_expires_in_the_queue_was_not_sent_and_never_is() {
     let mut pair = Pair::up(Config::default());
-    let expired = pair.request(until(10 * MILLISECOND));
-    let sent = pair.request(until(SECOND));
+    let expired = pair.request(within(10 * MILLISECOND));
+    let sent = pair.request(within(SECOND));
     assert_eq!(pair.dialer.session.poll_timeout(), Some(10 * MILLISECOND));
     pair.now = 10 * MILLISECOND;
     ring(&mut pair.dialer, pair.now);
@@ -122,7 +122,7 @@ fn a_request_that_expires_in_the_queue_was_not_sent_and_never_is() {
 #[test]
 fn a_request_that_expires_after_it_was_sent_may_have_been_acted_on() {
     let mut pair = Pair::up(Config::default());
-    let id = pair.request(until(10 * MILLISECOND));
+    let id = pair.request(within(10 * MILLISECOND));
     pair.feed_acceptor();
     pair.advance(10 * MILLISECOND);
     assert_eq!(pair.failure(id), (Effect::Unknown, Reason::Expired));
@@ -135,7 +135,7 @@ fn a_request_that_expires_after_it_was_sent_may_have_been_acted_on() {
 #[test]
 fn many_deadlines_ring_at_most_once_a_millisecond() {
     let mut pair = Pair::up(Config::default());
-    let ids: Vec<_> = (1..=1000).map(|us| pair.request(until(Duration::from_micros(us * 5)))).collect();
+    let ids: Vec<_> = (1..=1000).map(|us| pair.request(within(Duration::from_micros(us * 5)))).collect();
     let mut rings = 0;
     while pair.dialer.session.requests_in_flight() > 0 {
         pair.now = pair.dialer.session.poll_timeout().expect("requests wait");
@@ -208,7 +208,7 @@ fn giving_up_a_request_that_has_ended_tells_nobody() {
 fn a_full_table_of_requests_blocks_until_a_slot_is_free() {
     let mut pair = Pair::up(Config { requests_max: 2, ..Config::default() });
     let [first, second] = [(); 2].map(|()| pair.request(on(Lane::Interactive)));
-    let third = |pair: &mut Pair| pair.dialer.session.request(pair.now, on(Lane::System), &message(1));
+    let third = |pair: &mut Pair| pair.dialer.session.request(on(Lane::System), &message(1));
     assert_eq!(third(&mut pair), Err(SendError::NoSlot));
     pair.feed_acceptor();
     pair.reply_to_all();
@@ -228,16 +228,16 @@ fn a_full_table_of_requests_blocks_until_a_slot_is_free() {
 #[test]
 fn a_time_out_never_costs_the_connection_however_slow_the_handlers_are() {
     let mut pair = Pair::up(Config { requests_max: 4, ..Config::default() });
-    let old: Vec<_> = (0..4).map(|_| pair.request(until(10 * MILLISECOND))).collect();
+    let old: Vec<_> = (0..4).map(|_| pair.request(within(10 * MILLISECOND))).collect();
     pair.drive();
     pair.advance(20 * MILLISECOND);
     assert!(old.into_iter().all(|id| pair.failure(id) == (Effect::Unknown, Reason::Expired)));
-    let new = pair.request(until(SECOND));
+    let new = pair.request(within(SECOND));
     pair.drive();
     assert_eq!((pair.dialer.close_reason(), pair.acceptor.close_reason()), (None, None));
     assert_eq!(pair.failure(new).0, Effect::NotStarted);
     assert_eq!(pair.reply_to_all(), 4);
-    let again = pair.request(until(SECOND));
+    let again = pair.request(within(SECOND));
     pair.drive();
     assert_eq!(pair.reply_to_all(), 1);
     pair.drive();
@@ -272,7 +272,7 @@ fn a_lost_connection_tells_what_may_have_been_acted_on() {
         assert!(pair.outcome(answered).expect("ended").is_ok());
         assert_eq!(pair.failure(sent), (Effect::Unknown, Reason::ConnectionLost));
         assert_eq!(pair.failure(queued), (Effect::NotSent, Reason::ConnectionLost));
-        let refused = pair.dialer.session.request(pair.now, on(Lane::System), &message(1));
+        let refused = pair.dialer.session.request(on(Lane::System), &message(1));
         assert_eq!(refused, Err(SendError::NotUp));
         pair.dialer.close_reason().expect("it ended")
     };
@@ -287,7 +287,7 @@ fn a_lost_session_writes_nothing_more() {
     pair.dialer.session.close(CloseReason::Local);
     assert!(pair.dialer.session.wants_write(), "the farewell");
     pair.dialer.session.handle_lost(Loss::Io);
-    assert!(!pair.dialer.session.wants_write() && pair.dialer.session.take_batch().is_none());
+    assert!(!pair.dialer.session.wants_write() && pair.dialer.session.take_batch(pair.now).is_none());
     pair.dialer.collect(pair.now);
     assert_eq!(pair.dialer.close_reason(), Some(CloseReason::Local));
 }

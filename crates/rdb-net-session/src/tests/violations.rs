@@ -8,7 +8,7 @@ use rdb_net_wire::{
     Close, CloseCode, Credit, Flags, FrameBuffer, FrameError, FrameHead, HEADER_BYTES, Ping, Raw, control_type,
 };
 
-use super::pair::{ASK, End, Pair, SECOND, answer, control, frame, identity, message, on, until};
+use super::pair::{ASK, End, Pair, SECOND, answer, control, frame, identity, message, on, within};
 use crate::{CloseReason, Config, Event, Side};
 
 const REQUEST: Flags = Flags(0);
@@ -17,7 +17,7 @@ const REQUEST: Flags = Flags(0);
 #[track_caller]
 fn check_dialer(bytes: &[u8], reason: CloseReason) {
     let mut pair = Pair::up(Config::default());
-    let sent = pair.request(until(5 * SECOND));
+    let sent = pair.request(within(5 * SECOND));
     pair.dialer.write_all(pair.now);
     let queued = pair.request(on(Lane::Interactive));
     pair.dialer.feed(pair.now, bytes);
@@ -157,7 +157,7 @@ fn a_farewell_is_not_answered() {
     let mut pair = Pair::up(Config::default());
     pair.dialer.feed(pair.now, &control(&Close { code: 6 }));
     assert_eq!(pair.dialer.close_reason(), Some(CloseReason::Peer(CloseCode::Shutdown)));
-    assert!(pair.dialer.session.take_batch().is_none());
+    assert!(pair.dialer.session.take_batch(pair.now).is_none());
     pair.acceptor.feed(pair.now, &control(&Close { code: 999 }));
     assert_eq!(pair.acceptor.close_reason(), Some(CloseReason::Peer(CloseCode::Normal)));
 }
