@@ -208,10 +208,10 @@ fn manager_at(name: &str, bind: &str, seeds: &[&NodeAddress], gate: &Arc<Gate>) 
         .load()
         .expect("legal");
     let manager = NetworkManager::new(config).expect("can run");
-    let echo = |request: Request| Handling::Ready(Ok(Answer::Payload(request.into_payload())));
+    let echo = |_: &NodeId, request: Request| Handling::Ready(Ok(Answer::Payload(request.into_payload())));
     manager.handle(ECHO, Arc::new(echo), HandlerOptions::default());
     let gate = Arc::clone(gate);
-    let wait = move |request: Request| {
+    let wait = move |_: &NodeId, request: Request| {
         let gate = Arc::clone(&gate);
         Handling::Later(Box::pin(async move {
             gate.entered.notify_one();

@@ -66,15 +66,15 @@ pub async fn serve(announce: impl FnOnce(SocketAddr) + Send) -> Result<(), PeerE
 
 fn register(transport: &Transport) {
     let received = Arc::new(AtomicU64::new(0));
-    let echo = |request: Request| Handling::Ready(Ok(Answer::Payload(request.into_payload())));
+    let echo = |_: &NodeId, request: Request| Handling::Ready(Ok(Answer::Payload(request.into_payload())));
     transport.handle(ECHO, Arc::new(echo), HandlerOptions::default());
     let counted = Arc::clone(&received);
-    let count = move |_: Request| {
+    let count = move |_: &NodeId, _: Request| {
         counted.fetch_add(1, Ordering::Relaxed);
         Handling::Ready(Ok(Answer::Empty))
     };
     transport.handle(COUNT, Arc::new(count), HandlerOptions::default());
-    let barrier = move |_: Request| {
+    let barrier = move |_: &NodeId, _: Request| {
         let count = received.load(Ordering::Relaxed).to_be_bytes();
         Handling::Ready(Ok(Answer::Payload(Payload::from(count.to_vec()))))
     };

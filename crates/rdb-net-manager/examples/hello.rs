@@ -22,7 +22,7 @@ async fn start(name: &str, seed: Option<&str>) -> Result<NetworkManager, Box<dyn
     let manager = NetworkManager::new(config)?;
 
     let row = Tuple(name.to_owned().into());
-    let answer = move |request: Request| {
+    let answer = move |_: &NodeId, request: Request| {
         let response = request.decode::<QueryRequest>().map(|query| QueryResponse {
             query_id: query.query_id,
             result: vec![row.clone()],

@@ -9,10 +9,10 @@
 //! use std::sync::Arc;
 //! use rdb_net_manager::config::Loader;
 //! use rdb_net_manager::{Answer, HandlerOptions, Handling, NetworkManager, Request};
-//! use rdb_net_types::MessageType;
+//! use rdb_net_types::{MessageType, NodeId};
 //!
 //! let manager = NetworkManager::new(Loader::new().file("node.toml").load()?)?;
-//! let answer = |request: Request| Handling::Ready(Ok(Answer::Payload(request.into_payload())));
+//! let answer = |_: &NodeId, request: Request| Handling::Ready(Ok(Answer::Payload(request.into_payload())));
 //! manager.handle(MessageType::FIRST_APPLICATION, Arc::new(answer), HandlerOptions::default());
 //! manager.start().await?;
 //! manager.wait_joined().await;

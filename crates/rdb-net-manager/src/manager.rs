@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use rdb_net_engine::{Engine, EngineConfig};
 use rdb_net_membership::Gossip;
 use rdb_net_transport::{Backend, Handler, HandlerOptions, Request, Transport};
-use rdb_net_types::{BootId, Incarnation, MessageType, NodeAddress, NodeInfo};
+use rdb_net_types::{BootId, Incarnation, MessageType, NodeAddress, NodeId, NodeInfo};
 use rdb_net_wire::control_type;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
@@ -227,8 +227,8 @@ impl NetworkManager {
 
     fn run(&self, node: &Arc<Node>, socket: UdpSocket) {
         let weak = Arc::downgrade(node);
-        let sync = move |request: Request| match weak.upgrade() {
-            Some(node) => node.handle_sync(request),
+        let sync = move |from: &NodeId, request: Request| match weak.upgrade() {
+            Some(node) => node.handle_sync(from, request),
             None => rdb_net_transport::Handling::Ready(Err(rdb_net_transport::HandlerError::not_started("stopped"))),
         };
         self.transport.handle(control_type::MEMBERSHIP_SYNC, Arc::new(sync), HandlerOptions::default());

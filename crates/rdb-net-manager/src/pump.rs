@@ -8,7 +8,7 @@ use std::time::Duration;
 use rdb_net_engine::{Command, Engine, EngineEvent, SyncAnswer, SyncTarget, SyncToken};
 use rdb_net_membership::PacketMachine;
 use rdb_net_transport::{Answer, CallOptions, HandlerError, Handling, PeerEvent, PeerHandle, Request};
-use rdb_net_types::{Heartbeat, Lane, MembershipEvent, NodeState, Payload};
+use rdb_net_types::{Heartbeat, Lane, MembershipEvent, NodeId, NodeState, Payload};
 use rdb_net_wire::{Raw, control_type};
 use rdb_swim::SyncId;
 use tokio::sync::{Notify, oneshot};
@@ -207,12 +207,11 @@ impl Node {
     }
 
     /// Answers the membership exchange of another node.
-    pub(crate) fn handle_sync(&self, request: Request) -> Handling {
-        let from = request.from.clone();
+    pub(crate) fn handle_sync(&self, from: &NodeId, request: Request) -> Handling {
         let bytes = request.into_payload().into_bytes();
         let mut waiter = None;
         let answer = self.gossip.with(|driven, now| {
-            let answer = driven.0.handle_sync_request(now, &from, &bytes);
+            let answer = driven.0.handle_sync_request(now, from, &bytes);
             if let SyncAnswer::Pending(id) = &answer {
                 // Registered under the engine's lock: the answer cannot come before somebody waits for it.
                 let (sender, receiver) = oneshot::channel();

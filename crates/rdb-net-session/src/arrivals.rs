@@ -4,15 +4,7 @@
 use bytes::BytesMut;
 use rdb_net_wire::{Body, FrameError, FrameHead, decode_frame, frame_length, split_frame};
 
-/// What a reader has to know of the session that it reads for. It changes only by what frames do, so it is asked for again
-/// after each [`Session::handle_arrivals`](crate::Session::handle_arrivals).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reading {
-    pub(crate) frame_bytes_max: u32,
-    pub(crate) checksum_required: bool,
-    /// The next frame decides how those behind it are read.
-    pub(crate) one_by_one: bool,
-}
+use crate::Terms;
 
 /// A frame that was read and not yet handled.
 #[derive(Debug)]
@@ -31,23 +23,12 @@ pub struct Arrivals {
     pub(crate) problem: Option<FrameError>,
 }
 
-impl Reading {
-    /// How many more bytes the frame at the head of the buffer needs, so that a reader can make room for them. Bounded by
-    /// the largest frame; 0 where that is not known yet.
-    pub fn bytes_wanted(self, input: &[u8]) -> usize {
-        match frame_length(input, self.frame_bytes_max) {
-            Ok(Some(length)) => length.saturating_sub(input.len()),
-            Ok(None) | Err(_) => 0,
-        }
-    }
-}
-
 impl Arrivals {
     /// Takes whole frames out of the buffer and checks them; what remains is the beginning of one. Returns whether there is
     /// more to read once these are handled.
-    pub fn read(&mut self, reading: Reading, input: &mut BytesMut) -> bool {
+    pub fn read(&mut self, terms: Terms, input: &mut BytesMut) -> bool {
         debug_assert!(self.is_empty(), "what was read before is handled first");
-        let whole = self.measure(reading, input);
+        let whole = self.measure(terms, input);
         if whole == 0 {
             return false;
         }
@@ -55,7 +36,7 @@ impl Arrivals {
         let frames = input.split_to(whole).freeze();
         let mut rest = &frames[..];
         while let Some((frame, behind)) = split_frame(rest) {
-            match decode_frame(frame, reading.checksum_required) {
+            match decode_frame(frame, terms.checksum) {
                 Ok(read) => {
                     let start = whole - rest.len();
                     self.frames.push(Arrived {
@@ -73,14 +54,14 @@ impl Arrivals {
             }
             rest = behind;
         }
-        reading.one_by_one && self.problem.is_none()
+        terms.one_by_one && self.problem.is_none()
     }
 
     /// How many bytes at the head of the buffer are whole frames.
-    fn measure(&mut self, reading: Reading, input: &[u8]) -> usize {
+    fn measure(&mut self, terms: Terms, input: &[u8]) -> usize {
         let mut whole = 0;
         loop {
-            match frame_length(&input[whole..], reading.frame_bytes_max) {
+            match frame_length(&input[whole..], terms.frame_bytes_max) {
                 Ok(Some(length)) if whole + length <= input.len() => whole += length,
                 Ok(_) => return whole,
                 Err(error) => {
@@ -88,7 +69,7 @@ impl Arrivals {
                     return whole;
                 }
             }
-            if reading.one_by_one {
+            if terms.one_by_one {
                 return whole;
             }
         }

@@ -82,9 +82,15 @@ impl Intake {
     /// A handler has ended a message: its credits go back to the other side.
     #[inline]
     pub(crate) fn end(&mut self, id: &InboundId) {
-        self.give_back(id.lane, id.charge);
-        self.open -= 1;
-        self.open_requests -= u32::from(id.wants_reply());
+        self.end_many(id.lane, id.charge, 1, u32::from(id.wants_reply()));
+    }
+
+    /// Handlers have ended messages of one lane, some of which somebody waits for.
+    #[inline]
+    pub(crate) fn end_many(&mut self, lane: Lane, charge: u64, messages: u32, requests: u32) {
+        self.give_back(lane, charge);
+        self.open -= messages;
+        self.open_requests -= requests;
     }
 
     /// Messages that were kept for handlers and not ended.

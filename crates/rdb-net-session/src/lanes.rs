@@ -61,17 +61,31 @@ impl Batch {
         self.frames.is_empty()
     }
 
+    /// Encodes a message behind those that are there, and returns its frame's length.
+    #[inline]
+    pub(crate) fn push(
+        &mut self,
+        sending: Sending,
+        message: &(impl Encode + ?Sized),
+        frame_bytes_max: u32,
+    ) -> Result<u32, EncodeError> {
+        let Sending { head, request, charged } = sending;
+        let frame = self.buffer.push(head, message, frame_bytes_max)?;
+        self.frames.push(Queued { frame, deadline_ns: u64::MAX, request, message_type: head.message_type, charged });
+        Ok(frame.wire_bytes)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.buffer.clear();
+        self.frames.clear();
+    }
+
     /// Takes a frame out that must not be sent.
     fn remove(&mut self, index: usize) {
         let removed = self.frames.remove(index);
         let mut later: Vec<FrameMark> = self.frames[index..].iter().map(|later| later.frame).collect();
         self.buffer.remove(&removed.frame, &mut later);
         self.frames[index..].iter_mut().zip(later).for_each(|(queued, frame)| queued.frame = frame);
-    }
-
-    fn clear(&mut self) {
-        self.buffer.clear();
-        self.frames.clear();
     }
 }
 
@@ -171,13 +185,27 @@ impl Lanes {
             let next = self.spare.pop().unwrap_or_default();
             lane.full.push_back(std::mem::replace(&mut lane.open, next));
         }
-        let Sending { head, request, charged } = sending;
-        let frame = lane.open.buffer.push(head, message, self.frame_bytes_max)?;
-        lane.queued_bytes += frame.wire_bytes as usize;
+        let charged = sending.charged;
+        let wire_bytes = lane.open.push(sending, message, self.frame_bytes_max)?;
+        lane.queued_bytes += wire_bytes as usize;
         self.waiting += 1;
-        lane.sent_charge += if charged { charge(frame.wire_bytes) } else { 0 };
-        lane.open.frames.push(Queued { frame, deadline_ns: u64::MAX, request, message_type: head.message_type, charged });
+        lane.sent_charge += if charged { charge(wire_bytes) } else { 0 };
         Ok(())
+    }
+
+    /// Takes over a batch of replies, and leaves an empty one in its place. They leave behind what waits already.
+    pub(crate) fn append(&mut self, lane: Lane, replies: &mut Batch) {
+        if replies.is_empty() {
+            return;
+        }
+        let lane = &mut self.lanes[lane as usize];
+        lane.queued_bytes += replies.buffer.len();
+        self.waiting += replies.frames.len();
+        if !lane.open.is_empty() {
+            let next = self.spare.pop().unwrap_or_default();
+            lane.full.push_back(std::mem::replace(&mut lane.open, next));
+        }
+        std::mem::swap(&mut lane.open, replies);
     }
 
     /// The next batch for the socket: System first. `hand_over` is told of every request's frame which message of its lane it
@@ -244,6 +272,7 @@ impl Lanes {
     /// Forgets everything that waits, because the connection is gone.
     pub(crate) fn clear(&mut self) {
         self.waiting = 0;
+        self.spare.clear();
         for lane in &mut self.lanes {
             lane.full.clear();
             lane.open.clear();

@@ -30,18 +30,22 @@ mod hello;
 mod inbound;
 mod lanes;
 mod liveness;
+mod replies;
 mod requests;
 mod session;
 mod statistics;
+mod terms;
 
-pub use arrivals::{Arrivals, Reading};
+pub use arrivals::Arrivals;
 pub use close::{CloseReason, Loss};
 pub use config::{Config, Identity, Side};
 pub use event::{Event, Inbound, InboundId, Outcome, Reply};
 pub use lanes::Batch;
+pub use replies::Replies;
 pub use requests::RequestId;
 pub use session::{RequestOptions, SendError, Session};
 pub use statistics::{LatencyHistogram, SessionStatistics, TypeCounts};
+pub use terms::Terms;
 
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,7 @@ use crate::inbound::Intake;
 use crate::lanes::{Batch, Lanes, Sending, charge};
 use crate::liveness::Liveness;
 use crate::requests::{RequestId, Requests};
-use crate::{CloseReason, Config, Identity, Loss, SessionStatistics, Side};
+use crate::{CloseReason, Config, Identity, Loss, Replies, SessionStatistics, Side};
 
 /// The largest frame before the hello was accepted: a stranger makes us hold no more.
 const HELLO_BYTES_MAX: u32 = 8 * 1024;
@@ -227,6 +227,24 @@ impl Session {
             self.push_error(id.lane, id.correlation, effect, reason, detail);
         }
         self.finish(id);
+    }
+
+    /// Takes over replies that were written without the session. Where the connection has ended, nobody waits for them.
+    pub fn take_replies(&mut self, replies: &mut Replies) {
+        for (lane, replies) in Lane::ALL.into_iter().zip(&mut replies.lanes) {
+            if replies.ended == 0 {
+                continue;
+            }
+            self.intake.end_many(lane, replies.ended_charge, replies.ended, replies.ended_requests);
+            (replies.ended_charge, replies.ended, replies.ended_requests) = (0, 0, 0);
+            if self.phase == Phase::Up {
+                self.lanes.append(lane, &mut replies.batch);
+            } else {
+                replies.batch.clear();
+            }
+        }
+        replies.handed_over();
+        self.end_if_drained();
     }
 
     /// Ends an inbound message without an answer: a one-way message that its handler is done with.

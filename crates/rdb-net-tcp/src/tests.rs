@@ -41,7 +41,7 @@ async fn node(name: &str) -> TcpTransport {
 }
 
 fn echo(transport: &TcpTransport) {
-    let echo = |request: Request| Handling::Ready(Ok(Answer::Payload(request.into_payload())));
+    let echo = |_: &NodeId, request: Request| Handling::Ready(Ok(Answer::Payload(request.into_payload())));
     transport.handle(ECHO, Arc::new(echo), HandlerOptions::default());
 }
 
@@ -121,7 +121,7 @@ async fn another_cluster_and_another_node_are_refused_with_the_reason() {
 async fn a_deadline_ends_the_request_and_not_the_connection() {
     let (a, b) = (node("a").await, node("b").await);
     echo(&b);
-    let never = |_: Request| Handling::Later(Box::pin(std::future::pending()));
+    let never = |_: &NodeId, _: Request| Handling::Later(Box::pin(std::future::pending()));
     b.handle(MessageType(0x8001), Arc::new(never), HandlerOptions::default());
     let peer = to(&a, "b", &b);
     let slow = Application { message_type: MessageType(0x8001), payload: Payload::new() };
@@ -136,7 +136,7 @@ async fn a_deadline_ends_the_request_and_not_the_connection() {
 async fn a_handler_that_panics_answers_and_harms_nobody() {
     let (a, b) = (node("a").await, node("b").await);
     echo(&b);
-    let panics = |_: Request| -> Handling { panic!("planted") };
+    let panics = |_: &NodeId, _: Request| -> Handling { panic!("planted") };
     b.handle(MessageType(0x8001), Arc::new(panics), HandlerOptions::default());
     let peer = to(&a, "b", &b);
     let bad = Application { message_type: MessageType(0x8001), payload: Payload::new() };
@@ -162,7 +162,7 @@ async fn a_stranger_who_still_sends_sees_an_end_and_no_reset() {
 #[tokio::test]
 async fn a_lost_connection_ends_its_requests_and_is_made_anew() {
     let (a, b) = (node("a").await, node("b").await);
-    let never = |_: Request| Handling::Later(Box::pin(std::future::pending()));
+    let never = |_: &NodeId, _: Request| Handling::Later(Box::pin(std::future::pending()));
     b.handle(MessageType(0x8001), Arc::new(never), HandlerOptions::default());
     echo(&b);
     let peer = to(&a, "b", &b);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use rdb_net_session::{Inbound, InboundId, Session};
+use rdb_net_session::{Inbound, InboundId, Replies, Session, Terms};
 use rdb_net_types::{BoxFuture, Effect, Lane, MessageType, NodeId, OverloadScope, Payload, Reason};
 use rdb_net_wire::{Encode, Raw, control_type};
 
@@ -30,34 +30,54 @@ impl Verdict {
         Self::Error(Effect::Unknown, Reason::HandlerPanicked, String::new())
     }
 
-    /// About how many bytes the answer will keep waiting for the socket.
-    #[inline]
-    fn bytes(&self) -> usize {
+    /// Tells the caller.
+    pub(crate) fn apply(self, out: &mut impl Out, id: InboundId) {
         match self {
-            Self::Handled(Ok(Answer::Payload(payload))) => payload.len(),
-            Self::Handled(Ok(Answer::Message(message))) => message.attachment_bytes(),
-            Self::Handled(Ok(Answer::Empty) | Err(_)) | Self::Error(..) => 0,
+            Self::Handled(result) => apply(result, out, id),
+            Self::Error(effect, reason, detail) => out.reply_error(id, effect, reason, &detail),
         }
     }
+}
 
-    /// Tells the caller. An answer that is too large for a frame has already become an error reply.
+/// Where replies are written: into the session, or beside it.
+pub(crate) trait Out {
+    /// One that is too large for a frame becomes an error reply.
+    fn reply(&mut self, id: InboundId, message: &(impl Encode + ?Sized));
+    fn reply_error(&mut self, id: InboundId, effect: Effect, reason: Reason, detail: &str);
+}
+
+impl Out for Session {
+    fn reply(&mut self, id: InboundId, message: &(impl Encode + ?Sized)) {
+        let _too_large = self.reply(id, message);
+    }
+
+    fn reply_error(&mut self, id: InboundId, effect: Effect, reason: Reason, detail: &str) {
+        self.reply_error(id, effect, reason, detail);
+    }
+}
+
+impl Out for Replies {
     #[inline]
-    pub(crate) fn apply(self, session: &mut Session, id: InboundId) {
-        let raw = |payload| Raw { message_type: control_type::REPLY, payload };
-        let _too_large = match self {
-            Self::Handled(Ok(Answer::Empty)) => session.reply(id, &raw(Payload::new())),
-            Self::Handled(Ok(Answer::Payload(payload))) => session.reply(id, &raw(payload)),
-            Self::Handled(Ok(Answer::Message(message))) => session.reply(id, &*message),
-            Self::Handled(Err(error)) => {
-                let effect = if error.started { Effect::Unknown } else { Effect::NotStarted };
-                session.reply_error(id, effect, Reason::HandlerFailed, &error.text);
-                Ok(())
-            }
-            Self::Error(effect, reason, detail) => {
-                session.reply_error(id, effect, reason, &detail);
-                Ok(())
-            }
-        };
+    fn reply(&mut self, id: InboundId, message: &(impl Encode + ?Sized)) {
+        let _too_large = self.reply(id, message);
+    }
+
+    fn reply_error(&mut self, id: InboundId, effect: Effect, reason: Reason, detail: &str) {
+        self.reply_error(id, effect, reason, detail);
+    }
+}
+
+/// Tells the caller what its handler says.
+#[inline]
+fn apply(result: Result<Answer, HandlerError>, out: &mut impl Out, id: InboundId) {
+    match result {
+        Ok(Answer::Payload(payload)) => out.reply(id, &Raw { message_type: control_type::REPLY, payload }),
+        Ok(Answer::Empty) => out.reply(id, &Raw { message_type: control_type::REPLY, payload: Payload::new() }),
+        Ok(Answer::Message(message)) => out.reply(id, &*message),
+        Err(error) => {
+            let effect = if error.started { Effect::Unknown } else { Effect::NotStarted };
+            out.reply_error(id, effect, Reason::HandlerFailed, &error.text);
+        }
     }
 }
 
@@ -66,23 +86,13 @@ pub(crate) struct Dispatcher {
     inner: Arc<Inner>,
     link: Arc<Link>,
     from: Option<NodeId>,
-    /// What was answered at once, until it is applied.
-    answers: Vec<(InboundId, Verdict)>,
-    answers_bytes: usize,
+    /// What was answered at once, until it is handed over.
+    pub(crate) replies: Replies,
 }
 
 impl Dispatcher {
-    pub(crate) fn new(inner: Arc<Inner>, link: Arc<Link>) -> Self {
-        Self { inner, link, from: None, answers: Vec::new(), answers_bytes: 0 }
-    }
-
-    /// Tells the callers what was answered.
-    pub(crate) fn apply_answers(&mut self, session: &mut Session) {
-        if self.answers.is_empty() {
-            return;
-        }
-        self.answers_bytes = 0;
-        self.answers.drain(..).for_each(|(id, verdict)| verdict.apply(session, id));
+    pub(crate) fn new(inner: Arc<Inner>, link: Arc<Link>, terms: Terms) -> Self {
+        Self { inner, link, from: None, replies: Replies::new(terms) }
     }
 
     /// Handles messages in their order. Those of the data lanes are left over as soon as the answers have some `room_bytes`.
@@ -93,114 +103,98 @@ impl Dispatcher {
         if self.from.is_none() {
             self.from = self.link.node().cloned();
         }
+        // It is put back below; a connection that was let in has a name.
+        let Some(from) = self.from.take() else {
+            return inbox.drain(..).for_each(|message| self.refuse(message.id, Reason::Draining, "the peer has no name"));
+        };
         // Bursts are mostly of one type, so its handler is looked up once; a new handler counts from the next burst.
         let mut turn = Turn::default();
-        while inbox.front().is_some_and(|next| self.answers_bytes < room_bytes || next.lane == Lane::System)
+        while inbox.front().is_some_and(|next| next.lane == Lane::System || self.replies.bytes() < room_bytes)
             && let Some(message) = inbox.pop_front()
         {
             if message.deadline.is_some_and(|deadline| deadline <= now) {
-                self.refuse(message.id, Reason::Expired, String::new());
+                self.refuse(message.id, Reason::Expired, "");
                 continue;
             }
             if turn.message_type != Some(message.message_type) {
                 turn = Turn::of(message.message_type, self.inner.handlers.find(message.message_type));
             }
-            self.handle_one(message, &mut turn);
+            self.handle_one(&from, message, &mut turn);
         }
-    }
-
-    #[inline]
-    fn answer(&mut self, id: InboundId, verdict: Verdict) {
-        self.answers_bytes += verdict.bytes();
-        self.answers.push((id, verdict));
+        self.from = Some(from);
     }
 
     /// No handler saw it.
     #[cold]
-    fn refuse(&mut self, id: InboundId, reason: Reason, text: String) {
-        self.answers.push((id, Verdict::Error(Effect::NotStarted, reason, text)));
+    fn refuse(&mut self, id: InboundId, reason: Reason, text: &str) {
+        self.replies.reply_error(id, Effect::NotStarted, reason, text);
     }
 
     #[inline]
-    fn handle_one(&mut self, message: Inbound, turn: &mut Turn) {
+    fn handle_one(&mut self, from: &NodeId, message: Inbound, turn: &mut Turn) {
         let Inbound { id, message_type, lane, deadline, body } = message;
-        let Some(from) = self.from.clone() else {
-            let text = "the peer has no name yet".to_owned();
-            return self.refuse(id, Reason::Draining, text);
-        };
-        let request = Request { from, message_type, lane, deadline, wants_reply: id.wants_reply(), body };
+        let request = Request { message_type, lane, deadline, wants_reply: id.wants_reply(), body };
         let Some(entry) = &turn.entry else {
             return self.unhandled(id, request);
         };
         if !turn.has_place && !entry.enter() {
-            return self.refuse(id, Reason::Overloaded(OverloadScope::Handler), String::new());
+            return self.refuse(id, Reason::Overloaded(OverloadScope::Handler), "");
         }
         turn.has_place = true;
-        let verdict = match entry.run(request) {
-            Some(Handling::Ready(result)) => Verdict::Handled(result),
+        match entry.run(from, request) {
+            Some(Handling::Ready(result)) => apply(result, &mut self.replies, id),
             Some(Handling::Later(future)) => {
                 // The place goes with the future.
                 turn.has_place = false;
                 let running = Running(Arc::clone(entry));
-                return self.later(id, message_type, deadline, running, future);
+                self.later(id, Origin { from, message_type, deadline }, running, future);
             }
-            None => self.report_panic(message_type),
-        };
-        self.answer(id, verdict);
+            None => self.panicked(id, message_type, from),
+        }
     }
 
     /// A message of a type that nobody registered for: a heartbeat is answered by the transport itself, and the rest goes to
     /// whoever asks for unhandled messages.
     fn unhandled(&mut self, id: InboundId, request: Request) {
         if request.message_type == MessageType::HEARTBEAT {
-            self.answer(id, Verdict::Handled(Ok(Answer::Empty)));
+            apply(Ok(Answer::Empty), &mut self.replies, id);
         } else if id.wants_reply() {
-            let text = request.message_type.to_string();
-            self.refuse(id, Reason::UnknownType, text);
+            self.refuse(id, Reason::UnknownType, &request.message_type.to_string());
         } else {
             self.inner.keep_unhandled(&self.link, id, request);
         }
     }
 
-    fn report_panic(&self, message_type: MessageType) -> Verdict {
-        tracing::error!(%message_type, peer = ?self.from, "a handler panicked");
-        Verdict::panicked()
+    #[cold]
+    fn panicked(&mut self, id: InboundId, message_type: MessageType, from: &NodeId) {
+        tracing::error!(%message_type, peer = %from, "a handler panicked");
+        Verdict::panicked().apply(&mut self.replies, id);
     }
 
     /// Polls the handler once; if it is not ready, gives it a task.
     fn later(
         &mut self,
         id: InboundId,
-        message_type: MessageType,
-        deadline: Option<Duration>,
+        origin: Origin<'_>,
         running: Running,
         future: BoxFuture<'static, Result<Answer, HandlerError>>,
     ) {
         let mut future = Guarded(future);
         let mut nobody = Context::from_waker(Waker::noop());
         match Pin::new(&mut future).poll(&mut nobody) {
-            Poll::Ready(Some(result)) => self.answer(id, Verdict::Handled(result)),
-            Poll::Ready(None) => {
-                let panicked = self.report_panic(message_type);
-                self.answer(id, panicked);
-            }
-            Poll::Pending => self.spawn(id, message_type, deadline, running, future),
+            Poll::Ready(Some(result)) => apply(result, &mut self.replies, id),
+            Poll::Ready(None) => self.panicked(id, origin.message_type, origin.from),
+            Poll::Pending => self.spawn(id, origin, running, future),
         }
     }
 
     /// Gives a handler a task. A request's ends with the request, a one-way message's with the transport at the latest.
-    fn spawn(
-        &self,
-        id: InboundId,
-        message_type: MessageType,
-        deadline: Option<Duration>,
-        running: Running,
-        future: Guarded,
-    ) {
+    fn spawn(&self, id: InboundId, origin: Origin<'_>, running: Running, future: Guarded) {
+        let Origin { from, message_type, deadline } = origin;
         let correlation = id.correlation();
         let duty = Duty::new(Arc::clone(&self.link), id);
         let until = deadline.map(|deadline| self.link.clock.instant(deadline));
-        let (inner, peer) = (Arc::clone(&self.inner), self.from.clone());
+        let (inner, peer) = (Arc::clone(&self.inner), from.clone());
         let task = async move {
             let in_time = async {
                 match until {
@@ -211,7 +205,7 @@ impl Dispatcher {
             match inner.cancel.run_until_cancelled(in_time).await {
                 Some(Some(Some(result))) => duty.end(Verdict::Handled(result)),
                 Some(Some(None)) => {
-                    tracing::error!(%message_type, ?peer, "a handler panicked");
+                    tracing::error!(%message_type, %peer, "a handler panicked");
                     duty.end(Verdict::panicked());
                 }
                 Some(None) => duty.end(Verdict::Error(Effect::Unknown, Reason::Expired, String::new())),
@@ -226,6 +220,14 @@ impl Dispatcher {
             core.set_handler(correlation, task.abort_handle());
         }
     }
+}
+
+/// What a handler's task has to know of its message.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    from: &'a NodeId,
+    message_type: MessageType,
+    deadline: Option<Duration>,
 }
 
 /// The handler of a run of messages of one type, and its place among those under way: one place for all that are ready at

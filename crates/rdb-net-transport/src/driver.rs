@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use rdb_net_session::{Arrivals, Batch, CloseReason, Event, Inbound, Loss, Reading};
+use rdb_net_session::{Arrivals, Batch, CloseReason, Event, Inbound, Loss, Terms};
 use tokio::time::Sleep;
 
 use crate::backend::Connection;
@@ -40,7 +40,7 @@ pub(crate) struct Driver {
     input: BytesMut,
     /// When this pass began.
     now: Duration,
-    reading: Reading,
+    terms: Terms,
     arrivals: Arrivals,
     /// The batch being written, and how many of its bytes have left.
     writing: Option<(Batch, usize)>,
@@ -87,9 +87,9 @@ enum Progress {
 impl Driver {
     pub(crate) fn new(inner: &Arc<Inner>, link: Arc<Link>, owner: Owner, io: Box<dyn Connection>) -> Self {
         let now = link.clock.now();
-        let reading = link.lock().session.reading();
+        let terms = link.lock().session.terms();
         Self {
-            dispatcher: Dispatcher::new(Arc::clone(inner), Arc::clone(&link)),
+            dispatcher: Dispatcher::new(Arc::clone(inner), Arc::clone(&link), terms),
             timer: Box::pin(tokio::time::sleep_until(link.clock.instant(now))),
             armed: now,
             link,
@@ -97,7 +97,7 @@ impl Driver {
             io,
             input: BytesMut::with_capacity(READ_BYTES),
             now,
-            reading,
+            terms,
             arrivals: Arrivals::default(),
             writing: None,
             reply_backlog_bytes: inner.config.reply_backlog_bytes,
@@ -120,7 +120,7 @@ impl Driver {
             if self.ending != Ending::Open {
                 return Progress::Done;
             }
-            let wanted = self.reading.bytes_wanted(&self.input);
+            let wanted = self.terms.bytes_wanted(&self.input);
             let room = self.input.capacity() - self.input.len();
             if room < wanted || room < READ_BYTES_MIN {
                 self.input.reserve(wanted.max(READ_BYTES));
@@ -148,11 +148,11 @@ impl Driver {
         loop {
             // Frames are read and checked before the lock is taken: callers wait for no more than what the frames do.
             let mut core = loop {
-                let more = has_read && self.arrivals.read(self.reading, &mut self.input);
+                let more = has_read && self.arrivals.read(self.terms, &mut self.input);
                 let mut core = self.link.lock();
                 if has_read {
                     core.session.handle_arrivals(self.now, &mut self.arrivals);
-                    self.reading = core.session.reading();
+                    self.terms = core.session.terms();
                 }
                 if !more {
                     break core;
@@ -163,7 +163,9 @@ impl Driver {
                 core.session.handle_timeout(self.now);
                 self.armed = Duration::MAX;
             }
-            self.dispatcher.apply_answers(&mut core.session);
+            if !self.dispatcher.replies.is_empty() {
+                core.session.take_replies(&mut self.dispatcher.replies);
+            }
             // Only messages of the data lanes are left over: they go back to the head of their lanes.
             while let Some(message) = self.inbox.pop_back() {
                 core.session.put_back(message);
@@ -189,7 +191,8 @@ impl Driver {
             if !self.events.is_empty() {
                 std::mem::take(&mut self.events).into_iter().for_each(|event| self.handle_event(event));
                 // Whoever was let in may send more than a hello.
-                self.reading = self.link.lock().session.reading();
+                self.terms = self.link.lock().session.terms();
+                self.dispatcher.replies.set_terms(self.terms);
             }
             self.dispatcher.handle(&mut self.inbox, room_bytes, self.now);
         }

@@ -1,17 +1,19 @@
 //! A message's way onto a connection, and a request's way to its end.
 
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rdb_net_session::{CloseReason, Outcome, Reply, RequestId, RequestOptions, SendError};
-use rdb_net_types::{Effect, OverloadScope, Reason, RequestError};
+use rdb_net_types::{BoxFuture, Effect, OverloadScope, Reason, RequestError};
 use rdb_net_wire::Encode;
 use tokio::time::Sleep;
 
 use crate::blocked::BlockedPlace;
+use crate::handle::PeerHandle;
 use crate::link::{Core, Link};
 
 /// Why a message did not get through this connection.
@@ -27,16 +29,16 @@ pub(crate) enum LinkError {
 const FOREVER: Duration = Duration::from_secs(86_400);
 
 /// Waiting for credits or a slot, until a deadline.
-pub(crate) struct Wait<'a> {
-    link: &'a Link,
+pub(crate) struct Wait {
+    link: Arc<Link>,
     deadline: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     place: Option<BlockedPlace>,
 }
 
-impl<'a> Wait<'a> {
-    pub(crate) fn new(link: &'a Link, deadline: Duration) -> Self {
-        Self { link, deadline, timer: None, place: None }
+impl Wait {
+    pub(crate) fn new(link: &Arc<Link>, deadline: Duration) -> Self {
+        Self { link: Arc::clone(link), deadline, timer: None, place: None }
     }
 
     /// What a refused attempt means: wait for the next chance, or give up. The lock that saw the refusal is still held, so
@@ -71,7 +73,7 @@ impl<'a> Wait<'a> {
     }
 }
 
-impl Drop for Wait<'_> {
+impl Drop for Wait {
     fn drop(&mut self) {
         if let Some(place) = self.place {
             self.link.lock().blocked.leave(place);
@@ -79,84 +81,89 @@ impl Drop for Wait<'_> {
     }
 }
 
-/// A request on its way.
+/// A connection that outlives a request on it.
+pub(crate) enum LinkRef<'a> {
+    /// Somebody else holds it for as long.
+    Kept(&'a Arc<Link>),
+    /// The request itself holds it.
+    Own(Arc<Link>),
+}
+
+impl Deref for LinkRef<'_> {
+    type Target = Arc<Link>;
+
+    #[inline]
+    fn deref(&self) -> &Arc<Link> {
+        match self {
+            Self::Kept(link) => link,
+            Self::Own(link) => link,
+        }
+    }
+}
+
+/// A request on its way over one connection.
 pub(crate) struct Exchange<'a, M: ?Sized> {
-    link: &'a Arc<Link>,
+    link: LinkRef<'a>,
     options: RequestOptions,
     message: &'a M,
     id: Option<RequestId>,
     /// Only where it had to wait for credits or a slot.
-    wait: Option<Box<Wait<'a>>>,
+    wait: Option<Box<Wait>>,
 }
 
-impl<'a, M: ?Sized> Exchange<'a, M> {
-    pub(crate) fn new(link: &'a Arc<Link>, options: RequestOptions, message: &'a M) -> Self {
+impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
+    pub(crate) fn new(link: LinkRef<'a>, options: RequestOptions, message: &'a M) -> Self {
         Self { link, options, message, id: None, wait: None }
     }
 
-    /// Not at once: waits, or gives up.
-    #[cold]
-    fn wait(
-        &mut self,
-        error: SendError,
-        core: MutexGuard<'a, Core>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Reply, LinkError>> {
-        if error == SendError::NotUp && self.wait.is_none() {
-            return Poll::Ready(Err(LinkError::NotUp { deadline: None }));
-        }
-        let (link, timeout) = (self.link, self.options.timeout.unwrap_or(FOREVER));
-        let wait = self.wait.get_or_insert_with(|| Box::new(Wait::new(link, link.clock.now() + timeout)));
-        wait.blocked(error, core, context).map(Err)
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
     }
-}
 
-impl<M: Encode + ?Sized> Future for Exchange<'_, M> {
-    type Output = Result<Reply, LinkError>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let link = this.link;
-        if let Some(id) = this.id {
-            let mut core = link.lock();
-            return match core.session.take_outcome(id) {
-                Some(outcome) => {
-                    let task = core.wake_task_for_events();
-                    drop(core);
-                    this.id = None;
-                    if let Some(task) = task {
-                        task.wake();
-                    }
-                    Poll::Ready(finished(outcome))
-                }
-                None => {
-                    core.set_caller(id, context.waker());
-                    Poll::Pending
-                }
+    /// The request's outcome; `Err` with the caller's deadline, where it is known, when another connection may take it.
+    #[inline]
+    pub(crate) fn poll_outcome(&mut self, context: &mut Context<'_>) -> Poll<Result<Outcome, Option<Duration>>> {
+        if let Some(id) = self.id {
+            let mut core = self.link.lock();
+            let Some(outcome) = core.session.take_outcome(id) else {
+                core.set_caller(id, context.waker());
+                return Poll::Pending;
             };
+            let task = core.wake_task_for_events();
+            drop(core);
+            self.id = None;
+            if let Some(task) = task {
+                task.wake();
+            }
+            return Poll::Ready(Ok(outcome));
         }
-        if let Some(wait) = &this.wait {
-            this.options.timeout = Some(wait.deadline.saturating_sub(link.clock.now()));
+        let Self { link, options, message, id, wait } = self;
+        if let Some(wait) = wait {
+            options.timeout = Some(wait.deadline.saturating_sub(link.clock.now()));
         }
         let mut core = link.lock();
-        match core.session.request(this.options, this.message) {
-            Ok(id) => {
-                core.set_caller(id, context.waker());
+        match core.session.request(*options, *message) {
+            Ok(accepted) => {
+                core.set_caller(accepted, context.waker());
                 let task = core.wake_task();
                 drop(core);
-                this.id = Some(id);
+                *id = Some(accepted);
                 if let Some(task) = task {
                     task.wake();
                 }
                 Poll::Pending
             }
-            Err(error) => this.wait(error, core, context),
+            Err(SendError::NotUp) if wait.is_none() => Poll::Ready(Err(None)),
+            Err(error) => {
+                let deadline = || link.clock.now() + options.timeout.unwrap_or(FOREVER);
+                let wait = wait.get_or_insert_with(|| Box::new(Wait::new(link, deadline())));
+                wait.blocked(error, core, context).map(|end| match end {
+                    LinkError::Ended(error) => Ok(Err(error)),
+                    LinkError::NotUp { deadline } => Err(deadline),
+                })
+            }
         }
     }
-}
-
-fn finished(outcome: Outcome) -> Result<Reply, LinkError> {
-    outcome.map_err(LinkError::Ended)
 }
 
 impl<M: ?Sized> Drop for Exchange<'_, M> {
@@ -171,5 +178,75 @@ impl<M: ?Sized> Drop for Exchange<'_, M> {
             // The message's own code panicked: everybody on the connection is told now.
             self.link.close(CloseReason::Local);
         }
+    }
+}
+
+/// A request to a peer: what [`PeerHandle::request`] returns. Ready with the reply, or with an error that says what happened.
+///
+/// Dropping it gives the request up; the peer's handler is told. It may have acted.
+#[must_use = "a request is sent when it is awaited"]
+pub struct Call<'a, M: ?Sized> {
+    handle: &'a PeerHandle,
+    options: RequestOptions,
+    message: &'a M,
+    way: Way<'a, M>,
+}
+
+/// How far a request has come.
+enum Way<'a, M: ?Sized> {
+    /// On the connection that is there: the common case, without anything that waiting for a connection needs.
+    Connected(Exchange<'a, M>),
+    /// A connection has to be made.
+    Anew(BoxFuture<'a, Result<Reply, RequestError>>),
+    /// Nothing was begun.
+    Unconnected,
+}
+
+impl<'a, M: Encode + Sync + ?Sized> Call<'a, M> {
+    pub(crate) fn new(handle: &'a PeerHandle, options: RequestOptions, message: &'a M) -> Self {
+        let way = match handle.link() {
+            Some(link) => Way::Connected(Exchange::new(link, options, message)),
+            None => Way::Unconnected,
+        };
+        Self { handle, options, message, way }
+    }
+
+    /// Goes on over a connection that has to be made.
+    #[cold]
+    fn begin_anew(&mut self, deadline: Option<Duration>) {
+        let (handle, options, message) = (self.handle, self.options, self.message);
+        self.way = Way::Anew(Box::pin(handle.request_anew(deadline, options, message)));
+    }
+}
+
+impl<M: Encode + Sync + ?Sized> Future for Call<'_, M> {
+    type Output = Result<Reply, RequestError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Way::Connected(exchange) = &mut this.way {
+            match std::task::ready!(exchange.poll_outcome(context)) {
+                Ok(Ok(reply)) => return Poll::Ready(Ok(reply)),
+                Ok(Err(error)) => return Poll::Ready(Err(this.handle.ended(error))),
+                Err(deadline) => {
+                    this.handle.retire(exchange.link());
+                    this.begin_anew(deadline);
+                }
+            }
+        }
+        if matches!(this.way, Way::Unconnected) {
+            this.begin_anew(None);
+        }
+        match &mut this.way {
+            Way::Anew(anew) => anew.as_mut().poll(context),
+            Way::Connected(_) | Way::Unconnected => Poll::Pending,
+        }
+    }
+}
+
+impl<M: ?Sized> std::fmt::Debug for Call<'_, M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call").field("to", self.handle).finish_non_exhaustive()
     }
 }

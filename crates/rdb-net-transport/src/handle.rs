@@ -1,6 +1,6 @@
 //! What callers hold: a handle to a peer.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rdb_net_peer::{Failure, State};
@@ -8,7 +8,7 @@ use rdb_net_session::{Reply, RequestOptions};
 use rdb_net_types::{Effect, Lane, MessageType, NodeId, Reason, RequestError};
 use rdb_net_wire::Encode;
 
-use crate::exchange::LinkError;
+use crate::exchange::{Call, Exchange, LinkError, LinkRef};
 use crate::link::Link;
 use crate::registry::{LOOK_AGAIN, PeerShared};
 use crate::transport::Inner;
@@ -32,15 +32,22 @@ impl CallOptions {
 }
 
 /// A handle to one peer. Cheap to clone.
-#[derive(Clone)]
 pub struct PeerHandle {
     inner: Arc<Inner>,
     peer: Arc<PeerShared>,
+    first_link: OnceLock<Arc<Link>>,
+}
+
+impl Clone for PeerHandle {
+    /// The clone takes the connection that is there when it is first used.
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.inner), Arc::clone(&self.peer))
+    }
 }
 
 impl PeerHandle {
     pub(crate) fn new(inner: Arc<Inner>, peer: Arc<PeerShared>) -> Self {
-        Self { inner, peer }
+        Self { inner, peer, first_link: OnceLock::new() }
     }
 
     /// The peer's id: the one it was asked for by, or the one its hello told.
@@ -80,52 +87,58 @@ impl PeerHandle {
     /// # Cancel safety
     ///
     /// Dropping the future gives the request up; the peer's handler is told. It may have acted.
-    pub async fn request<M>(&self, message: &M, options: CallOptions) -> Result<Reply, RequestError>
+    pub fn request<'a, M>(&'a self, message: &'a M, options: CallOptions) -> Call<'a, M>
     where
         M: Encode + Sync + ?Sized,
     {
         let spec = message.message_type().spec();
-        let timeout = options.timeout.unwrap_or(self.inner.config.request_timeout);
         let request = RequestOptions {
             lane: options.lane.unwrap_or(spec.lane),
-            timeout: Some(timeout),
+            timeout: Some(options.timeout.unwrap_or(self.inner.config.request_timeout)),
             idempotent: options.idempotent.unwrap_or(spec.idempotent),
         };
-        let mut deadline = None;
-        // The common case first, without anything that waiting for a connection needs: not even the time.
-        if let Some(link) = self.peer.link.load_full() {
-            match link.exchange(request, message).await {
-                Ok(reply) => return Ok(reply),
-                Err(LinkError::Ended(error)) => return Err(self.ended(error)),
-                Err(LinkError::NotUp { deadline: known }) => {
-                    self.peer.retire(&link);
-                    deadline = known;
-                }
-            }
-        }
-        let deadline = deadline.unwrap_or_else(|| self.inner.clock.now() + timeout);
-        Box::pin(self.request_anew(deadline, request, message)).await
+        Call::new(self, request, message)
     }
 
-    /// Sends the request on a connection that may have to be made.
-    async fn request_anew<M>(
+    /// Sends a request on a connection that has to be made. The caller has waited already, where its deadline is known.
+    pub(crate) async fn request_anew<M>(
         &self,
-        deadline: Duration,
+        deadline: Option<Duration>,
         mut request: RequestOptions,
         message: &M,
     ) -> Result<Reply, RequestError>
     where
         M: Encode + Sync + ?Sized,
     {
+        let timeout = request.timeout.unwrap_or(self.inner.config.request_timeout);
+        let deadline = deadline.unwrap_or_else(|| self.inner.clock.now() + timeout);
         loop {
             let link = self.connect(deadline).await.map_err(|error| self.ended(error))?;
             request.timeout = Some(deadline.saturating_sub(self.inner.clock.now()));
-            match link.exchange(request, message).await {
-                Ok(reply) => return Ok(reply),
-                Err(LinkError::Ended(error)) => return Err(self.ended(error)),
-                Err(LinkError::NotUp { .. }) => self.peer.retire(&link),
+            let mut exchange = Exchange::new(LinkRef::Own(link), request, message);
+            match std::future::poll_fn(|context| exchange.poll_outcome(context)).await {
+                Ok(outcome) => return outcome.map_err(|error| self.ended(error)),
+                Err(_) => self.retire(exchange.link()),
             }
         }
+    }
+
+    /// The connection that messages take, if there is one. A handle remembers the first that it used, so that the common case
+    /// costs no count of references.
+    #[inline]
+    pub(crate) fn link(&self) -> Option<LinkRef<'_>> {
+        match self.first_link.get() {
+            Some(link) if !link.is_retired() => Some(LinkRef::Kept(link)),
+            Some(_) => self.peer.link.load_full().map(LinkRef::Own),
+            None => {
+                let link = self.peer.link.load_full()?;
+                Some(LinkRef::Kept(self.first_link.get_or_init(|| link)))
+            }
+        }
+    }
+
+    pub(crate) fn retire(&self, link: &Arc<Link>) {
+        self.peer.retire(link);
     }
 
     /// Queues a one-way message, waiting for a connection and credits. `Ok` means queued.
@@ -142,7 +155,7 @@ impl PeerHandle {
         M: Encode + Sync + ?Sized,
     {
         let lane = self.lane(message.message_type(), options);
-        if let Some(link) = &*self.peer.link.load()
+        if let Some(link) = self.link()
             && link.try_post(lane, message).is_ok()
         {
             return Ok(());
@@ -170,7 +183,7 @@ impl PeerHandle {
         now + options.timeout.unwrap_or(self.inner.config.request_timeout)
     }
 
-    fn ended(&self, error: RequestError) -> RequestError {
+    pub(crate) fn ended(&self, error: RequestError) -> RequestError {
         match self.node() {
             Some(node) => {
                 self.inner.registry.count_outcome(&node, error.reason.name());

@@ -13,8 +13,6 @@ use rdb_net_wire::{Body, DecodeError, Message, decode_cluster_message};
 /// A message for a handler.
 #[derive(Debug)]
 pub struct Request {
-    /// Who sent it: the authenticated peer.
-    pub from: NodeId,
     /// Its type.
     pub message_type: MessageType,
     /// The lane it came on.
@@ -117,13 +115,13 @@ impl std::fmt::Debug for Handling {
 /// Answers messages of a type. Runs on the connection's task: whatever takes longer than some microseconds belongs into
 /// [`Handling::Later`].
 pub trait Handler: Send + Sync {
-    /// Answers one message. The answer to a one-way message is dropped.
-    fn handle(&self, request: Request) -> Handling;
+    /// Answers one message of this node, which is the authenticated peer. The answer to a one-way message is dropped.
+    fn handle(&self, from: &NodeId, request: Request) -> Handling;
 }
 
-impl<F: Fn(Request) -> Handling + Send + Sync> Handler for F {
-    fn handle(&self, request: Request) -> Handling {
-        self(request)
+impl<F: Fn(&NodeId, Request) -> Handling + Send + Sync> Handler for F {
+    fn handle(&self, from: &NodeId, request: Request) -> Handling {
+        self(from, request)
     }
 }
 
@@ -186,8 +184,8 @@ impl Entry {
 
     /// Runs the handler; `None` when it panicked.
     #[inline]
-    pub(crate) fn run(&self, request: Request) -> Option<Handling> {
-        let handling = catch_unwind(AssertUnwindSafe(|| self.handler.handle(request))).ok();
+    pub(crate) fn run(&self, from: &NodeId, request: Request) -> Option<Handling> {
+        let handling = catch_unwind(AssertUnwindSafe(|| self.handler.handle(from, request))).ok();
         if handling.is_none() {
             self.panicked.fetch_add(1, Ordering::Relaxed);
         }

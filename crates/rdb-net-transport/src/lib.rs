@@ -29,6 +29,7 @@ mod transport;
 pub use backend::{Backend, Connection, DialError, ListenError, Listener};
 pub use clock::Clock;
 pub use config::{Config, HelloError, SOFTWARE_BYTES_MAX, TOKEN_BYTES_MAX};
+pub use exchange::Call;
 pub use handle::{CallOptions, PeerHandle};
 pub use handler::{Answer, Handler, HandlerError, HandlerOptions, Handling, Request};
 pub use rdb_net_peer::{LinkSide, PeerEvent};

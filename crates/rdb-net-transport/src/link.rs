@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use rdb_net_session::{CloseReason, InboundId, RequestId, RequestOptions, SendError, Session, SessionStatistics};
+use rdb_net_session::{CloseReason, InboundId, RequestId, SendError, Session, SessionStatistics};
 use rdb_net_types::{Effect, Lane, NodeId, Reason};
 use rdb_net_wire::{Encode, Hello};
 use tokio::task::AbortHandle;
@@ -17,7 +18,7 @@ use tokio::task::AbortHandle;
 use crate::blocked::Blocked;
 use crate::clock::Clock;
 use crate::dispatch::Verdict;
-use crate::exchange::{Exchange, LinkError, Wait};
+use crate::exchange::{LinkError, Wait};
 use rdb_net_peer::LinkSide;
 
 /// A connection.
@@ -28,6 +29,8 @@ pub(crate) struct Link {
     /// Tells connections of this process apart.
     pub(crate) number: u64,
     hello: OnceLock<Hello>,
+    /// It is given to no caller any more.
+    retired: AtomicBool,
 }
 
 /// What the lock guards.
@@ -142,7 +145,7 @@ impl Link {
             handlers: HashMap::new(),
             completed: Vec::new(),
         };
-        Self { core: Mutex::new(core), clock, side, number, hello: OnceLock::new() }
+        Self { core: Mutex::new(core), clock, side, number, hello: OnceLock::new(), retired: AtomicBool::new(false) }
     }
 
     #[inline]
@@ -198,6 +201,16 @@ impl Link {
         self.hello().map(|hello| &hello.node)
     }
 
+    #[inline]
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Callers look for another connection from now on.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_up(&self) -> bool {
         self.lock().session.is_up()
     }
@@ -247,7 +260,7 @@ impl Link {
 
     /// Queues a one-way message, waiting for credits until the deadline.
     pub(crate) fn post<'a, M: Encode + ?Sized>(
-        &'a self,
+        self: &'a Arc<Self>,
         lane: Lane,
         deadline: Duration,
         message: &'a M,
@@ -267,15 +280,6 @@ impl Link {
                 Err(error) => wait.blocked(error, core, context).map(Err),
             }
         })
-    }
-
-    /// Sends a request and waits for its end. Dropping the future cancels the request.
-    pub(crate) fn exchange<'a, M: Encode + ?Sized>(
-        self: &'a Arc<Self>,
-        options: RequestOptions,
-        message: &'a M,
-    ) -> Exchange<'a, M> {
-        Exchange::new(self, options, message)
     }
 }
 

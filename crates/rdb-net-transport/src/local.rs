@@ -38,14 +38,13 @@ impl Transport {
         let running = Running(entry.clone());
         let deadline = started + options.timeout.unwrap_or(self.inner.config.request_timeout);
         let request = Request {
-            from: from.clone(),
             message_type,
             lane: options.lane.unwrap_or_else(|| message_type.spec().lane),
             deadline: Some(deadline),
             wants_reply: true,
             body: through_the_codec(message_type, message),
         };
-        let result = match entry.run(request) {
+        let result = match entry.run(&from, request) {
             Some(Handling::Ready(result)) => result,
             Some(Handling::Later(future)) => {
                 let until = self.inner.clock.instant(deadline);

@@ -84,6 +84,7 @@ impl PeerShared {
 
     /// Stops giving this connection to callers, if it is the one they get.
     pub(crate) fn retire(&self, link: &Arc<Link>) {
+        link.retire();
         let current = self.link.load();
         if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
             self.link.compare_and_swap(&current, None);

@@ -48,9 +48,9 @@ fn config(node: &str) -> Config {
 /// A node that listens, echoes, and never answers one type.
 async fn start(network: &Network, config: Config) -> Transport {
     let transport = Transport::new(config, Arc::new(network.clone()));
-    let echo = |request: Request| Handling::Ready(Ok(Answer::Payload(request.into_payload())));
+    let echo = |_: &NodeId, request: Request| Handling::Ready(Ok(Answer::Payload(request.into_payload())));
     transport.handle(ECHO, Arc::new(echo), HandlerOptions::default());
-    let never = |_: Request| Handling::Later(Box::pin(std::future::pending()));
+    let never = |_: &NodeId, _: Request| Handling::Later(Box::pin(std::future::pending()));
     transport.handle(NEVER, Arc::new(never), HandlerOptions::default());
     transport.start().await.expect("the name is free");
     transport

@@ -290,6 +290,7 @@ impl Transport {
         drop(dialing);
         peer.link.store(None);
         if let Some(link) = link.and_then(|number| self.inner.registry.find_link(number)) {
+            link.retire();
             link.drain();
         }
         peer.dial_changed.notify_one();

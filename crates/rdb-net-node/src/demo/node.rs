@@ -8,7 +8,7 @@ use rdb_net_admin::AdminServer;
 use rdb_net_manager::{
     CallOptions, EventSubscription, HandlerError, HandlerOptions, Handling, NetworkManager, NodeOutcome, Request,
 };
-use rdb_net_types::{MessageType, QueryRequest, QueryResponse};
+use rdb_net_types::{MessageType, NodeId, QueryRequest, QueryResponse};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -53,9 +53,9 @@ pub(crate) async fn run(options: DemoNodeOptions) -> Result<(), Failure> {
 }
 
 /// A handler that answers queries over a partition.
-fn answers_of(partition: Partition) -> impl Fn(Request) -> Handling {
+fn answers_of(partition: Partition) -> impl Fn(&NodeId, Request) -> Handling {
     let rows = partition.rows();
-    move |request: Request| {
+    move |_: &NodeId, request: Request| {
         let answer = || {
             let request: QueryRequest = request.decode()?;
             let query: Query = request.query.parse().map_err(|error| HandlerError::not_started(format!("{error}")))?;

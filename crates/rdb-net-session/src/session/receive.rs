@@ -20,7 +20,7 @@ use crate::event::{Event, Inbound, InboundId, Reply};
 use crate::lanes::charge;
 use crate::liveness::Liveness;
 use crate::requests::{RequestId, nanoseconds};
-use crate::{Arrivals, CloseReason, Reading, Side, hello};
+use crate::{Arrivals, CloseReason, Side, Terms, hello};
 
 impl Session {
     /// Takes every whole frame out of the buffer; what remains is the beginning of one.
@@ -29,7 +29,7 @@ impl Session {
             return;
         }
         let mut arrivals = Arrivals::default();
-        while arrivals.read(self.reading(), input) {
+        while arrivals.read(self.terms(), input) {
             self.handle_arrivals(now, &mut arrivals);
         }
         self.handle_arrivals(now, &mut arrivals);
@@ -38,15 +38,13 @@ impl Session {
         }
     }
 
-    /// How the next bytes are to be read.
-    pub fn reading(&self) -> Reading {
-        let (greets, is_up) = match self.phase {
-            Phase::AwaitingHello | Phase::AwaitingDecision => (true, false),
-            Phase::Up | Phase::Closed => (false, self.phase == Phase::Up),
-        };
-        Reading {
+    /// What is agreed of frames at the moment.
+    pub fn terms(&self) -> Terms {
+        let greets = matches!(self.phase, Phase::AwaitingHello | Phase::AwaitingDecision);
+        Terms {
             frame_bytes_max: if greets { HELLO_BYTES_MAX } else { self.config.frame_bytes_max },
-            checksum_required: is_up && self.checksum,
+            peer_frame_bytes_max: self.lanes.frame_bytes_max,
+            checksum: self.phase == Phase::Up && self.checksum,
             one_by_one: self.phase == Phase::AwaitingHello,
         }
     }

@@ -67,7 +67,7 @@ fn a_stranger_may_not_send_large_frames() {
     let mut acceptor = End::new(Config::default(), identity("acceptor"), Side::Acceptor);
     let mut header = control(&Ping { token: 1 });
     header[8..12].copy_from_slice(&10_000u32.to_be_bytes());
-    assert_eq!(acceptor.session.reading().bytes_wanted(&header[..HEADER_BYTES]), 0);
+    assert_eq!(acceptor.session.terms().bytes_wanted(&header[..HEADER_BYTES]), 0);
     acceptor.feed(Duration::ZERO, &header[..HEADER_BYTES]);
     let limit = FrameError::TooLarge { size: 10_000, limit: 8192 };
     assert_eq!(acceptor.close_reason(), Some(CloseReason::Frame(limit)));
@@ -77,7 +77,7 @@ fn a_stranger_may_not_send_large_frames() {
 fn half_a_header_and_then_silence_ends_with_the_hello_time() {
     let mut pair = Pair::new(Config::default(), Config::default());
     pair.acceptor.feed(pair.now, b"RDBN\0\x01");
-    assert_eq!(pair.acceptor.session.reading().bytes_wanted(b"RDBN\0\x01"), 0);
+    assert_eq!(pair.acceptor.session.terms().bytes_wanted(b"RDBN\0\x01"), 0);
     pair.dialer.session.handle_lost(crate::Loss::Io);
     pair.dialer.collect(pair.now);
     pair.advance(3 * SECOND);
@@ -89,7 +89,7 @@ fn half_a_frame_and_then_silence_ends_with_the_keep_alive() {
     let mut pair = Pair::up(Config::default());
     let ping = control(&Ping { token: 1 });
     pair.acceptor.feed(pair.now, &ping[..20]);
-    assert_eq!(pair.acceptor.session.reading().bytes_wanted(&ping[..20]), ping.len() - 20);
+    assert_eq!(pair.acceptor.session.terms().bytes_wanted(&ping[..20]), ping.len() - 20);
     let ends = pair.now + 20 * SECOND;
     while let Some(next) = pair.acceptor.session.poll_timeout() {
         super::pair::ring(&mut pair.acceptor, next);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use rdb_net_session::CloseReason;
-use rdb_net_types::{Authenticator, Credentials, Effect, MessageType, Principal, Reason, Refusal, RefusalReason};
+use rdb_net_types::{Authenticator, Credentials, Effect, MessageType, NodeId, Principal, Reason, Refusal, RefusalReason};
 use rdb_net_wire::{BodyWriter, Encode, Raw, control_type};
 
 use super::{ECHO, NEVER, Network, SOON, config, echo, message, pair, start, to, until};
@@ -44,7 +44,7 @@ async fn no_more_handlers_begin_than_their_replies_have_room() {
     let b = start(&network, narrow).await;
     let begun = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&begun);
-    let large = move |_: Request| {
+    let large = move |_: &NodeId, _: Request| {
         counted.fetch_add(1, Ordering::Relaxed);
         Handling::Ready(Ok(Answer::Payload(vec![7; 100_000].into())))
     };
@@ -161,7 +161,7 @@ async fn the_largest_legal_hello_is_accepted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_keeps_nothing_of_handlers_that_have_ended() {
     let (a, b) = pair().await;
-    let later = |request: Request| {
+    let later = |_: &NodeId, request: Request| {
         Handling::Later(Box::pin(async {
             tokio::task::yield_now().await;
             Ok(Answer::Payload(request.into_payload()))
