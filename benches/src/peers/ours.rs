@@ -98,7 +98,7 @@ fn raw(message_type: MessageType, payload: Bytes) -> Raw {
 impl Caller for OursCaller {
     async fn call(&self, payload: Bytes) -> Result<Bytes, PeerError> {
         let reply = self.0.request(&raw(ECHO, payload), CallOptions::timeout(TIMEOUT)).await.map_err(lost)?;
-        Ok(reply.body.into_payload().into_bytes())
+        Ok(reply.body.into_bytes())
     }
 
     async fn send(&self, payload: Bytes) -> Result<(), PeerError> {
@@ -107,7 +107,7 @@ impl Caller for OursCaller {
 
     async fn barrier(&self) -> Result<u64, PeerError> {
         let reply = self.0.request(&raw(BARRIER, Bytes::new()), CallOptions::timeout(TIMEOUT)).await.map_err(lost)?;
-        let count = reply.body.into_payload().into_bytes();
+        let count = reply.body.into_bytes();
         count.first_chunk().copied().map(u64::from_be_bytes).ok_or(PeerError::Protocol("a barrier without a count"))
     }
 }

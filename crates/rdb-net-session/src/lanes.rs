@@ -62,7 +62,7 @@ impl Batch {
     }
 
     /// Encodes a message behind those that are there, and returns its frame's length.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(
         &mut self,
         sending: Sending,
@@ -178,7 +178,8 @@ impl Lanes {
         self.lanes.iter().map(LaneQueue::queued_bytes).sum()
     }
 
-    /// Encodes a message into its lane.
+    /// Encodes a message into its lane. Always inlined, as [`Batch::push`]: what describes a frame stays in registers.
+    #[inline(always)]
     pub(crate) fn push(&mut self, sending: Sending, message: &(impl Encode + ?Sized)) -> Result<(), EncodeError> {
         let lane = &mut self.lanes[sending.head.lane as usize];
         if lane.open.buffer.len() >= self.batch_bytes {

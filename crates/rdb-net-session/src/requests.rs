@@ -6,22 +6,31 @@ use rdb_net_types::{Effect, Lane, Reason, RequestError};
 
 use crate::event::Outcome;
 
-/// A request in flight. The generation tells it from earlier ones in the same slot.
+/// A request in flight: its slot, and a generation that tells it from earlier ones in the same slot. One word, as on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RequestId {
-    /// The slot: small numbers, reused.
-    pub slot: u32,
-    pub(crate) generation: u32,
-}
+pub struct RequestId(u64);
 
 impl RequestId {
+    fn new(slot: u32, generation: u32) -> Self {
+        Self(u64::from(generation) << 32 | u64::from(slot))
+    }
+
+    /// The slot: small numbers, reused.
+    pub fn slot(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
     /// The correlation id on the wire; never 0.
     pub fn correlation(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.slot)
+        self.0
     }
 
     pub(crate) fn from_correlation(correlation: u64) -> Self {
-        Self { slot: correlation as u32, generation: (correlation >> 32) as u32 }
+        Self(correlation)
     }
 }
 
@@ -141,7 +150,7 @@ impl Requests {
         if !std::mem::replace(&mut taken.listed, true) {
             self.fresh.push(slot);
         }
-        RequestId { slot, generation: taken.generation }
+        RequestId::new(slot, taken.generation)
     }
 
     /// Lets the requests accepted since the last call count from now.
@@ -164,7 +173,7 @@ impl Requests {
 
     #[inline]
     fn get(&mut self, id: RequestId) -> Option<&mut Slot> {
-        self.slots.get_mut(id.slot as usize).filter(|slot| slot.generation == id.generation)
+        self.slots.get_mut(id.slot()).filter(|slot| slot.generation == id.generation())
     }
 
     /// Notes that the request's frame goes to the socket as this message of its lane, and returns its deadline; `None` when
@@ -176,21 +185,15 @@ impl Requests {
         Some(slot.deadline_ns)
     }
 
-    /// When a request began; `None` where it does not wait.
-    #[inline]
-    pub(crate) fn started_ns(&self, id: RequestId) -> Option<u64> {
-        let slot = self.slots.get(id.slot as usize)?;
-        (slot.generation == id.generation && slot.is_waiting()).then_some(slot.started_ns)
-    }
-
-    /// Ends a waiting request.
-    #[inline]
-    pub(crate) fn complete(&mut self, id: RequestId, outcome: Outcome) {
-        if let Some(slot) = self.get(id).filter(|slot| slot.is_waiting()) {
-            slot.end(outcome);
-            self.waiting -= 1;
-            self.completed.push(id);
-        }
+    /// Ends a waiting request with an outcome that is told when it began, and returns whether there was one.
+    #[inline(always)]
+    pub(crate) fn complete(&mut self, id: RequestId, outcome: impl FnOnce(u64) -> Outcome) -> bool {
+        let Some(slot) = self.get(id).filter(|slot| slot.is_waiting()) else { return false };
+        slot.state = State::Done;
+        slot.outcome = Some(outcome(slot.started_ns));
+        self.waiting -= 1;
+        self.completed.push(id);
+        true
     }
 
     /// The outcome of an ended request; its slot becomes free.
@@ -217,11 +220,11 @@ impl Requests {
 
     #[inline]
     fn release(&mut self, id: RequestId) {
-        let slot = &mut self.slots[id.slot as usize];
+        let slot = &mut self.slots[id.slot()];
         slot.state = State::Free;
         // Generation 0 would make a correlation id of 0, which is a one-way message's.
         slot.generation = slot.generation.checked_add(1).unwrap_or(1);
-        self.free.push(id.slot);
+        self.free.push(id.slot() as u32);
     }
 
     /// When [`expire`](Self::expire) has to be called.
@@ -265,7 +268,7 @@ impl Requests {
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if slot.is_waiting() && filter(slot) {
                 slot.end(Err(RequestError::new(effect(slot), reason)));
-                self.completed.push(RequestId { slot: index as u32, generation: slot.generation });
+                self.completed.push(RequestId::new(index as u32, slot.generation));
                 ended += 1;
             }
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rdb_net_session::{Inbound, InboundId, Replies, Session, Terms};
 use rdb_net_types::{BoxFuture, Effect, Lane, MessageType, NodeId, OverloadScope, Payload, Reason};
-use rdb_net_wire::{Encode, Raw, control_type};
+use rdb_net_wire::{BodyWriter, Encode, control_type};
 
 use crate::handler::{Answer, Entry, HandlerError, Handling, Request, Running};
 use crate::link::Link;
@@ -33,7 +33,7 @@ impl Verdict {
     /// Tells the caller.
     pub(crate) fn apply(self, out: &mut impl Out, id: InboundId) {
         match self {
-            Self::Handled(result) => apply(result, out, id),
+            Self::Handled(result) => apply(&result, out, id),
             Self::Error(effect, reason, detail) => out.reply_error(id, effect, reason, &detail),
         }
     }
@@ -69,15 +69,29 @@ impl Out for Replies {
 
 /// Tells the caller what its handler says.
 #[inline]
-fn apply(result: Result<Answer, HandlerError>, out: &mut impl Out, id: InboundId) {
+fn apply(result: &Result<Answer, HandlerError>, out: &mut impl Out, id: InboundId) {
     match result {
-        Ok(Answer::Payload(payload)) => out.reply(id, &Raw { message_type: control_type::REPLY, payload }),
-        Ok(Answer::Empty) => out.reply(id, &Raw { message_type: control_type::REPLY, payload: Payload::new() }),
-        Ok(Answer::Message(message)) => out.reply(id, &*message),
+        Ok(Answer::Payload(payload)) => out.reply(id, &Bytes(payload)),
+        Ok(Answer::Empty) => out.reply(id, &Bytes(&Payload::new())),
+        Ok(Answer::Message(message)) => out.reply(id, &**message),
         Err(error) => {
             let effect = if error.started { Effect::Unknown } else { Effect::NotStarted };
             out.reply_error(id, effect, Reason::HandlerFailed, &error.text);
         }
+    }
+}
+
+/// A reply of opaque bytes.
+struct Bytes<'a>(&'a Payload);
+
+impl Encode for Bytes<'_> {
+    fn message_type(&self) -> MessageType {
+        control_type::REPLY
+    }
+
+    #[inline]
+    fn encode(&self, body: &mut BodyWriter<'_>) {
+        body.share(self.0);
     }
 }
 
@@ -133,23 +147,24 @@ impl Dispatcher {
     #[inline]
     fn handle_one(&mut self, from: &NodeId, message: Inbound, turn: &mut Turn) {
         let Inbound { id, message_type, lane, deadline, body } = message;
-        let request = Request { message_type, lane, deadline, wants_reply: id.wants_reply(), body };
+        let wants_reply = id.wants_reply();
+        let request = || Request { message_type, lane, deadline, wants_reply, body };
         let Some(entry) = &turn.entry else {
-            return self.unhandled(id, request);
+            return self.unhandled(id, request());
         };
         if !turn.has_place && !entry.enter() {
             return self.refuse(id, Reason::Overloaded(OverloadScope::Handler), "");
         }
         turn.has_place = true;
         match entry.run(from, request) {
-            Some(Handling::Ready(result)) => apply(result, &mut self.replies, id),
-            Some(Handling::Later(future)) => {
+            Ok(Handling::Ready(result)) => apply(&result, &mut self.replies, id),
+            Ok(Handling::Later(future)) => {
                 // The place goes with the future.
                 turn.has_place = false;
                 let running = Running(Arc::clone(entry));
                 self.later(id, Origin { from, message_type, deadline }, running, future);
             }
-            None => self.panicked(id, message_type, from),
+            Err(_) => self.panicked(id, message_type, from),
         }
     }
 
@@ -157,7 +172,7 @@ impl Dispatcher {
     /// whoever asks for unhandled messages.
     fn unhandled(&mut self, id: InboundId, request: Request) {
         if request.message_type == MessageType::HEARTBEAT {
-            apply(Ok(Answer::Empty), &mut self.replies, id);
+            apply(&Ok(Answer::Empty), &mut self.replies, id);
         } else if id.wants_reply() {
             self.refuse(id, Reason::UnknownType, &request.message_type.to_string());
         } else {
@@ -182,7 +197,7 @@ impl Dispatcher {
         let mut future = Guarded(future);
         let mut nobody = Context::from_waker(Waker::noop());
         match Pin::new(&mut future).poll(&mut nobody) {
-            Poll::Ready(Some(result)) => apply(result, &mut self.replies, id),
+            Poll::Ready(Some(result)) => apply(&result, &mut self.replies, id),
             Poll::Ready(None) => self.panicked(id, origin.message_type, origin.from),
             Poll::Pending => self.spawn(id, origin, running, future),
         }

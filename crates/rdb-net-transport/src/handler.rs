@@ -1,5 +1,6 @@
 //! Handlers: who answers which message type.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -182,16 +183,17 @@ impl Entry {
         self.running.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Runs the handler; `None` when it panicked.
+    /// Runs the handler; `Err` when it panicked. The request is made where the handler takes it.
     #[inline]
-    pub(crate) fn run(&self, from: &NodeId, request: Request) -> Option<Handling> {
-        let handling = catch_unwind(AssertUnwindSafe(|| self.handler.handle(from, request))).ok();
-        if handling.is_none() {
+    pub(crate) fn run(&self, from: &NodeId, request: impl FnOnce() -> Request) -> Result<Handling, Panicked> {
+        catch_unwind(AssertUnwindSafe(|| self.handler.handle(from, request()))).inspect_err(|_| {
             self.panicked.fetch_add(1, Ordering::Relaxed);
-        }
-        handling
+        })
     }
 }
+
+/// What a handler panicked with.
+pub(crate) type Panicked = Box<dyn Any + Send>;
 
 /// All handlers of a transport.
 #[derive(Debug, Default)]

@@ -90,7 +90,7 @@ impl Core {
         }
         self.session.drain_completed(&mut self.completed);
         for id in self.completed.drain(..) {
-            if let Some(caller) = self.callers.get_mut(id.slot as usize).and_then(Option::take) {
+            if let Some(caller) = self.callers.get_mut(id.slot()).and_then(Option::take) {
                 wakers.push(caller);
             }
         }
@@ -117,7 +117,7 @@ impl Core {
 
     #[inline]
     pub(crate) fn set_caller(&mut self, id: RequestId, waker: &Waker) {
-        let slot = id.slot as usize;
+        let slot = id.slot();
         if self.callers.len() <= slot {
             self.callers.resize_with(slot + 1, || None);
         }
@@ -128,7 +128,7 @@ impl Core {
     }
 
     pub(crate) fn clear_caller(&mut self, id: RequestId) {
-        if let Some(caller) = self.callers.get_mut(id.slot as usize) {
+        if let Some(caller) = self.callers.get_mut(id.slot()) {
             *caller = None;
         }
     }

@@ -44,14 +44,14 @@ impl Transport {
             wants_reply: true,
             body: through_the_codec(message_type, message),
         };
-        let result = match entry.run(&from, request) {
-            Some(Handling::Ready(result)) => result,
-            Some(Handling::Later(future)) => {
+        let result = match entry.run(&from, || request) {
+            Ok(Handling::Ready(result)) => result,
+            Ok(Handling::Later(future)) => {
                 let until = self.inner.clock.instant(deadline);
                 let waited = tokio::time::timeout_at(until, future).await;
                 waited.map_err(|_| failed(Effect::Unknown, Reason::Expired))?
             }
-            None => return Err(failed(Effect::Unknown, Reason::HandlerPanicked)),
+            Err(_) => return Err(failed(Effect::Unknown, Reason::HandlerPanicked)),
         };
         drop(running);
         let answer = result.map_err(|error| {

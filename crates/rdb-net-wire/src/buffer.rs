@@ -73,7 +73,8 @@ impl FrameBuffer {
     /// # Errors
     ///
     /// [`EncodeError::TooLarge`] when the frame would exceed `frame_bytes_max`; the buffer is as before.
-    #[inline]
+    // Always inlined: a mark that is returned through memory is read back before its parts are stored, once a frame.
+    #[inline(always)]
     pub fn push(
         &mut self,
         head: FrameHead,

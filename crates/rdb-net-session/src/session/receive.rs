@@ -56,7 +56,7 @@ impl Session {
         self.statistics.bytes_received += arrivals.wire_bytes;
         let now_ns = nanoseconds(now);
         let mut counted: Option<(MessageType, u64)> = None;
-        for arrived in arrivals.frames.drain(..) {
+        for arrived in &mut arrivals.frames {
             if self.phase == Phase::Closed {
                 break;
             }
@@ -81,7 +81,7 @@ impl Session {
     }
 
     #[inline]
-    fn handle_frame(&mut self, now: Duration, now_ns: u64, frame: Arrived) {
+    fn handle_frame(&mut self, now: Duration, now_ns: u64, frame: &mut Arrived) {
         if self.phase == Phase::Up {
             if frame.head.flags.has(Flags::RESPONSE) {
                 self.handle_reply(now_ns, frame);
@@ -91,7 +91,7 @@ impl Session {
                 return self.handle_message(now_ns, frame);
             }
         }
-        self.handle_control_frame(now, &frame);
+        self.handle_control_frame(now, frame);
     }
 
     /// A message of the protocol itself, or one at a time when nothing else may come.
@@ -162,20 +162,18 @@ impl Session {
     }
 
     #[inline]
-    fn handle_reply(&mut self, now_ns: u64, frame: Arrived) {
+    fn handle_reply(&mut self, now_ns: u64, frame: &mut Arrived) {
         let id = RequestId::from_correlation(frame.head.correlation);
-        let Some(started_ns) = self.requests.started_ns(id) else {
-            self.statistics.late_replies += 1;
-            return;
-        };
-        let round_trip = Duration::from_nanos(now_ns.saturating_sub(started_ns));
-        self.statistics.latency.record(round_trip);
-        let outcome = if frame.head.flags.has(Flags::ERROR) {
-            Err(error_of(&frame.body))
-        } else {
-            Ok(Reply { message_type: frame.head.message_type, body: frame.body, round_trip })
-        };
-        self.requests.complete(id, outcome);
+        let Self { requests, statistics, .. } = self;
+        let waited = requests.complete(id, |started_ns| {
+            let round_trip = Duration::from_nanos(now_ns.saturating_sub(started_ns));
+            statistics.latency.record(round_trip);
+            if frame.head.flags.has(Flags::ERROR) {
+                return Err(error_of(&frame.body));
+            }
+            Ok(Reply { message_type: frame.head.message_type, body: std::mem::take(&mut frame.body), round_trip })
+        });
+        statistics.late_replies += u64::from(!waited);
     }
 
     fn handle_control(&mut self, now: Duration, frame: &Arrived) -> Result<(), DecodeError> {
@@ -236,7 +234,7 @@ impl Session {
     }
 
     #[inline]
-    fn handle_message(&mut self, now_ns: u64, frame: Arrived) {
+    fn handle_message(&mut self, now_ns: u64, frame: &mut Arrived) {
         if matches!(self.side, Side::Dialer { .. }) {
             self.close(CloseReason::Protocol("a message on a connection that only answers"));
             return;
@@ -267,7 +265,7 @@ impl Session {
             message_type: head.message_type,
             lane: head.lane,
             deadline: (frame.deadline_us != 0).then(|| Duration::from_nanos(deadline_ns)),
-            body: frame.body,
+            body: std::mem::take(&mut frame.body),
         });
     }
 

@@ -154,7 +154,7 @@ fn a_late_reply_does_not_reach_the_next_request_in_its_slot() {
     pair.feed_acceptor();
     pair.dialer.session.cancel(pair.now, first);
     let second = pair.request(on(Lane::Interactive));
-    assert_eq!(first.slot, second.slot);
+    assert_eq!(first.slot(), second.slot());
     let inbound = pair.acceptor.pop().expect("the first arrived");
     pair.acceptor.session.reply(inbound.id, &answer("to the first")).expect("small enough");
     pair.feed_dialer();
