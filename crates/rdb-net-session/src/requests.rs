@@ -29,7 +29,8 @@ impl RequestId {
         self.0
     }
 
-    pub(crate) fn from_correlation(correlation: u64) -> Self {
+    /// The request of this correlation id.
+    pub fn from_correlation(correlation: u64) -> Self {
         Self(correlation)
     }
 }
@@ -202,6 +203,16 @@ impl Requests {
         let outcome = self.get(id)?.outcome.take()?;
         self.release(id);
         Some(outcome)
+    }
+
+    pub(crate) fn is_waiting(&self, id: RequestId) -> bool {
+        let slot = self.slots.get(id.slot());
+        slot.is_some_and(|slot| slot.generation == id.generation() && slot.is_waiting())
+    }
+
+    pub(crate) fn holds(&self, id: RequestId) -> bool {
+        let slot = self.slots.get(id.slot());
+        slot.is_some_and(|slot| slot.generation == id.generation() && slot.state != State::Free)
     }
 
     /// Frees the slot of a request that its caller gave up. `Some(was handed to the socket)` where it was still waiting.

@@ -197,6 +197,16 @@ impl Session {
         Some(outcome)
     }
 
+    /// Whether a request waits for its end.
+    pub fn is_waiting(&self, id: RequestId) -> bool {
+        self.requests.is_waiting(id)
+    }
+
+    /// Whether a request waits for its end, or its outcome was not taken yet.
+    pub fn holds(&self, id: RequestId) -> bool {
+        self.requests.holds(id)
+    }
+
     /// Answers an inbound request.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use tokio::time::Sleep;
 
 use crate::backend::Connection;
 use crate::dispatch::Dispatcher;
-use crate::link::Link;
+use crate::link::{Ended, Link};
 use crate::owner::Owner;
 use crate::transport::Inner;
 
@@ -62,6 +62,7 @@ pub(crate) struct Driver {
     timer_set: bool,
     inbox: VecDeque<Inbound>,
     wakers: Vec<Waker>,
+    ended: Vec<Ended>,
     events: Vec<Event>,
 }
 
@@ -110,6 +111,7 @@ impl Driver {
             timer_set: true,
             inbox: VecDeque::new(),
             wakers: Vec::new(),
+            ended: Vec::new(),
             events: Vec::new(),
         }
     }
@@ -170,7 +172,7 @@ impl Driver {
             while let Some(message) = self.inbox.pop_back() {
                 core.session.put_back(message);
             }
-            core.take_ended(&mut self.wakers);
+            core.take_ended(&mut self.ended);
             while let Some(event) = core.session.poll_event() {
                 self.events.push(event);
             }
@@ -179,12 +181,12 @@ impl Driver {
             self.held_back = room_bytes == 0;
             core.session.take_messages(!self.held_back, &mut self.inbox);
             let is_quiet = self.inbox.is_empty() && self.events.is_empty();
-            self.woke_callers |= !self.wakers.is_empty();
+            self.woke_callers |= !self.ended.is_empty();
             if is_quiet && !self.woke_callers && self.writing.is_none() {
                 self.writing = core.session.take_batch(self.now).map(|batch| (batch, 0));
             }
             drop(core);
-            self.wakers.drain(..).for_each(Waker::wake);
+            self.link.deliver(&mut self.ended);
             if is_quiet {
                 return;
             }
@@ -366,10 +368,11 @@ impl Drop for Driver {
             Event::Closed(reason) => Some(reason),
             _ => None,
         });
-        core.take_ended(&mut self.wakers);
+        core.take_ended(&mut self.ended);
         core.take_blocked(&mut self.wakers);
         core.end_all_handlers();
         drop(core);
+        self.link.deliver(&mut self.ended);
         self.wakers.drain(..).for_each(Waker::wake);
         self.owner.closed(&self.link, closed.unwrap_or(CloseReason::Local));
     }

@@ -124,17 +124,8 @@ impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
     #[inline]
     pub(crate) fn poll_outcome(&mut self, context: &mut Context<'_>) -> Poll<Result<Outcome, Option<Duration>>> {
         if let Some(id) = self.id {
-            let mut core = self.link.lock();
-            let Some(outcome) = core.session.take_outcome(id) else {
-                core.set_caller(id, context.waker());
-                return Poll::Pending;
-            };
-            let task = core.wake_task_for_events();
-            drop(core);
+            let Some(outcome) = self.link.mail.take(id) else { return self.poll_again(id, context) };
             self.id = None;
-            if let Some(task) = task {
-                task.wake();
-            }
             return Poll::Ready(Ok(outcome));
         }
         let Self { link, options, message, id, wait } = self;
@@ -164,17 +155,46 @@ impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
             }
         }
     }
+
+    /// Woken without an outcome: for another reason, or a moment before it arrives.
+    #[cold]
+    fn poll_again(&mut self, id: RequestId, context: &Context<'_>) -> Poll<Result<Outcome, Option<Duration>>> {
+        let mut core = self.link.lock();
+        if core.session.is_waiting(id) {
+            core.set_caller(id, context.waker());
+        } else {
+            // Whoever carries the outcome has the former waker, which may be another task's.
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+impl<M: ?Sized> Exchange<'_, M> {
+    /// Nobody waits for the request any more.
+    #[cold]
+    fn give_up(&self, id: RequestId) {
+        let now = self.link.clock.now();
+        let held = self.link.with(|core| {
+            let holds = core.session.holds(id);
+            core.session.cancel(now, id);
+            if holds {
+                core.clear_caller(id);
+            }
+            holds
+        });
+        if !held {
+            self.link.mail.refuse(id);
+        }
+    }
 }
 
 impl<M: ?Sized> Drop for Exchange<'_, M> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(id) = self.id.take() {
-            let now = self.link.clock.now();
-            self.link.with(|core| {
-                core.session.cancel(now, id);
-                core.clear_caller(id);
-            });
-        } else if self.link.is_poisoned() {
+            self.give_up(id);
+        } else if std::thread::panicking() && self.link.is_poisoned() {
             // The message's own code panicked: everybody on the connection is told now.
             self.link.close(CloseReason::Local);
         }

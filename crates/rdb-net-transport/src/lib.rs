@@ -22,6 +22,7 @@ mod handler;
 mod link;
 mod listen;
 mod local;
+mod mail;
 mod owner;
 mod registry;
 mod transport;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use rdb_net_session::{CloseReason, InboundId, RequestId, SendError, Session, SessionStatistics};
+use rdb_net_session::{CloseReason, InboundId, Outcome, RequestId, SendError, Session, SessionStatistics};
 use rdb_net_types::{Effect, Lane, NodeId, Reason};
 use rdb_net_wire::{Encode, Hello};
 use tokio::task::AbortHandle;
@@ -19,11 +19,14 @@ use crate::blocked::Blocked;
 use crate::clock::Clock;
 use crate::dispatch::Verdict;
 use crate::exchange::{LinkError, Wait};
+use crate::mail::Mail;
 use rdb_net_peer::LinkSide;
 
 /// A connection.
 pub(crate) struct Link {
-    core: Mutex<Core>,
+    core: Padded<Mutex<Core>>,
+    /// Outcomes on their way to callers.
+    pub(crate) mail: Mail,
     pub(crate) clock: Clock,
     pub(crate) side: LinkSide,
     /// Tells connections of this process apart.
@@ -32,6 +35,10 @@ pub(crate) struct Link {
     /// It is given to no caller any more.
     retired: AtomicBool,
 }
+
+/// Alone on its cache lines: what many threads write keeps no reader of its neighbours waiting.
+#[repr(align(128))]
+struct Padded<T>(T);
 
 /// What the lock guards.
 pub(crate) struct Core {
@@ -47,21 +54,18 @@ pub(crate) struct Core {
     completed: Vec<RequestId>,
 }
 
+/// A request that has ended, on its way to its caller.
+pub(crate) struct Ended {
+    id: RequestId,
+    outcome: Outcome,
+    caller: Option<Waker>,
+}
+
 impl Core {
     /// The task's waker, if it sleeps; it counts as awake from now on.
     #[inline]
     pub(crate) fn wake_task(&mut self) -> Option<Waker> {
         if std::mem::replace(&mut self.task_awake, true) { None } else { self.task.clone() }
-    }
-
-    /// The task's waker, where there is something for it that frames' waking does not cover: senders that may go on.
-    #[inline]
-    pub(crate) fn wake_task_for_events(&mut self) -> Option<Waker> {
-        if !self.session.has_events() {
-            return None;
-        }
-        self.task_awake = true;
-        self.task.clone()
     }
 
     /// Lets the task sleep until this waker is called, unless there is work for it. Returns whether it may sleep, and when the
@@ -83,15 +87,16 @@ impl Core {
         (!self.task_awake, self.session.poll_timeout())
     }
 
-    /// Takes the wakers of the callers whose requests have ended.
-    pub(crate) fn take_ended(&mut self, wakers: &mut Vec<Waker>) {
+    /// Takes the outcomes of requests that have ended, and their callers' wakers.
+    pub(crate) fn take_ended(&mut self, ended: &mut Vec<Ended>) {
         if !self.session.has_completed() {
             return;
         }
         self.session.drain_completed(&mut self.completed);
         for id in self.completed.drain(..) {
-            if let Some(caller) = self.callers.get_mut(id.slot()).and_then(Option::take) {
-                wakers.push(caller);
+            let caller = self.callers.get_mut(id.slot()).and_then(Option::take);
+            if let Some(outcome) = self.session.take_outcome(id) {
+                ended.push(Ended { id, outcome, caller });
             }
         }
     }
@@ -145,12 +150,20 @@ impl Link {
             handlers: HashMap::new(),
             completed: Vec::new(),
         };
-        Self { core: Mutex::new(core), clock, side, number, hello: OnceLock::new(), retired: AtomicBool::new(false) }
+        Self {
+            core: Padded(Mutex::new(core)),
+            mail: Mail::default(),
+            clock,
+            side,
+            number,
+            hello: OnceLock::new(),
+            retired: AtomicBool::new(false),
+        }
     }
 
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
-        match self.core.lock() {
+        match self.core.0.lock() {
             Ok(core) => core,
             Err(poisoned) => self.recover(poisoned.into_inner()),
         }
@@ -159,7 +172,7 @@ impl Link {
     /// A caller's `Encode` panicked, and left half a frame: the connection ends, and everybody on it is told.
     #[cold]
     fn recover<'a>(&'a self, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
-        self.core.clear_poison();
+        self.core.0.clear_poison();
         tracing::error!(number = self.number, "code panicked while it held a connection, which ends");
         core.session.close(CloseReason::Local);
         core
@@ -167,15 +180,25 @@ impl Link {
 
     /// Whether code panicked while it held the lock, and nobody has seen it yet.
     pub(crate) fn is_poisoned(&self) -> bool {
-        self.core.is_poisoned()
+        self.core.0.is_poisoned()
+    }
+
+    /// Gives ended requests to their callers.
+    pub(crate) fn deliver(&self, ended: &mut Vec<Ended>) {
+        for Ended { id, outcome, caller } in ended.drain(..) {
+            self.mail.deliver(id, outcome);
+            if let Some(caller) = caller {
+                caller.wake();
+            }
+        }
     }
 
     /// Runs code under the lock, then wakes everybody whom it concerns.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Core) -> T) -> T {
-        let mut wakers = Vec::new();
+        let (mut ended, mut wakers) = (Vec::new(), Vec::new());
         let mut core = self.lock();
         let result = change(&mut core);
-        core.take_ended(&mut wakers);
+        core.take_ended(&mut ended);
         if core.session.is_closed() {
             core.take_blocked(&mut wakers);
         }
@@ -183,6 +206,7 @@ impl Link {
         core.task_awake = true;
         wakers.extend(core.task.clone());
         drop(core);
+        self.deliver(&mut ended);
         wakers.into_iter().for_each(Waker::wake);
         result
     }

@@ -12,7 +12,7 @@ use super::{ECHO, NEVER, Network, SOON, config, echo, message, pair, start, to, 
 use crate::{Answer, CallOptions, HandlerOptions, Handling, HelloError, Request, TOKEN_BYTES_MAX};
 
 #[tokio::test]
-async fn a_caller_without_a_slot_goes_on_when_another_takes_its_reply() {
+async fn a_caller_without_a_slot_goes_on_when_another_gets_its_reply() {
     let network = Network::default();
     let a = start(&network, config("a")).await;
     let mut one_slot = config("b");
