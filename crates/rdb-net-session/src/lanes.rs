@@ -16,7 +16,8 @@ pub(crate) const MESSAGE_CHARGE: u64 = 64;
 #[derive(Debug, Clone, Copy)]
 struct Queued {
     frame: FrameMark,
-    /// The deadline as nanoseconds of the session's clock, known when the batch is taken; the largest number for none.
+    /// The deadline as nanoseconds of the session's clock, known when the batch is taken, and how long the request may take
+    /// before; the largest number for none.
     deadline_ns: u64,
     /// The request it carries, where somebody waits for the answer.
     request: Option<RequestId>,
@@ -57,8 +58,38 @@ impl Batch {
         self.frames.len()
     }
 
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty()
+    }
+
+    /// Takes the last frame out again.
+    pub(crate) fn remove_last(&mut self) {
+        if let Some(last) = self.frames.pop() {
+            self.buffer.remove(&last.frame, &mut []);
+        }
+    }
+
+    /// Takes over another batch's frames, which is empty afterwards.
+    fn append(&mut self, other: &mut Self) {
+        let by = self.buffer.append(&mut other.buffer);
+        self.frames.extend(other.frames.drain(..).map(|queued| Queued { frame: queued.frame.moved(by), ..queued }));
+    }
+
+    /// The requests among the frames, each with how long it may take. Those that are not kept are taken out; returns what
+    /// they would have cost.
+    pub(crate) fn retain_requests(&mut self, mut keep: impl FnMut(RequestId, u64) -> bool) -> u64 {
+        let mut given_up = Vec::new();
+        for (index, queued) in self.frames.iter().enumerate() {
+            if queued.request.is_some_and(|request| !keep(request, queued.deadline_ns)) {
+                given_up.push(index);
+            }
+        }
+        let mut saved = 0;
+        for index in given_up.into_iter().rev() {
+            saved += charge(self.frames[index].frame.wire_bytes);
+            self.remove(index);
+        }
+        saved
     }
 
     /// Encodes a message behind those that are there, and returns its frame's length.
@@ -69,9 +100,9 @@ impl Batch {
         message: &(impl Encode + ?Sized),
         frame_bytes_max: u32,
     ) -> Result<u32, EncodeError> {
-        let Sending { head, request, charged } = sending;
+        let Sending { head, request, charged, timeout_ns } = sending;
         let frame = self.buffer.push(head, message, frame_bytes_max)?;
-        self.frames.push(Queued { frame, deadline_ns: u64::MAX, request, message_type: head.message_type, charged });
+        self.frames.push(Queued { frame, deadline_ns: timeout_ns, request, message_type: head.message_type, charged });
         Ok(frame.wire_bytes)
     }
 
@@ -101,6 +132,8 @@ pub(crate) struct LaneQueue {
     sent_charge: u64,
     /// How much may be charged in all.
     limit: u64,
+    /// What outboxes may spend without asking.
+    granted: u64,
     /// Messages handed to the socket, since the connection began: those that count for credits and for drains.
     handed_messages: u64,
 }
@@ -128,7 +161,18 @@ impl LaneQueue {
     /// promises. What is needed is known only after encoding, so one message may overdraw the
     /// credits by less than its own size; the receiver allows for one frame.
     pub(crate) fn has_credit(&self) -> bool {
-        self.sent_charge < self.limit && self.queued_bytes < QUEUED_BYTES_MAX
+        self.sent_charge + self.granted < self.limit && self.queued_bytes < QUEUED_BYTES_MAX
+    }
+
+    /// Takes an outbox's grant back, of which so much was spent, and gives it a new one where the lane takes messages: a
+    /// share of what is left, so that others find some too.
+    pub(crate) fn settle_grant(&mut self, grant: &mut u64, spent: u64, takes: bool) {
+        self.granted -= *grant;
+        self.sent_charge += spent;
+        let left = self.limit.saturating_sub(self.sent_charge + self.granted);
+        let has_room = takes && self.queued_bytes < QUEUED_BYTES_MAX / 2;
+        *grant = if has_room { (left / 8).min(GRANT_MAX) } else { 0 };
+        self.granted += *grant;
     }
 }
 
@@ -138,6 +182,16 @@ pub(crate) struct Sending {
     pub(crate) head: FrameHead,
     pub(crate) request: Option<RequestId>,
     pub(crate) charged: bool,
+    /// How long a request from an outbox may take; the largest number for none.
+    pub(crate) timeout_ns: u64,
+}
+
+impl Sending {
+    /// A frame that is no request, or one whose time the table of requests keeps.
+    #[inline]
+    pub(crate) fn new(head: FrameHead, request: Option<RequestId>, charged: bool) -> Self {
+        Self { head, request, charged, timeout_ns: u64::MAX }
+    }
 }
 
 /// All lanes towards the other side.
@@ -156,6 +210,8 @@ pub(crate) struct Lanes {
 /// How many bytes of a lane may wait for the socket before senders are held back: four times the default credits, so that it
 /// matters only towards a peer that promises too much.
 pub(crate) const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The most credits that an outbox holds of one lane.
+const GRANT_MAX: u64 = 256 * 1024;
 /// How many emptied batches are kept for reuse.
 const SPARE_BATCHES: usize = 4;
 /// A batch with more memory than this is not kept: one burst must not pin memory for ever.
@@ -194,19 +250,24 @@ impl Lanes {
         Ok(())
     }
 
-    /// Takes over a batch of replies, and leaves an empty one in its place. They leave behind what waits already.
-    pub(crate) fn append(&mut self, lane: Lane, replies: &mut Batch) {
-        if replies.is_empty() {
+    /// Takes over a batch that was written elsewhere, and leaves an empty one in its place. Its frames leave behind those that
+    /// wait already.
+    pub(crate) fn append(&mut self, lane: Lane, batch: &mut Batch) {
+        if batch.is_empty() {
             return;
         }
         let lane = &mut self.lanes[lane as usize];
-        lane.queued_bytes += replies.buffer.len();
-        self.waiting += replies.frames.len();
-        if !lane.open.is_empty() {
+        lane.queued_bytes += batch.buffer.len();
+        self.waiting += batch.frames.len();
+        if lane.open.is_empty() {
+            std::mem::swap(&mut lane.open, batch);
+        } else if lane.open.buffer.len() + batch.buffer.len() <= self.batch_bytes {
+            lane.open.append(batch);
+        } else {
             let next = self.spare.pop().unwrap_or_default();
             lane.full.push_back(std::mem::replace(&mut lane.open, next));
+            std::mem::swap(&mut lane.open, batch);
         }
-        std::mem::swap(&mut lane.open, replies);
     }
 
     /// The next batch for the socket: System first. `hand_over` is told of every request's frame which message of its lane it

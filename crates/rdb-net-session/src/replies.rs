@@ -63,19 +63,14 @@ impl Replies {
     }
 
     #[inline]
-    fn push(
-        &mut self,
-        id: &InboundId,
-        flags: Flags,
-        message: &(impl Encode + ?Sized),
-    ) -> Result<(), EncodeError> {
+    fn push(&mut self, id: &InboundId, flags: Flags, message: &(impl Encode + ?Sized)) -> Result<(), EncodeError> {
         if !id.wants_reply() {
             return Ok(());
         }
         let flags = if self.terms.checksum { flags.with(Flags::CHECKSUM) } else { flags };
         let message_type = if flags.has(Flags::ERROR) { control_type::REPLY } else { message.message_type() };
         let head = FrameHead { message_type, flags, lane: id.lane, correlation: id.correlation };
-        let sending = Sending { head, request: None, charged: false };
+        let sending = Sending::new(head, None, false);
         let batch = &mut self.lanes[id.lane as usize].batch;
         self.bytes += batch.push(sending, message, self.terms.peer_frame_bytes_max)? as usize;
         Ok(())

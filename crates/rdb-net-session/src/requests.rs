@@ -11,7 +11,7 @@ use crate::event::Outcome;
 pub struct RequestId(u64);
 
 impl RequestId {
-    fn new(slot: u32, generation: u32) -> Self {
+    pub(crate) fn new(slot: u32, generation: u32) -> Self {
         Self(u64::from(generation) << 32 | u64::from(slot))
     }
 
@@ -20,7 +20,7 @@ impl RequestId {
         self.0 as u32 as usize
     }
 
-    fn generation(self) -> u32 {
+    pub(crate) fn generation(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
@@ -101,6 +101,11 @@ impl Slot {
 #[derive(Debug)]
 pub(crate) struct Requests {
     slots: Vec<Slot>,
+    /// Slots that this table gives out are those whose number is a multiple of this; the others belong to outboxes.
+    pub(crate) stride: u32,
+    /// How many slots this table has given out so far.
+    own: u32,
+    /// Those of them that are free.
     free: Vec<u32>,
     waiting: usize,
     /// Slots whose requests count from the next time that the session is told.
@@ -114,6 +119,8 @@ impl Default for Requests {
     fn default() -> Self {
         Self {
             slots: Vec::new(),
+            stride: 1,
+            own: 0,
             free: Vec::new(),
             waiting: 0,
             fresh: Vec::new(),
@@ -128,9 +135,31 @@ impl Requests {
         self.waiting
     }
 
-    /// Slots that are not free, ended requests included whose outcome nobody took yet.
+    /// Slots of its own that are not free, ended requests included whose outcome nobody took yet.
     pub(crate) fn occupied(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.own as usize - self.free.len()
+    }
+
+    fn grow(&mut self, slot: u32) {
+        if self.slots.len() <= slot as usize {
+            self.slots.resize_with(slot as usize + 1, Slot::new);
+        }
+    }
+
+    /// Takes in a request that an outbox has given this id.
+    #[inline]
+    pub(crate) fn register(&mut self, id: RequestId, lane: Lane, timeout_ns: u64, now_ns: u64) {
+        self.grow(id.slot() as u32);
+        let slot = &mut self.slots[id.slot()];
+        debug_assert!(slot.state == State::Free, "an outbox gives out an id again only when its request has ended");
+        slot.generation = id.generation();
+        slot.state = State::Waiting;
+        slot.lane = lane;
+        slot.ordinal = 0;
+        slot.started_ns = now_ns;
+        slot.deadline_ns = timeout_ns.saturating_add(now_ns);
+        self.next_deadline_ns = self.next_deadline_ns.min(slot.deadline_ns);
+        self.waiting += 1;
     }
 
     /// A slot for a request that may take so long, from the next [`stamp`](Self::stamp) on.
@@ -139,8 +168,10 @@ impl Requests {
         let deadline_ns = timeout.map_or(u64::MAX, nanoseconds);
         self.waiting += 1;
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::new());
-            (self.slots.len() - 1) as u32
+            let slot = self.own * self.stride;
+            self.own += 1;
+            self.grow(slot);
+            slot
         });
         let taken = &mut self.slots[slot as usize];
         taken.state = State::Waiting;
@@ -233,9 +264,11 @@ impl Requests {
     fn release(&mut self, id: RequestId) {
         let slot = &mut self.slots[id.slot()];
         slot.state = State::Free;
-        // Generation 0 would make a correlation id of 0, which is a one-way message's.
-        slot.generation = slot.generation.checked_add(1).unwrap_or(1);
-        self.free.push(id.slot() as u32);
+        if id.slot() as u32 % self.stride == 0 {
+            // Generation 0 would make a correlation id of 0, which is a one-way message's.
+            slot.generation = slot.generation.checked_add(1).unwrap_or(1);
+            self.free.push(id.slot() as u32);
+        }
     }
 
     /// When [`expire`](Self::expire) has to be called.
@@ -255,6 +288,11 @@ impl Requests {
         let next_ns = waiting.map(|slot| slot.deadline_ns).min().unwrap_or(u64::MAX);
         self.next_deadline_ns = next_ns.max(nanoseconds(now + SCAN_INTERVAL));
         expired
+    }
+
+    /// Ends a request that was never sent.
+    pub(crate) fn end_unsent(&mut self, id: RequestId, reason: Reason) {
+        self.complete(id, |_| Err(RequestError::new(Effect::NotSent, reason)));
     }
 
     /// Ends everything that waits, because the connection is gone.

@@ -17,8 +17,8 @@ use crate::event::{Event, Inbound, InboundId, Outcome};
 use crate::inbound::Intake;
 use crate::lanes::{Batch, Lanes, Sending, charge};
 use crate::liveness::Liveness;
-use crate::requests::{RequestId, Requests};
-use crate::{CloseReason, Config, Identity, Loss, Replies, SessionStatistics, Side};
+use crate::requests::{RequestId, Requests, nanoseconds};
+use crate::{CloseReason, Config, Identity, Loss, Outbox, Replies, SessionStatistics, Side};
 
 /// The largest frame before the hello was accepted: a stranger makes us hold no more.
 const HELLO_BYTES_MAX: u32 = 8 * 1024;
@@ -149,15 +149,14 @@ impl Session {
     ) -> Result<RequestId, SendError> {
         let lane = carrier(options.lane);
         self.check_sendable(lane, message.message_type())?;
-        let requests_max = self.peer.as_ref().map_or(0, |peer| peer.requests_max);
-        if self.requests.occupied() >= requests_max as usize {
+        if self.requests.occupied() >= self.own_requests_max() {
             self.blocked = true;
             return Err(SendError::NoSlot);
         }
         let id = self.requests.insert(lane, options.timeout);
         let flags = if options.idempotent { Flags::IDEMPOTENT } else { Flags::default() };
         let head = self.head(message.message_type(), flags, lane, id.correlation());
-        let sending = Sending { head, request: Some(id), charged: true };
+        let sending = Sending::new(head, Some(id), true);
         if let Err(error) = self.lanes.push(sending, message) {
             self.requests.cancel(id);
             return Err(error.into());
@@ -174,12 +173,69 @@ impl Session {
         let lane = carrier(lane);
         self.check_sendable(lane, message.message_type())?;
         let head = self.head(message.message_type(), Flags::ONE_WAY, lane, 0);
-        let sending = Sending { head, request: None, charged: true };
+        let sending = Sending::new(head, None, true);
         Ok(self.lanes.push(sending, message)?)
     }
 
-    /// Gives a request up. If it may have reached the other side, its handler is told.
-    pub fn cancel(&mut self, now: Duration, id: RequestId) {
+    /// Outboxes for this session, to be asked for once and before the first request. Each takes requests as soon as it was
+    /// [collected](Self::collect) while the session is up.
+    pub fn outboxes(&mut self, count: u32) -> Vec<Outbox> {
+        debug_assert!(self.requests.occupied() == 0, "the numbers of slots are shared out once");
+        self.requests.stride = count + 1;
+        (1..=count).map(|number| Outbox::new(number, count + 1, self.terms())).collect()
+    }
+
+    /// Half of the requests that the other side takes are the outboxes', in equal parts; the rest is the session's own.
+    fn outbox_requests_max(&self) -> usize {
+        let requests_max = self.peer.as_ref().map_or(0, |peer| peer.requests_max) as usize;
+        let outboxes = self.requests.stride as usize - 1;
+        if outboxes == 0 { 0 } else { requests_max / (2 * outboxes) }
+    }
+
+    fn own_requests_max(&self) -> usize {
+        let requests_max = self.peer.as_ref().map_or(0, |peer| peer.requests_max) as usize;
+        requests_max - self.outbox_requests_max() * (self.requests.stride as usize - 1)
+    }
+
+    /// Takes the requests that are in an outbox, and lets it take more. Where the connection takes no more messages, they end
+    /// here: they were not sent.
+    pub fn collect(&mut self, now: Duration, outbox: &mut Outbox) {
+        let (now_ns, takes) = (nanoseconds(now), self.is_up());
+        let reason = if self.phase == Phase::Closed { Reason::ConnectionLost } else { Reason::Draining };
+        let mut lanes = std::mem::take(&mut outbox.lanes);
+        for (lane, out) in Lane::ALL.into_iter().zip(&mut lanes) {
+            let requests = &mut self.requests;
+            out.spent -= out.batch.retain_requests(|id, timeout_ns| {
+                if !outbox.is_open(id) {
+                    outbox.end(id);
+                    return false;
+                }
+                requests.register(id, lane, timeout_ns, now_ns);
+                if !takes {
+                    requests.end_unsent(id, reason);
+                }
+                true
+            });
+            if takes {
+                self.lanes.append(lane, &mut out.batch);
+            } else {
+                out.batch.clear();
+                out.spent = 0;
+            }
+            self.lanes.lane_mut(lane).settle_grant(&mut out.grant, out.spent, takes);
+            out.spent = 0;
+        }
+        outbox.lanes = lanes;
+        outbox.slots_max = self.outbox_requests_max();
+        outbox.terms = self.terms();
+        outbox.takes = takes;
+        self.tell_time(now);
+    }
+
+    /// Gives a request up. If it may have reached the other side, its handler is told. `false` where the session does not know
+    /// it: it was not collected, or its outcome was taken.
+    pub fn cancel(&mut self, now: Duration, id: RequestId) -> bool {
+        let known = self.requests.holds(id);
         if self.requests.cancel(id) == Some(true) && self.phase == Phase::Up {
             let head = self.head(control_type::CANCEL, Flags::ONE_WAY, Lane::System, id.correlation());
             let empty = Raw { message_type: control_type::CANCEL, payload: Default::default() };
@@ -187,6 +243,7 @@ impl Session {
         }
         self.unblock();
         self.after_completions(now);
+        known
     }
 
     /// Takes the outcome of a request that ended; `None` while it waits, and after it was taken.
@@ -218,7 +275,7 @@ impl Session {
             return Ok(());
         }
         let head = self.head(message.message_type(), Flags::RESPONSE, id.lane, id.correlation);
-        let sending = Sending { head, request: None, charged: false };
+        let sending = Sending::new(head, None, false);
         match self.lanes.push(sending, message) {
             Ok(()) => {
                 self.finish(id);

@@ -4,6 +4,7 @@ mod draining;
 mod flow;
 mod greeting;
 mod liveness;
+mod outboxes;
 mod pair;
 mod random;
 mod requests;

@@ -119,7 +119,9 @@ impl Dispatcher {
         }
         // It is put back below; a connection that was let in has a name.
         let Some(from) = self.from.take() else {
-            return inbox.drain(..).for_each(|message| self.refuse(message.id, Reason::Draining, "the peer has no name"));
+            return inbox
+                .drain(..)
+                .for_each(|message| self.refuse(message.id, Reason::Draining, "the peer has no name"));
         };
         // Bursts are mostly of one type, so its handler is looked up once; a new handler counts from the next burst.
         let mut turn = Turn::default();

@@ -172,6 +172,7 @@ impl Driver {
             while let Some(message) = self.inbox.pop_back() {
                 core.session.put_back(message);
             }
+            self.link.collect(&mut core, self.now);
             core.take_ended(&mut self.ended);
             while let Some(event) = core.session.poll_event() {
                 self.events.push(event);
@@ -225,7 +226,7 @@ impl Driver {
             let Some((batch, written)) = &mut self.writing else {
                 let mut core = self.link.lock();
                 let Some(batch) = core.session.take_batch(self.now) else {
-                    (self.sleeps, self.due) = core.rest(context.waker());
+                    (self.sleeps, self.due) = self.link.rest(&mut core, context.waker());
                     return Poll::Ready(Progress::Done);
                 };
                 drop(core);
@@ -244,7 +245,7 @@ impl Driver {
             };
             match wrote {
                 Poll::Pending => {
-                    (self.sleeps, self.due) = self.link.lock().rest_until_writable(context.waker());
+                    (self.sleeps, self.due) = self.link.rest_until_writable(&mut self.link.lock(), context.waker());
                     return Poll::Pending;
                 }
                 Poll::Ready(Ok(count)) if count > 0 => *written += count,
@@ -254,8 +255,9 @@ impl Driver {
             if let Some((batch, _)) = self.writing.take_if(|(batch, written)| *written == batch.buffer().len()) {
                 let mut core = self.link.lock();
                 core.session.recycle(batch);
+                self.link.collect(&mut core, self.now);
                 let Some(batch) = core.session.take_batch(self.now) else {
-                    (self.sleeps, self.due) = core.rest(context.waker());
+                    (self.sleeps, self.due) = self.link.rest(&mut core, context.waker());
                     return Poll::Ready(Progress::Done);
                 };
                 drop(core);
@@ -368,6 +370,7 @@ impl Drop for Driver {
             Event::Closed(reason) => Some(reason),
             _ => None,
         });
+        self.link.collect(&mut core, self.now);
         core.take_ended(&mut self.ended);
         core.take_blocked(&mut self.wakers);
         core.end_all_handlers();

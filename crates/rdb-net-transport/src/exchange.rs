@@ -132,16 +132,21 @@ impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
         if let Some(wait) = wait {
             options.timeout = Some(wait.deadline.saturating_sub(link.clock.now()));
         }
+        if wait.is_none()
+            && let Ok(written) = link.write(*options, *message, context.waker())
+        {
+            *id = Some(written);
+            return Poll::Pending;
+        }
+        // What is too large for a shard, or comes when it has no room, is for the session itself, which also tells what to
+        // wait for.
         let mut core = link.lock();
         match core.session.request(*options, *message) {
             Ok(accepted) => {
                 core.set_caller(accepted, context.waker());
-                let task = core.wake_task();
                 drop(core);
                 *id = Some(accepted);
-                if let Some(task) = task {
-                    task.wake();
-                }
+                link.wake_task();
                 Poll::Pending
             }
             Err(SendError::NotUp) if wait.is_none() => Poll::Ready(Err(None)),
@@ -159,10 +164,7 @@ impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
     /// Woken without an outcome: for another reason, or a moment before it arrives.
     #[cold]
     fn poll_again(&mut self, id: RequestId, context: &Context<'_>) -> Poll<Result<Outcome, Option<Duration>>> {
-        let mut core = self.link.lock();
-        if core.session.is_waiting(id) {
-            core.set_caller(id, context.waker());
-        } else {
+        if !self.link.waits(id, context.waker()) {
             // Whoever carries the outcome has the former waker, which may be another task's.
             context.waker().wake_by_ref();
         }
@@ -170,30 +172,11 @@ impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
     }
 }
 
-impl<M: ?Sized> Exchange<'_, M> {
-    /// Nobody waits for the request any more.
-    #[cold]
-    fn give_up(&self, id: RequestId) {
-        let now = self.link.clock.now();
-        let held = self.link.with(|core| {
-            let holds = core.session.holds(id);
-            core.session.cancel(now, id);
-            if holds {
-                core.clear_caller(id);
-            }
-            holds
-        });
-        if !held {
-            self.link.mail.refuse(id);
-        }
-    }
-}
-
 impl<M: ?Sized> Drop for Exchange<'_, M> {
     #[inline]
     fn drop(&mut self) {
         if let Some(id) = self.id.take() {
-            self.give_up(id);
+            self.link.give_up(id);
         } else if std::thread::panicking() && self.link.is_poisoned() {
             // The message's own code panicked: everybody on the connection is told now.
             self.link.close(CloseReason::Local);

@@ -25,6 +25,7 @@ mod local;
 mod mail;
 mod owner;
 mod registry;
+mod shard;
 mod transport;
 
 pub use backend::{Backend, Connection, DialError, ListenError, Listener};

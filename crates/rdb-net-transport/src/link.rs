@@ -5,12 +5,14 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use rdb_net_session::{CloseReason, InboundId, Outcome, RequestId, SendError, Session, SessionStatistics};
+use rdb_net_session::{
+    CloseReason, InboundId, Outcome, RequestId, RequestOptions, SendError, Session, SessionStatistics,
+};
 use rdb_net_types::{Effect, Lane, NodeId, Reason};
 use rdb_net_wire::{Encode, Hello};
 use tokio::task::AbortHandle;
@@ -20,11 +22,19 @@ use crate::clock::Clock;
 use crate::dispatch::Verdict;
 use crate::exchange::{LinkError, Wait};
 use crate::mail::Mail;
+use crate::shard::{Shard, shards, this_thread};
 use rdb_net_peer::LinkSide;
 
 /// A connection.
 pub(crate) struct Link {
     core: Padded<Mutex<Core>>,
+    /// Where callers write requests, by thread; none at the end that only answers.
+    shards: Box<[Padded<Mutex<Shard>>]>,
+    /// The shards that something was written to, one bit each.
+    written: Padded<AtomicU32>,
+    /// The connection's task runs, or will, and looks at session and shards before it sleeps.
+    awake: Padded<AtomicBool>,
+    task: Mutex<Option<Waker>>,
     /// Outcomes on their way to callers.
     pub(crate) mail: Mail,
     pub(crate) clock: Clock,
@@ -43,12 +53,13 @@ struct Padded<T>(T);
 /// What the lock guards.
 pub(crate) struct Core {
     pub(crate) session: Session,
-    /// Who sleeps in which request slot.
+    /// Who sleeps in which of the session's own request slots.
     callers: Vec<Option<Waker>>,
     pub(crate) blocked: Blocked,
+    /// The waker that the link has of its task.
     task: Option<Waker>,
-    /// The connection's task runs, or will, and looks at the queue before it sleeps.
-    task_awake: bool,
+    /// Whether the outboxes know the connection for up.
+    outboxes_take: bool,
     /// Handlers that have a task, by correlation id, so that a cancelled request ends its handler.
     pub(crate) handlers: HashMap<u64, AbortHandle>,
     completed: Vec<RequestId>,
@@ -58,36 +69,12 @@ pub(crate) struct Core {
 pub(crate) struct Ended {
     id: RequestId,
     outcome: Outcome,
+    /// Of the session's own requests; a shard knows its callers itself.
     caller: Option<Waker>,
 }
 
 impl Core {
-    /// The task's waker, if it sleeps; it counts as awake from now on.
-    #[inline]
-    pub(crate) fn wake_task(&mut self) -> Option<Waker> {
-        if std::mem::replace(&mut self.task_awake, true) { None } else { self.task.clone() }
-    }
-
-    /// Lets the task sleep until this waker is called, unless there is work for it. Returns whether it may sleep, and when the
-    /// session is due next.
-    pub(crate) fn rest(&mut self, waker: &Waker) -> (bool, Option<Duration>) {
-        let idle = !self.session.wants_write();
-        let (sleeps, due) = self.rest_until_writable(waker);
-        self.task_awake |= !idle;
-        (sleeps && idle, due)
-    }
-
-    /// The same for a task whose socket takes no more for the moment: frames that wait are no work for it.
-    pub(crate) fn rest_until_writable(&mut self, waker: &Waker) -> (bool, Option<Duration>) {
-        if self.task.as_ref().is_none_or(|task| !task.will_wake(waker)) {
-            self.task = Some(waker.clone());
-        }
-        // It is woken for new requests even then: their time counts from when it sees them.
-        self.task_awake = self.session.has_events();
-        (!self.task_awake, self.session.poll_timeout())
-    }
-
-    /// Takes the outcomes of requests that have ended, and their callers' wakers.
+    /// Takes the outcomes of requests that have ended.
     pub(crate) fn take_ended(&mut self, ended: &mut Vec<Ended>) {
         if !self.session.has_completed() {
             return;
@@ -120,16 +107,12 @@ impl Core {
         self.handlers.drain().for_each(|(_, handler)| handler.abort());
     }
 
-    #[inline]
     pub(crate) fn set_caller(&mut self, id: RequestId, waker: &Waker) {
         let slot = id.slot();
         if self.callers.len() <= slot {
             self.callers.resize_with(slot + 1, || None);
         }
-        match &mut self.callers[slot] {
-            Some(caller) if caller.will_wake(waker) => {}
-            caller => *caller = Some(waker.clone()),
-        }
+        self.callers[slot] = Some(waker.clone());
     }
 
     pub(crate) fn clear_caller(&mut self, id: RequestId) {
@@ -140,18 +123,23 @@ impl Core {
 }
 
 impl Link {
-    pub(crate) fn new(session: Session, clock: Clock, side: LinkSide, number: u64) -> Self {
+    pub(crate) fn new(mut session: Session, clock: Clock, side: LinkSide, number: u64) -> Self {
+        let outboxes = if side == LinkSide::Dialer { session.outboxes(shards()) } else { Vec::new() };
         let core = Core {
             session,
             callers: Vec::new(),
             blocked: Blocked::default(),
             task: None,
-            task_awake: true,
+            outboxes_take: false,
             handlers: HashMap::new(),
             completed: Vec::new(),
         };
         Self {
             core: Padded(Mutex::new(core)),
+            shards: outboxes.into_iter().map(|outbox| Padded(Mutex::new(Shard::new(outbox)))).collect(),
+            written: Padded(AtomicU32::new(0)),
+            awake: Padded(AtomicBool::new(true)),
+            task: Mutex::new(None),
             mail: Mail::default(),
             clock,
             side,
@@ -159,6 +147,201 @@ impl Link {
             hello: OnceLock::new(),
             retired: AtomicBool::new(false),
         }
+    }
+
+    /// Writes a request into this thread's shard. What a shard refuses, the session itself may still take.
+    #[inline]
+    pub(crate) fn write(
+        &self,
+        options: RequestOptions,
+        message: &(impl Encode + ?Sized),
+        caller: &Waker,
+    ) -> Result<RequestId, SendError> {
+        if self.shards.is_empty() {
+            return Err(SendError::NotUp);
+        }
+        let index = this_thread() % self.shards.len();
+        let mut shard = self.lock_shard(index);
+        let id = shard.outbox.request(options, message)?;
+        shard.set_caller(id, caller);
+        drop(shard);
+        let bit = 1 << index;
+        if self.written.0.load(Ordering::SeqCst) & bit == 0 {
+            self.written.0.fetch_or(bit, Ordering::SeqCst);
+        }
+        self.wake_task();
+        Ok(id)
+    }
+
+    /// Wakes the connection's task, if it sleeps.
+    #[inline]
+    pub(crate) fn wake_task(&self) {
+        if !self.awake.0.load(Ordering::SeqCst) && !self.awake.0.swap(true, Ordering::SeqCst) {
+            self.wake_task_always();
+        }
+    }
+
+    /// Wakes the connection's task, even one that waits for its socket: it carries on more than frames.
+    fn wake_task_always(&self) {
+        self.awake.0.store(true, Ordering::SeqCst);
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    #[inline]
+    fn lock_shard(&self, index: usize) -> MutexGuard<'_, Shard> {
+        match self.shards[index].0.lock() {
+            Ok(shard) => shard,
+            Err(poisoned) => self.recover_shard(index, poisoned.into_inner()),
+        }
+    }
+
+    /// Half a frame is in the outbox.
+    #[cold]
+    fn recover_shard<'a>(&'a self, index: usize, shard: MutexGuard<'a, Shard>) -> MutexGuard<'a, Shard> {
+        drop(shard);
+        self.shards[index].0.clear_poison();
+        self.with(|core| self.close_broken(core));
+        self.shards[index].0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The shard that gave this request its id.
+    fn shard_of(&self, id: RequestId) -> Option<MutexGuard<'_, Shard>> {
+        (id.slot() % (self.shards.len() + 1)).checked_sub(1).map(|index| self.lock_shard(index))
+    }
+
+    /// Takes what is in the shards into the session. Those that nothing was written to need no visit, unless the connection
+    /// has come up or ended.
+    #[inline]
+    pub(crate) fn collect(&self, core: &mut Core, now: Duration) {
+        let takes = core.session.is_up();
+        let has_turned = std::mem::replace(&mut core.outboxes_take, takes) != takes;
+        if !has_turned && self.written.0.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let written = self.written.0.swap(0, Ordering::SeqCst);
+        for (index, shard) in self.shards.iter().enumerate() {
+            if !has_turned && written & (1 << index) == 0 {
+                continue;
+            }
+            let mut shard = shard.0.lock().unwrap_or_else(|poisoned| {
+                self.shards[index].0.clear_poison();
+                self.close_broken(core);
+                poisoned.into_inner()
+            });
+            core.session.collect(now, &mut shard.outbox);
+        }
+    }
+
+    /// A caller's `Encode` panicked, and left half a frame: nothing behind it can be sent any more, and everybody on the
+    /// connection is told.
+    #[cold]
+    fn close_broken(&self, core: &mut Core) {
+        tracing::error!(number = self.number, "code panicked while it wrote a message; the connection ends");
+        core.session.close(CloseReason::Local);
+    }
+
+    /// Lets the task sleep until this waker is called, unless there is work for it. Returns whether it may sleep, and when the
+    /// session is due next.
+    pub(crate) fn rest(&self, core: &mut Core, waker: &Waker) -> (bool, Option<Duration>) {
+        let (sleeps, due) = self.rest_until_writable(core, waker);
+        let sleeps = sleeps && !core.session.wants_write();
+        if !sleeps {
+            self.awake.0.store(true, Ordering::SeqCst);
+        }
+        (sleeps, due)
+    }
+
+    /// The same for a task whose socket takes no more for the moment: frames that wait are no work for it.
+    pub(crate) fn rest_until_writable(&self, core: &mut Core, waker: &Waker) -> (bool, Option<Duration>) {
+        if core.task.as_ref().is_none_or(|task| !task.will_wake(waker)) {
+            core.task = Some(waker.clone());
+            *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+        }
+        // Whoever writes from now on either is seen below or sees that the task sleeps.
+        self.awake.0.store(false, Ordering::SeqCst);
+        let sleeps = !core.session.has_events() && self.written.0.load(Ordering::SeqCst) == 0;
+        if !sleeps {
+            self.awake.0.store(true, Ordering::SeqCst);
+        }
+        (sleeps, core.session.poll_timeout())
+    }
+
+    /// Looks again for a request that has no outcome yet. `false` where the outcome is on its way.
+    pub(crate) fn waits(&self, id: RequestId, caller: &Waker) -> bool {
+        if let Some(mut shard) = self.shard_of(id) {
+            let waits = shard.outbox.is_open(id);
+            if waits {
+                shard.set_caller(id, caller);
+            }
+            return waits;
+        }
+        let mut core = self.lock();
+        let waits = core.session.is_waiting(id);
+        if waits {
+            core.set_caller(id, caller);
+        }
+        waits
+    }
+
+    /// Nobody waits for the request any more.
+    pub(crate) fn give_up(&self, id: RequestId) {
+        let now = self.clock.now();
+        let Some(mut shard) = self.shard_of(id) else {
+            let held = self.with(|core| {
+                let holds = core.session.cancel(now, id);
+                if holds {
+                    core.clear_caller(id);
+                }
+                holds
+            });
+            if !held {
+                self.mail.refuse(id);
+            }
+            return;
+        };
+        if !shard.abandon(id) {
+            drop(shard);
+            return self.mail.refuse(id);
+        }
+        drop(shard);
+        // Where the session does not know it, it is still in the outbox, or on its way here: either sees that it is abandoned.
+        if self.with(|core| core.session.cancel(now, id))
+            && let Some(mut shard) = self.shard_of(id)
+        {
+            shard.end(id);
+        }
+    }
+
+    /// Gives ended requests to their callers.
+    pub(crate) fn deliver(&self, ended: &mut Vec<Ended>) {
+        self.find_callers(ended);
+        for Ended { id, outcome, caller } in ended.drain(..) {
+            self.mail.deliver(id, outcome);
+            if let Some(caller) = caller {
+                caller.wake();
+            }
+        }
+    }
+
+    /// Frees the requests' places in their shards, and forgets those that nobody waits for. Replies come in the order of the
+    /// requests, so neighbours are mostly of one shard.
+    fn find_callers(&self, ended: &mut Vec<Ended>) {
+        let mut visited: Option<(usize, MutexGuard<'_, Shard>)> = None;
+        ended.retain_mut(|ended| {
+            let Some(index) = (ended.id.slot() % (self.shards.len() + 1)).checked_sub(1) else { return true };
+            if visited.as_ref().is_none_or(|(visited, _)| *visited != index) {
+                // One at a time: nobody waits for one shard while it holds another.
+                visited = None;
+                visited = Some((index, self.lock_shard(index)));
+            }
+            let caller = visited.as_mut().and_then(|(_, shard)| shard.end(ended.id));
+            let is_waited_for = caller.is_some();
+            ended.caller = caller.flatten();
+            is_waited_for
+        });
     }
 
     #[inline]
@@ -169,28 +352,17 @@ impl Link {
         }
     }
 
-    /// A caller's `Encode` panicked, and left half a frame: the connection ends, and everybody on it is told.
+    /// Half a frame is in the session.
     #[cold]
     fn recover<'a>(&'a self, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
         self.core.0.clear_poison();
-        tracing::error!(number = self.number, "code panicked while it held a connection, which ends");
-        core.session.close(CloseReason::Local);
+        self.close_broken(&mut core);
         core
     }
 
     /// Whether code panicked while it held the lock, and nobody has seen it yet.
     pub(crate) fn is_poisoned(&self) -> bool {
-        self.core.0.is_poisoned()
-    }
-
-    /// Gives ended requests to their callers.
-    pub(crate) fn deliver(&self, ended: &mut Vec<Ended>) {
-        for Ended { id, outcome, caller } in ended.drain(..) {
-            self.mail.deliver(id, outcome);
-            if let Some(caller) = caller {
-                caller.wake();
-            }
-        }
+        self.core.0.is_poisoned() || self.shards.iter().any(|shard| shard.0.is_poisoned())
     }
 
     /// Runs code under the lock, then wakes everybody whom it concerns.
@@ -202,10 +374,8 @@ impl Link {
         if core.session.is_closed() {
             core.take_blocked(&mut wakers);
         }
-        // The task is woken even while it waits for its socket: it carries events on as well.
-        core.task_awake = true;
-        wakers.extend(core.task.clone());
         drop(core);
+        self.wake_task_always();
         self.deliver(&mut ended);
         wakers.into_iter().for_each(Waker::wake);
         result
@@ -246,7 +416,11 @@ impl Link {
 
     pub(crate) fn drain(&self) {
         let now = self.clock.now();
-        self.with(|core| core.session.drain(now));
+        self.with(|core| {
+            // What was accepted before is still sent.
+            self.collect(core, now);
+            core.session.drain(now);
+        });
     }
 
     pub(crate) fn close(&self, reason: CloseReason) {
@@ -274,11 +448,8 @@ impl Link {
     pub(crate) fn try_post(&self, lane: Lane, message: &(impl Encode + ?Sized)) -> Result<(), SendError> {
         let mut core = self.lock();
         core.session.one_way(lane, message)?;
-        let task = core.wake_task();
         drop(core);
-        if let Some(task) = task {
-            task.wake();
-        }
+        self.wake_task();
         Ok(())
     }
 
@@ -294,11 +465,8 @@ impl Link {
             let mut core = self.lock();
             match core.session.one_way(lane, message) {
                 Ok(()) => {
-                    let task = core.wake_task();
                     drop(core);
-                    if let Some(task) = task {
-                        task.wake();
-                    }
+                    self.wake_task();
                     Poll::Ready(Ok(()))
                 }
                 Err(error) => wait.blocked(error, core, context).map(Err),

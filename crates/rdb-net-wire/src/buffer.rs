@@ -32,6 +32,20 @@ pub struct FrameMark {
     pub wire_bytes: u32,
 }
 
+impl FrameMark {
+    /// The mark of the same frame after [`FrameBuffer::append`].
+    #[must_use]
+    pub fn moved(self, by: (u32, u32)) -> Self {
+        Self {
+            start: self.start + by.0,
+            end: self.end + by.0,
+            first_splice: self.first_splice + by.1,
+            end_splice: self.end_splice + by.1,
+            ..self
+        }
+    }
+}
+
 /// Encoded frames in order.
 #[derive(Debug, Default)]
 pub struct FrameBuffer {
@@ -135,6 +149,17 @@ impl FrameBuffer {
             splices => spliced_checksum(covered, start, splices),
         };
         *sum_place = sum.to_be_bytes();
+    }
+
+    /// Takes over the frames of another buffer, which is empty afterwards: small pieces are copied. Returns what its marks must
+    /// be [moved](FrameMark::moved) by.
+    pub fn append(&mut self, other: &mut Self) -> (u32, u32) {
+        let by = (self.bytes.len(), self.splices.len());
+        self.bytes.extend_from_slice(&other.bytes);
+        self.splices.extend(other.splices.drain(..).map(|splice| Splice { at: splice.at + by.0, ..splice }));
+        self.spliced_bytes += other.spliced_bytes;
+        other.clear();
+        (by.0 as u32, by.1 as u32)
     }
 
     /// Takes a frame out again that must not be sent. Costs a move of what lies behind it; for the rare frame whose request

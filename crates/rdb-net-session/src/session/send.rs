@@ -9,14 +9,13 @@ use super::{Phase, SendError, Session};
 use crate::drain::Drain;
 use crate::event::Event;
 use crate::lanes::Sending;
+use crate::outbox::check_type;
 use crate::{CloseReason, Side, hello};
 
 impl Session {
     #[inline]
     pub(super) fn check_sendable(&mut self, lane: Lane, message_type: MessageType) -> Result<(), SendError> {
-        if message_type.is_control() && message_type != control_type::MEMBERSHIP_SYNC {
-            return Err(SendError::ReservedType);
-        }
+        check_type(message_type)?;
         if !self.is_up() || matches!(self.side, Side::Acceptor) {
             return Err(SendError::NotUp);
         }
@@ -44,7 +43,7 @@ impl Session {
     }
 
     pub(super) fn push_uncharged(&mut self, head: FrameHead, message: &impl Encode) {
-        let sending = Sending { head, request: None, charged: false };
+        let sending = Sending::new(head, None, false);
         let pushed = self.lanes.push(sending, message);
         debug_assert!(pushed.is_ok(), "the protocol's own messages fit the smallest frame: {pushed:?}");
     }

@@ -116,7 +116,8 @@ impl World {
         let now = self.pair.now;
         match step {
             Step::Request { lane, timeout_ms, bytes } => {
-                let options = RequestOptions { lane, timeout: timeout_ms.map(Duration::from_millis), idempotent: false };
+                let options =
+                    RequestOptions { lane, timeout: timeout_ms.map(Duration::from_millis), idempotent: false };
                 if let Ok(id) = self.pair.dialer.session.request(options, &message(bytes)) {
                     let former = self.requests.insert(id.correlation(), (id, Fate::Waiting));
                     assert_eq!(former, None, "a correlation id is used once");

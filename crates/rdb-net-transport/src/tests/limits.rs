@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use rdb_net_session::CloseReason;
-use rdb_net_types::{Authenticator, Credentials, Effect, MessageType, NodeId, Principal, Reason, Refusal, RefusalReason};
+use rdb_net_types::{
+    Authenticator, Credentials, Effect, MessageType, NodeId, Principal, Reason, Refusal, RefusalReason,
+};
 use rdb_net_wire::{BodyWriter, Encode, Raw, control_type};
 
 use super::{ECHO, NEVER, Network, SOON, config, echo, message, pair, start, to, until};

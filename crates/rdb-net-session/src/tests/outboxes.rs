@@ -1,0 +1,167 @@
+//! Requests that were written without the session: they arrive, they end, and they spend no credits that nobody granted.
+
+use rdb_net_types::{Effect, Lane, Reason};
+
+use super::pair::{MILLISECOND, Pair, SECOND, message, on, ring, within};
+use crate::{Config, Outbox, Outcome, RequestId, SendError};
+
+/// A pair that is up, and outboxes of its dialer that were collected once.
+fn pair_with_outboxes(acceptor: Config, count: u32) -> (Pair, Vec<Outbox>) {
+    let mut pair = Pair::new(Config::default(), acceptor);
+    let mut outboxes = pair.dialer.session.outboxes(count);
+    assert_eq!(outboxes[0].request(on(Lane::Interactive), &message(1)), Err(SendError::NotUp));
+    pair.drive();
+    collect(&mut pair, &mut outboxes);
+    (pair, outboxes)
+}
+
+fn collect(pair: &mut Pair, outboxes: &mut [Outbox]) {
+    outboxes.iter_mut().for_each(|outbox| pair.dialer.session.collect(pair.now, outbox));
+}
+
+/// The outcomes that have come, told to the outboxes.
+fn ended(pair: &mut Pair, outboxes: &mut [Outbox]) -> Vec<(RequestId, Outcome)> {
+    let mut ids = Vec::new();
+    pair.dialer.session.drain_completed(&mut ids);
+    let ended: Vec<_> = ids.into_iter().filter_map(|id| Some((id, pair.dialer.session.take_outcome(id)?))).collect();
+    ended
+        .iter()
+        .for_each(|(id, _)| assert_eq!(outboxes.iter_mut().filter_map(|it| it.end(*id).then_some(())).count(), 1));
+    ended
+}
+
+#[test]
+fn requests_of_several_outboxes_and_of_the_session_never_share_an_id() {
+    let (mut pair, mut outboxes) = pair_with_outboxes(Config::default(), 3);
+    for round in 0..3 {
+        let mut ids: Vec<RequestId> = outboxes
+            .iter_mut()
+            .flat_map(|outbox| {
+                [(); 5].map(|()| outbox.request(on(Lane::Interactive), &message(round)).expect("credits"))
+            })
+            .collect();
+        ids.extend([(); 5].map(|()| pair.request(on(Lane::System))));
+        let mut distinct = ids.clone();
+        distinct.sort_by_key(|id| id.slot());
+        distinct.dedup_by_key(|id| id.slot());
+        assert_eq!((ids.len(), distinct.len()), (20, 20));
+        collect(&mut pair, &mut outboxes);
+        pair.drive();
+        assert_eq!(pair.reply_to_all(), 20);
+        pair.drive();
+        let own: Vec<_> = ids[15..].iter().map(|id| pair.outcome(*id).expect("ended")).collect();
+        let others = ended(&mut pair, &mut outboxes);
+        assert!(own.iter().all(Result::is_ok) && others.iter().all(|(_, outcome)| outcome.is_ok()));
+        assert_eq!(others.len(), 15);
+    }
+    assert_eq!(pair.dialer.session.requests_in_flight(), 0);
+}
+
+#[test]
+fn a_request_that_was_given_up_before_it_was_collected_is_not_sent() {
+    let (mut pair, mut outboxes) = pair_with_outboxes(Config::default(), 1);
+    let [first, second, third] = [(); 3].map(|()| outboxes[0].request(on(Lane::Interactive), &message(9)).expect("ok"));
+    assert!(outboxes[0].abandon(second) && !outboxes[0].abandon(second));
+    assert!(!pair.dialer.session.cancel(pair.now, second), "the session has never heard of it");
+    collect(&mut pair, &mut outboxes);
+    assert!(!outboxes[0].end(second), "collecting ends it");
+    pair.drive();
+    let arrived: Vec<_> = pair.acceptor.pop_all().iter().map(|inbound| inbound.id.correlation()).collect();
+    assert_eq!(arrived, [first.correlation(), third.correlation()]);
+}
+
+#[test]
+fn a_request_that_was_given_up_after_it_was_collected_is_cancelled() {
+    let (mut pair, mut outboxes) = pair_with_outboxes(Config::default(), 1);
+    let id = outboxes[0].request(on(Lane::Interactive), &message(9)).expect("credits");
+    collect(&mut pair, &mut outboxes);
+    pair.drive();
+    assert!(outboxes[0].abandon(id) && pair.dialer.session.cancel(pair.now, id));
+    assert!(!outboxes[0].end(id), "nobody waits for it");
+    pair.drive();
+    let cancelled = |event: &crate::Event| matches!(event, crate::Event::Cancelled { correlation } if *correlation == id.correlation());
+    assert_eq!(pair.acceptor.count(cancelled), 1);
+    assert_eq!(pair.reply_to_all(), 1);
+    pair.drive();
+    assert_eq!(pair.dialer.session.statistics().late_replies, 1);
+}
+
+#[test]
+fn what_is_in_an_outbox_when_the_connection_ends_was_not_sent() {
+    for drains in [true, false] {
+        let (mut pair, mut outboxes) = pair_with_outboxes(Config::default(), 2);
+        let ids = [0, 1].map(|which| outboxes[which].request(on(Lane::Interactive), &message(1)).expect("credits"));
+        let reason = if drains {
+            // Something under way keeps the connection.
+            pair.request(on(Lane::Interactive));
+            pair.drive();
+            pair.acceptor.session.drain(pair.now);
+            pair.drive();
+            Reason::Draining
+        } else {
+            pair.dialer.session.handle_lost(crate::Loss::Reset);
+            Reason::ConnectionLost
+        };
+        collect(&mut pair, &mut outboxes);
+        let ended = ended(&mut pair, &mut outboxes);
+        assert_eq!(ended.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
+        for (_, outcome) in ended {
+            let error = outcome.expect_err("not sent");
+            assert_eq!((error.effect, error.reason), (Effect::NotSent, reason));
+        }
+        assert_eq!(outboxes[0].request(on(Lane::Interactive), &message(1)), Err(SendError::NotUp));
+    }
+}
+
+#[test]
+fn the_time_of_a_request_counts_from_when_it_is_collected() {
+    let (mut pair, mut outboxes) = pair_with_outboxes(Config::default(), 1);
+    let id = outboxes[0].request(within(10 * MILLISECOND), &message(1)).expect("credits");
+    pair.now = SECOND;
+    collect(&mut pair, &mut outboxes);
+    assert_eq!(pair.dialer.session.poll_timeout(), Some(SECOND + 10 * MILLISECOND));
+    pair.now += 10 * MILLISECOND;
+    ring(&mut pair.dialer, pair.now);
+    let ended = ended(&mut pair, &mut outboxes);
+    assert!(matches!(&ended[..], [(of, Err(error))] if *of == id && error.reason == Reason::Expired), "{ended:?}");
+}
+
+#[test]
+fn outboxes_and_session_together_never_overdraw_the_credits() {
+    let narrow = Config { frame_bytes_max: 4096, lane_credit_bytes: [40_000; 4], ..Config::default() };
+    let (mut pair, mut outboxes) = pair_with_outboxes(narrow, 4);
+    let (mut refused, mut sent) = (0, 0);
+    for round in 0..2000_usize {
+        // Sizes that differ, so that the credits end at every place of a message.
+        let bytes = (round * 37) % 3900;
+        let which = round % 5;
+        let result = match outboxes.get_mut(which) {
+            Some(outbox) => outbox.request(on(Lane::Interactive), &message(bytes)),
+            None => pair.dialer.session.request(on(Lane::Interactive), &message(bytes)),
+        };
+        match result {
+            Ok(_) => sent += 1,
+            Err(error) => {
+                assert!(matches!(error, SendError::NoCredit | SendError::NoSlot), "{error}");
+                refused += 1;
+            }
+        }
+        if round % 7 == 0 {
+            collect(&mut pair, &mut outboxes);
+            pair.drive();
+        }
+        if round % 31 == 0 {
+            pair.reply_to_all();
+            pair.drive();
+            let mut ids = Vec::new();
+            pair.dialer.session.drain_completed(&mut ids);
+            for id in ids {
+                assert!(pair.dialer.session.take_outcome(id).is_some_and(|outcome| outcome.is_ok()));
+                let owners = outboxes.iter_mut().filter_map(|outbox| outbox.end(id).then_some(())).count();
+                assert!(owners <= 1, "a request is of one outbox, or of the session");
+            }
+        }
+        assert_eq!(pair.acceptor.close_reason(), None, "the acceptor admits all that was sent");
+    }
+    assert!(sent > 300 && refused > 300, "{sent} sent, {refused} refused");
+}
