@@ -264,7 +264,7 @@ impl Requests {
     fn release(&mut self, id: RequestId) {
         let slot = &mut self.slots[id.slot()];
         slot.state = State::Free;
-        if id.slot() as u32 % self.stride == 0 {
+        if (id.slot() as u32).is_multiple_of(self.stride) {
             // Generation 0 would make a correlation id of 0, which is a one-way message's.
             slot.generation = slot.generation.checked_add(1).unwrap_or(1);
             self.free.push(id.slot() as u32);

@@ -16,8 +16,9 @@ use rdb_net_session::{Arrivals, Batch, CloseReason, Event, Inbound, Loss, Terms}
 use tokio::time::Sleep;
 
 use crate::backend::Connection;
+use crate::callers::Ended;
 use crate::dispatch::Dispatcher;
-use crate::link::{Ended, Link};
+use crate::link::Link;
 use crate::owner::Owner;
 use crate::transport::Inner;
 

@@ -9,6 +9,7 @@
 
 mod backend;
 mod blocked;
+mod callers;
 mod clock;
 mod config;
 mod connect;

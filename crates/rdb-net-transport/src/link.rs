@@ -10,28 +10,27 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use rdb_net_session::{
-    CloseReason, InboundId, Outcome, RequestId, RequestOptions, SendError, Session, SessionStatistics,
-};
+use rdb_net_session::{CloseReason, InboundId, RequestId, SendError, Session, SessionStatistics};
 use rdb_net_types::{Effect, Lane, NodeId, Reason};
 use rdb_net_wire::{Encode, Hello};
 use tokio::task::AbortHandle;
 
 use crate::blocked::Blocked;
+use crate::callers::Ended;
 use crate::clock::Clock;
 use crate::dispatch::Verdict;
 use crate::exchange::{LinkError, Wait};
 use crate::mail::Mail;
-use crate::shard::{Shard, shards, this_thread};
+use crate::shard::{Shard, shards};
 use rdb_net_peer::LinkSide;
 
 /// A connection.
 pub(crate) struct Link {
     core: Padded<Mutex<Core>>,
     /// Where callers write requests, by thread; none at the end that only answers.
-    shards: Box<[Padded<Mutex<Shard>>]>,
+    pub(crate) shards: Box<[Padded<Mutex<Shard>>]>,
     /// The shards that something was written to, one bit each.
-    written: Padded<AtomicU32>,
+    pub(crate) written: Padded<AtomicU32>,
     /// The connection's task runs, or will, and looks at session and shards before it sleeps.
     awake: Padded<AtomicBool>,
     task: Mutex<Option<Waker>>,
@@ -48,7 +47,7 @@ pub(crate) struct Link {
 
 /// Alone on its cache lines: what many threads write keeps no reader of its neighbours waiting.
 #[repr(align(128))]
-struct Padded<T>(T);
+pub(crate) struct Padded<T>(pub(crate) T);
 
 /// What the lock guards.
 pub(crate) struct Core {
@@ -59,18 +58,10 @@ pub(crate) struct Core {
     /// The waker that the link has of its task.
     task: Option<Waker>,
     /// Whether the outboxes know the connection for up.
-    outboxes_take: bool,
+    pub(crate) outboxes_take: bool,
     /// Handlers that have a task, by correlation id, so that a cancelled request ends its handler.
     pub(crate) handlers: HashMap<u64, AbortHandle>,
     completed: Vec<RequestId>,
-}
-
-/// A request that has ended, on its way to its caller.
-pub(crate) struct Ended {
-    id: RequestId,
-    outcome: Outcome,
-    /// Of the session's own requests; a shard knows its callers itself.
-    caller: Option<Waker>,
 }
 
 impl Core {
@@ -149,30 +140,6 @@ impl Link {
         }
     }
 
-    /// Writes a request into this thread's shard. What a shard refuses, the session itself may still take.
-    #[inline]
-    pub(crate) fn write(
-        &self,
-        options: RequestOptions,
-        message: &(impl Encode + ?Sized),
-        caller: &Waker,
-    ) -> Result<RequestId, SendError> {
-        if self.shards.is_empty() {
-            return Err(SendError::NotUp);
-        }
-        let index = this_thread() % self.shards.len();
-        let mut shard = self.lock_shard(index);
-        let id = shard.outbox.request(options, message)?;
-        shard.set_caller(id, caller);
-        drop(shard);
-        let bit = 1 << index;
-        if self.written.0.load(Ordering::SeqCst) & bit == 0 {
-            self.written.0.fetch_or(bit, Ordering::SeqCst);
-        }
-        self.wake_task();
-        Ok(id)
-    }
-
     /// Wakes the connection's task, if it sleeps.
     #[inline]
     pub(crate) fn wake_task(&self) {
@@ -190,55 +157,10 @@ impl Link {
         }
     }
 
-    #[inline]
-    fn lock_shard(&self, index: usize) -> MutexGuard<'_, Shard> {
-        match self.shards[index].0.lock() {
-            Ok(shard) => shard,
-            Err(poisoned) => self.recover_shard(index, poisoned.into_inner()),
-        }
-    }
-
-    /// Half a frame is in the outbox.
-    #[cold]
-    fn recover_shard<'a>(&'a self, index: usize, shard: MutexGuard<'a, Shard>) -> MutexGuard<'a, Shard> {
-        drop(shard);
-        self.shards[index].0.clear_poison();
-        self.with(|core| self.close_broken(core));
-        self.shards[index].0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The shard that gave this request its id.
-    fn shard_of(&self, id: RequestId) -> Option<MutexGuard<'_, Shard>> {
-        (id.slot() % (self.shards.len() + 1)).checked_sub(1).map(|index| self.lock_shard(index))
-    }
-
-    /// Takes what is in the shards into the session. Those that nothing was written to need no visit, unless the connection
-    /// has come up or ended.
-    #[inline]
-    pub(crate) fn collect(&self, core: &mut Core, now: Duration) {
-        let takes = core.session.is_up();
-        let has_turned = std::mem::replace(&mut core.outboxes_take, takes) != takes;
-        if !has_turned && self.written.0.load(Ordering::SeqCst) == 0 {
-            return;
-        }
-        let written = self.written.0.swap(0, Ordering::SeqCst);
-        for (index, shard) in self.shards.iter().enumerate() {
-            if !has_turned && written & (1 << index) == 0 {
-                continue;
-            }
-            let mut shard = shard.0.lock().unwrap_or_else(|poisoned| {
-                self.shards[index].0.clear_poison();
-                self.close_broken(core);
-                poisoned.into_inner()
-            });
-            core.session.collect(now, &mut shard.outbox);
-        }
-    }
-
     /// A caller's `Encode` panicked, and left half a frame: nothing behind it can be sent any more, and everybody on the
     /// connection is told.
     #[cold]
-    fn close_broken(&self, core: &mut Core) {
+    pub(crate) fn close_broken(&self, core: &mut Core) {
         tracing::error!(number = self.number, "code panicked while it wrote a message; the connection ends");
         core.session.close(CloseReason::Local);
     }
@@ -267,81 +189,6 @@ impl Link {
             self.awake.0.store(true, Ordering::SeqCst);
         }
         (sleeps, core.session.poll_timeout())
-    }
-
-    /// Looks again for a request that has no outcome yet. `false` where the outcome is on its way.
-    pub(crate) fn waits(&self, id: RequestId, caller: &Waker) -> bool {
-        if let Some(mut shard) = self.shard_of(id) {
-            let waits = shard.outbox.is_open(id);
-            if waits {
-                shard.set_caller(id, caller);
-            }
-            return waits;
-        }
-        let mut core = self.lock();
-        let waits = core.session.is_waiting(id);
-        if waits {
-            core.set_caller(id, caller);
-        }
-        waits
-    }
-
-    /// Nobody waits for the request any more.
-    pub(crate) fn give_up(&self, id: RequestId) {
-        let now = self.clock.now();
-        let Some(mut shard) = self.shard_of(id) else {
-            let held = self.with(|core| {
-                let holds = core.session.cancel(now, id);
-                if holds {
-                    core.clear_caller(id);
-                }
-                holds
-            });
-            if !held {
-                self.mail.refuse(id);
-            }
-            return;
-        };
-        if !shard.abandon(id) {
-            drop(shard);
-            return self.mail.refuse(id);
-        }
-        drop(shard);
-        // Where the session does not know it, it is still in the outbox, or on its way here: either sees that it is abandoned.
-        if self.with(|core| core.session.cancel(now, id))
-            && let Some(mut shard) = self.shard_of(id)
-        {
-            shard.end(id);
-        }
-    }
-
-    /// Gives ended requests to their callers.
-    pub(crate) fn deliver(&self, ended: &mut Vec<Ended>) {
-        self.find_callers(ended);
-        for Ended { id, outcome, caller } in ended.drain(..) {
-            self.mail.deliver(id, outcome);
-            if let Some(caller) = caller {
-                caller.wake();
-            }
-        }
-    }
-
-    /// Frees the requests' places in their shards, and forgets those that nobody waits for. Replies come in the order of the
-    /// requests, so neighbours are mostly of one shard.
-    fn find_callers(&self, ended: &mut Vec<Ended>) {
-        let mut visited: Option<(usize, MutexGuard<'_, Shard>)> = None;
-        ended.retain_mut(|ended| {
-            let Some(index) = (ended.id.slot() % (self.shards.len() + 1)).checked_sub(1) else { return true };
-            if visited.as_ref().is_none_or(|(visited, _)| *visited != index) {
-                // One at a time: nobody waits for one shard while it holds another.
-                visited = None;
-                visited = Some((index, self.lock_shard(index)));
-            }
-            let caller = visited.as_mut().and_then(|(_, shard)| shard.end(ended.id));
-            let is_waited_for = caller.is_some();
-            ended.caller = caller.flatten();
-            is_waited_for
-        });
     }
 
     #[inline]
