@@ -49,6 +49,8 @@ struct Pending {
     window: Option<Window>,
     /// A full answer came.
     answer: bool,
+    /// An answer or a change came: without one there is nothing to compare, and nothing that is held is let go.
+    spoken: bool,
     resync: bool,
     /// Whether the source last worked or failed, and when it began to fail.
     heard: Option<Result<(), (Duration, Cause)>>,
@@ -131,6 +133,7 @@ impl Reconciler {
             }
         }
         self.as_of = now;
+        self.pending.spoken = true;
         self.pending.heard = Some(Ok(()));
         self.schedule(now, true);
     }
@@ -195,6 +198,7 @@ impl Reconciler {
         self.stats.answers += 1;
         self.as_of = now;
         self.pending.answer = true;
+        self.pending.spoken = true;
         self.pending.heard = Some(Ok(()));
         if self.answered {
             self.schedule(now, changed);
@@ -278,7 +282,7 @@ impl Reconciler {
             Some(Err(failure)) => self.failure = Some(failure),
             None => {}
         }
-        let changes = self.changes(now, pending.answer);
+        let changes = if pending.spoken { self.changes(now, pending.answer) } else { BTreeMap::new() };
         let (added, updated, removed) = self.apply(changes);
         self.tell_condition(now);
         if pending.resync {

@@ -218,6 +218,25 @@ impl World {
     }
 }
 
+/// Found by `no_number_of_failures_changes_a_node`: the list had changed beneath what was held, so that a failure, which says
+/// nothing, was the occasion to judge it anew.
+#[test]
+fn a_failure_lets_go_of_nothing_that_is_held() {
+    let mut world = World::new(Policy::remote());
+    let names = |names: &[u8]| names.iter().map(|name| (*name, 0)).collect();
+    world.act(Act::Full(names(&[0, 2, 1, 4, 8, 7])));
+    world.act(Act::Full(names(&[0])));
+    world.act(Act::Remove(0, RemovalReason::Deregistered));
+    world.act(Act::Wait(200));
+    world.act(Act::Full(names(&[1, 2, 5])));
+    world.wait(Duration::from_secs(5));
+    let good = world.reconciler.snapshot();
+    assert_eq!(good.nodes.len(), 6, "three are held");
+    world.act(Act::Fail(0));
+    world.wait(Duration::from_secs(5));
+    assert_eq!(good.nodes, world.reconciler.snapshot().nodes);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
