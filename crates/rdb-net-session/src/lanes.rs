@@ -132,6 +132,8 @@ pub(crate) struct LaneQueue {
     sent_charge: u64,
     /// How much may be charged in all.
     limit: u64,
+    /// The first limit: how much the other side takes before it has ended anything.
+    window: u64,
     /// What outboxes may spend without asking.
     granted: u64,
     /// Messages handed to the socket, since the connection began: those that count for credits and for drains.
@@ -153,6 +155,9 @@ impl LaneQueue {
     /// Raises how much may be charged; a lower limit is an old one and changes nothing. `true` when it rose.
     pub(crate) fn raise_limit(&mut self, limit: u64) -> bool {
         let rises = limit > self.limit;
+        if self.window == 0 {
+            self.window = limit;
+        }
         self.limit = self.limit.max(limit);
         rises
     }
@@ -164,15 +169,20 @@ impl LaneQueue {
         self.sent_charge + self.granted < self.limit && self.queued_bytes < QUEUED_BYTES_MAX
     }
 
-    /// Takes an outbox's grant back, of which so much was spent, and gives it a new one where the lane takes messages: a
-    /// share of what is left, so that others find some too.
-    pub(crate) fn settle_grant(&mut self, grant: &mut u64, spent: u64, takes: bool) {
-        self.granted -= *grant;
+    /// Takes an outbox's grant back, of which so much was spent, and gives it a new one where the lane takes messages. All
+    /// grants together are at most a quarter of the window: the other side tells new credits when half a window has ended,
+    /// which must come about whoever sends. Returns whether others have more credits now.
+    pub(crate) fn settle_grant(&mut self, grant: &mut u64, spent: u64, grant_max: u64) -> bool {
+        let former = std::mem::take(grant);
+        self.granted -= former;
         self.sent_charge += spent;
         let left = self.limit.saturating_sub(self.sent_charge + self.granted);
-        let has_room = takes && self.queued_bytes < QUEUED_BYTES_MAX / 2;
-        *grant = if has_room { (left / 8).min(GRANT_MAX) } else { 0 };
+        let share = (self.window / 4).saturating_sub(self.granted);
+        if self.queued_bytes < QUEUED_BYTES_MAX / 2 {
+            *grant = (left / 8).min(share).min(grant_max);
+        }
         self.granted += *grant;
+        *grant + spent < former
     }
 }
 
@@ -210,8 +220,6 @@ pub(crate) struct Lanes {
 /// How many bytes of a lane may wait for the socket before senders are held back: four times the default credits, so that it
 /// matters only towards a peer that promises too much.
 pub(crate) const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The most credits that an outbox holds of one lane.
-const GRANT_MAX: u64 = 256 * 1024;
 /// How many emptied batches are kept for reuse.
 const SPARE_BATCHES: usize = 4;
 /// A batch with more memory than this is not kept: one burst must not pin memory for ever.
@@ -220,6 +228,11 @@ const SPARE_BYTES_MAX: usize = 512 * 1024;
 impl Lanes {
     pub(crate) fn new(batch_bytes: usize, frame_bytes_max: u32) -> Self {
         Self { lanes: Default::default(), spare: Vec::new(), waiting: 0, batch_bytes, frame_bytes_max, freed: false }
+    }
+
+    /// About how many bytes are given to the socket at once.
+    pub(crate) fn batch_bytes(&self) -> usize {
+        self.batch_bytes
     }
 
     pub(crate) fn lane(&self, lane: Lane) -> &LaneQueue {

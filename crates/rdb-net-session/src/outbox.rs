@@ -2,7 +2,7 @@
 //! outbox, and the session collects what is in it.
 //!
 //! An outbox gives out request ids of its own and spends credits that it was granted before. Requests of different outboxes
-//! are in no order; those of one are in the order in which they were written.
+//! are in no order; those of one leave in the order in which they were written.
 
 use rdb_net_types::{Lane, MessageType};
 use rdb_net_wire::{Encode, Flags, FrameHead, control_type};

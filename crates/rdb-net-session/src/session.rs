@@ -197,11 +197,14 @@ impl Session {
         requests_max - self.outbox_requests_max() * (self.requests.stride as usize - 1)
     }
 
-    /// Takes the requests that are in an outbox, and lets it take more. Where the connection takes no more messages, they end
-    /// here: they were not sent.
+    /// Takes the requests that are in an outbox, and lets it take more. What was written before the other side began to drain
+    /// is still sent; where the connection has ended, or we drain it, the requests end here: they were not sent.
     pub fn collect(&mut self, now: Duration, outbox: &mut Outbox) {
         let (now_ns, takes) = (nanoseconds(now), self.is_up());
+        let sends = self.phase == Phase::Up && !self.drain.is_draining();
         let reason = if self.phase == Phase::Closed { Reason::ConnectionLost } else { Reason::Draining };
+        let grant_max = if takes { self.lanes.batch_bytes() as u64 } else { 0 };
+        let mut others_may_send = false;
         let mut lanes = std::mem::take(&mut outbox.lanes);
         for (lane, out) in Lane::ALL.into_iter().zip(&mut lanes) {
             let requests = &mut self.requests;
@@ -211,24 +214,27 @@ impl Session {
                     return false;
                 }
                 requests.register(id, lane, timeout_ns, now_ns);
-                if !takes {
+                if !sends {
                     requests.end_unsent(id, reason);
                 }
                 true
             });
-            if takes {
+            if sends {
                 self.lanes.append(lane, &mut out.batch);
             } else {
                 out.batch.clear();
                 out.spent = 0;
             }
-            self.lanes.lane_mut(lane).settle_grant(&mut out.grant, out.spent, takes);
-            out.spent = 0;
+            let spent = std::mem::take(&mut out.spent);
+            others_may_send |= self.lanes.lane_mut(lane).settle_grant(&mut out.grant, spent, grant_max);
         }
         outbox.lanes = lanes;
         outbox.slots_max = self.outbox_requests_max();
         outbox.terms = self.terms();
         outbox.takes = takes;
+        if others_may_send {
+            self.unblock();
+        }
         self.tell_time(now);
     }
 

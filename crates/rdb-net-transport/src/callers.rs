@@ -33,15 +33,29 @@ impl Link {
         }
         let index = this_thread() % self.shards.len();
         let mut shard = self.lock_shard(index);
-        let id = shard.outbox.request(options, message)?;
-        shard.set_caller(id, caller);
+        let written = shard.outbox.request(options, message);
+        if let Ok(id) = written {
+            shard.set_caller(id, caller);
+        }
         drop(shard);
+        match written {
+            Ok(_) => {
+                self.mark_written(index);
+                self.wake_task();
+            }
+            // It is given new credits when it is visited.
+            Err(SendError::NoCredit) => self.mark_written(index),
+            Err(_) => {}
+        }
+        written
+    }
+
+    #[inline]
+    fn mark_written(&self, index: usize) {
         let bit = 1 << index;
         if self.written.0.load(Ordering::SeqCst) & bit == 0 {
             self.written.0.fetch_or(bit, Ordering::SeqCst);
         }
-        self.wake_task();
-        Ok(id)
     }
 
     #[inline]
@@ -52,12 +66,13 @@ impl Link {
         }
     }
 
-    /// Half a frame is in the outbox.
+    /// Half a frame is in the outbox: the connection ends before anybody writes behind it.
     #[cold]
     fn recover_shard<'a>(&'a self, index: usize, shard: MutexGuard<'a, Shard>) -> MutexGuard<'a, Shard> {
         drop(shard);
+        self.close_broken(&mut self.lock());
         self.shards[index].0.clear_poison();
-        self.with(|core| self.close_broken(core));
+        self.with(|_| ());
         self.shards[index].0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -66,8 +81,16 @@ impl Link {
         (id.slot() % (self.shards.len() + 1)).checked_sub(1).map(|index| self.lock_shard(index))
     }
 
-    /// Takes what is in the shards into the session. Those that nothing was written to need no visit, unless the connection
-    /// has come up or ended.
+    /// Takes what is in the shards into the session, so that what is sent next leaves behind it.
+    #[inline]
+    pub(crate) fn collect_written(&self, core: &mut Core) {
+        if self.written.0.load(Ordering::SeqCst) != 0 {
+            self.collect(core, self.clock.now());
+        }
+    }
+
+    /// Takes what is in the shards into the session. Those that nothing was written to keep the credits that they have, and are
+    /// visited only when the connection has come up or ended.
     #[inline]
     pub(crate) fn collect(&self, core: &mut Core, now: Duration) {
         let takes = core.session.is_up();

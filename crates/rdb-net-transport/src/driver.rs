@@ -46,6 +46,8 @@ pub(crate) struct Driver {
     /// The batch being written, and how many of its bytes have left.
     writing: Option<(Batch, usize)>,
     reply_backlog_bytes: usize,
+    /// How many bytes of replies are handed over at once, so that urgent frames wait for no more.
+    batch_bytes: usize,
     ending: Ending,
     /// Callers were woken since the last write.
     woke_callers: bool,
@@ -103,6 +105,7 @@ impl Driver {
             arrivals: Arrivals::default(),
             writing: None,
             reply_backlog_bytes: inner.config.reply_backlog_bytes,
+            batch_bytes: inner.config.session.batch_bytes,
             ending: Ending::Open,
             woke_callers: false,
             held_back: false,
@@ -173,6 +176,7 @@ impl Driver {
             while let Some(message) = self.inbox.pop_back() {
                 core.session.put_back(message);
             }
+            core.session.tell_time(self.now);
             self.link.collect(&mut core, self.now);
             core.take_ended(&mut self.ended);
             while let Some(event) = core.session.poll_event() {
@@ -198,7 +202,10 @@ impl Driver {
                 self.terms = self.link.lock().session.terms();
                 self.dispatcher.replies.set_terms(self.terms);
             }
-            self.dispatcher.handle(&mut self.inbox, room_bytes, self.now);
+            // Those who were held back may send, or find out that they may not.
+            self.woke_callers |= !self.wakers.is_empty();
+            self.wakers.drain(..).for_each(Waker::wake);
+            self.dispatcher.handle(&mut self.inbox, room_bytes.min(self.batch_bytes), self.now);
         }
     }
 
@@ -213,7 +220,6 @@ impl Driver {
                 core.take_blocked(&mut self.wakers);
                 core.end_all_handlers();
                 drop(core);
-                self.wakers.drain(..).for_each(Waker::wake);
                 self.arm(self.now + FAREWELL_TIMEOUT);
                 self.owner.closed(&self.link, reason);
             }
@@ -322,6 +328,7 @@ impl Future for Driver {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         this.now = this.link.clock.now();
+        this.link.is_awake();
         if this.ending != Ending::Open {
             return this.end(context);
         }

@@ -64,7 +64,7 @@ impl Wait {
         };
         self.place = Some(core.blocked.wait(self.place, context.waker()));
         drop(core);
-        let until = self.link.clock.instant(self.deadline.min(self.link.clock.now() + FOREVER));
+        let until = self.link.clock.instant(self.deadline.min(self.link.clock.now().saturating_add(FOREVER)));
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         timer
             .as_mut()
@@ -132,15 +132,14 @@ impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
         if let Some(wait) = wait {
             options.timeout = Some(wait.deadline.saturating_sub(link.clock.now()));
         }
-        if wait.is_none()
-            && let Ok(written) = link.write(*options, *message, context.waker())
-        {
+        if let Ok(written) = link.write(*options, *message, context.waker()) {
             *id = Some(written);
             return Poll::Pending;
         }
         // What is too large for a shard, or comes when it has no room, is for the session itself, which also tells what to
-        // wait for.
+        // wait for. It leaves behind what this caller has written before.
         let mut core = link.lock();
+        link.collect_written(&mut core);
         match core.session.request(*options, *message) {
             Ok(accepted) => {
                 core.set_caller(accepted, context.waker());
@@ -151,7 +150,7 @@ impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
             }
             Err(SendError::NotUp) if wait.is_none() => Poll::Ready(Err(None)),
             Err(error) => {
-                let deadline = || link.clock.now() + options.timeout.unwrap_or(FOREVER);
+                let deadline = || link.clock.now().saturating_add(options.timeout.unwrap_or(FOREVER));
                 let wait = wait.get_or_insert_with(|| Box::new(Wait::new(link, deadline())));
                 wait.blocked(error, core, context).map(|end| match end {
                     LinkError::Ended(error) => Ok(Err(error)),

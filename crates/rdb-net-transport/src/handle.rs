@@ -16,7 +16,8 @@ use crate::transport::Inner;
 /// How a message travels. The defaults come from its type's row in the registry and from the transport's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CallOptions {
-    /// How long the caller waits, for everything: connection, credits and reply.
+    /// How long the caller waits, for everything: connection, credits and reply. On a connection that is up it counts from when
+    /// the connection's task takes the request, which is as soon as the runtime lets it.
     pub timeout: Option<Duration>,
     /// The lane.
     pub lane: Option<Lane>,
@@ -111,7 +112,7 @@ impl PeerHandle {
         M: Encode + Sync + ?Sized,
     {
         let timeout = request.timeout.unwrap_or(self.inner.config.request_timeout);
-        let deadline = deadline.unwrap_or_else(|| self.inner.clock.now() + timeout);
+        let deadline = deadline.unwrap_or_else(|| self.inner.clock.now().saturating_add(timeout));
         loop {
             let link = self.connect(deadline).await.map_err(|error| self.ended(error))?;
             request.timeout = Some(deadline.saturating_sub(self.inner.clock.now()));
@@ -123,8 +124,8 @@ impl PeerHandle {
         }
     }
 
-    /// The connection that messages take, if there is one. A handle remembers the first that it used, so that the common case
-    /// costs no count of references.
+    /// The connection that messages take, if there is one. A handle remembers the first that it used, so that requests cost no
+    /// count of references until the first reconnect; clones of the handle start anew.
     #[inline]
     pub(crate) fn link(&self) -> Option<LinkRef<'_>> {
         match self.first_link.get() {
@@ -180,7 +181,7 @@ impl PeerHandle {
     }
 
     fn deadline(&self, now: Duration, options: CallOptions) -> Duration {
-        now + options.timeout.unwrap_or(self.inner.config.request_timeout)
+        now.saturating_add(options.timeout.unwrap_or(self.inner.config.request_timeout))
     }
 
     pub(crate) fn ended(&self, error: RequestError) -> RequestError {

@@ -1,9 +1,9 @@
 //! The one async driver of sessions and peers.
 //!
-//! A [`Transport`] owns the connections of a node. Callers hold a [`PeerHandle`]; a request encodes straight into the
-//! connection's session under a short lock and sleeps on a waker in its slot. One task per connection does the socket and the
-//! timers; it wakes the callers whose replies one read brought, lets them run, and writes what they queued meanwhile in one
-//! call. Handlers run on that task as long as they are ready at once, and get a task of their own when they are not.
+//! A [`Transport`] owns the connections of a node. Callers hold a [`PeerHandle`]; a request is encoded into an outbox that few
+//! threads share, and its caller sleeps on a waker there. One task per connection does the socket and the timers: it takes what
+//! is in the outboxes into the session, wakes the callers whose replies one read brought, lets them run, and writes what they
+//! wrote meanwhile in one call. Handlers run on that task as long as they are ready at once, and get a task of their own when they are not.
 //!
 //! What a backend adds is dial and accept ([`Backend`]): TCP, QUIC and memory share everything else.
 

@@ -31,7 +31,7 @@ pub(crate) struct Link {
     pub(crate) shards: Box<[Padded<Mutex<Shard>>]>,
     /// The shards that something was written to, one bit each.
     pub(crate) written: Padded<AtomicU32>,
-    /// The connection's task runs, or will, and looks at session and shards before it sleeps.
+    /// Nobody needs to wake the connection's task: it runs, or will, and looks at session and shards before it sleeps.
     awake: Padded<AtomicBool>,
     task: Mutex<Option<Waker>>,
     /// Outcomes on their way to callers.
@@ -116,6 +116,7 @@ impl Core {
 impl Link {
     pub(crate) fn new(mut session: Session, clock: Clock, side: LinkSide, number: u64) -> Self {
         let outboxes = if side == LinkSide::Dialer { session.outboxes(shards()) } else { Vec::new() };
+        let outboxes_count = outboxes.len();
         let core = Core {
             session,
             callers: Vec::new(),
@@ -131,13 +132,19 @@ impl Link {
             written: Padded(AtomicU32::new(0)),
             awake: Padded(AtomicBool::new(true)),
             task: Mutex::new(None),
-            mail: Mail::default(),
+            mail: Mail::new(outboxes_count),
             clock,
             side,
             number,
             hello: OnceLock::new(),
             retired: AtomicBool::new(false),
         }
+    }
+
+    /// The task runs: nobody needs to wake it.
+    #[inline]
+    pub(crate) fn is_awake(&self) {
+        self.awake.0.store(true, Ordering::SeqCst);
     }
 
     /// Wakes the connection's task, if it sleeps.
@@ -204,6 +211,7 @@ impl Link {
     fn recover<'a>(&'a self, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
         self.core.0.clear_poison();
         self.close_broken(&mut core);
+        self.wake_task_always();
         core
     }
 
@@ -264,7 +272,7 @@ impl Link {
     pub(crate) fn drain(&self) {
         let now = self.clock.now();
         self.with(|core| {
-            // What was accepted before is still sent.
+            // What was written so far is still sent.
             self.collect(core, now);
             core.session.drain(now);
         });
@@ -294,6 +302,7 @@ impl Link {
     /// Queues a one-way message, or says why not now.
     pub(crate) fn try_post(&self, lane: Lane, message: &(impl Encode + ?Sized)) -> Result<(), SendError> {
         let mut core = self.lock();
+        self.collect_written(&mut core);
         core.session.one_way(lane, message)?;
         drop(core);
         self.wake_task();
@@ -310,6 +319,7 @@ impl Link {
         let mut wait = Wait::new(self, deadline);
         std::future::poll_fn(move |context| {
             let mut core = self.lock();
+            self.collect_written(&mut core);
             match core.session.one_way(lane, message) {
                 Ok(()) => {
                     drop(core);

@@ -52,13 +52,22 @@ impl Letters {
 #[repr(align(128))]
 struct Mailbox(Mutex<Letters>);
 
-/// The boxes of one connection, made when their slots are first used.
-#[derive(Debug, Default)]
+/// Boxes, made when their slots are first used.
+type Rows = [OnceLock<Box<[Mailbox]>>; ROWS];
+
+/// The boxes of one connection.
+#[derive(Debug)]
 pub(crate) struct Mail {
-    rows: [OnceLock<Box<[Mailbox]>>; ROWS],
+    /// By who gave out the slots: the session itself, and each outbox.
+    owners: Box<[Rows]>,
 }
 
 impl Mail {
+    /// Boxes for the slots of a session and so many outboxes.
+    pub(crate) fn new(outboxes: usize) -> Self {
+        Self { owners: (0..=outboxes).map(|_| Rows::default()).collect() }
+    }
+
     /// Puts an outcome into its box.
     pub(crate) fn deliver(&self, id: RequestId, outcome: Outcome) {
         let mut letters = self.open(id);
@@ -86,8 +95,9 @@ impl Mail {
 
     #[inline]
     fn open(&self, id: RequestId) -> MutexGuard<'_, Letters> {
-        let (row, place) = position(id.slot());
-        let boxes = self.rows[row].get_or_init(|| {
+        let (owner, number) = (id.slot() % self.owners.len(), id.slot() / self.owners.len());
+        let (row, place) = position(number);
+        let boxes = self.owners[owner][row].get_or_init(|| {
             let length = if row == 0 { FIRST_ROW } else { FIRST_ROW << (row - 1) };
             (0..length).map(|_| Mailbox::default()).collect()
         });
@@ -134,7 +144,7 @@ mod tests {
 
     #[test]
     fn requests_of_one_slot_each_get_their_own_outcome() {
-        let mail = Mail::default();
+        let mail = Mail::new(2);
         let reasons = [Reason::Expired, Reason::Draining, Reason::Cancelled];
         for (generation, reason) in (1..).zip(reasons) {
             mail.deliver(id(40, generation), outcome(reason));
@@ -148,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_nobody_wants_is_kept_by_nobody_whichever_comes_first() {
-        let mail = Mail::default();
+        let mail = Mail::new(2);
         mail.deliver(id(1, 1), outcome(Reason::Expired));
         mail.refuse(id(1, 1));
         mail.refuse(id(1, 2));

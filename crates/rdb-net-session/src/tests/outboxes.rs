@@ -127,6 +127,51 @@ fn the_time_of_a_request_counts_from_when_it_is_collected() {
 }
 
 #[test]
+fn what_was_written_before_the_other_side_drains_is_still_sent() {
+    let (mut pair, mut outboxes) = pair_with_outboxes(Config::default(), 2);
+    let id = outboxes[1].request(on(Lane::Interactive), &message(1)).expect("credits");
+    pair.acceptor.session.drain(pair.now);
+    pair.acceptor.write_all(pair.now);
+    pair.feed_dialer();
+    collect(&mut pair, &mut outboxes);
+    assert_eq!(outboxes[1].request(on(Lane::Interactive), &message(1)), Err(SendError::NotUp));
+    pair.drive();
+    assert_eq!(pair.reply_to_all(), 1);
+    pair.drive();
+    let ended = ended(&mut pair, &mut outboxes);
+    assert!(matches!(&ended[..], [(of, Ok(_))] if *of == id), "{ended:?}");
+}
+
+#[test]
+fn outboxes_that_are_not_used_starve_nobody() {
+    for lane in [Lane::System, Lane::Interactive] {
+        for used in [None, Some(0), Some(7)] {
+            let (mut pair, mut outboxes) = pair_with_outboxes(Config::default(), 8);
+            for round in 0..5000 {
+                let own = used.and_then(|used: usize| outboxes[used].request(on(lane), &message(4000)).ok());
+                if own.is_none() {
+                    pair.dialer.session.request(on(lane), &message(4000)).unwrap_or_else(|error| {
+                        panic!("round {round} on {lane:?}, with {used:?}: {error}");
+                    });
+                }
+                if let Some(used) = used {
+                    pair.dialer.session.collect(pair.now, &mut outboxes[used]);
+                }
+                pair.drive();
+                assert_eq!(pair.reply_to_all(), 1);
+                pair.drive();
+                let mut ids = Vec::new();
+                pair.dialer.session.drain_completed(&mut ids);
+                for id in ids {
+                    assert!(pair.dialer.session.take_outcome(id).is_some_and(|outcome| outcome.is_ok()));
+                    assert!(outboxes.iter_mut().filter_map(|outbox| outbox.end(id).then_some(())).count() <= 1);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn outboxes_and_session_together_never_overdraw_the_credits() {
     let narrow = Config { frame_bytes_max: 4096, lane_credit_bytes: [40_000; 4], ..Config::default() };
     let (mut pair, mut outboxes) = pair_with_outboxes(narrow, 4);

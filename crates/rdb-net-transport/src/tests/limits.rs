@@ -10,6 +10,8 @@ use rdb_net_types::{
 };
 use rdb_net_wire::{BodyWriter, Encode, Raw, control_type};
 
+use tokio::task::JoinSet;
+
 use super::{ECHO, NEVER, Network, SOON, config, echo, message, pair, start, to, until};
 use crate::{Answer, CallOptions, HandlerOptions, Handling, HelloError, Request, TOKEN_BYTES_MAX};
 
@@ -25,6 +27,39 @@ async fn a_caller_without_a_slot_goes_on_when_another_gets_its_reply() {
         let (first, second, third) = tokio::join!(echo(&peer), echo(&peer), echo(&peer));
         assert!(first.is_ok() && second.is_ok() && third.is_ok(), "{first:?} {second:?} {third:?}");
     }
+}
+
+#[tokio::test]
+async fn tasks_that_wait_for_a_slot_are_each_woken_when_one_is_free() {
+    let network = Network::default();
+    let a = start(&network, config("a")).await;
+    let mut one_slot = config("b");
+    one_slot.session.requests_max = 1;
+    let _b = start(&network, one_slot).await;
+    let peer = to(&a, "b");
+    let mut callers = JoinSet::new();
+    for _ in 0..50 {
+        let peer = peer.clone();
+        callers.spawn(async move { echo(&peer).await });
+    }
+    while let Some(ended) = callers.join_next().await {
+        let outcome = ended.expect("no panic");
+        assert!(outcome.is_ok(), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_time_out_that_never_ends_harms_nothing() {
+    let network = Network::default();
+    let a = start(&network, config("a")).await;
+    let mut one_slot = config("b");
+    one_slot.session.requests_max = 1;
+    let _b = start(&network, one_slot).await;
+    let peer = to(&a, "b");
+    let for_ever = CallOptions::timeout(std::time::Duration::MAX);
+    let one = message(ECHO, "x");
+    let (first, second) = tokio::join!(peer.request(&one, for_ever), peer.request(&one, for_ever));
+    assert!(first.is_ok() && second.is_ok(), "{first:?} {second:?}");
 }
 
 #[tokio::test]
