@@ -29,12 +29,14 @@ pub(crate) struct Intake {
     open_requests: u32,
     /// The lanes whose limits are worth telling, one bit each.
     credits_due: u8,
+    /// The lanes that may have messages for handlers, one bit each.
+    queued: u8,
 }
 
 impl Intake {
     pub(crate) fn new(windows: [u64; Lane::ALL.len()], overdraft: u64) -> Self {
         let lanes = windows.map(|window| LaneIntake { window, granted: window, ..LaneIntake::default() });
-        Self { lanes, overdraft, open: 0, open_requests: 0, credits_due: 0 }
+        Self { lanes, overdraft, open: 0, open_requests: 0, credits_due: 0, queued: 0 }
     }
 
     /// Counts a message that has arrived. `false` when the other side had no credits for it.
@@ -51,6 +53,7 @@ impl Intake {
     pub(crate) fn push(&mut self, message: Inbound) {
         self.open += 1;
         self.open_requests += u32::from(message.id.wants_reply());
+        self.queued |= 1 << message.id.lane as u8;
         self.lanes[message.id.lane as usize].queue.push_back(message);
     }
 
@@ -63,11 +66,15 @@ impl Intake {
         self.lanes[lane as usize].queue.pop_front()
     }
 
+    /// Whether there are no messages for handlers.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queued == 0
+    }
+
     pub(crate) fn take(&mut self, lane: Lane, into: &mut VecDeque<Inbound>) {
+        self.queued &= !(1 << lane as u8);
         let queue = &mut self.lanes[lane as usize].queue;
-        if queue.is_empty() {
-            return;
-        }
         if into.is_empty() {
             std::mem::swap(queue, into);
         } else {
@@ -76,6 +83,7 @@ impl Intake {
     }
 
     pub(crate) fn put_back(&mut self, message: Inbound) {
+        self.queued |= 1 << message.id.lane as u8;
         self.lanes[message.id.lane as usize].queue.push_front(message);
     }
 

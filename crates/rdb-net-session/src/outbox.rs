@@ -35,33 +35,84 @@ struct Slot {
     state: State,
 }
 
-/// Requests that were written, until [`Session::collect`](crate::Session::collect) takes them.
+/// The request ids of one outbox.
 #[derive(Debug)]
-pub struct Outbox {
+pub(crate) struct Ids {
     /// From 1: slot numbers leave this remainder when divided by `stride`. The session's own leave 0.
     number: u32,
     stride: u32,
-    pub(crate) terms: Terms,
-    /// Whether the connection takes messages.
-    pub(crate) takes: bool,
-    pub(crate) slots_max: usize,
+    max: usize,
     slots: Vec<Slot>,
     free: Vec<u32>,
+}
+
+impl Ids {
+    fn take(&mut self) -> Option<u32> {
+        if let Some(place) = self.free.pop() {
+            return Some(place);
+        }
+        if self.slots.len() >= self.max {
+            return None;
+        }
+        self.slots.push(Slot { generation: 1, state: State::Free });
+        Some((self.slots.len() - 1) as u32)
+    }
+
+    fn id(&self, place: u32) -> RequestId {
+        RequestId::new(place * self.stride + self.number, self.slots[place as usize].generation)
+    }
+
+    #[inline]
+    fn place(&self, id: RequestId) -> Option<usize> {
+        let slot = id.slot() as u32;
+        let place = slot / self.stride;
+        (slot - place * self.stride == self.number).then_some(place as usize)
+    }
+
+    #[inline]
+    fn slot(&mut self, id: RequestId) -> Option<&mut Slot> {
+        let place = self.place(id)?;
+        self.slots.get_mut(place).filter(|slot| slot.generation == id.generation())
+    }
+
+    #[inline]
+    pub(crate) fn is_open(&mut self, id: RequestId) -> bool {
+        self.slot(id).is_some_and(|slot| slot.state == State::Open)
+    }
+
+    #[inline]
+    pub(crate) fn end(&mut self, id: RequestId) -> bool {
+        let Some(slot) = self.slot(id).filter(|slot| slot.state != State::Free) else { return false };
+        let waited = slot.state == State::Open;
+        slot.state = State::Free;
+        // Generation 0 would make a correlation id of 0, which is a one-way message's.
+        slot.generation = slot.generation.checked_add(1).unwrap_or(1);
+        self.free.push(id.slot() as u32 / self.stride);
+        waited
+    }
+}
+
+/// Requests that were written, until [`Session::collect`](crate::Session::collect) takes them.
+#[derive(Debug)]
+pub struct Outbox {
+    pub(crate) ids: Ids,
     pub(crate) lanes: [LaneOutbox; Lane::ALL.len()],
+    terms: Terms,
+    /// Whether the connection takes messages.
+    takes: bool,
 }
 
 impl Outbox {
     pub(crate) fn new(number: u32, stride: u32, terms: Terms) -> Self {
-        Self {
-            number,
-            stride,
-            terms,
-            takes: false,
-            slots_max: 0,
-            slots: Vec::new(),
-            free: Vec::new(),
-            lanes: Default::default(),
-        }
+        let ids = Ids { number, stride, max: 0, slots: Vec::new(), free: Vec::new() };
+        Self { ids, lanes: Default::default(), terms, takes: false }
+    }
+
+    /// What holds for later requests: how many there may be, how they are written, and whether there may be any.
+    pub(crate) fn agree(&mut self, requests_max: usize, terms: Terms, takes: bool) {
+        self.ids.max = requests_max;
+        self.terms = terms;
+        self.takes = takes;
     }
 
     /// Writes a request. Its time counts from when it is collected.
@@ -80,16 +131,8 @@ impl Outbox {
             return Err(SendError::NotUp);
         }
         check_type(message_type)?;
-        let local = match self.free.pop() {
-            Some(local) => local,
-            None if self.slots.len() < self.slots_max => {
-                self.slots.push(Slot { generation: 1, state: State::Free });
-                (self.slots.len() - 1) as u32
-            }
-            None => return Err(SendError::NoSlot),
-        };
-        let slot = &mut self.slots[local as usize];
-        let id = RequestId::new(local * self.stride + self.number, slot.generation);
+        let place = self.ids.take().ok_or(SendError::NoSlot)?;
+        let id = self.ids.id(place);
         let flags = if options.idempotent { Flags::IDEMPOTENT } else { Flags::default() };
         let flags = if self.terms.checksum { flags.with(Flags::CHECKSUM) } else { flags };
         let lane = carrier(options.lane);
@@ -100,42 +143,34 @@ impl Outbox {
         let wire_bytes = match out.batch.push(sending, message, self.terms.peer_frame_bytes_max) {
             Ok(wire_bytes) => wire_bytes,
             Err(error) => {
-                self.free.push(local);
+                self.ids.free.push(place);
                 return Err(error.into());
             }
         };
         if out.spent + charge(wire_bytes) > out.grant {
             out.batch.remove_last();
-            self.free.push(local);
+            self.ids.free.push(place);
             return Err(SendError::NoCredit);
         }
         out.spent += charge(wire_bytes);
-        slot.state = State::Open;
+        self.ids.slots[place as usize].state = State::Open;
         Ok(id)
     }
 
     /// The place of a request among those of this outbox: small numbers, reused; `None` for a request of another one.
     #[inline]
     pub fn place(&self, id: RequestId) -> Option<usize> {
-        let slot = id.slot() as u32;
-        let place = slot / self.stride;
-        (slot - place * self.stride == self.number).then_some(place as usize)
-    }
-
-    #[inline]
-    fn slot(&mut self, id: RequestId) -> Option<&mut Slot> {
-        let place = self.place(id)?;
-        self.slots.get_mut(place).filter(|slot| slot.generation == id.generation())
+        self.ids.place(id)
     }
 
     /// Whether somebody waits for the end of this request.
     pub fn is_open(&mut self, id: RequestId) -> bool {
-        self.slot(id).is_some_and(|slot| slot.state == State::Open)
+        self.ids.is_open(id)
     }
 
     /// Nobody waits for this request any more. `false` where it has ended already.
     pub fn abandon(&mut self, id: RequestId) -> bool {
-        let Some(slot) = self.slot(id).filter(|slot| slot.state == State::Open) else { return false };
+        let Some(slot) = self.ids.slot(id).filter(|slot| slot.state == State::Open) else { return false };
         slot.state = State::Abandoned;
         true
     }
@@ -143,13 +178,7 @@ impl Outbox {
     /// The request has ended: its id may be given out again, with another generation. Returns whether somebody waits for it.
     #[inline]
     pub fn end(&mut self, id: RequestId) -> bool {
-        let Some(slot) = self.slot(id).filter(|slot| slot.state != State::Free) else { return false };
-        let waited = slot.state == State::Open;
-        slot.state = State::Free;
-        // Generation 0 would make a correlation id of 0, which is a one-way message's.
-        slot.generation = slot.generation.checked_add(1).unwrap_or(1);
-        self.free.push(id.slot() as u32 / self.stride);
-        waited
+        self.ids.end(id)
     }
 }
 

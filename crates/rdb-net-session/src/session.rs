@@ -205,33 +205,32 @@ impl Session {
         let reason = if self.phase == Phase::Closed { Reason::ConnectionLost } else { Reason::Draining };
         let grant_max = if takes { self.lanes.batch_bytes() as u64 } else { 0 };
         let mut others_may_send = false;
-        let mut lanes = std::mem::take(&mut outbox.lanes);
-        for (lane, out) in Lane::ALL.into_iter().zip(&mut lanes) {
-            let requests = &mut self.requests;
-            out.spent -= out.batch.retain_requests(|id, timeout_ns| {
-                if !outbox.is_open(id) {
-                    outbox.end(id);
-                    return false;
+        let Outbox { ids, lanes, .. } = outbox;
+        for (lane, out) in Lane::ALL.into_iter().zip(lanes) {
+            if !out.batch.is_empty() {
+                let requests = &mut self.requests;
+                out.spent -= out.batch.retain_requests(|id, timeout_ns| {
+                    if !ids.is_open(id) {
+                        ids.end(id);
+                        return false;
+                    }
+                    requests.register(id, lane, timeout_ns, now_ns);
+                    if !sends {
+                        requests.end_unsent(id, reason);
+                    }
+                    true
+                });
+                if sends {
+                    self.lanes.append(lane, &mut out.batch);
+                } else {
+                    out.batch.clear();
+                    out.spent = 0;
                 }
-                requests.register(id, lane, timeout_ns, now_ns);
-                if !sends {
-                    requests.end_unsent(id, reason);
-                }
-                true
-            });
-            if sends {
-                self.lanes.append(lane, &mut out.batch);
-            } else {
-                out.batch.clear();
-                out.spent = 0;
             }
             let spent = std::mem::take(&mut out.spent);
             others_may_send |= self.lanes.lane_mut(lane).settle_grant(&mut out.grant, spent, grant_max);
         }
-        outbox.lanes = lanes;
-        outbox.slots_max = self.outbox_requests_max();
-        outbox.terms = self.terms();
-        outbox.takes = takes;
+        outbox.agree(self.outbox_requests_max(), self.terms(), takes);
         if others_may_send {
             self.unblock();
         }
@@ -427,6 +426,9 @@ impl Session {
     /// Moves all messages for handlers into `into`, lane by lane: those of the System lane, and those of the others where they
     /// are wanted.
     pub fn take_messages(&mut self, data_too: bool, into: &mut VecDeque<Inbound>) {
+        if self.intake.is_empty() {
+            return;
+        }
         let lanes = if data_too { &Lane::ALL[..] } else { &[Lane::System] };
         lanes.iter().for_each(|lane| self.intake.take(*lane, into));
     }

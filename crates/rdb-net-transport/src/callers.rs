@@ -159,7 +159,11 @@ impl Link {
     }
 
     /// Gives ended requests to their callers.
+    #[inline]
     pub(crate) fn deliver(&self, ended: &mut Vec<Ended>) {
+        if ended.is_empty() {
+            return;
+        }
         self.find_callers(ended);
         for Ended { id, outcome, caller } in ended.drain(..) {
             self.mail.deliver(id, outcome);

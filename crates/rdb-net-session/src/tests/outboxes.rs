@@ -172,6 +172,22 @@ fn outboxes_that_are_not_used_starve_nobody() {
 }
 
 #[test]
+fn a_grant_that_was_small_grows_when_credits_are_back() {
+    let narrow = Config { frame_bytes_max: 4096, lane_credit_bytes: [40_000; 4], ..Config::default() };
+    let (mut pair, mut outboxes) = pair_with_outboxes(narrow, 1);
+    while pair.dialer.session.request(on(Lane::Interactive), &message(3900)).is_ok() {}
+    // A small request still fits; the grant behind it is what is left, which is nothing.
+    assert!(outboxes[0].request(on(Lane::Interactive), &message(1)).is_ok());
+    collect(&mut pair, &mut outboxes);
+    assert_eq!(outboxes[0].request(on(Lane::Interactive), &message(3000)), Err(SendError::NoCredit));
+    pair.drive();
+    pair.reply_to_all();
+    pair.drive();
+    collect(&mut pair, &mut outboxes);
+    assert!(outboxes[0].request(on(Lane::Interactive), &message(3000)).is_ok());
+}
+
+#[test]
 fn outboxes_and_session_together_never_overdraw_the_credits() {
     let narrow = Config { frame_bytes_max: 4096, lane_credit_bytes: [40_000; 4], ..Config::default() };
     let (mut pair, mut outboxes) = pair_with_outboxes(narrow, 4);
