@@ -6,6 +6,9 @@
 //! ([`Session::drain_completed`]) and events ([`Session::poll_event`]). It has no socket, task, clock or entropy, so the same
 //! code runs in production and, many thousands at once, in a simulator.
 //!
+//! What costs time and needs no session is done beside it, so that those who share one hold it briefly: frames are read and
+//! checked by [`Arrivals`], replies are written by [`Replies`], requests by an [`Outbox`] for each thread.
+//!
 //! ```text
 //!            callers                      handlers
 //!               | request, one_way            ^ poll_message    | reply, finish

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use rdb_net_peer::DialFailure;
+use rdb_net_session::Loss;
 use rdb_net_types::{BoxFuture, NodeAddress};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -100,4 +101,15 @@ pub struct ListenError {
     /// What the system said.
     #[source]
     pub source: std::io::Error,
+}
+
+/// How a connection whose socket gives this error has ended.
+pub(crate) fn loss_of(error: &std::io::Error) -> Loss {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => Loss::Reset,
+        ErrorKind::TimedOut => Loss::TimedOut,
+        ErrorKind::UnexpectedEof => Loss::Eof,
+        _ => Loss::Io,
+    }
 }

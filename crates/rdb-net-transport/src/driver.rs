@@ -15,7 +15,7 @@ use bytes::BytesMut;
 use rdb_net_session::{Arrivals, Batch, CloseReason, Event, Inbound, Loss, Terms};
 use tokio::time::Sleep;
 
-use crate::backend::Connection;
+use crate::backend::{Connection, loss_of};
 use crate::callers::Ended;
 use crate::dispatch::Dispatcher;
 use crate::link::Link;
@@ -328,7 +328,7 @@ impl Future for Driver {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         this.now = this.link.clock.now();
-        this.link.is_awake();
+        this.link.mark_awake();
         if this.ending != Ending::Open {
             return this.end(context);
         }
@@ -364,10 +364,11 @@ impl Future for Driver {
 impl Drop for Driver {
     /// A task that is cut off, or panicked, still gives everybody an outcome.
     fn drop(&mut self) {
+        let mut core = self.link.lock();
+        self.link.forget_task(&mut core);
         if self.ending != Ending::Open {
             return;
         }
-        let mut core = self.link.lock();
         if std::thread::panicking() {
             tracing::error!(link = self.link.number, "a connection's task panicked");
             core.session.handle_lost(Loss::Io);
@@ -386,16 +387,6 @@ impl Drop for Driver {
         self.link.deliver(&mut self.ended);
         self.wakers.drain(..).for_each(Waker::wake);
         self.owner.closed(&self.link, closed.unwrap_or(CloseReason::Local));
-    }
-}
-
-fn loss_of(error: &std::io::Error) -> Loss {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => Loss::Reset,
-        ErrorKind::TimedOut => Loss::TimedOut,
-        ErrorKind::UnexpectedEof => Loss::Eof,
-        _ => Loss::Io,
     }
 }
 

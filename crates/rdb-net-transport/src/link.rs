@@ -143,8 +143,14 @@ impl Link {
 
     /// The task runs: nobody needs to wake it.
     #[inline]
-    pub(crate) fn is_awake(&self) {
+    pub(crate) fn mark_awake(&self) {
         self.awake.0.store(true, Ordering::SeqCst);
+    }
+
+    /// The task has ended: nothing keeps it.
+    pub(crate) fn forget_task(&self, core: &mut Core) {
+        core.task = None;
+        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Wakes the connection's task, if it sleeps.
