@@ -163,6 +163,11 @@ impl Outbox {
         self.ids.place(id)
     }
 
+    /// Whether it has no request that has not ended.
+    pub fn is_idle(&self) -> bool {
+        self.ids.free.len() == self.ids.slots.len()
+    }
+
     /// Whether somebody waits for the end of this request.
     pub fn is_open(&mut self, id: RequestId) -> bool {
         self.ids.is_open(id)

@@ -190,4 +190,10 @@ impl Link {
             is_waited_for
         });
     }
+
+    /// Whether nothing is left of any request.
+    #[cfg(test)]
+    pub(crate) fn is_clean(&self) -> bool {
+        self.mail.is_empty() && (0..self.shards.len()).all(|index| self.lock_shard(index).is_clean())
+    }
 }

@@ -93,6 +93,13 @@ impl Mail {
         }
     }
 
+    /// Whether there is no letter in any box.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        let boxes = self.owners.iter().flatten().filter_map(OnceLock::get).flat_map(|row| row.iter());
+        boxes.map(|mailbox| mailbox.0.lock().expect("no panic")).all(|it| it.first.is_none() && it.others.is_empty())
+    }
+
     #[inline]
     fn open(&self, id: RequestId) -> MutexGuard<'_, Letters> {
         let (owner, number) = (id.slot() % self.owners.len(), id.slot() / self.owners.len());

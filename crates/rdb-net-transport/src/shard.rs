@@ -34,6 +34,12 @@ impl Shard {
         self.outbox.end(id).then_some(caller)
     }
 
+    /// Whether nothing is left of any request.
+    #[cfg(test)]
+    pub(crate) fn is_clean(&self) -> bool {
+        self.outbox.is_idle() && self.callers.iter().all(Option::is_none)
+    }
+
     /// The caller leaves. `false` where the request has ended already.
     pub(crate) fn abandon(&mut self, id: RequestId) -> bool {
         let left = self.outbox.abandon(id);

@@ -4,6 +4,7 @@ mod ending;
 mod limits;
 mod peers;
 mod pipe;
+mod storm;
 
 use std::sync::Arc;
 use std::time::Duration;
