@@ -18,7 +18,7 @@ fn note_seen(transport: &Transport, seen: &Arc<[AtomicU64]>) {
     let echo = move |_: &NodeId, request: Request| {
         let payload = request.into_payload();
         seen[number_of(&payload) as usize].fetch_add(1, Ordering::SeqCst);
-        if number_of(&payload) % 5 == 0 {
+        if number_of(&payload).is_multiple_of(5) {
             // Some answers come later, from a task of their own.
             return Handling::Later(Box::pin(async move {
                 tokio::task::yield_now().await;
