@@ -39,7 +39,7 @@ fn sees(node: &Node, other: &Node, state: NodeState) -> bool {
 async fn eventually(mut condition: impl FnMut() -> bool) {
     let waited = tokio::time::timeout(Duration::from_secs(10), async {
         while !condition() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
     });
     waited.await.expect("the condition holds within ten seconds");

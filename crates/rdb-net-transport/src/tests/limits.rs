@@ -13,15 +13,19 @@ use rdb_net_wire::{BodyWriter, Encode, Raw, control_type};
 use tokio::task::JoinSet;
 
 use super::{ECHO, NEVER, Network, SOON, config, echo, message, pair, start, to, until};
-use crate::{Answer, CallOptions, HandlerOptions, Handling, HelloError, Request, TOKEN_BYTES_MAX};
+use crate::{Answer, CallOptions, HandlerOptions, Handling, HelloError, Request, TOKEN_BYTES_MAX, Transport};
+
+/// The second takes one request at a time.
+async fn pair_with_one_slot() -> (Transport, Transport) {
+    let network = Network::default();
+    let mut one_slot = config("b");
+    one_slot.session.requests_max = 1;
+    (start(&network, config("a")).await, start(&network, one_slot).await)
+}
 
 #[tokio::test]
 async fn a_caller_without_a_slot_goes_on_when_another_gets_its_reply() {
-    let network = Network::default();
-    let a = start(&network, config("a")).await;
-    let mut one_slot = config("b");
-    one_slot.session.requests_max = 1;
-    let _b = start(&network, one_slot).await;
+    let (a, _b) = pair_with_one_slot().await;
     let peer = to(&a, "b");
     for _ in 0..20 {
         let (first, second, third) = tokio::join!(echo(&peer), echo(&peer), echo(&peer));
@@ -31,11 +35,7 @@ async fn a_caller_without_a_slot_goes_on_when_another_gets_its_reply() {
 
 #[tokio::test]
 async fn tasks_that_wait_for_a_slot_are_each_woken_when_one_is_free() {
-    let network = Network::default();
-    let a = start(&network, config("a")).await;
-    let mut one_slot = config("b");
-    one_slot.session.requests_max = 1;
-    let _b = start(&network, one_slot).await;
+    let (a, _b) = pair_with_one_slot().await;
     let peer = to(&a, "b");
     let mut callers = JoinSet::new();
     for _ in 0..50 {
@@ -50,11 +50,7 @@ async fn tasks_that_wait_for_a_slot_are_each_woken_when_one_is_free() {
 
 #[tokio::test]
 async fn a_time_out_that_never_ends_harms_nothing() {
-    let network = Network::default();
-    let a = start(&network, config("a")).await;
-    let mut one_slot = config("b");
-    one_slot.session.requests_max = 1;
-    let _b = start(&network, one_slot).await;
+    let (a, _b) = pair_with_one_slot().await;
     let peer = to(&a, "b");
     let for_ever = CallOptions::timeout(std::time::Duration::MAX);
     let one = message(ECHO, "x");
