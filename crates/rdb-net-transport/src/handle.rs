@@ -81,6 +81,9 @@ impl PeerHandle {
 
     /// Sends a request and waits for the reply.
     ///
+    /// Requests that are under way at once are in no order: they are written by thread. One-way messages of a lane keep
+    /// theirs ([`send`](Self::send)).
+    ///
     /// # Errors
     ///
     /// [`RequestError`]: its effect says whether the peer may have acted, its reason what happened.
