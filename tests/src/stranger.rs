@@ -49,6 +49,7 @@ pub fn hello(node: &str) -> Hello {
         channel_binding: Vec::new(),
         token: Vec::new(),
         software: "stranger".to_owned(),
+        costs: Vec::new(),
     }
 }
 

@@ -2,17 +2,39 @@
 //! frames do and not for parsing them.
 
 use bytes::BytesMut;
-use rdb_net_wire::{Body, FrameError, FrameHead, decode_frame, frame_length, split_frame};
+use rdb_net_wire::{Body, Fragment, Frame, FrameError, FrameHead, control_type, frame_length, split_frame};
 
 use crate::Terms;
+use crate::costs::{MESSAGE_CHARGE, Sizes};
 
 /// A frame that was read and not yet handled.
 #[derive(Debug)]
 pub(crate) struct Arrived {
     pub(crate) head: FrameHead,
     pub(crate) deadline_us: u32,
-    pub(crate) wire_bytes: u32,
+    pub(crate) sizes: Sizes,
+    pub(crate) raw_bytes: u32,
+    pub(crate) attachment_bytes: u32,
+    pub(crate) fragment: Option<Fragment>,
+    pub(crate) stream_window: u32,
     pub(crate) body: Body,
+}
+
+impl Arrived {
+    fn new(frame: &Frame, wire_bytes: u32, body: Body) -> Self {
+        let saved_bytes = frame.raw_bytes.saturating_sub(frame.body.len() as u32);
+        let structure_bytes = frame.raw_bytes.saturating_sub(frame.attachment_bytes);
+        Self {
+            head: frame.head,
+            deadline_us: frame.deadline_us,
+            sizes: Sizes { wire_bytes, saved_bytes, structure_bytes },
+            raw_bytes: frame.raw_bytes,
+            attachment_bytes: frame.attachment_bytes,
+            fragment: frame.fragment,
+            stream_window: frame.stream_window,
+            body,
+        }
+    }
 }
 
 /// Frames that were read, in order, and what is wrong behind them. Keeps its memory for the next read.
@@ -21,6 +43,7 @@ pub struct Arrivals {
     pub(crate) frames: Vec<Arrived>,
     pub(crate) wire_bytes: u64,
     pub(crate) problem: Option<FrameError>,
+    longest: usize,
 }
 
 impl Arrivals {
@@ -35,34 +58,52 @@ impl Arrivals {
         self.wire_bytes = whole as u64;
         let frames = input.split_to(whole).freeze();
         let mut rest = &frames[..];
+        let mut kept_bytes = 0;
         while let Some((frame, behind)) = split_frame(rest) {
-            match decode_frame(frame, terms.checksum) {
-                Ok(read) => {
-                    let start = whole - rest.len();
-                    self.frames.push(Arrived {
-                        head: read.head,
-                        deadline_us: read.deadline_us,
-                        wire_bytes: frame.len() as u32,
-                        body: Body::within(&read, &frames, start),
-                    });
+            let start = whole - rest.len();
+            let read = terms.rules.read(frame);
+            match read.and_then(|read| Body::unpacked(&read, &frames, start).map(|body| (read, body))) {
+                Ok((read, body)) => {
+                    let message_type = read.head.message_type;
+                    let is_own = message_type != control_type::REPLY && message_type != control_type::MEMBERSHIP_SYNC;
+                    if !(message_type.is_control() && is_own) {
+                        kept_bytes += frame.len() + MESSAGE_CHARGE as usize;
+                    }
+                    self.frames.push(Arrived::new(&read, frame.len() as u32, body));
                 }
                 Err(error) => {
                     // Nothing behind it can be trusted either.
                     self.problem = Some(error);
-                    return false;
+                    break;
                 }
             }
             rest = behind;
         }
+        if kept_bytes < whole / 2 {
+            self.detach();
+        }
         terms.one_by_one && self.problem.is_none()
+    }
+
+    /// Most of what came is the protocol's own and will be gone in a moment. The few messages among it get memory of their
+    /// own, so that they do not keep all of it: what a peer makes us hold is what it is charged for.
+    #[cold]
+    fn detach(&mut self) {
+        for arrived in self.frames.iter_mut().filter(|arrived| !arrived.body.is_empty()) {
+            arrived.body = arrived.body.detach();
+        }
     }
 
     /// How many bytes at the head of the buffer are whole frames.
     fn measure(&mut self, terms: Terms, input: &[u8]) -> usize {
         let mut whole = 0;
+        self.longest = 0;
         loop {
             match frame_length(&input[whole..], terms.frame_bytes_max) {
-                Ok(Some(length)) if whole + length <= input.len() => whole += length,
+                Ok(Some(length)) if whole + length <= input.len() => {
+                    whole += length;
+                    self.longest = self.longest.max(length);
+                }
                 Ok(_) => return whole,
                 Err(error) => {
                     self.problem = Some(error);
@@ -73,6 +114,11 @@ impl Arrivals {
                 return whole;
             }
         }
+    }
+
+    /// How long the longest frame of the last read was, in bytes; 0 where none was whole.
+    pub fn longest_frame(&self) -> usize {
+        self.longest
     }
 
     /// Whether nothing was read that is not handled.

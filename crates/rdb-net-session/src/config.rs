@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rdb_net_types::{BootId, ClusterId, Incarnation, Lane, NodeAddress, NodeId, ProtocolRange};
+use rdb_net_types::{BootId, ClusterId, Incarnation, NodeAddress, NodeId, ProtocolRange};
+
+use crate::CompressionConfig;
 
 /// Who this node is, as its hello says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,9 +48,17 @@ pub struct Config {
     /// How many requests of the other side may be open. Default 4,096; at least 1. A request costs some 150 bytes. Those beyond
     /// it are answered with an overload that says that they were not started.
     pub requests_max: u32,
-    /// How many bytes the other side may send on a lane before handlers took them, by lane. Default 256 KiB on the System
-    /// lane, 4 MiB on the others; at least one frame. This is the memory that a peer can make us hold.
+    /// The largest message that is put together from fragments, in bytes of its body. Default 64 MiB; at least one frame.
+    pub message_bytes_max: u32,
+    /// How many bytes the other side may send on a lane before handlers took them, by lane, once it has shown that it uses
+    /// them. Default 256 KiB on the System lane, 4 MiB on the others. What exceeds the first window is reserved from the
+    /// budget.
     pub lane_credit_bytes: [u64; 4],
+    /// The first window of each lane: what it starts with, without leave of the budget. Default 64 KiB on the System lane,
+    /// 256 KiB on the others. All of them together, for each connection, are what strangers can make us hold.
+    pub lane_credit_bytes_first: [u64; 4],
+    /// Which messages are compressed, and how. Default none.
+    pub compression: CompressionConfig,
     /// About how many bytes are given to the socket at once. Default 128 KiB. More saves system calls; an urgent frame waits
     /// for at most so much.
     pub batch_bytes: usize,
@@ -74,7 +84,10 @@ impl Default for Config {
         Self {
             frame_bytes_max: 256 * 1024,
             requests_max: 4096,
+            message_bytes_max: 64 * 1024 * 1024,
             lane_credit_bytes: [256 * KIB, 4 * MIB, 4 * MIB, 4 * MIB],
+            lane_credit_bytes_first: [64 * KIB, 256 * KIB, 256 * KIB, 256 * KIB],
+            compression: CompressionConfig::off(),
             batch_bytes: 128 * 1024,
             hello_timeout: Duration::from_secs(3),
             keep_alive_idle: Duration::from_secs(15),
@@ -83,13 +96,5 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(10),
             checksum: true,
         }
-    }
-}
-
-/// The lane that a message of this lane travels on. This version has the System lane and one lane for all data.
-pub(crate) const fn carrier(lane: Lane) -> Lane {
-    match lane {
-        Lane::System => Lane::System,
-        Lane::Interactive | Lane::Replication | Lane::Bulk => Lane::Interactive,
     }
 }

@@ -6,6 +6,7 @@ use rdb_net_types::{Lane, MessageType, Payload, RequestError};
 use rdb_net_wire::{Body, DecodeError, Hello, Message};
 
 use crate::CloseReason;
+use crate::budget::Reservation;
 
 /// Something that happened to the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +40,43 @@ pub struct Reply {
     pub body: Body,
     /// From the request's acceptance by the session to the reply's arrival.
     pub round_trip: Duration,
+    /// Of a large reply: its memory, counted until the caller has it.
+    pub(crate) reservation: Held,
 }
 
+/// What is counted for a large message as long as it is held here. Two messages are equal whatever is counted for them.
+#[derive(Debug, Default)]
+pub(crate) struct Held(
+    #[expect(dead_code, reason = "it is held, and released by being dropped")] Option<Box<Reservation>>,
+);
+
+impl Held {
+    pub(crate) fn new(reservation: Option<Reservation>) -> Self {
+        Self(reservation.map(Box::new))
+    }
+}
+
+impl Clone for Held {
+    /// The copy shares its bytes with the original, which counts them.
+    fn clone(&self) -> Self {
+        Self(None)
+    }
+}
+
+impl PartialEq for Held {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Held {}
+
 impl Reply {
+    /// A reply that came over no connection.
+    pub fn new(message_type: MessageType, body: Body, round_trip: Duration) -> Self {
+        Self { message_type, body, round_trip, reservation: Held::default() }
+    }
+
     /// The body as a message.
     ///
     /// # Errors
@@ -58,6 +93,12 @@ impl Reply {
     /// The body as opaque bytes.
     pub fn into_payload(self) -> Payload {
         self.body.into_payload()
+    }
+
+    /// The caller has it: it counts as memory that peers make us hold no longer.
+    #[inline]
+    pub fn release(&mut self) {
+        self.reservation = Held::default();
     }
 }
 
@@ -86,12 +127,20 @@ pub struct InboundId {
     pub(crate) correlation: u64,
     pub(crate) lane: Lane,
     pub(crate) charge: u64,
+    /// Of a message that came in fragments: its memory, instead of credits.
+    #[expect(dead_code, reason = "it is held, and released by being dropped")]
+    pub(crate) reservation: Held,
 }
 
 impl InboundId {
     /// The request's correlation id; 0 for a one-way message.
     pub fn correlation(&self) -> u64 {
         self.correlation
+    }
+
+    /// The lane that it is accounted and answered on.
+    pub fn lane(&self) -> Lane {
+        self.lane
     }
 
     /// Whether somebody waits for a reply.

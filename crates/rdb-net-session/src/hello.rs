@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use rdb_net_types::RefusalReason;
-use rdb_net_wire::Hello;
+use rdb_net_wire::{Codec, Codecs, FrameRules, Hello, feature};
 
+use crate::costs::Costs;
+use crate::terms::PeerTerms;
 use crate::{Config, Identity, Side};
+
+/// What this side can beyond the first version.
+const FEATURES: u64 = feature::LANES | feature::FRAGMENTS | feature::STREAMS;
 
 /// The smallest frame limit that a peer may name: below it not even the protocol's own messages fit.
 const FRAME_BYTES_MIN: u32 = 4096;
@@ -24,17 +29,58 @@ pub(crate) fn hello(config: &Config, identity: &Identity, side: &Side) -> Hello 
         boot: identity.boot,
         address: identity.address.clone(),
         protocol: identity.protocol,
-        features: 0,
-        codecs: Vec::new(),
+        features: FEATURES,
+        codecs: readable_codecs(config).map(Codec::number).collect(),
         frame_bytes_max: config.frame_bytes_max,
-        message_bytes_max: config.frame_bytes_max,
+        message_bytes_max: config.message_bytes_max.max(config.frame_bytes_max),
         requests_max: config.requests_max,
-        credits: config.lane_credit_bytes.to_vec(),
+        credits: first_windows(config).to_vec(),
         liveness_ms: u32::try_from(config.liveness.as_millis()).unwrap_or(u32::MAX),
         checksum: config.checksum,
         channel_binding: Vec::new(),
         token: identity.token.clone(),
         software: identity.software.clone(),
+        costs: Costs::own(),
+    }
+}
+
+/// What a lane starts with: never more than it may come to.
+pub(crate) fn first_windows(config: &Config) -> [u64; 4] {
+    std::array::from_fn(|lane| config.lane_credit_bytes_first[lane].min(config.lane_credit_bytes[lane]))
+}
+
+/// What this side reads: those it prefers to write first, then the others.
+fn readable_codecs(config: &Config) -> impl Iterator<Item = Codec> {
+    let preferred = config.compression.codecs.clone();
+    let others = Codec::ALL.into_iter().filter({
+        let preferred = preferred.clone();
+        move |codec| !preferred.contains(codec)
+    });
+    preferred.into_iter().chain(others).filter(|codec| codec.is_built_in())
+}
+
+/// What frames this side reads, once the hello was sent: what it said in it.
+pub(crate) fn rules(config: &Config, checksum: bool) -> FrameRules {
+    FrameRules {
+        checksum,
+        codecs: Codecs::built_in(),
+        fragments: true,
+        streams: true,
+        raw_bytes_max: config.frame_bytes_max,
+        message_bytes_max: config.message_bytes_max.max(config.frame_bytes_max),
+    }
+}
+
+/// What the other side reads, as its hello says.
+pub(crate) fn peer_terms(config: &Config, theirs: &Hello, checksum: bool) -> PeerTerms {
+    let reads = |codec: &Codec| codec.is_built_in() && theirs.codecs.contains(&codec.number());
+    PeerTerms {
+        frame_bytes_max: theirs.frame_bytes_max.min(config.frame_bytes_max),
+        message_bytes_max: theirs.message_bytes_max,
+        checksum,
+        codec: config.compression.codecs.iter().copied().find(reads),
+        fragments: theirs.features & feature::FRAGMENTS != 0,
+        lanes: theirs.features & feature::LANES != 0,
     }
 }
 

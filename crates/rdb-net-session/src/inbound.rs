@@ -1,15 +1,21 @@
 //! What the other side has sent and handlers have not ended yet, lane by lane: the receiving end of the credits.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use rdb_net_types::Lane;
 
+use crate::budget::{Budget, Reservation};
 use crate::event::{Inbound, InboundId};
 
 #[derive(Debug, Default)]
 struct LaneIntake {
     queue: VecDeque<Inbound>,
+    /// How much the other side may send before anything of it has ended.
     window: u64,
+    window_max: u64,
+    /// What the window was widened by.
+    widened: Vec<Reservation>,
     /// Charge of everything received.
     received: u64,
     /// Charge of everything that handlers have ended.
@@ -23,7 +29,7 @@ struct LaneIntake {
 #[derive(Debug)]
 pub(crate) struct Intake {
     lanes: [LaneIntake; Lane::ALL.len()],
-    /// How far one message may overdraw: its size was not known when the credits were looked at.
+    /// How far credits may be overdrawn before the frame that is the last one for which there may be none.
     overdraft: u64,
     open: u32,
     open_requests: u32,
@@ -34,18 +40,28 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub(crate) fn new(windows: [u64; Lane::ALL.len()], overdraft: u64) -> Self {
-        let lanes = windows.map(|window| LaneIntake { window, granted: window, ..LaneIntake::default() });
+    pub(crate) fn new(first: [u64; Lane::ALL.len()], max: [u64; Lane::ALL.len()], overdraft: u64) -> Self {
+        let lane = |(window, window_max)| LaneIntake { window, window_max, granted: window, ..LaneIntake::default() };
+        let mut windows = first.into_iter().zip(max).map(lane);
+        let lanes = std::array::from_fn(|_| windows.next().unwrap_or_default());
         Self { lanes, overdraft, open: 0, open_requests: 0, credits_due: 0, queued: 0 }
     }
 
-    /// Counts a message that has arrived. `false` when the other side had no credits for it.
+    /// Counts what has arrived. `false` when the other side had no credits left for it. While it has any, one frame may overdraw
+    /// them, since its size was not known when they were looked at; and so may the last fragment of a large message, behind
+    /// which come messages that were accepted before it was cut.
     #[inline]
     pub(crate) fn admit(&mut self, lane: Lane, charge: u64) -> bool {
         let lane = &mut self.lanes[lane as usize];
+        let had_credits = lane.received < lane.granted + self.overdraft;
         lane.received += charge;
-        lane.messages += 1;
-        lane.received <= lane.granted + self.overdraft
+        had_credits
+    }
+
+    /// Counts a message of which everything has arrived.
+    #[inline]
+    pub(crate) fn count(&mut self, lane: Lane) {
+        self.lanes[lane as usize].messages += 1;
     }
 
     /// Keeps an admitted message for its handler.
@@ -120,15 +136,31 @@ impl Intake {
         }
     }
 
-    /// The lane's new limit, where enough has been ended to be worth telling: half a window.
-    pub(crate) fn credit_due(&mut self, lane: Lane) -> Option<u64> {
+    /// The lane's new limit, where enough has been ended to be worth telling: half a window. Of one whose sender has used most
+    /// of what it had, the window doubles, where the budget has room.
+    pub(crate) fn credit_due(&mut self, lane: Lane, budget: &Arc<Budget>) -> Option<u64> {
         if self.credits_due & (1 << lane as u8) == 0 {
             return None;
         }
         self.credits_due &= !(1 << lane as u8);
         let lane = &mut self.lanes[lane as usize];
+        let by = lane.window.min(lane.window_max - lane.window);
+        let unused = lane.granted.saturating_sub(lane.received);
+        if by > 0
+            && unused <= lane.window / 4
+            && let Ok(reservation) = budget.reserve(by)
+        {
+            lane.window += by;
+            lane.widened.push(reservation);
+        }
         lane.granted = lane.ended + lane.window;
         Some(lane.granted)
+    }
+
+    /// How much of the lane is taken in and not ended, in bytes as they are charged.
+    pub(crate) fn held_bytes(&self, lane: Lane) -> u64 {
+        let lane = &self.lanes[lane as usize];
+        lane.received - lane.ended
     }
 
     /// Whether [`credit_due`](Self::credit_due) would tell something of any lane.

@@ -1,238 +1,48 @@
-//! What waits for the socket, lane by lane, within the other side's credits.
+//! All lanes towards the other side, and which of them is next: System strictly first, the others by deficit round robin
+//! (Shreedhar and Varghese, "Efficient Fair Queuing Using Deficit Round-Robin", 1995), with what a lane has sent too much
+//! taken off its later turns.
 
-use std::collections::VecDeque;
-use std::time::Duration;
-
-use rdb_net_types::{Lane, MessageType};
-use rdb_net_wire::{Encode, EncodeError, FrameBuffer, FrameHead, FrameMark};
+use rdb_net_types::{Lane, LaneStatistics};
+use rdb_net_wire::{Encode, EncodeError};
 
 use crate::TypeCounts;
-use crate::requests::{RequestId, nanoseconds};
+use crate::batch::{Batch, Sending};
+use crate::lane::{LaneQueue, Large, QUEUED_BYTES_MAX, Writer};
+use crate::requests::RequestId;
 
-/// What a message costs beside its bytes: the slot or queue entry that the receiver needs for it.
-pub(crate) const MESSAGE_CHARGE: u64 = 64;
-
-/// A frame in a batch.
-#[derive(Debug, Clone, Copy)]
-struct Queued {
-    frame: FrameMark,
-    /// The deadline as nanoseconds of the session's clock, known when the batch is taken, and how long the request may take
-    /// before; the largest number for none.
-    deadline_ns: u64,
-    /// The request it carries, where somebody waits for the answer.
-    request: Option<RequestId>,
-    message_type: MessageType,
-    /// Whether it counts against credits.
-    charged: bool,
-}
-
-/// Frames for the socket. [`seal`](Self::seal) it outside of any lock, write it, give it back with
-/// [`Session::recycle`](crate::Session::recycle).
-#[derive(Debug, Default)]
-pub struct Batch {
-    buffer: FrameBuffer,
-    frames: Vec<Queued>,
-}
-
-impl Batch {
-    /// Fills in remaining deadlines and checksums.
-    pub fn seal(&mut self, now: Duration) {
-        let now_ns = nanoseconds(now);
-        for queued in &self.frames {
-            let remaining_us = match queued.deadline_ns {
-                u64::MAX => 0,
-                // A request that is due this very moment still has a deadline: 0 would mean none.
-                deadline => u32::try_from(deadline.saturating_sub(now_ns) / 1000).unwrap_or(u32::MAX).max(1),
-            };
-            self.buffer.seal(&queued.frame, remaining_us);
-        }
-    }
-
-    /// The frames' bytes.
-    pub fn buffer(&self) -> &FrameBuffer {
-        &self.buffer
-    }
-
-    /// How many frames there are.
-    pub fn frames(&self) -> usize {
-        self.frames.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-
-    /// Takes the last frame out again.
-    pub(crate) fn remove_last(&mut self) {
-        if let Some(last) = self.frames.pop() {
-            self.buffer.remove(&last.frame, &mut []);
-        }
-    }
-
-    /// Takes over another batch's frames, which is empty afterwards.
-    fn append(&mut self, other: &mut Self) {
-        let by = self.buffer.append(&mut other.buffer);
-        self.frames.extend(other.frames.drain(..).map(|queued| Queued { frame: queued.frame.moved(by), ..queued }));
-    }
-
-    /// The requests among the frames, each with how long it may take. Those that are not kept are taken out; returns what
-    /// they would have cost.
-    pub(crate) fn retain_requests(&mut self, mut keep: impl FnMut(RequestId, u64) -> bool) -> u64 {
-        let mut given_up = Vec::new();
-        for (index, queued) in self.frames.iter().enumerate() {
-            if queued.request.is_some_and(|request| !keep(request, queued.deadline_ns)) {
-                given_up.push(index);
-            }
-        }
-        let mut saved = 0;
-        for index in given_up.into_iter().rev() {
-            saved += charge(self.frames[index].frame.wire_bytes);
-            self.remove(index);
-        }
-        saved
-    }
-
-    /// Encodes a message behind those that are there, and returns its frame's length.
-    #[inline(always)]
-    pub(crate) fn push(
-        &mut self,
-        sending: Sending,
-        message: &(impl Encode + ?Sized),
-        frame_bytes_max: u32,
-    ) -> Result<u32, EncodeError> {
-        let Sending { head, request, charged, timeout_ns } = sending;
-        let frame = self.buffer.push(head, message, frame_bytes_max)?;
-        self.frames.push(Queued { frame, deadline_ns: timeout_ns, request, message_type: head.message_type, charged });
-        Ok(frame.wire_bytes)
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.buffer.clear();
-        self.frames.clear();
-    }
-
-    /// Takes a frame out that must not be sent.
-    fn remove(&mut self, index: usize) {
-        let removed = self.frames.remove(index);
-        let mut later: Vec<FrameMark> = self.frames[index..].iter().map(|later| later.frame).collect();
-        self.buffer.remove(&removed.frame, &mut later);
-        self.frames[index..].iter_mut().zip(later).for_each(|(queued, frame)| queued.frame = frame);
-    }
-}
-
-/// One lane towards the other side.
-#[derive(Debug, Default)]
-pub(crate) struct LaneQueue {
-    /// Batches that have reached their size, in order.
-    full: VecDeque<Batch>,
-    /// The one behind them, which takes the next frame.
-    open: Batch,
-    queued_bytes: usize,
-    /// Charge of everything accepted for sending, since the connection began.
-    sent_charge: u64,
-    /// How much may be charged in all.
-    limit: u64,
-    /// The first limit: how much the other side takes before it has ended anything.
-    window: u64,
-    /// What outboxes may spend without asking.
-    granted: u64,
-    /// Messages handed to the socket, since the connection began: those that count for credits and for drains.
-    handed_messages: u64,
-}
-
-impl LaneQueue {
-    pub(crate) fn queued_bytes(&self) -> usize {
-        self.queued_bytes
-    }
-
-    fn take_batch(&mut self, spare: &mut Vec<Batch>) -> Option<Batch> {
-        if self.full.is_empty() && !self.open.is_empty() {
-            return Some(std::mem::replace(&mut self.open, spare.pop().unwrap_or_default()));
-        }
-        self.full.pop_front()
-    }
-
-    /// Raises how much may be charged; a lower limit is an old one and changes nothing. `true` when it rose.
-    pub(crate) fn raise_limit(&mut self, limit: u64) -> bool {
-        let rises = limit > self.limit;
-        if self.window == 0 {
-            self.window = limit;
-        }
-        self.limit = self.limit.max(limit);
-        rises
-    }
-
-    /// Whether a message may be accepted. Credits are the other side's promise; how much waits here is bounded whatever it
-    /// promises. What is needed is known only after encoding, so one message may overdraw the
-    /// credits by less than its own size; the receiver allows for one frame.
-    pub(crate) fn has_credit(&self) -> bool {
-        self.sent_charge + self.granted < self.limit && self.queued_bytes < QUEUED_BYTES_MAX
-    }
-
-    /// Takes an outbox's grant back, of which so much was spent, and gives it a new one where the lane takes messages. All
-    /// grants together are at most a quarter of the window: the other side tells new credits when half a window has ended,
-    /// which must come about whoever sends. Returns whether others have more credits now.
-    pub(crate) fn settle_grant(&mut self, grant: &mut u64, spent: u64, grant_max: u64) -> bool {
-        let former = std::mem::take(grant);
-        self.granted -= former;
-        self.sent_charge += spent;
-        let left = self.limit.saturating_sub(self.sent_charge + self.granted);
-        let share = (self.window / 4).saturating_sub(self.granted);
-        if self.queued_bytes < QUEUED_BYTES_MAX / 2 {
-            *grant = (left / 8).min(share).min(grant_max);
-        }
-        self.granted += *grant;
-        *grant + spent < former
-    }
-}
-
-/// What kind of frame is queued.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sending {
-    pub(crate) head: FrameHead,
-    pub(crate) request: Option<RequestId>,
-    pub(crate) charged: bool,
-    /// How long a request from an outbox may take; the largest number for none.
-    pub(crate) timeout_ns: u64,
-}
-
-impl Sending {
-    /// A frame that is no request, or one whose time the table of requests keeps.
-    #[inline]
-    pub(crate) fn new(head: FrameHead, request: Option<RequestId>, charged: bool) -> Self {
-        Self { head, request, charged, timeout_ns: u64::MAX }
-    }
-}
+/// How many bytes a lane may send in its turn, by lane; the System lane waits for no turn.
+const QUANTUM_BYTES: [i64; Lane::ALL.len()] = [0, 256 * 1024, 128 * 1024, 32 * 1024];
+/// How many emptied batches are kept for reuse.
+const SPARE_BATCHES: usize = 4;
+/// A batch with more memory than this is not kept: one burst must not pin memory for ever.
+const SPARE_BYTES_MAX: usize = 512 * 1024;
+/// A batch below this size takes another lane's frames along: copying them costs less than a write of their own.
+const JOIN_BYTES_MAX: usize = 16 * 1024;
 
 /// All lanes towards the other side.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     lanes: [LaneQueue; Lane::ALL.len()],
     spare: Vec<Batch>,
-    /// Frames that wait, on all lanes together.
+    /// Frames and large messages that wait, on all lanes together.
     waiting: usize,
-    batch_bytes: usize,
-    pub(crate) frame_bytes_max: u32,
+    pub(crate) writer: Writer,
+    /// Whose turn it is among the data lanes.
+    turn: usize,
     /// A lane that took no messages may take some, though no new credits came.
     freed: bool,
 }
 
-/// How many bytes of a lane may wait for the socket before senders are held back: four times the default credits, so that it
-/// matters only towards a peer that promises too much.
-pub(crate) const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How many emptied batches are kept for reuse.
-const SPARE_BATCHES: usize = 4;
-/// A batch with more memory than this is not kept: one burst must not pin memory for ever.
-const SPARE_BYTES_MAX: usize = 512 * 1024;
-
 impl Lanes {
-    pub(crate) fn new(batch_bytes: usize, frame_bytes_max: u32) -> Self {
-        Self { lanes: Default::default(), spare: Vec::new(), waiting: 0, batch_bytes, frame_bytes_max, freed: false }
+    pub(crate) fn new(writer: Writer) -> Self {
+        // Whoever is next has its quantum first.
+        let turn = Lane::Bulk as usize;
+        Self { lanes: Default::default(), spare: Vec::new(), waiting: 0, writer, turn, freed: false }
     }
 
     /// About how many bytes are given to the socket at once.
     pub(crate) fn batch_bytes(&self) -> usize {
-        self.batch_bytes
+        self.writer.batch_bytes
     }
 
     pub(crate) fn lane(&self, lane: Lane) -> &LaneQueue {
@@ -250,17 +60,16 @@ impl Lanes {
     /// Encodes a message into its lane. Always inlined, as [`Batch::push`]: what describes a frame stays in registers.
     #[inline(always)]
     pub(crate) fn push(&mut self, sending: Sending, message: &(impl Encode + ?Sized)) -> Result<(), EncodeError> {
-        let lane = &mut self.lanes[sending.head.lane as usize];
-        if lane.open.buffer.len() >= self.batch_bytes {
-            let next = self.spare.pop().unwrap_or_default();
-            lane.full.push_back(std::mem::replace(&mut lane.open, next));
-        }
-        let charged = sending.charged;
-        let wire_bytes = lane.open.push(sending, message, self.frame_bytes_max)?;
-        lane.queued_bytes += wire_bytes as usize;
+        let Self { lanes, writer, spare, .. } = self;
+        lanes[sending.head.lane as usize].push(sending, message, writer, spare)?;
         self.waiting += 1;
-        lane.sent_charge += if charged { charge(wire_bytes) } else { 0 };
         Ok(())
+    }
+
+    /// Puts a large message behind those of its lane.
+    pub(crate) fn push_large(&mut self, large: Large) {
+        self.lanes[large.head.lane as usize].push_large(large, &mut self.spare);
+        self.waiting += 1;
     }
 
     /// Takes over a batch that was written elsewhere, and leaves an empty one in its place. Its frames leave behind those that
@@ -269,59 +78,85 @@ impl Lanes {
         if batch.is_empty() {
             return;
         }
-        let lane = &mut self.lanes[lane as usize];
-        lane.queued_bytes += batch.buffer.len();
         self.waiting += batch.frames.len();
-        if lane.open.is_empty() {
-            std::mem::swap(&mut lane.open, batch);
-        } else if lane.open.buffer.len() + batch.buffer.len() <= self.batch_bytes {
-            lane.open.append(batch);
-        } else {
-            let next = self.spare.pop().unwrap_or_default();
-            lane.full.push_back(std::mem::replace(&mut lane.open, next));
-            std::mem::swap(&mut lane.open, batch);
-        }
+        self.lanes[lane as usize].append(batch, self.writer.batch_bytes, &mut self.spare);
     }
 
-    /// The next batch for the socket: System first. `hand_over` is told of every request's frame which message of its lane it
-    /// becomes, and answers with its deadline; frames that it has none for are taken out and cost nothing.
+    /// The next batch for the socket. `hand_over` is as for [`LaneQueue::take`].
     pub(crate) fn take(
         &mut self,
         sent: &mut TypeCounts,
+        carried: &mut [LaneStatistics; Lane::ALL.len()],
         mut hand_over: impl FnMut(RequestId, u64) -> Option<u64>,
     ) -> Option<Batch> {
-        if self.waiting == 0 {
-            return None;
-        }
-        for lane in &mut self.lanes {
-            while let Some(mut batch) = lane.take_batch(&mut self.spare) {
-                self.freed |= lane.queued_bytes >= QUEUED_BYTES_MAX;
-                lane.queued_bytes -= batch.buffer.len();
-                self.waiting -= batch.frames.len();
-                let mut given_up = Vec::new();
-                for (index, queued) in batch.frames.iter_mut().enumerate() {
-                    if let Some(request) = queued.request {
-                        let Some(deadline_ns) = hand_over(request, lane.handed_messages + 1) else {
-                            lane.sent_charge -= charge(queued.frame.wire_bytes);
-                            given_up.push(index);
-                            continue;
-                        };
-                        queued.deadline_ns = deadline_ns;
-                    }
-                    lane.handed_messages += u64::from(queued.charged);
+        let mut joined: Option<Batch> = None;
+        while self.waiting > 0
+            && let Some(index) = self.next_lane()
+        {
+            let bytes = joined.as_ref().map_or(0, |batch| batch.buffer.len());
+            let Self { lanes, spare, writer, .. } = self;
+            if bytes >= JOIN_BYTES_MAX.min(writer.batch_bytes / 2) && joined.is_some() {
+                break;
+            }
+            let lane = &mut lanes[index];
+            let was_full = lane.queued_bytes() >= QUEUED_BYTES_MAX;
+            let room = writer.batch_bytes - bytes.min(writer.batch_bytes);
+            let mut taken = lane.take(room, spare, writer.frame_bytes_max, &mut hand_over);
+            let bytes = taken.batch.buffer.len();
+            lane.deficit -= bytes as i64;
+            self.waiting -= taken.ended;
+            self.freed |= taken.frees || was_full;
+            carried[index].messages_sent += taken.count(sent);
+            carried[index].bytes_sent += bytes as u64;
+            match &mut joined {
+                _ if taken.batch.is_empty() => Self::keep_spare(&mut self.spare, taken.batch),
+                None => joined = Some(taken.batch),
+                Some(joined) => {
+                    joined.append(&mut taken.batch);
+                    Self::keep_spare(&mut self.spare, taken.batch);
                 }
-                self.freed |= !given_up.is_empty();
-                given_up.into_iter().rev().for_each(|index| batch.remove(index));
-                for run in batch.frames.chunk_by(|one, next| one.message_type == next.message_type) {
-                    sent.add(run[0].message_type, run.len() as u64);
-                }
-                if !batch.is_empty() {
-                    return Some(batch);
-                }
-                Self::keep_spare(&mut self.spare, batch);
             }
         }
-        None
+        joined
+    }
+
+    /// The lane whose turn it is.
+    fn next_lane(&mut self) -> Option<usize> {
+        if self.lanes[Lane::System as usize].is_ready() {
+            return Some(Lane::System as usize);
+        }
+        const DATA: std::ops::RangeInclusive<usize> = Lane::Interactive as usize..=Lane::Bulk as usize;
+        let mut ready = DATA.filter(|index| self.lanes[*index].is_ready());
+        let first = ready.next()?;
+        if ready.next().is_none() {
+            // It takes no other's turn. When others come, the most urgent one begins.
+            self.lanes[first].deficit = 0;
+            self.turn = *DATA.end();
+            return Some(first);
+        }
+        // A lane is behind by at most a batch and a frame, so some turn of some rounds is its own.
+        loop {
+            let lane = &mut self.lanes[self.turn];
+            if !lane.is_ready() {
+                lane.deficit = 0;
+            } else if lane.deficit > 0 {
+                return Some(self.turn);
+            }
+            self.turn = if self.turn == *DATA.end() { *DATA.start() } else { self.turn + 1 };
+            let quantum = QUANTUM_BYTES[self.turn];
+            let lane = &mut self.lanes[self.turn];
+            lane.deficit = (lane.deficit + quantum).min(quantum);
+        }
+    }
+
+    /// Lets those large messages go that nobody waits for any more.
+    pub(crate) fn forget_unwaited(&mut self, is_waiting: impl Fn(RequestId) -> bool) {
+        self.lanes.iter_mut().for_each(|lane| lane.forget_unwaited(&is_waiting));
+    }
+
+    /// Nobody waits for the answer to this request any more.
+    pub(crate) fn abandon_reply(&mut self, correlation: u64) {
+        self.lanes.iter_mut().for_each(|lane| lane.abandon_reply(correlation));
     }
 
     /// Whether senders that were held back may try again, since the last call.
@@ -329,8 +164,14 @@ impl Lanes {
         std::mem::take(&mut self.freed)
     }
 
+    /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting == 0
+    }
+
+    /// Whether something waits that can be given to the socket.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.waiting > 0 && self.lanes.iter().any(LaneQueue::is_ready)
     }
 
     pub(crate) fn recycle(&mut self, batch: Batch) {
@@ -348,15 +189,6 @@ impl Lanes {
     pub(crate) fn clear(&mut self) {
         self.waiting = 0;
         self.spare.clear();
-        for lane in &mut self.lanes {
-            lane.full.clear();
-            lane.open.clear();
-            lane.queued_bytes = 0;
-        }
+        self.lanes.iter_mut().for_each(LaneQueue::clear);
     }
-}
-
-/// What a frame of this length costs of the lane's credits.
-pub(crate) const fn charge(wire_bytes: u32) -> u64 {
-    wire_bytes as u64 + MESSAGE_CHARGE
 }

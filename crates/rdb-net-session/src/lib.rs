@@ -20,20 +20,27 @@
 //! ```
 //!
 //! Bounds: requests in flight by the other side's `requests_max`; bytes in flight by its credits, lane by lane; what waits for
-//! handlers by our credits; what waits for the socket by both, and by 16 MiB a lane whatever the other side promises. The
+//! handlers by our credits and, beyond their first windows, by a [`Budget`] that connections share; what waits for the socket
+//! by both, and by 16 MiB and a message a lane whatever the other side promises. The
 //! answers that the protocol itself owes (pong, credits) are kept as values and written when a batch is taken, so no flood of
 //! questions makes a queue grow.
 
 mod arrivals;
+mod batch;
+mod budget;
 mod close;
+mod compression;
 mod config;
+mod costs;
 mod drain;
 mod event;
 mod hello;
 mod inbound;
+mod lane;
 mod lanes;
 mod liveness;
 mod outbox;
+mod reassembly;
 mod replies;
 mod requests;
 mod session;
@@ -41,12 +48,14 @@ mod statistics;
 mod terms;
 
 pub use arrivals::Arrivals;
+pub use batch::Batch;
+pub use budget::{Budget, Reservation};
 pub use close::{CloseReason, Loss};
+pub use compression::CompressionConfig;
 pub use config::{Config, Identity, Side};
 pub use event::{Event, Inbound, InboundId, Outcome, Reply};
-pub use lanes::Batch;
 pub use outbox::Outbox;
-pub use replies::Replies;
+pub use replies::{Elsewhere, Replies};
 pub use requests::RequestId;
 pub use session::{RequestOptions, SendError, Session};
 pub use statistics::{LatencyHistogram, SessionStatistics, TypeCounts};

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use rdb_net_types::ClockOffset;
+
 use crate::Config;
 
 #[derive(Debug)]
@@ -15,9 +17,17 @@ pub(crate) struct Liveness {
     busy_since: Option<Duration>,
     asked_at: Option<Duration>,
     ping: Option<(u64, Duration)>,
+    /// When the last question went out, whatever for.
+    measured_at: Duration,
     next_token: u64,
+    /// The wall clock, in microseconds since 1970, when this side's clock stood at 0; `None` where nobody told.
+    wall_origin_us: Option<u64>,
     pub(crate) round_trip: Option<Duration>,
+    pub(crate) clock_offset: Option<ClockOffset>,
 }
+
+/// How long a measured clock offset stands against a less exact one.
+const OFFSET_STANDS: Duration = Duration::from_secs(60);
 
 /// What the passing of time asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +48,11 @@ impl Liveness {
             busy_since: None,
             asked_at: None,
             ping: None,
+            measured_at: now,
             next_token: 1,
+            wall_origin_us: None,
             round_trip: None,
+            clock_offset: None,
         }
     }
 
@@ -59,7 +72,8 @@ impl Liveness {
     pub(crate) fn timeout(&self) -> Duration {
         match (self.asked_at, self.busy_since) {
             (Some(asked_at), _) => asked_at + self.patience,
-            (None, Some(since)) => self.last_received.max(since) + self.busy,
+            // A connection that is never silent is asked as well, to measure round trip and clocks.
+            (None, Some(since)) => (self.last_received.max(since) + self.busy).min(self.measured_at + self.idle),
             (None, None) => self.last_received + self.idle,
         }
     }
@@ -80,16 +94,54 @@ impl Liveness {
         self.next_token += 1;
         self.asked_at = self.asked_at.or(Some(now));
         self.ping = Some((token, now));
+        self.measured_at = now;
         token
     }
 
+    pub(crate) fn wall_origin(&self) -> Option<u64> {
+        self.wall_origin_us
+    }
+
+    pub(crate) fn set_wall_origin(&mut self, origin_us: Option<u64>) {
+        self.wall_origin_us = origin_us;
+    }
+
+    /// Tells the wall clock.
+    pub(crate) fn set_wall(&mut self, now: Duration, wall: Duration) {
+        self.wall_origin_us = Some((wall.saturating_sub(now)).as_micros() as u64);
+    }
+
+    /// The wall clock in microseconds since 1970; 0 where nobody told.
+    pub(crate) fn wall_us(&self, now: Duration) -> u64 {
+        self.wall_origin_us.map_or(0, |origin| origin.saturating_add(now.as_micros() as u64))
+    }
+
     /// Notes the answer; the smoothed round trip moves by an eighth of the difference (RFC 6298, section 2).
-    pub(crate) fn answered(&mut self, now: Duration, token: u64) {
+    pub(crate) fn answered(&mut self, now: Duration, token: u64, their_clock_us: u64) {
         let Some((asked, at)) = self.ping else { return };
         if asked == token {
             self.ping = None;
             let sample = now.saturating_sub(at);
             self.round_trip = Some(self.round_trip.map_or(sample, |smoothed| (smoothed * 7 + sample) / 8));
+            self.measure_offset(now, at, their_clock_us);
+        }
+    }
+
+    /// How far the other side's wall clock is ahead of ours, if its answer was given half way between question and arrival
+    /// (Cristian, "Probabilistic clock synchronization", 1989): wrong by at most half the round trip. A more exact measurement
+    /// stands for a minute.
+    fn measure_offset(&mut self, now: Duration, at: Duration, their_clock_us: u64) {
+        if their_clock_us == 0 || self.wall_origin_us.is_none() {
+            return;
+        }
+        let half = now.saturating_sub(at) / 2;
+        let offset_us = their_clock_us as i64 - self.wall_us(at + half) as i64;
+        let measured = ClockOffset { offset_us, uncertainty: half, measured_at: now };
+        let stands = self
+            .clock_offset
+            .is_some_and(|former| former.uncertainty < half && now.saturating_sub(former.measured_at) < OFFSET_STANDS);
+        if !stands {
+            self.clock_offset = Some(measured);
         }
     }
 }

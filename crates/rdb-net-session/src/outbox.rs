@@ -4,11 +4,14 @@
 //! An outbox gives out request ids of its own and spends credits that it was granted before. Requests of different outboxes
 //! are in no order; those of one leave in the order in which they were written.
 
+use std::sync::Arc;
+
 use rdb_net_types::{Lane, MessageType};
 use rdb_net_wire::{Encode, Flags, FrameHead, control_type};
 
-use crate::config::carrier;
-use crate::lanes::{Batch, Sending, charge};
+use crate::batch::{Batch, Sending};
+use crate::compression::Compression;
+use crate::costs::Costs;
 use crate::requests::{RequestId, nanoseconds};
 use crate::{RequestOptions, SendError, Terms};
 
@@ -98,21 +101,32 @@ pub struct Outbox {
     pub(crate) ids: Ids,
     pub(crate) lanes: [LaneOutbox; Lane::ALL.len()],
     terms: Terms,
+    costs: Arc<Costs>,
+    pub(crate) compression: Compression,
     /// Whether the connection takes messages.
     takes: bool,
 }
 
 impl Outbox {
-    pub(crate) fn new(number: u32, stride: u32, terms: Terms) -> Self {
+    pub(crate) fn new(number: u32, stride: u32, terms: Terms, compression: Compression) -> Self {
         let ids = Ids { number, stride, max: 0, slots: Vec::new(), free: Vec::new() };
-        Self { ids, lanes: Default::default(), terms, takes: false }
+        Self { ids, lanes: Default::default(), terms, costs: Arc::default(), compression, takes: false }
     }
 
     /// What holds for later requests: how many there may be, how they are written, and whether there may be any.
-    pub(crate) fn agree(&mut self, requests_max: usize, terms: Terms, takes: bool) {
+    pub(crate) fn agree(&mut self, requests_max: usize, terms: Terms, costs: &Arc<Costs>, takes: bool) {
         self.ids.max = requests_max;
+        if !Arc::ptr_eq(&self.costs, costs) {
+            self.costs = Arc::clone(costs);
+            self.compression.set_codec(terms.peer.codec);
+        }
         self.terms = terms;
         self.takes = takes;
+    }
+
+    /// How large messages are written at the moment.
+    pub fn terms(&self) -> Terms {
+        self.terms
     }
 
     /// Writes a request. Its time counts from when it is collected.
@@ -133,26 +147,29 @@ impl Outbox {
         check_type(message_type)?;
         let place = self.ids.take().ok_or(SendError::NoSlot)?;
         let id = self.ids.id(place);
+        let peer = &self.terms.peer;
         let flags = if options.idempotent { Flags::IDEMPOTENT } else { Flags::default() };
-        let flags = if self.terms.checksum { flags.with(Flags::CHECKSUM) } else { flags };
-        let lane = carrier(options.lane);
+        let flags = if peer.checksum { flags.with(Flags::CHECKSUM) } else { flags };
+        let lane = peer.carrier(options.lane);
         let head = FrameHead { message_type, flags, lane, correlation: id.correlation() };
         let timeout_ns = options.timeout.map_or(u64::MAX, nanoseconds);
         let out = &mut self.lanes[lane as usize];
         let sending = Sending { head, request: Some(id), charged: true, timeout_ns };
-        let wire_bytes = match out.batch.push(sending, message, self.terms.peer_frame_bytes_max) {
-            Ok(wire_bytes) => wire_bytes,
+        let sizes = match out.batch.push(sending, message, peer.frame_bytes_max, &mut self.compression) {
+            Ok(sizes) => sizes,
             Err(error) => {
                 self.ids.free.push(place);
                 return Err(error.into());
             }
         };
-        if out.spent + charge(wire_bytes) > out.grant {
+        let charge = self.costs.charge(message_type, sizes);
+        if out.spent + charge > out.grant {
             out.batch.remove_last();
             self.ids.free.push(place);
             return Err(SendError::NoCredit);
         }
-        out.spent += charge(wire_bytes);
+        out.batch.charge_last(charge);
+        out.spent += charge;
         self.ids.slots[place as usize].state = State::Open;
         Ok(id)
     }

@@ -2,11 +2,18 @@
 //! them over.
 
 use rdb_net_types::{Effect, Lane, Reason};
-use rdb_net_wire::{Encode, EncodeError, ErrorReply, Flags, FrameHead, control_type};
+use rdb_net_wire::{Codec, Encode, EncodeError, ErrorReply, Flags, FrameHead, Prepared, control_type};
 
 use crate::Terms;
+use crate::batch::{Batch, Sending};
+use crate::compression::{Compression, CompressionConfig};
 use crate::event::InboundId;
-use crate::lanes::{Batch, Sending};
+
+/// A large reply, and how it is to be compressed into frames of at most which size.
+pub type Elsewhere = (InboundId, Prepared, (Codec, u32));
+
+/// Larger replies are not written among the others: they are compressed elsewhere, and sent frame by frame.
+const INLINE_REPLY_BYTES_MAX: usize = 64 * 1024;
 
 /// Replies of one lane, and the messages that they end.
 #[derive(Debug, Default)]
@@ -23,19 +30,39 @@ pub(crate) struct LaneReplies {
 pub struct Replies {
     terms: Terms,
     pub(crate) lanes: [LaneReplies; Lane::ALL.len()],
+    /// Replies that are larger than a frame, with the requests that they end.
+    pub(crate) large: Vec<(InboundId, Prepared)>,
+    /// Large replies that are to be compressed first, where nobody waits for it.
+    elsewhere: Vec<Elsewhere>,
+    compression: Compression,
     ended: u32,
     bytes: usize,
 }
 
 impl Replies {
     /// No replies yet.
-    pub fn new(terms: Terms) -> Self {
-        Self { terms, lanes: Default::default(), ended: 0, bytes: 0 }
+    pub fn new(terms: Terms, compression: &CompressionConfig) -> Self {
+        let compression = Compression::new(compression);
+        Self {
+            terms,
+            lanes: Default::default(),
+            large: Vec::new(),
+            elsewhere: Vec::new(),
+            compression,
+            ended: 0,
+            bytes: 0,
+        }
     }
 
     /// Writes later replies by these terms.
     pub fn set_terms(&mut self, terms: Terms) {
         self.terms = terms;
+        self.compression.set_codec(terms.peer.codec);
+    }
+
+    /// How replies are written at the moment.
+    pub fn terms(&self) -> Terms {
+        self.terms
     }
 
     /// Answers an inbound request.
@@ -44,7 +71,26 @@ impl Replies {
     ///
     /// [`EncodeError`] when the reply does not fit a frame; the caller is told so, and the request is ended.
     pub fn reply(&mut self, id: InboundId, message: &(impl Encode + ?Sized)) -> Result<(), EncodeError> {
-        let pushed = self.push(&id, Flags::RESPONSE, message);
+        if message.bytes_at_least() > INLINE_REPLY_BYTES_MAX
+            && let Some(prepared) = Prepared::new(message)
+            && self.terms.peer.takes(&prepared).is_ok()
+        {
+            self.reply_prepared(id, prepared);
+            return Ok(());
+        }
+        let mut pushed = self.push(&id, Flags::RESPONSE, message);
+        if let Err(error) = &mut pushed
+            && let Some(prepared) = Prepared::new(message)
+        {
+            let (message_type, size) = (prepared.message_type(), prepared.total_bytes() as usize);
+            match self.terms.peer.takes(&prepared) {
+                Ok(()) => {
+                    self.reply_prepared(id, prepared);
+                    return Ok(());
+                }
+                Err(limit) => *error = EncodeError::TooLarge { message_type, size, limit },
+            }
+        }
         if let Err(error) = &pushed {
             let told = ErrorReply::new(Effect::Unknown, Reason::TooLarge, &error.to_string());
             let fits = self.push(&id, Flags::RESPONSE.with(Flags::ERROR), &told);
@@ -52,6 +98,31 @@ impl Replies {
         }
         self.finish(id);
         pushed
+    }
+
+    /// Answers an inbound request with a message that was encoded before, and that the other side takes.
+    #[cold]
+    fn reply_prepared(&mut self, id: InboundId, prepared: Prepared) {
+        let bytes = prepared.total_bytes();
+        match self.compression.choose(id.lane, prepared.message_type(), bytes) {
+            Some(codec) if id.wants_reply() => {
+                self.bytes += bytes as usize;
+                self.elsewhere.push((id, prepared, (codec, self.terms.peer.frame_bytes_max)));
+            }
+            _ => {
+                self.ended += 1;
+                self.bytes += bytes as usize;
+                self.large.push((id, prepared));
+            }
+        }
+    }
+
+    /// The next large reply that is to be compressed elsewhere, and then given to
+    /// [`Session::reply_prepared`](crate::Session::reply_prepared).
+    pub fn poll_elsewhere(&mut self) -> Option<Elsewhere> {
+        let elsewhere = self.elsewhere.pop()?;
+        self.bytes = self.bytes.saturating_sub(elsewhere.1.total_bytes() as usize);
+        Some(elsewhere)
     }
 
     /// Answers an inbound request with what went wrong.
@@ -67,12 +138,13 @@ impl Replies {
         if !id.wants_reply() {
             return Ok(());
         }
-        let flags = if self.terms.checksum { flags.with(Flags::CHECKSUM) } else { flags };
+        let flags = if self.terms.peer.checksum { flags.with(Flags::CHECKSUM) } else { flags };
         let message_type = if flags.has(Flags::ERROR) { control_type::REPLY } else { message.message_type() };
         let head = FrameHead { message_type, flags, lane: id.lane, correlation: id.correlation };
         let sending = Sending::new(head, None, false);
         let batch = &mut self.lanes[id.lane as usize].batch;
-        self.bytes += batch.push(sending, message, self.terms.peer_frame_bytes_max)? as usize;
+        let sizes = batch.push(sending, message, self.terms.peer.frame_bytes_max, &mut self.compression)?;
+        self.bytes += sizes.wire_bytes as usize;
         Ok(())
     }
 
@@ -91,9 +163,13 @@ impl Replies {
         self.ended == 0
     }
 
-    /// How many bytes wait to be handed over.
+    /// How many bytes wait to be handed over, or to be taken elsewhere.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    pub(crate) fn take_totals(&mut self) -> (u64, u64) {
+        self.compression.take_totals()
     }
 
     pub(crate) fn handed_over(&mut self) {

@@ -6,19 +6,27 @@ mod send;
 mod time;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rdb_net_types::{Effect, Lane, Reason, RefusalReason};
-use rdb_net_wire::{Close, Encode, EncodeError, Flags, GoAway, Hello, Raw, Reject, control_type};
+use rdb_net_types::{Effect, Lane, MessageType, Reason, RefusalReason};
+use rdb_net_wire::{
+    Close, Codec, Encode, EncodeError, Flags, FrameHead, GoAway, Hello, Prepared, Raw, Reject, control_type,
+};
 
-use crate::config::carrier;
+use crate::batch::{Batch, Sending};
+use crate::compression::Compression;
+use crate::costs::{Costs, MESSAGE_CHARGE};
 use crate::drain::Drain;
 use crate::event::{Event, Inbound, InboundId, Outcome};
 use crate::inbound::Intake;
-use crate::lanes::{Batch, Lanes, Sending, charge};
+use crate::lane::{Large, Writer};
+use crate::lanes::Lanes;
 use crate::liveness::Liveness;
+use crate::reassembly::Reassembly;
 use crate::requests::{RequestId, Requests, nanoseconds};
-use crate::{CloseReason, Config, Identity, Loss, Outbox, Replies, SessionStatistics, Side};
+use crate::terms::PeerTerms;
+use crate::{Budget, CloseReason, Config, Identity, Loss, Outbox, Replies, SessionStatistics, Side, hello};
 
 /// The largest frame before the hello was accepted: a stranger makes us hold no more.
 const HELLO_BYTES_MAX: u32 = 8 * 1024;
@@ -56,6 +64,14 @@ pub enum SendError {
     NotUp,
 }
 
+/// More than a fragment's frame has beside its body.
+const PART_BYTES: u64 = 64;
+
+/// What the largest frame is charged.
+fn largest_frame(config: &Config) -> u64 {
+    u64::from(config.frame_bytes_max) + MESSAGE_CHARGE
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     AwaitingHello,
@@ -73,15 +89,22 @@ pub struct Session {
     phase: Phase,
     hello_deadline: Duration,
     peer: Option<Box<Hello>>,
-    checksum: bool,
+    /// What the other side reads.
+    peer_terms: PeerTerms,
     lanes: Lanes,
     intake: Intake,
+    reassembly: Reassembly,
+    budget: Arc<Budget>,
+    /// What the structs of our own readers cost.
+    own_costs: Costs,
     requests: Requests,
     liveness: Liveness,
     drain: Drain,
     peer_drains: bool,
     ping_due: Option<u64>,
     pong_due: Option<u64>,
+    /// A ping has come since the last pong.
+    sign_of_life_due: bool,
     blocked: bool,
     events: VecDeque<Event>,
     statistics: SessionStatistics,
@@ -91,23 +114,32 @@ impl Session {
     /// A session over a connection that has just been made. The dialer's hello is ready to be sent.
     pub fn new(config: Config, identity: Identity, side: Side, now: Duration) -> Self {
         let is_dialer = matches!(side, Side::Dialer { .. });
-        let overdraft = charge(config.frame_bytes_max);
+        let writer = Writer {
+            batch_bytes: config.batch_bytes,
+            frame_bytes_max: HELLO_BYTES_MAX,
+            costs: Arc::default(),
+            compression: Compression::new(&config.compression),
+        };
         let mut session = Self {
             hello_deadline: now + config.hello_timeout,
-            lanes: Lanes::new(config.batch_bytes, HELLO_BYTES_MAX),
-            intake: Intake::new(config.lane_credit_bytes, overdraft),
+            lanes: Lanes::new(writer),
+            intake: Intake::new(hello::first_windows(&config), config.lane_credit_bytes, largest_frame(&config)),
+            reassembly: Reassembly::default(),
+            budget: Budget::process(u64::MAX),
+            own_costs: Costs::new(&Costs::own()),
             liveness: Liveness::new(&config, config.liveness, now),
             config,
             identity,
             side,
             phase: Phase::AwaitingHello,
             peer: None,
-            checksum: true,
+            peer_terms: PeerTerms::of_strangers(HELLO_BYTES_MAX),
             requests: Requests::default(),
             drain: Drain::None,
             peer_drains: false,
             ping_due: None,
             pong_due: None,
+            sign_of_life_due: false,
             blocked: false,
             events: VecDeque::new(),
             statistics: SessionStatistics::default(),
@@ -119,6 +151,12 @@ impl Session {
     }
 
     // What the owner asks for.
+
+    /// Reserves memory for this peer's messages from this budget; to be told before the connection is up. Without it there is
+    /// no limit beyond the connection's own.
+    pub fn set_budget(&mut self, budget: &Arc<Budget>) {
+        self.budget = Arc::clone(budget);
+    }
 
     /// Lets the dialer in, whose hello was the last [`Event::Hello`]. Has no effect at any other time.
     pub fn accept(&mut self, now: Duration) {
@@ -147,21 +185,52 @@ impl Session {
         options: RequestOptions,
         message: &(impl Encode + ?Sized),
     ) -> Result<RequestId, SendError> {
-        let lane = carrier(options.lane);
-        self.check_sendable(lane, message.message_type())?;
+        let (id, head) = self.open_request(options, message.message_type())?;
+        let sending = Sending::new(head, Some(id), true);
+        if let Err(error) = self.lanes.push(sending, message) {
+            match self.fit(head.lane, message, error) {
+                Ok(prepared) => self.push_large(head, prepared, Some(id), true),
+                Err(error) => {
+                    self.requests.cancel(id);
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(id)
+    }
+
+    /// Sends a request whose message was encoded before. It is taken out of `prepared` if it is accepted.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request); the message is still in `prepared`.
+    pub fn request_prepared(
+        &mut self,
+        options: RequestOptions,
+        prepared: &mut Option<Prepared>,
+    ) -> Result<RequestId, SendError> {
+        let message_type = self.check_prepared(prepared)?;
+        let (id, head) = self.open_request(options, message_type)?;
+        if let Some(prepared) = prepared.take() {
+            self.push_large(head, prepared, Some(id), true);
+        }
+        Ok(id)
+    }
+
+    fn open_request(
+        &mut self,
+        options: RequestOptions,
+        message_type: MessageType,
+    ) -> Result<(RequestId, FrameHead), SendError> {
+        let lane = self.peer_terms.carrier(options.lane);
+        self.check_sendable(lane, message_type)?;
         if self.requests.occupied() >= self.own_requests_max() {
             self.blocked = true;
             return Err(SendError::NoSlot);
         }
         let id = self.requests.insert(lane, options.timeout);
         let flags = if options.idempotent { Flags::IDEMPOTENT } else { Flags::default() };
-        let head = self.head(message.message_type(), flags, lane, id.correlation());
-        let sending = Sending::new(head, Some(id), true);
-        if let Err(error) = self.lanes.push(sending, message) {
-            self.requests.cancel(id);
-            return Err(error.into());
-        }
-        Ok(id)
+        Ok((id, self.head(message_type, flags, lane, id.correlation())))
     }
 
     /// Queues a message that nobody answers. `Ok` means queued.
@@ -170,11 +239,70 @@ impl Session {
     ///
     /// [`SendError`]; nothing was queued.
     pub fn one_way(&mut self, lane: Lane, message: &(impl Encode + ?Sized)) -> Result<(), SendError> {
-        let lane = carrier(lane);
+        let lane = self.peer_terms.carrier(lane);
         self.check_sendable(lane, message.message_type())?;
         let head = self.head(message.message_type(), Flags::ONE_WAY, lane, 0);
         let sending = Sending::new(head, None, true);
-        Ok(self.lanes.push(sending, message)?)
+        if let Err(error) = self.lanes.push(sending, message) {
+            let prepared = self.fit(head.lane, message, error)?;
+            self.push_large(head, prepared, None, true);
+        }
+        Ok(())
+    }
+
+    /// Queues a message that nobody answers and that was encoded before. It is taken out of `prepared` if it is accepted.
+    ///
+    /// # Errors
+    ///
+    /// As [`one_way`](Self::one_way); the message is still in `prepared`.
+    pub fn one_way_prepared(&mut self, lane: Lane, prepared: &mut Option<Prepared>) -> Result<(), SendError> {
+        let message_type = self.check_prepared(prepared)?;
+        let lane = self.peer_terms.carrier(lane);
+        self.check_sendable(lane, message_type)?;
+        let head = self.head(message_type, Flags::ONE_WAY, lane, 0);
+        if let Some(prepared) = prepared.take() {
+            self.push_large(head, prepared, None, true);
+        }
+        Ok(())
+    }
+
+    /// The type of a message that is here and not larger than the other side takes.
+    fn check_prepared(&self, prepared: &Option<Prepared>) -> Result<MessageType, SendError> {
+        let Some(prepared) = prepared else { return Err(SendError::NotUp) };
+        self.check_size(prepared)?;
+        Ok(prepared.message_type())
+    }
+
+    fn check_size(&self, prepared: &Prepared) -> Result<(), EncodeError> {
+        let (message_type, size) = (prepared.message_type(), prepared.total_bytes() as usize);
+        self.peer_terms.takes(prepared).map_err(|limit| EncodeError::TooLarge { message_type, size, limit })
+    }
+
+    /// A message that does not fit a frame, for several of them. Its owner is held up by it; one that shares the session
+    /// prepares large messages before.
+    #[cold]
+    fn fit(
+        &mut self,
+        lane: Lane,
+        message: &(impl Encode + ?Sized),
+        error: EncodeError,
+    ) -> Result<Prepared, EncodeError> {
+        let mut prepared = Prepared::new(message).ok_or(error)?;
+        self.check_size(&prepared)?;
+        let writer = &mut self.lanes.writer;
+        let message_type = prepared.message_type();
+        if let Some(codec) = writer.compression.choose(lane, message_type, prepared.total_bytes()) {
+            let (before, after) = prepared.compress(codec, writer.frame_bytes_max);
+            writer.compression.record(message_type, before, after);
+        }
+        Ok(prepared)
+    }
+
+    fn push_large(&mut self, head: FrameHead, prepared: Prepared, request: Option<RequestId>, charged: bool) {
+        let parts = u64::from(prepared.parts_max(self.peer_terms.frame_bytes_max));
+        let waiting_charge = u64::from(prepared.total_bytes()) + parts * (MESSAGE_CHARGE + PART_BYTES);
+        let waiting_charge = if charged { waiting_charge } else { 0 };
+        self.lanes.push_large(Large { head, prepared, request, charged, abandoned: false, waiting_charge });
     }
 
     /// Outboxes for this session, to be asked for once and before the first request. Each takes requests as soon as it was
@@ -182,7 +310,8 @@ impl Session {
     pub fn outboxes(&mut self, count: u32) -> Vec<Outbox> {
         debug_assert!(self.requests.occupied() == 0, "the numbers of slots are shared out once");
         self.requests.stride = count + 1;
-        (1..=count).map(|number| Outbox::new(number, count + 1, self.terms())).collect()
+        let compression = || Compression::new(&self.config.compression);
+        (1..=count).map(|number| Outbox::new(number, count + 1, self.terms(), compression())).collect()
     }
 
     /// Half of the requests that the other side takes are the outboxes', in equal parts; the rest is the session's own.
@@ -230,7 +359,10 @@ impl Session {
             let spent = std::mem::take(&mut out.spent);
             others_may_send |= self.lanes.lane_mut(lane).settle_grant(&mut out.grant, spent, grant_max);
         }
-        outbox.agree(self.outbox_requests_max(), self.terms(), takes);
+        let compressed = outbox.compression.take_totals();
+        self.statistics.compressed.0 += compressed.0;
+        self.statistics.compressed.1 += compressed.1;
+        outbox.agree(self.outbox_requests_max(), self.terms(), &self.lanes.writer.costs, takes);
         if others_may_send {
             self.unblock();
         }
@@ -241,7 +373,13 @@ impl Session {
     /// it: it was not collected, or its outcome was taken.
     pub fn cancel(&mut self, now: Duration, id: RequestId) -> bool {
         let known = self.requests.holds(id);
-        if self.requests.cancel(id) == Some(true) && self.phase == Phase::Up {
+        let was_handed = self.requests.cancel(id);
+        self.reassembly.discard(id.correlation());
+        if was_handed == Some(false) {
+            let Self { lanes, requests, .. } = self;
+            lanes.forget_unwaited(|id| requests.is_waiting(id));
+        }
+        if was_handed == Some(true) && self.phase == Phase::Up {
             let head = self.head(control_type::CANCEL, Flags::ONE_WAY, Lane::System, id.correlation());
             let empty = Raw { message_type: control_type::CANCEL, payload: Default::default() };
             self.push_uncharged(head, &empty);
@@ -281,16 +419,38 @@ impl Session {
         }
         let head = self.head(message.message_type(), Flags::RESPONSE, id.lane, id.correlation);
         let sending = Sending::new(head, None, false);
-        match self.lanes.push(sending, message) {
-            Ok(()) => {
-                self.finish(id);
-                Ok(())
-            }
+        let pushed = match self.lanes.push(sending, message) {
+            Ok(()) => Ok(()),
             Err(error) => {
-                self.reply_error(id, Effect::Unknown, Reason::TooLarge, &error.to_string());
-                Err(error)
+                let prepared = self.fit(head.lane, message, error);
+                prepared.map(|prepared| self.push_large(head, prepared, None, false))
             }
+        };
+        match pushed {
+            Ok(()) => self.finish(id),
+            Err(error) => self.reply_error(id, Effect::Unknown, Reason::TooLarge, &error.to_string()),
         }
+        pushed
+    }
+
+    /// Answers an inbound request with a message that was encoded before.
+    ///
+    /// # Errors
+    ///
+    /// As [`reply`](Self::reply).
+    pub fn reply_prepared(&mut self, id: InboundId, prepared: Prepared) -> Result<(), EncodeError> {
+        if self.phase != Phase::Up || !id.wants_reply() {
+            self.finish(id);
+            return Ok(());
+        }
+        if let Err(error) = self.check_size(&prepared) {
+            self.reply_error(id, Effect::Unknown, Reason::TooLarge, &error.to_string());
+            return Err(error);
+        }
+        let head = self.head(prepared.message_type(), Flags::RESPONSE, id.lane, id.correlation);
+        self.push_large(head, prepared, None, false);
+        self.finish(id);
+        Ok(())
     }
 
     /// Answers an inbound request with what went wrong.
@@ -314,6 +474,13 @@ impl Session {
             } else {
                 replies.batch.clear();
             }
+        }
+        let compressed = replies.take_totals();
+        self.statistics.compressed.0 += compressed.0;
+        self.statistics.compressed.1 += compressed.1;
+        for (id, prepared) in replies.large.drain(..) {
+            // Its size was checked when it was written.
+            let _fits = self.reply_prepared(id, prepared);
         }
         replies.handed_over();
         self.end_if_drained();
@@ -365,6 +532,7 @@ impl Session {
     pub fn handle_lost(&mut self, loss: Loss) {
         self.close(CloseReason::Lost(loss));
         self.lanes.clear();
+        self.reassembly.clear();
     }
 
     /// Tells what time it is: requests accepted since the last time count from now. Whatever else is given a time does the
@@ -377,12 +545,31 @@ impl Session {
         }
     }
 
+    /// How to compress a message that is encoded elsewhere, and the largest frame that it is cut into; `None` where it is sent as
+    /// it is.
+    pub fn compression_for(&mut self, lane: Lane, message_type: MessageType, bytes: u32) -> Option<(Codec, u32)> {
+        let writer = &mut self.lanes.writer;
+        let codec = writer.compression.choose(lane, message_type, bytes)?;
+        Some((codec, writer.frame_bytes_max))
+    }
+
+    /// What compression elsewhere has made of a message.
+    pub fn count_compressed(&mut self, message_type: MessageType, raw_bytes: u64, compressed_bytes: u64) {
+        self.lanes.writer.compression.record(message_type, raw_bytes, compressed_bytes);
+    }
+
+    /// Tells the wall clock, as the time since 1970, so that peers can tell how far their clocks are apart. A clock that is set
+    /// is told again.
+    pub fn tell_wall_clock(&mut self, now: Duration, wall: Duration) {
+        self.liveness.set_wall(now, wall);
+    }
+
     // What it has for its owner.
 
     /// The next frames for the socket: urgent ones first, about `batch_bytes` at once.
     pub fn take_batch(&mut self, now: Duration) -> Option<Batch> {
         self.tell_time(now);
-        self.push_due();
+        self.push_due(now);
         if self.lanes.is_empty() {
             return None;
         }
@@ -392,13 +579,14 @@ impl Session {
         }
         // Frames that nobody waited for any more may have been the last thing in the way of a pong or of the farewell.
         self.end_if_drained();
-        self.push_due();
+        self.push_due(now);
         self.next_batch()
     }
 
     fn next_batch(&mut self) -> Option<Batch> {
         let Self { lanes, requests, statistics, .. } = self;
-        let batch = lanes.take(&mut statistics.sent, |id, ordinal| requests.hand_over(id, ordinal));
+        let hand_over = |id, ordinal| requests.hand_over(id, ordinal);
+        let batch = lanes.take(&mut statistics.sent, &mut statistics.lanes, hand_over);
         if self.lanes.take_freed() {
             self.unblock();
         }
@@ -414,8 +602,9 @@ impl Session {
 
     /// Whether [`take_batch`](Self::take_batch) may have something.
     pub fn wants_write(&self) -> bool {
-        let owes = || self.ping_due.is_some() || self.pong_due.is_some() || self.intake.any_credit_due();
-        !self.lanes.is_empty() || (self.phase == Phase::Up && owes())
+        let owes_pong = || if self.may_say_pong() { self.pong_due.is_some() } else { self.sign_of_life_due };
+        let owes = || self.ping_due.is_some() || owes_pong() || self.intake.any_credit_due();
+        self.lanes.is_ready() || (self.phase == Phase::Up && owes())
     }
 
     /// The next message for a handler on this lane, in the order in which they were sent.
@@ -495,6 +684,15 @@ impl Session {
 
     /// What the connection has carried.
     pub fn statistics(&self) -> SessionStatistics {
-        SessionStatistics { round_trip: self.liveness.round_trip, ..self.statistics.clone() }
+        let Liveness { round_trip, clock_offset, .. } = self.liveness;
+        let mut statistics = SessionStatistics { round_trip, clock_offset, ..self.statistics.clone() };
+        for (lane, carried) in Lane::ALL.into_iter().zip(&mut statistics.lanes) {
+            carried.queued_bytes = self.lanes.lane(lane).queued_bytes() as u64;
+            carried.held_bytes = self.intake.held_bytes(lane);
+        }
+        let writer = &self.lanes.writer.compression;
+        statistics.compressed.0 += writer.raw_bytes;
+        statistics.compressed.1 += writer.compressed_bytes;
+        statistics
     }
 }

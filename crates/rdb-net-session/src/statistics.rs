@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdb_net_types::MessageType;
+use rdb_net_types::{ClockOffset, LaneStatistics, MessageType};
 
 /// How many different message types are counted by themselves; the rest is counted together.
 const TYPES_MAX: usize = 64;
@@ -151,10 +151,18 @@ pub struct SessionStatistics {
     pub refused: u64,
     /// Messages that came after the last word of our drain. No handler saw them, and their sender knows.
     pub discarded: u64,
+    /// Messages that no handler saw because there was no memory for them.
+    pub out_of_memory: u64,
+    /// What each lane has carried.
+    pub lanes: [LaneStatistics; 4],
+    /// Bytes of bodies that were compressed, or tried, before and after.
+    pub compressed: (u64, u64),
     /// Frames of a type that this version does not know on its own side of the numbers; ignored.
     pub unknown_control: u64,
     /// Smoothed round-trip time of the keep-alive, once measured.
     pub round_trip: Option<Duration>,
+    /// How far the other side's wall clock is ahead of ours, once measured.
+    pub clock_offset: Option<ClockOffset>,
     /// From request to reply.
     pub latency: LatencyHistogram,
 }

@@ -1,6 +1,7 @@
 //! What is agreed of frames, for those who read and write them without holding the session.
 
-use rdb_net_wire::frame_length;
+use rdb_net_types::Lane;
+use rdb_net_wire::{Codec, FrameRules, Prepared, frame_length};
 
 /// What both sides agreed of frames. It changes only by what frames do and whom the owner lets in, so it is asked for again
 /// after either.
@@ -8,12 +9,59 @@ use rdb_net_wire::frame_length;
 pub struct Terms {
     /// The largest frame that is read, in bytes.
     pub(crate) frame_bytes_max: u32,
-    /// The largest frame that the other side reads.
-    pub(crate) peer_frame_bytes_max: u32,
-    /// Whether frames carry a checksum, and must.
-    pub(crate) checksum: bool,
+    /// What else is read.
+    pub(crate) rules: FrameRules,
     /// The next frame decides how those behind it are read.
     pub(crate) one_by_one: bool,
+    /// What the other side reads.
+    pub(crate) peer: PeerTerms,
+}
+
+/// What the other side reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PeerTerms {
+    pub(crate) frame_bytes_max: u32,
+    pub(crate) message_bytes_max: u32,
+    /// Whether frames carry a checksum.
+    pub(crate) checksum: bool,
+    /// How bodies are compressed that are worth it.
+    pub(crate) codec: Option<Codec>,
+    /// Whether it puts fragments together.
+    pub(crate) fragments: bool,
+    /// Whether it accounts four lanes and not two.
+    pub(crate) lanes: bool,
+}
+
+impl PeerTerms {
+    /// Before anything is agreed.
+    pub(crate) fn of_strangers(frame_bytes_max: u32) -> Self {
+        Self {
+            frame_bytes_max,
+            message_bytes_max: frame_bytes_max,
+            checksum: true,
+            codec: None,
+            fragments: false,
+            lanes: false,
+        }
+    }
+
+    /// The lane that a message of this lane travels on.
+    #[inline]
+    pub(crate) const fn carrier(&self, lane: Lane) -> Lane {
+        match lane {
+            Lane::Replication | Lane::Bulk if !self.lanes => Lane::Interactive,
+            lane => lane,
+        }
+    }
+
+    /// The largest message that can be sent: one frame where fragments were not agreed.
+    pub(crate) fn takes(&self, prepared: &Prepared) -> Result<(), usize> {
+        if prepared.fits_frame(self.frame_bytes_max) {
+            return Ok(());
+        }
+        let limit = if self.fragments { self.message_bytes_max } else { self.frame_bytes_max };
+        if self.fragments && prepared.total_bytes() <= limit { Ok(()) } else { Err(limit as usize) }
+    }
 }
 
 impl Terms {
@@ -24,5 +72,10 @@ impl Terms {
             Ok(Some(length)) => length.saturating_sub(input.len()),
             Ok(None) | Err(_) => 0,
         }
+    }
+
+    /// How a large message can be compressed, if at all, and the largest frame that its blocks must fit.
+    pub fn compression(self) -> Option<(Codec, u32)> {
+        self.peer.codec.map(|codec| (codec, self.peer.frame_bytes_max))
     }
 }

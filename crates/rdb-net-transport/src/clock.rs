@@ -1,6 +1,6 @@
 //! The clock that sessions and peers are driven by: time since this process chose its origin.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A monotonic clock. Copies of one clock agree.
 #[derive(Debug, Clone, Copy)]
@@ -29,4 +29,9 @@ impl Clock {
     pub fn instant(&self, at: Duration) -> tokio::time::Instant {
         tokio::time::Instant::from_std(self.origin + at)
     }
+}
+
+/// The time since 1970, by this machine's wall clock; 0 for one that stands before.
+pub(crate) fn wall_clock() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

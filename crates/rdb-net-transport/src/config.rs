@@ -30,6 +30,11 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How many bytes of replies may wait for a connection's socket before its next handlers are held back. Default 1 MiB.
     pub reply_backlog_bytes: usize,
+    /// How many bytes peers may make this process hold beyond each connection's first windows: wider windows, large messages,
+    /// large replies. Default 512 MiB. At the limit, messages are refused with an overload that says so.
+    pub memory_bytes_max: u64,
+    /// How many of these bytes one peer may take. Default 128 MiB; at least the largest message.
+    pub peer_memory_bytes_max: u64,
     /// How long a shutdown waits for what is under way. Default 10 s.
     pub shutdown_timeout: Duration,
     /// Decides who a connecting node is; `None` believes the hello, which is for clusters without TLS.
@@ -84,6 +89,8 @@ impl Config {
             handshakes_max: 256,
             request_timeout: Duration::from_secs(5),
             reply_backlog_bytes: 1024 * 1024,
+            memory_bytes_max: 512 * 1024 * 1024,
+            peer_memory_bytes_max: 128 * 1024 * 1024,
             shutdown_timeout: Duration::from_secs(10),
             authenticator: None,
             seed: 0,

@@ -6,6 +6,7 @@ use rdb_net_peer::{Action, DialFailure, Failure, LinkSide, PeerEvent, State};
 use rdb_net_session::{CloseReason, Session, Side};
 
 use crate::backend::Connection;
+use crate::clock::wall_clock;
 use crate::driver::Driver;
 use crate::link::Link;
 use crate::owner::Owner;
@@ -116,7 +117,10 @@ impl Inner {
     pub(crate) fn new_link(&self, side: Side, link_side: LinkSide, protects_bytes: bool) -> Arc<Link> {
         let mut config = self.config.session.clone();
         config.checksum &= !protects_bytes;
-        let session = Session::new(config, self.identity(), side, self.clock.now());
+        let mut session = Session::new(config, self.identity(), side, self.clock.now());
+        // The peer's own, as soon as it is known.
+        session.set_budget(self.budgets.process());
+        session.tell_wall_clock(self.clock.now(), wall_clock());
         Arc::new(Link::new(session, self.clock, link_side, self.next_link_number()))
     }
 

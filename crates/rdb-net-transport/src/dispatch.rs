@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use rdb_net_session::{Inbound, InboundId, Replies, Session, Terms};
 use rdb_net_types::{BoxFuture, Effect, Lane, MessageType, NodeId, OverloadScope, Payload, Reason};
-use rdb_net_wire::{BodyWriter, Encode, control_type};
+use rdb_net_wire::{BodyWriter, Encode, Prepared, control_type};
 
 use crate::handler::{Answer, Entry, HandlerError, Handling, Request, Running};
+use crate::large::LARGE_BYTES;
 use crate::link::Link;
 use crate::transport::Inner;
 
@@ -28,6 +29,14 @@ pub(crate) enum Verdict {
 impl Verdict {
     fn panicked() -> Self {
         Self::Error(Effect::Unknown, Reason::HandlerPanicked, String::new())
+    }
+
+    /// The answer, if it is one that is prepared before the connection's lock is taken.
+    pub(crate) fn large(&self) -> Option<&Answer> {
+        match self {
+            Self::Handled(Ok(answer)) => Some(answer).filter(|answer| answer.bytes_at_least() > LARGE_BYTES),
+            _ => None,
+        }
     }
 
     /// Tells the caller.
@@ -81,12 +90,35 @@ fn apply(result: &Result<Answer, HandlerError>, out: &mut impl Out, id: InboundI
     }
 }
 
+impl Answer {
+    fn bytes_at_least(&self) -> usize {
+        match self {
+            Self::Empty => 0,
+            Self::Payload(payload) => payload.len(),
+            Self::Message(message) => message.bytes_at_least(),
+        }
+    }
+
+    /// Encodes it, and compresses it where that pays.
+    pub(crate) fn prepare(&self, link: &Link, lane: Lane) -> Option<Prepared> {
+        match self {
+            Self::Empty => None,
+            Self::Payload(payload) => link.prepare(lane, &Bytes(payload)),
+            Self::Message(message) => link.prepare(lane, &**message),
+        }
+    }
+}
+
 /// A reply of opaque bytes.
 struct Bytes<'a>(&'a Payload);
 
 impl Encode for Bytes<'_> {
     fn message_type(&self) -> MessageType {
         control_type::REPLY
+    }
+
+    fn bytes_at_least(&self) -> usize {
+        self.0.len()
     }
 
     #[inline]
@@ -106,7 +138,8 @@ pub(crate) struct Dispatcher {
 
 impl Dispatcher {
     pub(crate) fn new(inner: Arc<Inner>, link: Arc<Link>, terms: Terms) -> Self {
-        Self { inner, link, from: None, replies: Replies::new(terms) }
+        let replies = Replies::new(terms, &inner.config.session.compression);
+        Self { inner, link, from: None, replies }
     }
 
     /// Handles messages in their order. Those of the data lanes are left over as soon as the answers have some `room_bytes`.
@@ -136,6 +169,9 @@ impl Dispatcher {
                 turn = Turn::of(message.message_type, self.inner.handlers.find(message.message_type));
             }
             self.handle_one(&from, message, &mut turn);
+        }
+        while let Some((id, prepared, compression)) = self.replies.poll_elsewhere() {
+            self.link.answer_elsewhere(&self.inner, id, prepared, compression);
         }
         self.from = Some(from);
     }
@@ -293,6 +329,13 @@ pub(crate) struct Duty {
 impl Duty {
     pub(crate) fn new(link: Arc<Link>, id: InboundId) -> Self {
         Self { link, id: Some(id) }
+    }
+
+    /// Ends it with an answer that was encoded before.
+    pub(crate) fn end_prepared(mut self, prepared: Prepared) {
+        if let Some(id) = self.id.take() {
+            self.link.answer_prepared(id, prepared);
+        }
     }
 
     fn end(mut self, verdict: Verdict) {

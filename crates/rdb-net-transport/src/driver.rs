@@ -8,24 +8,22 @@ use std::future::Future;
 use std::io::IoSlice;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use rdb_net_session::{Arrivals, Batch, CloseReason, Event, Inbound, Loss, Terms};
 use tokio::time::Sleep;
 
 use crate::backend::{Connection, loss_of};
 use crate::callers::Ended;
+use crate::clock::wall_clock;
 use crate::dispatch::Dispatcher;
+use crate::input::Input;
 use crate::link::Link;
 use crate::owner::Owner;
 use crate::transport::Inner;
 
-/// How much a read asks for, where the frame at hand does not ask for more.
-const READ_BYTES: usize = 64 * 1024;
-/// Room below which the read buffer is renewed.
-const READ_BYTES_MIN: usize = 4 * 1024;
 /// Reads and writes of one pass, so that one busy connection leaves others their turn.
 const READS_PER_PASS: usize = 8;
 const WRITES_PER_PASS: usize = 16;
@@ -38,7 +36,7 @@ pub(crate) struct Driver {
     owner: Owner,
     dispatcher: Dispatcher,
     io: Box<dyn Connection>,
-    input: BytesMut,
+    input: Input,
     /// When this pass began.
     now: Duration,
     terms: Terms,
@@ -99,7 +97,7 @@ impl Driver {
             link,
             owner,
             io,
-            input: BytesMut::with_capacity(READ_BYTES),
+            input: Input::new(),
             now,
             terms,
             arrivals: Arrivals::default(),
@@ -126,13 +124,9 @@ impl Driver {
             if self.ending != Ending::Open {
                 return Progress::Done;
             }
-            let wanted = self.terms.bytes_wanted(&self.input);
-            let room = self.input.capacity() - self.input.len();
-            if room < wanted || room < READ_BYTES_MIN {
-                self.input.reserve(wanted.max(READ_BYTES));
-            }
+            self.input.make_room(self.terms);
             let io: Pin<&mut dyn Connection> = Pin::new(&mut *self.io);
-            match tokio_util::io::poll_read_buf(io, context, &mut self.input) {
+            match tokio_util::io::poll_read_buf(io, context, &mut self.input.bytes) {
                 Poll::Pending => return Progress::Done,
                 Poll::Ready(Ok(0)) => self.lost(Loss::Eof),
                 Poll::Ready(Ok(_)) => self.pump(true),
@@ -154,7 +148,10 @@ impl Driver {
         loop {
             // Frames are read and checked before the lock is taken: callers wait for no more than what the frames do.
             let mut core = loop {
-                let more = has_read && self.arrivals.read(self.terms, &mut self.input);
+                let more = has_read && self.arrivals.read(self.terms, &mut self.input.bytes);
+                if has_read {
+                    self.input.expect(self.arrivals.longest_frame());
+                }
                 let mut core = self.link.lock();
                 if has_read {
                     core.session.handle_arrivals(self.now, &mut self.arrivals);
@@ -166,6 +163,7 @@ impl Driver {
             };
             has_read = false;
             if self.now >= self.armed {
+                core.session.tell_wall_clock(self.now, wall_clock());
                 core.session.handle_timeout(self.now);
                 self.armed = Duration::MAX;
             }
@@ -183,9 +181,12 @@ impl Driver {
                 self.events.push(event);
             }
             // Handlers of the data lanes wait while their replies have no room; those of the System lane never do.
-            let room_bytes = self.reply_backlog_bytes.saturating_sub(core.session.queued_bytes());
-            self.held_back = room_bytes == 0;
-            core.session.take_messages(!self.held_back, &mut self.inbox);
+            let queued_bytes = core.session.queued_bytes();
+            let elsewhere_bytes = self.link.elsewhere_bytes.load(Ordering::Relaxed);
+            let room_bytes = self.reply_backlog_bytes.saturating_sub(queued_bytes + elsewhere_bytes);
+            // Whoever brings a reply from elsewhere wakes the task.
+            self.held_back = room_bytes == 0 && queued_bytes > 0;
+            core.session.take_messages(room_bytes > 0, &mut self.inbox);
             let is_quiet = self.inbox.is_empty() && self.events.is_empty();
             self.woke_callers |= !self.ended.is_empty();
             if is_quiet && !self.woke_callers && self.writing.is_none() {
@@ -309,10 +310,9 @@ impl Driver {
             self.ending = Ending::Lingering;
         }
         for _ in 0..READS_PER_PASS {
-            self.input.clear();
-            self.input.reserve(READ_BYTES_MIN);
+            self.input.discard();
             let io: Pin<&mut dyn Connection> = Pin::new(&mut *self.io);
-            match std::task::ready!(tokio_util::io::poll_read_buf(io, context, &mut self.input)) {
+            match std::task::ready!(tokio_util::io::poll_read_buf(io, context, &mut self.input.bytes)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(_) => {}
             }

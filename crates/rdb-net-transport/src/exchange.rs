@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use rdb_net_session::{CloseReason, Outcome, Reply, RequestId, RequestOptions, SendError};
 use rdb_net_types::{BoxFuture, Effect, OverloadScope, Reason, RequestError};
-use rdb_net_wire::Encode;
+use rdb_net_wire::{Encode, Prepared};
 use tokio::time::Sleep;
 
 use crate::blocked::BlockedPlace;
 use crate::handle::PeerHandle;
+use crate::large::{LARGE_BYTES, Parcel};
 use crate::link::{Core, Link};
 
 /// Why a message did not get through this connection.
@@ -49,27 +50,29 @@ impl Wait {
         mut core: MutexGuard<'_, Core>,
         context: &mut Context<'_>,
     ) -> Poll<LinkError> {
-        let scope = match error {
-            SendError::NoCredit => OverloadScope::Lane,
-            SendError::NoSlot => OverloadScope::Requests,
-            SendError::Encode(error) => {
-                let outcome = RequestError::new(Effect::NotSent, Reason::TooLarge).because(&error.to_string());
-                return Poll::Ready(LinkError::Ended(outcome));
-            }
-            SendError::ReservedType => {
-                let outcome = RequestError::new(Effect::NotSent, Reason::UnknownType).because(&error.to_string());
-                return Poll::Ready(LinkError::Ended(outcome));
-            }
-            _ => return Poll::Ready(LinkError::NotUp { deadline: Some(self.deadline) }),
-        };
+        let outcome = not_sent(&error);
+        if !matches!(outcome.reason, Reason::Overloaded(_)) {
+            let takes_none = matches!(error, SendError::NotUp);
+            let deadline = Some(self.deadline);
+            return Poll::Ready(if takes_none { LinkError::NotUp { deadline } } else { LinkError::Ended(outcome) });
+        }
         self.place = Some(core.blocked.wait(self.place, context.waker()));
         drop(core);
         let until = self.link.clock.instant(self.deadline.min(self.link.clock.now().saturating_add(FOREVER)));
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        timer
-            .as_mut()
-            .poll(context)
-            .map(|()| LinkError::Ended(RequestError::new(Effect::NotSent, Reason::Overloaded(scope))))
+        timer.as_mut().poll(context).map(|()| LinkError::Ended(outcome))
+    }
+}
+
+/// What a refused attempt means to a caller who does not wait.
+pub(crate) fn not_sent(error: &SendError) -> RequestError {
+    let outcome = |reason| RequestError::new(Effect::NotSent, reason);
+    match error {
+        SendError::NoCredit => outcome(Reason::Overloaded(OverloadScope::Lane)),
+        SendError::NoSlot => outcome(Reason::Overloaded(OverloadScope::Requests)),
+        SendError::Encode(error) => outcome(Reason::TooLarge).because(&error.to_string()),
+        SendError::ReservedType => outcome(Reason::UnknownType).because(&error.to_string()),
+        _ => outcome(Reason::Unreachable).because(&error.to_string()),
     }
 }
 
@@ -107,13 +110,15 @@ pub(crate) struct Exchange<'a, M: ?Sized> {
     options: RequestOptions,
     message: &'a M,
     id: Option<RequestId>,
+    /// A large message, encoded before it is offered.
+    large: Option<Box<Option<Prepared>>>,
     /// Only where it had to wait for credits or a slot.
     wait: Option<Box<Wait>>,
 }
 
 impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
     pub(crate) fn new(link: LinkRef<'a>, options: RequestOptions, message: &'a M) -> Self {
-        Self { link, options, message, id: None, wait: None }
+        Self { link, options, message, id: None, large: None, wait: None }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -128,19 +133,43 @@ impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
             self.id = None;
             return Poll::Ready(Ok(outcome));
         }
-        let Self { link, options, message, id, wait } = self;
+        let Self { link, options, message, id, wait, .. } = self;
         if let Some(wait) = wait {
             options.timeout = Some(wait.deadline.saturating_sub(link.clock.now()));
+        }
+        if message.bytes_at_least() > LARGE_BYTES {
+            return self.offer_large(context);
         }
         if let Ok(written) = link.write(*options, *message, context.waker()) {
             *id = Some(written);
             return Poll::Pending;
         }
-        // What is too large for a shard, or comes when it has no room, is for the session itself, which also tells what to
-        // wait for. It leaves behind what this caller has written before.
+        self.offer(context)
+    }
+
+    /// A large message is for the session itself, and encoded before its lock is taken.
+    #[cold]
+    fn offer_large(&mut self, context: &mut Context<'_>) -> Poll<Result<Outcome, Option<Duration>>> {
+        let Self { link, options, message, large, .. } = self;
+        let prepared = large.get_or_insert_with(|| Box::new(link.prepare(options.lane, *message)));
+        if prepared.is_none() {
+            let error = RequestError::new(Effect::NotSent, Reason::TooLarge);
+            return Poll::Ready(Ok(Err(error)));
+        }
+        self.offer(context)
+    }
+
+    /// What is too large for a shard, or comes when it has no room, is for the session itself, which also tells what to wait
+    /// for. It leaves behind what this caller has written before.
+    fn offer(&mut self, context: &mut Context<'_>) -> Poll<Result<Outcome, Option<Duration>>> {
+        let Self { link, options, message, id, large, wait } = self;
+        let parcel = match large {
+            Some(prepared) => Parcel::Large(prepared),
+            None => Parcel::Small(*message),
+        };
         let mut core = link.lock();
         link.collect_written(&mut core);
-        match core.session.request(*options, *message) {
+        match parcel.request(&mut core, *options) {
             Ok(accepted) => {
                 core.set_caller(accepted, context.waker());
                 drop(core);
@@ -229,7 +258,10 @@ impl<M: Encode + Sync + ?Sized> Future for Call<'_, M> {
         let this = self.get_mut();
         if let Way::Connected(exchange) = &mut this.way {
             match std::task::ready!(exchange.poll_outcome(context)) {
-                Ok(Ok(reply)) => return Poll::Ready(Ok(reply)),
+                Ok(Ok(mut reply)) => {
+                    reply.release();
+                    return Poll::Ready(Ok(reply));
+                }
                 Ok(Err(error)) => return Poll::Ready(Err(this.handle.ended(error))),
                 Err(deadline) => {
                     this.handle.retire(exchange.link());

@@ -8,7 +8,7 @@ use rdb_net_session::{Reply, RequestOptions};
 use rdb_net_types::{Effect, Lane, MessageType, NodeId, Reason, RequestError};
 use rdb_net_wire::Encode;
 
-use crate::exchange::{Call, Exchange, LinkError, LinkRef};
+use crate::exchange::{Call, Exchange, LinkError, LinkRef, not_sent};
 use crate::link::Link;
 use crate::registry::{LOOK_AGAIN, PeerShared};
 use crate::transport::Inner;
@@ -177,6 +177,28 @@ impl PeerHandle {
             }
         };
         result.map_err(|error| self.ended(error))
+    }
+
+    /// Queues a one-way message if that is possible at once. `Ok` means queued.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] with the effect `NotSent`: no connection is up, which is then dialled, or a limit is reached, whose
+    /// scope it tells.
+    pub fn try_send(&self, message: &(impl Encode + ?Sized), options: CallOptions) -> Result<(), RequestError> {
+        let lane = self.lane(message.message_type(), options);
+        let error = match self.link() {
+            None => {
+                self.want(self.inner.clock.now()).map_err(|error| self.ended(error))?;
+                self.inner.drive_peer(&self.peer);
+                RequestError::new(Effect::NotSent, Reason::Unreachable).because("no connection is up")
+            }
+            Some(link) => match link.try_post(lane, message) {
+                Ok(()) => return Ok(()),
+                Err(error) => not_sent(&error),
+            },
+        };
+        Err(self.ended(error))
     }
 
     fn lane(&self, message_type: MessageType, options: CallOptions) -> Lane {

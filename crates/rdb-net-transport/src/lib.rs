@@ -9,6 +9,7 @@
 
 mod backend;
 mod blocked;
+mod budgets;
 mod callers;
 mod clock;
 mod config;
@@ -20,6 +21,8 @@ mod exchange;
 mod facade;
 mod handle;
 mod handler;
+mod input;
+mod large;
 mod link;
 mod listen;
 mod local;

@@ -5,14 +5,14 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use rdb_net_session::{CloseReason, InboundId, RequestId, SendError, Session, SessionStatistics};
 use rdb_net_types::{Effect, Lane, NodeId, Reason};
-use rdb_net_wire::{Encode, Hello};
+use rdb_net_wire::{Encode, Hello, Prepared, Raw};
 use tokio::task::AbortHandle;
 
 use crate::blocked::Blocked;
@@ -20,6 +20,7 @@ use crate::callers::Ended;
 use crate::clock::Clock;
 use crate::dispatch::Verdict;
 use crate::exchange::{LinkError, Wait};
+use crate::large::{LARGE_BYTES, Parcel};
 use crate::mail::Mail;
 use crate::shard::{Shard, shards};
 use rdb_net_peer::LinkSide;
@@ -34,6 +35,8 @@ pub(crate) struct Link {
     /// Nobody needs to wake the connection's task: it runs, or will, and looks at session and shards before it sleeps.
     awake: Padded<AtomicBool>,
     task: Mutex<Option<Waker>>,
+    /// Bytes of replies that are being compressed.
+    pub(crate) elsewhere_bytes: AtomicUsize,
     /// Outcomes on their way to callers.
     pub(crate) mail: Mail,
     pub(crate) clock: Clock,
@@ -132,6 +135,7 @@ impl Link {
             written: Padded(AtomicU32::new(0)),
             awake: Padded(AtomicBool::new(true)),
             task: Mutex::new(None),
+            elsewhere_bytes: AtomicUsize::new(0),
             mail: Mail::new(outboxes_count),
             clock,
             side,
@@ -290,9 +294,22 @@ impl Link {
 
     /// Ends an inbound message, with its answer.
     pub(crate) fn answer(&self, id: InboundId, verdict: Verdict) {
+        let large = verdict.large().filter(|_| id.wants_reply());
+        if let Some(prepared) = large.and_then(|answer| answer.prepare(self, id.lane())) {
+            return self.answer_prepared(id, prepared);
+        }
         self.with(|core| {
             core.handlers.remove(&id.correlation());
             verdict.apply(&mut core.session, id);
+        });
+    }
+
+    /// Ends an inbound message with a large answer.
+    pub(crate) fn answer_prepared(&self, id: InboundId, prepared: Prepared) {
+        self.with(|core| {
+            core.handlers.remove(&id.correlation());
+            // A caller whose side takes no such reply is told so.
+            let _told = core.session.reply_prepared(id, prepared);
         });
     }
 
@@ -307,12 +324,29 @@ impl Link {
 
     /// Queues a one-way message, or says why not now.
     pub(crate) fn try_post(&self, lane: Lane, message: &(impl Encode + ?Sized)) -> Result<(), SendError> {
+        if message.bytes_at_least() > LARGE_BYTES {
+            let mut prepared = self.prepare(lane, message);
+            return self.offer_one_way::<Raw>(lane, Parcel::Large(&mut prepared)).map_err(|(error, _)| error);
+        }
+        self.offer_one_way(lane, Parcel::Small(message)).map_err(|(error, _)| error)
+    }
+
+    /// Queues a one-way message, or says why not while the lock that saw it is held.
+    fn offer_one_way<M: Encode + ?Sized>(
+        &self,
+        lane: Lane,
+        parcel: Parcel<'_, M>,
+    ) -> Result<(), (SendError, MutexGuard<'_, Core>)> {
         let mut core = self.lock();
         self.collect_written(&mut core);
-        core.session.one_way(lane, message)?;
-        drop(core);
-        self.wake_task();
-        Ok(())
+        match parcel.one_way(&mut core, lane) {
+            Ok(()) => {
+                drop(core);
+                self.wake_task();
+                Ok(())
+            }
+            Err(error) => Err((error, core)),
+        }
     }
 
     /// Queues a one-way message, waiting for credits until the deadline.
@@ -323,16 +357,15 @@ impl Link {
         message: &'a M,
     ) -> impl Future<Output = Result<(), LinkError>> + 'a {
         let mut wait = Wait::new(self, deadline);
+        let mut large = (message.bytes_at_least() > LARGE_BYTES).then(|| self.prepare(lane, message));
         std::future::poll_fn(move |context| {
-            let mut core = self.lock();
-            self.collect_written(&mut core);
-            match core.session.one_way(lane, message) {
-                Ok(()) => {
-                    drop(core);
-                    self.wake_task();
-                    Poll::Ready(Ok(()))
-                }
-                Err(error) => wait.blocked(error, core, context).map(Err),
+            let parcel = match &mut large {
+                Some(prepared) => Parcel::Large(prepared),
+                None => Parcel::Small(message),
+            };
+            match self.offer_one_way(lane, parcel) {
+                Ok(()) => Poll::Ready(Ok(())),
+                Err((error, core)) => wait.blocked(error, core, context).map(Err),
             }
         })
     }

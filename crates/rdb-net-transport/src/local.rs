@@ -73,7 +73,7 @@ fn reply(answer: Answer, round_trip: Duration) -> Reply {
             (message_type, through_the_codec(message_type, &*message))
         }
     };
-    Reply { message_type, body, round_trip }
+    Reply::new(message_type, body, round_trip)
 }
 
 fn raw(message_type: MessageType, payload: Payload) -> Raw {

@@ -62,7 +62,10 @@ impl Owner {
         let mut core = link.lock();
         match refusal {
             Some(reason) => core.session.reject(reason),
-            None => core.session.accept(link.clock.now()),
+            None => {
+                core.session.set_budget(&self.inner.budgets.peer(&hello.node));
+                core.session.accept(link.clock.now());
+            }
         }
         drop(core);
         if refusal.is_none() {
@@ -74,6 +77,7 @@ impl Owner {
     fn dialled_up(&self, link: &Arc<Link>, hello: &Hello) {
         let OwnerKind::Dialer(peer) = &self.kind else { return };
         link.set_hello(hello.clone());
+        link.lock().session.set_budget(&self.inner.budgets.peer(&hello.node));
         let mut dialing = peer.lock_dialing();
         if dialing.forgotten || dialing.link != Some(link.number) {
             drop(dialing);

@@ -245,6 +245,7 @@ impl Registry {
                 peer.active_connections += 1;
                 if link.side == LinkSide::Dialer {
                     peer.round_trip = statistics.round_trip.or(peer.round_trip);
+                    peer.clock_offset = statistics.clock_offset.or(peer.clock_offset);
                 }
             }
         }
@@ -279,6 +280,17 @@ fn add(peer: &mut PeerStatistics, session: &rdb_net_session::SessionStatistics) 
     peer.bytes_sent += session.bytes_sent;
     peer.bytes_received += session.bytes_received;
     peer.late_replies += session.late_replies;
+    peer.out_of_memory += session.out_of_memory;
+    peer.compressed.0 += session.compressed.0;
+    peer.compressed.1 += session.compressed.1;
+    for (sum, lane) in peer.lanes.iter_mut().zip(&session.lanes) {
+        sum.messages_sent += lane.messages_sent;
+        sum.messages_received += lane.messages_received;
+        sum.bytes_sent += lane.bytes_sent;
+        sum.bytes_received += lane.bytes_received;
+        sum.queued_bytes += lane.queued_bytes;
+        sum.held_bytes += lane.held_bytes;
+    }
     session.sent.add_to(&mut peer.sent);
     session.received.add_to(&mut peer.received);
 }

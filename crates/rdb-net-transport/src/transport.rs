@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backend::{Backend, ListenError, Listener};
+use crate::budgets::Budgets;
 use crate::clock::Clock;
 use crate::config::{Config, HelloError, check_hello};
 use crate::dispatch::Duty;
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) handlers: HandlerTable,
     pub(crate) registry: Registry,
+    pub(crate) budgets: Budgets,
     pub(crate) events: EventQueue,
     /// The connections' tasks, which end when their connections have ended.
     pub(crate) links: TaskTracker,
@@ -126,6 +128,7 @@ impl Transport {
             backend,
             handlers: HandlerTable::default(),
             registry: Registry::default(),
+            budgets: Budgets::new(config.memory_bytes_max, config.peer_memory_bytes_max),
             events: EventQueue::default(),
             links: TaskTracker::new(),
             tasks: TaskTracker::new(),
@@ -314,6 +317,12 @@ impl Transport {
     /// Request latencies so far, by peer.
     pub fn latencies(&self) -> std::collections::BTreeMap<NodeId, LatencyHistogram> {
         self.inner.registry.latencies()
+    }
+
+    /// How many bytes peers make this process hold beyond each connection's first windows, and how many they may.
+    pub fn memory(&self) -> (u64, u64) {
+        let process = self.inner.budgets.process();
+        (process.reserved_bytes(), process.limit_bytes())
     }
 
     /// The peers that this node dials.

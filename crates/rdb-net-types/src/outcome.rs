@@ -33,6 +33,8 @@ pub enum OverloadScope {
     Requests,
     /// The peer's handler for this message type has reached its concurrency limit.
     Handler,
+    /// As many bytes of one peer's messages are held as may be.
+    Peer,
     /// This process holds as many bytes as it may.
     Process,
 }
@@ -179,6 +181,7 @@ impl fmt::Display for Reason {
             Self::Overloaded(OverloadScope::Lane) => f.write_str("the lane's credits are used up"),
             Self::Overloaded(OverloadScope::Requests) => f.write_str("too many requests are in flight"),
             Self::Overloaded(OverloadScope::Handler) => f.write_str("the peer's handler is at its concurrency limit"),
+            Self::Overloaded(OverloadScope::Peer) => f.write_str("the peer's messages are at their memory limit"),
             Self::Overloaded(OverloadScope::Process) => f.write_str("the process is at its memory limit"),
             Self::ConnectionLost => f.write_str("the connection was lost"),
             Self::Unreachable => f.write_str("no connection could be made"),

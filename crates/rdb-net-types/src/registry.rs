@@ -131,6 +131,9 @@ pub struct MessageSpec {
     pub bytes_max: u32,
     /// Whether it is worth trying to compress.
     pub compressible: bool,
+    /// How many bytes of memory one byte of its struct can become when it is read, at most: a list of empty rows is far larger
+    /// in memory than on the wire. Attachments are never copied and count as they are.
+    pub bytes_per_struct_byte: u16,
 }
 
 const KIB: u32 = 1024;
@@ -144,20 +147,28 @@ impl MessageSpec {
         idempotent: false,
         bytes_max: 64 * MIB,
         compressible: true,
+        bytes_per_struct_byte: 1,
     };
 
     const fn row(message_type: MessageType, name: &'static str, lane: Lane, idempotent: bool, bytes_max: u32) -> Self {
-        Self { message_type, name, lane, idempotent, bytes_max, compressible: bytes_max > 64 * KIB }
+        let compressible = bytes_max > 64 * KIB;
+        Self { message_type, name, lane, idempotent, bytes_max, compressible, bytes_per_struct_byte: 1 }
+    }
+
+    /// The same row, of a type whose struct has lists.
+    const fn costing(self, bytes_per_struct_byte: u16) -> Self {
+        Self { bytes_per_struct_byte, ..self }
     }
 
     /// Every cluster message, by ascending number.
     pub const TABLE: [Self; 10] = [
         Self::row(MessageType::HEARTBEAT, "heartbeat", Lane::System, true, KIB),
         Self::row(MessageType::QUERY_REQUEST, "query_request", Lane::Interactive, false, 64 * MIB),
-        Self::row(MessageType::QUERY_RESPONSE, "query_response", Lane::Interactive, true, 64 * MIB),
-        Self::row(MessageType::REPLICATION_LOG, "replication_log", Lane::Replication, true, 64 * MIB),
+        Self::row(MessageType::QUERY_RESPONSE, "query_response", Lane::Interactive, true, 64 * MIB).costing(36),
+        Self::row(MessageType::REPLICATION_LOG, "replication_log", Lane::Replication, true, 64 * MIB).costing(24),
         Self::row(MessageType::REPLICATION_ACK, "replication_ack", Lane::Replication, true, KIB),
-        Self::row(MessageType::PREPARE_TRANSACTION, "prepare_transaction", Lane::Interactive, true, 64 * MIB),
+        Self::row(MessageType::PREPARE_TRANSACTION, "prepare_transaction", Lane::Interactive, true, 64 * MIB)
+            .costing(36),
         Self::row(MessageType::TRANSACTION_VOTE, "transaction_vote", Lane::Interactive, true, 64 * KIB),
         Self::row(MessageType::COMMIT_TRANSACTION, "commit_transaction", Lane::Interactive, true, KIB),
         Self::row(MessageType::ABORT_TRANSACTION, "abort_transaction", Lane::Interactive, true, 64 * KIB),

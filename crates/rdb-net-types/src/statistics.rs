@@ -18,6 +18,19 @@ pub struct LaneStatistics {
     pub bytes_received: u64,
     /// Bytes waiting for the socket.
     pub queued_bytes: u64,
+    /// What was received and not ended by handlers yet, in bytes as they are charged.
+    pub held_bytes: u64,
+}
+
+/// How far a peer's wall clock is ahead of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockOffset {
+    /// Microseconds; below 0 where it is behind.
+    pub offset_us: i64,
+    /// The offset may be wrong by so much in either direction: half the round trip of the measurement.
+    pub uncertainty: Duration,
+    /// When it was measured, by this side's clock.
+    pub measured_at: Duration,
 }
 
 /// What one peer has carried, over all its connections since this process started.
@@ -41,6 +54,14 @@ pub struct PeerStatistics {
     pub late_replies: u64,
     /// Smoothed round-trip time of the keep-alive, once measured.
     pub round_trip: Option<Duration>,
+    /// How far its wall clock is ahead of ours, once measured.
+    pub clock_offset: Option<ClockOffset>,
+    /// By lane number.
+    pub lanes: [LaneStatistics; 4],
+    /// Bytes of bodies that were compressed, or tried, and what they became.
+    pub compressed: (u64, u64),
+    /// Messages and replies that were refused because there was no memory for them.
+    pub out_of_memory: u64,
 }
 
 /// What a whole transport has carried.

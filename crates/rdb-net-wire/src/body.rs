@@ -1,10 +1,10 @@
 //! A body: a growing struct and, behind it, an attachment of plain bytes.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rdb_net_types::{MessageType, Payload};
 use serde::Serialize;
 
-use crate::{DecodeError, Frame, FrameBuffer, codec};
+use crate::{DecodeError, Frame, FrameBuffer, FrameError, codec};
 
 /// Something that can be the body of a frame.
 pub trait Encode {
@@ -14,6 +14,12 @@ pub trait Encode {
     /// How many bytes of the body, at its end, are the attachment.
     fn attachment_bytes(&self) -> usize {
         0
+    }
+
+    /// How many bytes the body has at least: those that are cheap to count. A message that is large by it is encoded before
+    /// any lock is taken.
+    fn bytes_at_least(&self) -> usize {
+        self.attachment_bytes()
     }
 
     /// Writes the struct, then exactly [`attachment_bytes`](Self::attachment_bytes) bytes.
@@ -61,11 +67,21 @@ impl BodyWriter<'_> {
     }
 }
 
-/// A body as it arrived: a slice of the read buffer, the attachment at its end.
+/// A body as it arrived: a slice of the read buffer, the attachment at its end. One that came in fragments is the slices of
+/// several read buffers, put together without copying them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Body {
-    bytes: Bytes,
+    /// The struct and what follows it in the same piece.
+    first: Bytes,
+    rest: Option<Box<Rest>>,
     attachment_bytes: u32,
+}
+
+/// The pieces behind the first one, none of them empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rest {
+    pieces: Vec<Bytes>,
+    bytes: usize,
 }
 
 impl Body {
@@ -78,48 +94,112 @@ impl Body {
     /// The body of a frame that was read from these bytes, `start` bytes behind their first: shared, not copied.
     #[inline]
     pub fn within(frame: &Frame, bytes: &Bytes, start: usize) -> Self {
-        let whole = start + frame.structure.start..start + frame.attachment.end;
-        let bytes = if whole.is_empty() { Bytes::new() } else { bytes.slice(whole) };
-        Self { bytes, attachment_bytes: frame.attachment.len() as u32 }
+        let whole = start + frame.body.start..start + frame.body.end;
+        let first = if whole.is_empty() { Bytes::new() } else { bytes.slice(whole) };
+        Self { first, rest: None, attachment_bytes: frame.attachment_bytes }
+    }
+
+    /// The body of a frame that may be compressed: then it is read into memory of its own, as much as the frame declared and its
+    /// rules allowed.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError::Compression`]; the connection must end.
+    #[inline]
+    pub fn unpacked(frame: &Frame, bytes: &Bytes, start: usize) -> Result<Self, FrameError> {
+        let Some(codec) = frame.codec else { return Ok(Self::within(frame, bytes, start)) };
+        let compressed = &bytes[start + frame.body.start..start + frame.body.end];
+        let first = codec.decompress(compressed, frame.raw_bytes as usize)?.into();
+        Ok(Self { first, rest: None, attachment_bytes: frame.attachment_bytes })
     }
 
     /// A body of a struct and the bytes behind it. Copies where both are there; for bodies that did not arrive in a frame.
     pub fn new(structure: Bytes, attachment: &[u8]) -> Self {
         if attachment.is_empty() {
-            return Self { bytes: structure, attachment_bytes: 0 };
+            return Self { first: structure, rest: None, attachment_bytes: 0 };
         }
-        let bytes = [&structure, attachment].concat().into();
-        Self { bytes, attachment_bytes: attachment.len() as u32 }
+        let first = [&structure, attachment].concat().into();
+        Self { first, rest: None, attachment_bytes: attachment.len() as u32 }
     }
 
-    /// The struct, or the whole of an opaque body.
+    /// A body of pieces, of which so many bytes at the end are the attachment. The struct is copied where it does not lie in
+    /// the first piece; nothing else is.
+    pub fn of_pieces(pieces: Vec<Bytes>, attachment_bytes: u32) -> Self {
+        let mut bytes: usize = pieces.iter().map(Bytes::len).sum();
+        let structure_bytes = bytes.saturating_sub(attachment_bytes as usize);
+        let mut pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
+        let mut first = pieces.next().unwrap_or_default();
+        let mut behind = Vec::new();
+        if first.len() < structure_bytes {
+            let mut structure = BytesMut::with_capacity(structure_bytes);
+            structure.extend_from_slice(&first);
+            while structure.len() < structure_bytes
+                && let Some(mut piece) = pieces.next()
+            {
+                let part = piece.split_to(piece.len().min(structure_bytes - structure.len()));
+                structure.extend_from_slice(&part);
+                behind.extend((!piece.is_empty()).then_some(piece));
+            }
+            first = structure.freeze();
+        }
+        bytes -= first.len();
+        behind.extend(pieces);
+        let rest = (!behind.is_empty()).then(|| Box::new(Rest { pieces: behind, bytes }));
+        Self { first, rest, attachment_bytes }
+    }
+
+    /// The struct, or the whole of an opaque body that came in one piece.
     pub fn structure(&self) -> &[u8] {
-        &self.bytes[..self.bytes.len() - self.attachment_bytes as usize]
+        &self.first[..self.structure_bytes().min(self.first.len())]
+    }
+
+    fn structure_bytes(&self) -> usize {
+        self.len().saturating_sub(self.attachment_bytes as usize)
     }
 
     /// The bytes behind the struct, shared.
-    pub fn attachment(&self) -> Bytes {
-        self.bytes.slice(self.bytes.len() - self.attachment_bytes as usize..)
+    pub fn attachment(&self) -> Payload {
+        let mut payload = Payload::from(self.first.slice(self.structure_bytes().min(self.first.len())..));
+        self.pieces_behind().iter().for_each(|piece| payload.push(piece.clone()));
+        payload
+    }
+
+    fn pieces_behind(&self) -> &[Bytes] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.pieces)
     }
 
     /// How many bytes there are in all.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.first.len() + self.rest.as_ref().map_or(0, |rest| rest.bytes)
     }
 
     /// Whether there is no byte at all.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.len() == 0
     }
 
-    /// The whole body, for types that are opaque bytes.
+    /// The whole body in one piece, for types that are opaque bytes; copied where it came in fragments.
     pub fn into_bytes(self) -> Bytes {
-        self.bytes
+        if self.rest.is_none() { self.first } else { self.into_payload().into_bytes() }
     }
 
     /// The whole body as a payload, for types that are opaque bytes.
     pub fn into_payload(self) -> Payload {
-        Payload::from(self.bytes)
+        let mut payload = Payload::from(self.first);
+        if let Some(rest) = self.rest {
+            rest.pieces.into_iter().for_each(|piece| payload.push(piece));
+        }
+        payload
+    }
+
+    /// The same body in memory of its own: what it was a slice of is free.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        let mut whole = Vec::with_capacity(self.len());
+        whole.extend_from_slice(&self.first);
+        self.pieces_behind().iter().for_each(|piece| whole.extend_from_slice(piece));
+        Self { first: whole.into(), rest: None, attachment_bytes: self.attachment_bytes }
     }
 }
 
@@ -135,6 +215,10 @@ pub struct Raw {
 impl Encode for Raw {
     fn message_type(&self) -> MessageType {
         self.message_type
+    }
+
+    fn bytes_at_least(&self) -> usize {
+        self.payload.len()
     }
 
     fn encode(&self, body: &mut BodyWriter<'_>) {

@@ -1,15 +1,17 @@
 //! A run of frames on their way to a socket: small pieces copied into one buffer, large ones shared and woven in between, so
 //! that a burst of messages is one vectored write and a large payload is never copied.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
 use rdb_net_types::Payload;
 
-use crate::EncodeError;
 use crate::body::{BodyWriter, Encode};
-use crate::frame::{CHECKSUM_BYTES, Flags, FrameHead, HEAD_BYTES, HEADER_BYTES};
+use crate::extension::Extensions;
+use crate::frame::{CHECKSUM_BYTES, Flags, FrameHead, HEAD_BYTES, HEADER_BYTES, WORD};
+use crate::{Codec, EncodeError, Prepared};
 
 /// Pieces up to this size are copied: cheaper than a slice of their own in a vectored write.
 pub const INLINE_BYTES_MAX: usize = 4096;
@@ -22,7 +24,7 @@ struct Splice {
 }
 
 /// Where a frame lies in its buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FrameMark {
     start: u32,
     end: u32,
@@ -30,6 +32,8 @@ pub struct FrameMark {
     end_splice: u32,
     /// The frame's length on the wire, in bytes.
     pub wire_bytes: u32,
+    /// How many bytes of its body are the struct; 0 for a part of a prepared message.
+    pub structure_bytes: u32,
 }
 
 impl FrameMark {
@@ -52,6 +56,8 @@ pub struct FrameBuffer {
     bytes: Vec<u8>,
     splices: Vec<Splice>,
     spliced_bytes: usize,
+    /// Where bodies are compressed.
+    scratch: Vec<u8>,
 }
 
 impl FrameBuffer {
@@ -72,7 +78,7 @@ impl FrameBuffer {
 
     /// How much memory it holds on to for reuse, in bytes.
     pub fn capacity(&self) -> usize {
-        self.bytes.capacity()
+        self.bytes.capacity() + self.scratch.capacity()
     }
 
     /// Empties it and keeps its memory.
@@ -97,7 +103,8 @@ impl FrameBuffer {
     ) -> Result<FrameMark, EncodeError> {
         let (start, first_splice, spliced_before) = (self.bytes.len(), self.splices.len(), self.spliced_bytes);
         let attachment_bytes = message.attachment_bytes();
-        head.write(&mut self.bytes, u32::try_from(attachment_bytes).unwrap_or(u32::MAX));
+        let attachment_bytes = u32::try_from(attachment_bytes).unwrap_or(u32::MAX);
+        head.write(&mut self.bytes, &Extensions { attachment_bytes, ..Extensions::default() });
         let head_end = self.bytes.len();
         message.encode(&mut BodyWriter { buffer: self });
         let spliced_bytes = self.spliced_bytes - spliced_before;
@@ -122,7 +129,98 @@ impl FrameBuffer {
             first_splice: first_splice as u32,
             end_splice: self.splices.len() as u32,
             wire_bytes: wire_bytes as u32,
+            structure_bytes: (body_bytes as u32).saturating_sub(attachment_bytes),
         })
+    }
+
+    /// Appends the next frame of a prepared message, as [`push`](Self::push) does a whole one.
+    pub fn push_part(&mut self, head: FrameHead, prepared: &mut Prepared, frame_bytes_max: u32) -> FrameMark {
+        let (start, first_splice, spliced_before) = (self.bytes.len(), self.splices.len(), self.spliced_bytes);
+        let part = prepared.next_part(frame_bytes_max);
+        let head = FrameHead { flags: head.flags.with(part.flags), ..head };
+        head.write(&mut self.bytes, &part.extensions);
+        part.pieces.into_iter().for_each(|piece| self.share_piece(piece));
+        if head.flags.has(Flags::CHECKSUM) {
+            self.bytes.extend_from_slice(&[0; CHECKSUM_BYTES]);
+        }
+        let wire_bytes = (self.bytes.len() - start + self.spliced_bytes - spliced_before) as u32;
+        let written = self.head_mut(start);
+        written[8..12].copy_from_slice(&(wire_bytes - HEADER_BYTES as u32).to_be_bytes());
+        written[28..32].copy_from_slice(&part.raw_bytes.to_be_bytes());
+        FrameMark {
+            start: start as u32,
+            end: self.bytes.len() as u32,
+            first_splice: first_splice as u32,
+            end_splice: self.splices.len() as u32,
+            wire_bytes,
+            structure_bytes: 0,
+        }
+    }
+
+    /// How many bytes of body a frame has, before compression.
+    pub fn raw_bytes(&self, mark: &FrameMark) -> u32 {
+        match self.bytes.get(mark.start as usize + 28..mark.start as usize + HEAD_BYTES) {
+            Some(&[a, b, c, d]) => u32::from_be_bytes([a, b, c, d]),
+            _ => 0,
+        }
+    }
+
+    /// How many bytes compression has saved of a frame.
+    pub fn saved_bytes(&self, mark: &FrameMark) -> u32 {
+        let Some(head) = self.bytes.get(mark.start as usize..).and_then(|bytes| bytes.first_chunk::<HEAD_BYTES>())
+        else {
+            return 0;
+        };
+        let checksum =
+            if Flags(u16::from_be_bytes([head[12], head[13]])).has(Flags::CHECKSUM) { CHECKSUM_BYTES } else { 0 };
+        let around = HEADER_BYTES + usize::from(head[15]) * WORD + checksum;
+        (self.raw_bytes(mark) + around as u32).saturating_sub(mark.wire_bytes)
+    }
+
+    /// Compresses the body of the last frame, if that is worth it. Returns how many bytes were saved, and the frame's new mark;
+    /// `None` where the frame is as before.
+    pub fn compress_last(&mut self, mark: &FrameMark, codec: Codec) -> Option<(u32, FrameMark)> {
+        let (start, end) = (mark.start as usize, mark.end as usize);
+        if mark.first_splice != mark.end_splice || end != self.bytes.len() {
+            return None;
+        }
+        let head = self.head_mut(start);
+        let flags = Flags(u16::from_be_bytes([head[12], head[13]]));
+        let body_start = start + HEADER_BYTES + usize::from(head[15]) * WORD;
+        let body_end = end - if flags.has(Flags::CHECKSUM) { CHECKSUM_BYTES } else { 0 };
+        let mut compressed = std::mem::take(&mut self.scratch);
+        compressed.clear();
+        let saves = codec.compress(&self.bytes[body_start..body_end], &mut compressed);
+        let saved = (body_end - body_start).saturating_sub(compressed.len()) as u32;
+        if saves {
+            self.bytes.truncate(body_start);
+            self.bytes.extend_from_slice(&compressed);
+            self.bytes.resize(end - saved as usize, 0);
+        }
+        self.scratch = compressed;
+        if !saves {
+            return None;
+        }
+        let wire_bytes = mark.wire_bytes - saved;
+        let head = self.head_mut(start);
+        head[8..12].copy_from_slice(&(wire_bytes - HEADER_BYTES as u32).to_be_bytes());
+        head[12..14].copy_from_slice(&flags.with(codec.flags()).0.to_be_bytes());
+        Some((saved, FrameMark { end: mark.end - saved, wire_bytes, ..*mark }))
+    }
+
+    /// Everything as pieces, the large ones shared.
+    pub(crate) fn into_pieces(self) -> VecDeque<Bytes> {
+        let mut pieces = VecDeque::with_capacity(2 * self.splices.len() + 1);
+        let own = Bytes::from(self.bytes);
+        let mut from = 0;
+        for splice in self.splices {
+            pieces.push_back(own.slice(from..splice.at));
+            pieces.push_back(splice.piece);
+            from = splice.at;
+        }
+        pieces.push_back(own.slice(from..));
+        pieces.retain(|piece| !piece.is_empty());
+        pieces
     }
 
     /// Header and envelope of the frame that starts here.
@@ -239,10 +337,22 @@ impl FrameBuffer {
             if piece.len() <= INLINE_BYTES_MAX {
                 self.bytes.extend_from_slice(piece);
             } else {
-                self.spliced_bytes += piece.len();
-                self.splices.push(Splice { at: self.bytes.len(), piece: piece.clone() });
+                self.splice(piece.clone());
             }
         }
+    }
+
+    fn share_piece(&mut self, piece: Bytes) {
+        if piece.len() <= INLINE_BYTES_MAX {
+            self.bytes.extend_from_slice(&piece);
+        } else {
+            self.splice(piece);
+        }
+    }
+
+    fn splice(&mut self, piece: Bytes) {
+        self.spliced_bytes += piece.len();
+        self.splices.push(Splice { at: self.bytes.len(), piece });
     }
 }
 

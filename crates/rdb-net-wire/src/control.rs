@@ -5,6 +5,8 @@ use rdb_net_types::{
     RefusalReason,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::DecodeError;
 use crate::body::{Body, BodyWriter, Encode, Message};
 use crate::codec::wire_struct;
@@ -29,10 +31,23 @@ pub mod control_type {
     pub const GO_AWAY: MessageType = MessageType(0x0007);
     /// The connection ends, for this reason.
     pub const CLOSE: MessageType = MessageType(0x0008);
+    /// More replies of a stream may come. Its correlation id is the request's.
+    pub const STREAM_CREDIT: MessageType = MessageType(0x0009);
     /// A membership exchange, as a request: its body is the membership protocol's own.
     pub const MEMBERSHIP_SYNC: MessageType = MessageType(0x0010);
     /// The answer to a request that has no body type of its own.
     pub const REPLY: MessageType = MessageType(0x0011);
+}
+
+/// What a side can beyond the first version, one bit each in [`Hello::features`]. Unknown bits are ignored.
+pub mod feature {
+    /// It accounts each of the four lanes by itself. Without it lanes 2 and 3 are accounted as lane 1, and nothing is sent on
+    /// them.
+    pub const LANES: u64 = 1 << 0;
+    /// It puts fragments together, in both directions.
+    pub const FRAGMENTS: u64 = 1 << 1;
+    /// It takes requests for streams of replies.
+    pub const STREAMS: u64 = 1 << 2;
 }
 
 macro_rules! control_message {
@@ -97,6 +112,17 @@ pub struct Hello {
     pub token: Vec<u8>,
     /// Version of its software, for people.
     pub software: String,
+    /// What the structs of some types cost this side beyond their bytes; each other type's cost their bytes.
+    pub costs: Vec<TypeCost>,
+}
+
+/// How many bytes of memory one byte of a type's struct can become when it is read, at most. Credits are charged by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypeCost {
+    /// The message type.
+    pub message_type: u16,
+    /// Bytes for each byte of its struct; 0 counts as 1.
+    pub bytes_per_byte: u16,
 }
 
 wire_struct!(Hello {
@@ -117,7 +143,8 @@ wire_struct!(Hello {
     checksum,
     channel_binding,
     token,
-    software,
+    software;
+    costs = Vec::new(),
 });
 control_message!(Hello = control_type::HELLO);
 
@@ -155,9 +182,11 @@ control_message!(Ping = control_type::PING);
 pub struct Pong {
     /// The ping's token.
     pub token: u64,
+    /// The wall clock of its sender, in microseconds since 1970; 0 where it does not tell.
+    pub clock_us: u64,
 }
 
-wire_struct!(Pong { token });
+wire_struct!(Pong { token; clock_us = 0 });
 control_message!(Pong = control_type::PONG);
 
 /// More may be sent on a lane.
@@ -171,6 +200,16 @@ pub struct Credit {
 
 wire_struct!(Credit { lane, limit });
 control_message!(Credit = control_type::CREDIT);
+
+/// More replies of a stream may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamCredit {
+    /// Bytes of replies that may have come in all, since the stream began. Never falls.
+    pub limit: u64,
+}
+
+wire_struct!(StreamCredit { limit });
+control_message!(StreamCredit = control_type::STREAM_CREDIT);
 
 /// No new messages are taken. Sent twice: a warning, after which everything under way is still taken, and the last word, after
 /// which nothing is. Whoever sent a message beyond the last word knows that no handler saw it.
@@ -278,6 +317,8 @@ const fn reason_code(reason: Reason) -> u16 {
     match reason {
         Reason::Expired => 1,
         Reason::Overloaded(OverloadScope::Handler) => 2,
+        Reason::Overloaded(OverloadScope::Requests) => 11,
+        Reason::Overloaded(OverloadScope::Peer) => 12,
         Reason::Overloaded(_) => 3,
         Reason::UnknownType => 4,
         Reason::TooLarge => 5,
@@ -300,6 +341,8 @@ const fn reason_of(code: u16) -> Reason {
         8 => Reason::HandlerPanicked,
         9 => Reason::Cancelled,
         10 => Reason::Draining,
+        11 => Reason::Overloaded(OverloadScope::Requests),
+        12 => Reason::Overloaded(OverloadScope::Peer),
         _ => Reason::HandlerFailed,
     }
 }

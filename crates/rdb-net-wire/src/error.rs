@@ -45,9 +45,23 @@ pub enum FrameError {
     /// The checksum does not fit: bytes were changed on the way.
     #[error("the checksum does not fit")]
     Checksum,
-    /// The frame is compressed or fragmented in a way that was not agreed.
+    /// The frame is compressed, fragmented or streamed though that was not agreed.
     #[error("the frame uses a feature that was not agreed")]
     NotAgreed,
+    /// The compressed body is not what its codec writes, or becomes more than it may.
+    #[error("the compressed body cannot be read, or is larger than it may be")]
+    Compression,
+    /// The frame is no part that its message could have.
+    #[error("the fragment is smaller, larger or elsewhere than a part of its message can be")]
+    Fragment,
+    /// The fragment belongs to a message that is larger than was agreed.
+    #[error("a message of {total} bytes is above the agreed {limit}")]
+    MessageTooLarge {
+        /// The length that the fragment tells.
+        total: u32,
+        /// The agreed length.
+        limit: u32,
+    },
 }
 
 impl FrameError {
@@ -62,6 +76,9 @@ impl FrameError {
             Self::Lane { .. } => "bad_lane",
             Self::Checksum => "bad_checksum",
             Self::NotAgreed => "not_agreed",
+            Self::Compression => "bad_compression",
+            Self::Fragment => "bad_fragment",
+            Self::MessageTooLarge { .. } => "message_too_large",
         }
     }
 }
@@ -94,14 +111,14 @@ pub enum DecodeError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// The encoded message is larger than a frame may be.
-    #[error("{message_type} takes {size} bytes, and a frame takes at most {limit}")]
+    /// The encoded message is larger than the other side takes.
+    #[error("{message_type} takes {size} bytes, and the other side takes at most {limit}")]
     TooLarge {
         /// The type.
         message_type: MessageType,
         /// The encoded size, in bytes.
         size: usize,
-        /// The largest frame, in bytes.
+        /// The largest frame or message, in bytes.
         limit: usize,
     },
 }

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use rdb_net_types::{Lane, MessageType};
 
-use crate::FrameError;
+use crate::extension::Extensions;
+use crate::{COMPRESSION_RATIO_MAX, Codec, Codecs, FRAGMENT_BYTES_MIN, Fragment, FrameError};
 
 /// The first four bytes of every frame.
 pub const MAGIC: [u8; 4] = *b"RDBN";
@@ -17,14 +18,8 @@ pub const HEAD_BYTES: usize = 32;
 /// The checksum at the end of a frame.
 pub const CHECKSUM_BYTES: usize = 4;
 
-const WORD: usize = 4;
+pub(crate) const WORD: usize = 4;
 const ENVELOPE_WORDS: usize = (HEAD_BYTES - HEADER_BYTES) / WORD;
-
-/// Extension types. A reader skips those it does not know.
-pub(crate) mod extension {
-    /// How many bytes of the body, at its end, are the attachment: u32.
-    pub(crate) const ATTACHMENT: u8 = 0x04;
-}
 
 /// What a frame is. Bits that are not named here are sent as 0 and ignored when read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -37,15 +32,15 @@ impl Flags {
     pub const ERROR: Self = Self(0x0002);
     /// Nobody waits for an answer.
     pub const ONE_WAY: Self = Self(0x0004);
-    /// Reserved: more fragments follow.
+    /// More fragments of the message follow.
     pub const MORE: Self = Self(0x0008);
-    /// Reserved: the codec of a compressed body (two bits).
+    /// The number of the [`Codec`] of a compressed body (two bits).
     pub const CODEC: Self = Self(0x0030);
     /// The frame ends in a CRC32C of everything before it.
     pub const CHECKSUM: Self = Self(0x0040);
     /// Carrying the message out twice is the same as once.
     pub const IDEMPOTENT: Self = Self(0x0080);
-    /// Reserved: the frame belongs to a stream of replies.
+    /// Of a request: a stream of replies is wanted. Of a reply: others follow.
     pub const STREAM: Self = Self(0x0100);
 
     /// Both sets together.
@@ -142,11 +137,10 @@ pub struct FrameHead {
 }
 
 impl FrameHead {
-    /// Appends header and envelope with an unknown size. `attachment_bytes` of 0 writes no extension.
+    /// Appends header and envelope with an unknown size, and those extensions that say something.
     #[inline]
-    pub(crate) fn write(&self, out: &mut Vec<u8>, attachment_bytes: u32) {
-        let has_attachment = attachment_bytes != 0;
-        let words = (ENVELOPE_WORDS + if has_attachment { 2 } else { 0 }) as u8;
+    pub(crate) fn write(&self, out: &mut Vec<u8>, extensions: &Extensions) {
+        let words = (ENVELOPE_WORDS + extensions.words()) as u8;
         let mut head = [0; HEAD_BYTES];
         head[0..4].copy_from_slice(&MAGIC);
         head[4..6].copy_from_slice(&VERSION.to_be_bytes());
@@ -156,9 +150,8 @@ impl FrameHead {
         head[15] = words;
         head[16..24].copy_from_slice(&self.correlation.to_be_bytes());
         out.extend_from_slice(&head);
-        if has_attachment {
-            out.extend_from_slice(&[extension::ATTACHMENT, 2, 0, 0]);
-            out.extend_from_slice(&attachment_bytes.to_be_bytes());
+        if words as usize != ENVELOPE_WORDS {
+            extensions.write(out);
         }
     }
 }
@@ -172,58 +165,156 @@ pub struct Frame {
     pub deadline_us: u32,
     /// Length of the body before compression.
     pub raw_bytes: u32,
-    /// Where the struct is.
-    pub structure: Range<usize>,
-    /// Where the attachment is, empty for none.
-    pub attachment: Range<usize>,
+    /// Where the body is, as it came.
+    pub body: Range<usize>,
+    /// How many bytes of the whole message, at its end, are the attachment.
+    pub attachment_bytes: u32,
+    /// How the body is compressed.
+    pub codec: Option<Codec>,
+    /// Which part of its message it is; `None` for all of it.
+    pub fragment: Option<Fragment>,
+    /// Of a request for a stream of replies: how many bytes may come before more are asked for.
+    pub stream_window: u32,
 }
 
-/// Reads a whole frame: `frame` is exactly as long as [`frame_length`] said, which has looked at magic, version and size. The
-/// body is not looked into.
+impl Frame {
+    /// Where the struct is, in a frame that is neither compressed nor a fragment.
+    pub fn structure(&self) -> Range<usize> {
+        self.body.start..self.body.end - self.attachment_bytes as usize
+    }
+
+    /// Where the attachment is, in a frame that is neither compressed nor a fragment; empty for none.
+    pub fn attachment(&self) -> Range<usize> {
+        self.body.end - self.attachment_bytes as usize..self.body.end
+    }
+}
+
+/// What was agreed of frames, so that a reader takes no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameRules {
+    /// Whether every frame must carry a checksum.
+    pub checksum: bool,
+    /// The codecs that this side said it reads.
+    pub codecs: Codecs,
+    /// Whether this side said that it puts fragments together.
+    pub fragments: bool,
+    /// Whether this side said that it takes and gives streams of replies.
+    pub streams: bool,
+    /// The largest body of one frame after decompression, in bytes.
+    pub raw_bytes_max: u32,
+    /// The largest message, in bytes of its body.
+    pub message_bytes_max: u32,
+}
+
+impl FrameRules {
+    /// Frames without anything that has to be agreed.
+    pub const fn plain(checksum: bool) -> Self {
+        Self {
+            checksum,
+            codecs: Codecs::NONE,
+            fragments: false,
+            streams: false,
+            raw_bytes_max: u32::MAX,
+            message_bytes_max: u32::MAX,
+        }
+    }
+
+    /// Reads a whole frame: `frame` is exactly as long as [`frame_length`] said, which has looked at magic, version and size.
+    /// The body is not looked into.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`]; the connection must end, since nothing in the frame can be trusted.
+    #[inline]
+    pub fn read(&self, frame: &[u8]) -> Result<Frame, FrameError> {
+        let Some(head) = frame.first_chunk::<HEAD_BYTES>() else {
+            return Err(FrameError::TooSmall { size: frame.len().saturating_sub(HEADER_BYTES) as u32 });
+        };
+        let u16_at = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
+        let u32_at = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+
+        let flags = Flags(u16_at(12));
+        let end = check_sum(frame, flags, self.checksum)?;
+        let lane = Lane::from_u8(head[14]).ok_or(FrameError::Lane { found: head[14] })?;
+        let body_start = HEADER_BYTES + usize::from(head[15]) * WORD;
+        if body_start < HEAD_BYTES || body_start > end {
+            return Err(FrameError::TooSmall { size: (frame.len() - HEADER_BYTES) as u32 });
+        }
+        let extensions = match &frame[HEAD_BYTES..body_start] {
+            [] => Extensions::default(),
+            extensions => Extensions::read(extensions)?,
+        };
+        let read = Frame {
+            head: FrameHead {
+                message_type: MessageType(u16_at(6)),
+                flags,
+                lane,
+                correlation: u64::from(u32_at(16)) << 32 | u64::from(u32_at(20)),
+            },
+            deadline_us: u32_at(24),
+            raw_bytes: u32_at(28),
+            body: body_start..end,
+            attachment_bytes: extensions.attachment_bytes,
+            codec: Codec::of(flags),
+            fragment: extensions.fragment,
+            stream_window: extensions.stream_window,
+        };
+        const AGREED: Flags = Flags(Flags::MORE.0 | Flags::CODEC.0 | Flags::STREAM.0);
+        if flags.has(AGREED) || extensions.fragment.is_some() {
+            self.check_agreed(&read)?;
+        } else if read.raw_bytes as usize != end - body_start {
+            return Err(FrameError::NotAgreed);
+        } else if read.attachment_bytes > read.raw_bytes {
+            return Err(FrameError::Extension);
+        }
+        Ok(read)
+    }
+
+    /// Whether a frame that is compressed, or a part of something, is so as was agreed.
+    fn check_agreed(&self, frame: &Frame) -> Result<(), FrameError> {
+        let flags = frame.head.flags;
+        let wire_bytes = frame.body.len();
+        let is_part = flags.has(Flags::MORE) || frame.fragment.is_some();
+        if (flags.has(Flags::STREAM) && !self.streams) || (is_part && !self.fragments) {
+            return Err(FrameError::NotAgreed);
+        }
+        match frame.codec {
+            None if frame.raw_bytes as usize != wire_bytes => return Err(FrameError::NotAgreed),
+            None => {}
+            Some(codec) if !self.codecs.has(codec) => return Err(FrameError::NotAgreed),
+            Some(_) if frame.raw_bytes > self.raw_bytes_max => return Err(FrameError::Compression),
+            Some(_) if u64::from(frame.raw_bytes) > wire_bytes as u64 * u64::from(COMPRESSION_RATIO_MAX) => {
+                return Err(FrameError::Compression);
+            }
+            Some(_) => {}
+        }
+        let Some(fragment) = frame.fragment else {
+            let is_whole = !flags.has(Flags::MORE);
+            let fits = frame.attachment_bytes <= frame.raw_bytes;
+            return if is_whole && fits { Ok(()) } else { Err(FrameError::Extension) };
+        };
+        if fragment.total_bytes > self.message_bytes_max {
+            return Err(FrameError::MessageTooLarge { total: fragment.total_bytes, limit: self.message_bytes_max });
+        }
+        let end = u64::from(fragment.offset) + u64::from(frame.raw_bytes);
+        let total = u64::from(fragment.total_bytes);
+        let is_sound = if flags.has(Flags::MORE) {
+            end < total && frame.raw_bytes >= FRAGMENT_BYTES_MIN
+        } else {
+            end == total && frame.raw_bytes > 0
+        };
+        if is_sound && frame.attachment_bytes <= fragment.total_bytes { Ok(()) } else { Err(FrameError::Fragment) }
+    }
+}
+
+/// Reads a whole frame that has nothing in it which must be agreed.
 ///
 /// # Errors
 ///
-/// [`FrameError`]; the connection must end, since nothing in the frame can be trusted.
+/// As [`FrameRules::read`].
 #[inline]
 pub fn decode_frame(frame: &[u8], checksum_required: bool) -> Result<Frame, FrameError> {
-    let Some(head) = frame.first_chunk::<HEAD_BYTES>() else {
-        return Err(FrameError::TooSmall { size: frame.len().saturating_sub(HEADER_BYTES) as u32 });
-    };
-    let u16_at = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
-    let u32_at = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-
-    let flags = Flags(u16_at(12));
-    let end = check_sum(frame, flags, checksum_required)?;
-    if flags.has(Flags(Flags::MORE.0 | Flags::CODEC.0 | Flags::STREAM.0)) {
-        return Err(FrameError::NotAgreed);
-    }
-    let lane = Lane::from_u8(head[14]).ok_or(FrameError::Lane { found: head[14] })?;
-    let body_start = HEADER_BYTES + usize::from(head[15]) * WORD;
-    if body_start < HEAD_BYTES || body_start > end {
-        return Err(FrameError::TooSmall { size: (frame.len() - HEADER_BYTES) as u32 });
-    }
-    let attachment_bytes = match &frame[HEAD_BYTES..body_start] {
-        [] => 0,
-        extensions => read_extensions(extensions)?,
-    };
-    let attachment_start = end.checked_sub(attachment_bytes as usize).filter(|start| *start >= body_start);
-    let attachment_start = attachment_start.ok_or(FrameError::Extension)?;
-    let raw_bytes = u32_at(28);
-    if raw_bytes as usize != end - body_start {
-        return Err(FrameError::NotAgreed);
-    }
-    Ok(Frame {
-        head: FrameHead {
-            message_type: MessageType(u16_at(6)),
-            flags,
-            lane,
-            correlation: u64::from(u32_at(16)) << 32 | u64::from(u32_at(20)),
-        },
-        deadline_us: u32_at(24),
-        raw_bytes,
-        structure: body_start..attachment_start,
-        attachment: attachment_start..end,
-    })
+    FrameRules::plain(checksum_required).read(frame)
 }
 
 /// Checks the checksum where there is one, and tells where the body ends.
@@ -237,23 +328,4 @@ fn check_sum(frame: &[u8], flags: Flags, required: bool) -> Result<usize, FrameE
         return Err(FrameError::Checksum);
     }
     Ok(covered.len())
-}
-
-/// Walks over the extensions and returns the length of the attachment. Each extension is a type, its whole length in words,
-/// and data; at least one word, so the walk is bounded by the envelope's 1,020 bytes.
-fn read_extensions(mut rest: &[u8]) -> Result<u32, FrameError> {
-    let mut attachment_bytes = 0;
-    while let [kind, words, ..] = *rest {
-        let length = usize::from(words) * WORD;
-        if length == 0 || length > rest.len() {
-            return Err(FrameError::Extension);
-        }
-        let (this, behind) = rest.split_at(length);
-        if kind == extension::ATTACHMENT {
-            let [_, _, _, _, a, b, c, d] = *this else { return Err(FrameError::Extension) };
-            attachment_bytes = u32::from_be_bytes([a, b, c, d]);
-        }
-        rest = behind;
-    }
-    Ok(attachment_bytes)
 }

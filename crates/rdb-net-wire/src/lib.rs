@@ -9,6 +9,9 @@
 //!  | RDBN | version | type | size  | flags | lane | words | correlation | deadline | raw len | extensions | body | CRC32C |
 //! ```
 //!
+//! A message whose frame would be too large is sent as several (fragments), and a body may be compressed; both only where the
+//! hello agreed on it ([`FrameRules`]).
+//!
 //! A body is one struct, never an enum: a type that one side does not know harms nothing else. It begins with its field count
 //! and grows at its end only, so that an older and a newer side read each other's messages. Large byte fields are attachments
 //! behind the struct: they are never copied into it and never decoded.
@@ -18,20 +21,29 @@
 mod body;
 mod buffer;
 mod codec;
+mod compress;
 mod control;
 mod error;
+mod extension;
 mod frame;
 mod message;
+mod prepared;
 
 pub use body::{Body, BodyWriter, Encode, Message, Raw};
 pub use buffer::{FrameBuffer, FrameMark, INLINE_BYTES_MAX};
-pub use control::{Close, CloseCode, Credit, ErrorReply, GoAway, Hello, Ping, Pong, Reject, control_type};
+pub use compress::{COMPRESSION_RATIO_MAX, Codec, Codecs};
+pub use control::{
+    Close, CloseCode, Credit, ErrorReply, GoAway, Hello, Ping, Pong, Reject, StreamCredit, TypeCost, control_type,
+    feature,
+};
 pub use error::{DecodeError, EncodeError, FrameError};
+pub use extension::{FRAGMENT_BYTES_MIN, Fragment};
 pub use frame::{
-    CHECKSUM_BYTES, Flags, Frame, FrameHead, HEAD_BYTES, HEADER_BYTES, MAGIC, PayloadHeader, VERSION, decode_frame,
-    frame_length, split_frame,
+    CHECKSUM_BYTES, Flags, Frame, FrameHead, FrameRules, HEAD_BYTES, HEADER_BYTES, MAGIC, PayloadHeader, VERSION,
+    decode_frame, frame_length, split_frame,
 };
 pub use message::decode_cluster_message;
+pub use prepared::Prepared;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! The bodies of the cluster's messages.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rdb_net_types::{
     AbortTransaction, Application, ClusterMessage, CommitTransaction, Heartbeat, LogEntry, MessageType, Payload,
     PrepareTransaction, QueryRequest, QueryResponse, ReplicationAck, ReplicationLog, TransactionAck, TransactionVote,
@@ -51,9 +51,10 @@ fn malformed(message_type: MessageType) -> impl Fn(Malformed) -> DecodeError {
     move |Malformed| DecodeError::Malformed { message_type }
 }
 
-/// Cuts an attachment into pieces of these lengths, which must use it up exactly.
+/// Cuts an attachment into pieces of these lengths, which must use it up exactly. A piece that lies on both sides of a
+/// fragment's end is copied; all others are shared.
 fn cut(
-    attachment: &Bytes,
+    attachment: &Payload,
     lengths: &[u32],
     message_type: MessageType,
 ) -> Result<impl Iterator<Item = Bytes>, DecodeError> {
@@ -61,8 +62,25 @@ fn cut(
     if total != attachment.len() as u64 {
         return Err(DecodeError::Attachment { message_type });
     }
-    let mut rest = attachment.clone();
-    Ok(lengths.iter().map(move |length| rest.split_to(*length as usize)))
+    let mut pieces = attachment.pieces().iter().cloned();
+    let mut rest = Bytes::new();
+    Ok(lengths.iter().map(move |length| {
+        let length = *length as usize;
+        if length != 0 && rest.is_empty() {
+            rest = pieces.next().unwrap_or_default();
+        }
+        if length <= rest.len() {
+            return rest.split_to(length);
+        }
+        let mut joined = BytesMut::with_capacity(length);
+        while joined.len() < length {
+            if rest.is_empty() {
+                rest = pieces.next().unwrap_or_default();
+            }
+            joined.extend_from_slice(&rest.split_to(rest.len().min(length - joined.len())));
+        }
+        joined.freeze()
+    }))
 }
 
 impl Encode for QueryRequest {
@@ -93,7 +111,7 @@ impl Message for QueryRequest {
                 query_id: fields.required()?,
                 fragment: fields.required()?,
                 query: fields.required()?,
-                parameters: Payload::from(body.attachment()),
+                parameters: body.attachment(),
             })
         };
         read().map_err(malformed(Self::TYPE))
@@ -222,7 +240,7 @@ impl Message for PrepareTransaction {
                 txn_id: fields.required()?,
                 coordinator: fields.required()?,
                 participants: fields.required()?,
-                work: Payload::from(body.attachment()),
+                work: body.attachment(),
             })
         };
         read().map_err(malformed(Self::TYPE))
@@ -232,6 +250,10 @@ impl Message for PrepareTransaction {
 impl Encode for Application {
     fn message_type(&self) -> MessageType {
         self.message_type
+    }
+
+    fn bytes_at_least(&self) -> usize {
+        self.payload.len()
     }
 
     fn encode(&self, body: &mut BodyWriter<'_>) {
@@ -246,6 +268,10 @@ impl Encode for ClusterMessage {
 
     fn attachment_bytes(&self) -> usize {
         as_encode(self).attachment_bytes()
+    }
+
+    fn bytes_at_least(&self) -> usize {
+        as_encode(self).bytes_at_least()
     }
 
     fn encode(&self, body: &mut BodyWriter<'_>) {

@@ -10,6 +10,7 @@ mod extension;
 mod frame;
 mod golden;
 mod message;
+mod prepared;
 mod remove;
 mod vectors;
 

@@ -1,6 +1,6 @@
 //! A configuration as the settings of the parts.
 
-use rdb_net_session::Identity;
+use rdb_net_session::{CompressionConfig, Identity};
 use rdb_net_types::{BootId, Incarnation, NodeAddress, NodeId, NodeInfo, ProtocolRange};
 
 use super::settings::Config;
@@ -80,6 +80,14 @@ impl Config {
         let mut session = self.transport.session.clone();
         let [system, ..] = &mut session.lane_credit_bytes;
         *system = (*system).max(u64::from(session.frame_bytes_max));
+        session.compression = match self.compression.enabled {
+            true => CompressionConfig {
+                codecs: self.compression.codecs.clone(),
+                above_bytes: u32::try_from(self.compression.threshold_bytes).unwrap_or(u32::MAX),
+                types: Vec::new(),
+            },
+            false => CompressionConfig::off(),
+        };
         session
     }
 
@@ -95,6 +103,8 @@ impl Config {
             handshakes_max: self.transport.handshakes_max,
             request_timeout: self.request_timeout,
             reply_backlog_bytes: self.transport.reply_backlog_bytes,
+            memory_bytes_max: self.transport.memory_bytes_max,
+            peer_memory_bytes_max: self.transport.peer_memory_bytes_max,
             shutdown_timeout: self.shutdown_timeout,
             seed,
             ..rdb_net_transport::Config::new(identity)

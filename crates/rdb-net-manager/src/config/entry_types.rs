@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rdb_balance::{FailMode, Strategy, StrategyError};
 use rdb_health::Scope;
 use rdb_net_types::{Capability, ClusterId, NodeAddress, NodeId, Weight};
+use rdb_net_wire::Codec;
 
 use super::entry::{Entry, Reader, quoted};
 use super::input::{self, Input, Value};
@@ -85,6 +86,32 @@ impl Entry for BTreeSet<Capability> {
         let items = items(input, reader, Self::KIND)?;
         let read = every(items, reader, |item, reader| label(item, reader).map(capability))?;
         Some(read.into_iter().collect())
+    }
+}
+
+impl Entry for Vec<Codec> {
+    const KIND: &'static str = "a list of texts";
+
+    fn write(&self) -> Option<String> {
+        let names = self.iter().map(|codec| quoted(codec.name())).collect::<Vec<_>>();
+        Some(format!("[{}]", names.join(", ")))
+    }
+
+    fn read(input: &Input, reader: &mut Reader<'_>) -> Option<Self> {
+        let items = items(input, reader, Self::KIND)?;
+        let mut read = Vec::new();
+        every(items, reader, |item, reader| {
+            let name = label(item, reader)?;
+            let Some(codec) = Codec::ALL.into_iter().find(|codec| codec.name() == name) else {
+                let known = Codec::ALL.map(|codec| quoted(codec.name())).join(", ");
+                return reader.illegal(item, format!("there is no codec {}; there are {known}", quoted(name)));
+            };
+            if read.contains(&codec) {
+                return reader.illegal(item, format!("{} stands twice", quoted(name)));
+            }
+            read.push(codec);
+            Some(codec)
+        })
     }
 }
 

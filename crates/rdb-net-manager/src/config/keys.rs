@@ -19,7 +19,6 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
 
 const HOUR_MS: i64 = 3_600_000;
 const MIB: i64 = 1024 * 1024;
-const COMPRESSION: &str = "takes effect with the transport's compression";
 const TLS: &str = "takes effect with TLS";
 
 const fn ms(min: i64) -> Range {
@@ -93,12 +92,12 @@ pub static KEYS: &[Key] = &[
     "How long a request may take that names no deadline of its own." },
     key! { "networking.shutdown_timeout_ms", shutdown_timeout, Hot, ms(0), "30000",
     "How long a shutdown waits for what is under way." },
-    key! { "networking.enable_compression", compression.enabled, Hot, Range::Any, "true",
-    "Whether messages may be compressed.",
-    pending COMPRESSION },
-    key! { "networking.compression_threshold_bytes", compression.threshold_bytes, Hot, bytes(0, 16 * MIB), "4096",
-    "Messages smaller than this are never compressed.",
-    pending COMPRESSION },
+    key! { "networking.enable_compression", compression.enabled, Restart, Range::Any, "true",
+    "Whether messages may be compressed. Those that come compressed are read in any case." },
+    key! { "networking.compression_threshold_bytes", compression.threshold_bytes, Restart, bytes(0, 16 * MIB), "4096",
+    "Messages smaller than this are never compressed." },
+    key! { "networking.compression_codecs", compression.codecs, Restart, Range::Any, "[\"zstd\", \"lz4\"]",
+    "How messages are compressed: \"lz4\", \"snappy\", \"zstd\", the preferred first. The first that a peer reads is used." },
     key! { "networking.tls.enabled", tls.enabled, Restart, Range::Any, "true",
     "Whether connections are encrypted and nodes prove who they are. This version loads and checks the settings \
      and refuses to start with them." },
@@ -205,6 +204,15 @@ pub static KEYS: &[Key] = &[
     key! { "networking.transport.frame_bytes_max", transport.session.frame_bytes_max, Restart, bytes(4096, 16 * MIB),
     "1048576",
     "The largest frame. Larger ones let a large message pass in one piece and make urgent ones wait longer." },
+    key! { "networking.transport.message_bytes_max", transport.session.message_bytes_max, Restart, bytes(4096, 1024 * MIB),
+    "16777216",
+    "The largest message that is taken; larger than a frame, it travels in several." },
+    key! { "networking.transport.memory_bytes_max", transport.memory_bytes_max, Restart, bytes(0, i64::MAX), "1073741824",
+    "How much memory peers may make the node hold, beyond the first credits of each connection. At the limit, large \
+     messages are refused." },
+    key! { "networking.transport.peer_memory_bytes_max", transport.peer_memory_bytes_max, Restart, bytes(0, i64::MAX),
+    "268435456",
+    "How much of it one peer may take." },
     key! { "networking.transport.requests_max", transport.session.requests_max, Restart, count(1, 1_048_576), "16384",
     "How many requests a peer may have in flight on a connection." },
     key! { "networking.transport.lane_credit_bytes", transport.session.lane_credit_bytes, Restart,

@@ -18,6 +18,7 @@ const ADVERTISE: &str = "networking.advertise_address";
 const GOSSIP: &str = "networking.gossip_address";
 const ADMIN: &str = "networking.admin.bind_address";
 const DISCOVERY: &str = "networking.service_discovery.type";
+const CODECS: &str = "networking.compression_codecs";
 const TLS: &str = "networking.tls.enabled";
 
 impl Config {
@@ -37,7 +38,7 @@ impl Config {
 
     /// What is asked for and not in this build.
     fn not_built(&self) -> impl Iterator<Item = ConfigError> {
-        let error = |keys: &[&str], problem: &str| ConfigError::NotBuilt {
+        let error = move |keys: &[&str], problem: &str| ConfigError::NotBuilt {
             at: self.first_origin(keys),
             key: keys[0].to_owned(),
             problem: problem.to_owned(),
@@ -54,7 +55,13 @@ impl Config {
         let discovery = (is_wanted && !cfg!(feature = "discovery-static")).then(|| {
             error(&keys, "seeds and files are not in this build; enable the cargo feature \"discovery-static\"")
         });
-        tls.into_iter().chain(discovery)
+        let codecs = self.compression.codecs.iter().filter(|codec| self.compression.enabled && !codec.is_built_in());
+        let codecs = codecs.map(move |codec| {
+            let name = codec.name();
+            let problem = format!("\"{name}\" is not in this build; enable the cargo feature \"{name}\"");
+            error(&[CODECS, "networking.enable_compression"], &problem)
+        });
+        tls.into_iter().chain(discovery).chain(codecs)
     }
 
     /// The origin of the first of these keys that somebody set.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rdb_net_types::{Capability, ClusterId, Locality, NodeAddress, NodeId, Resources, Weight};
+use rdb_net_wire::Codec;
 
 use super::error::Origin;
 use super::key::Key;
@@ -62,6 +63,8 @@ pub struct Compression {
     pub enabled: bool,
     /// Smaller messages never are, in bytes.
     pub threshold_bytes: usize,
+    /// How, the preferred way first.
+    pub codecs: Vec<Codec>,
 }
 
 /// TLS between nodes.
@@ -200,6 +203,10 @@ pub struct Node {
 pub struct Transport {
     /// Limits and times of each connection.
     pub session: rdb_net_session::Config,
+    /// How many bytes peers may make this node hold beyond each connection's first credits.
+    pub memory_bytes_max: u64,
+    /// How many of them one peer may take.
+    pub peer_memory_bytes_max: u64,
     /// Waits between dials.
     pub peer: rdb_net_peer::PeerConfig,
     /// Dials under way at most.
@@ -228,7 +235,7 @@ impl Default for Config {
             connection_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(10),
-            compression: Compression { enabled: false, threshold_bytes: 1024 },
+            compression: Compression { enabled: false, threshold_bytes: 1024, codecs: vec![Codec::Lz4] },
             tls: Tls { enabled: false, cert_path: None, key_path: None, ca_cert_path: None, verify_client: true },
             health_check: rdb_health::Config::default(),
             load_balancing: LoadBalancing::default(),
@@ -258,6 +265,8 @@ impl Default for Transport {
     fn default() -> Self {
         Self {
             session: rdb_net_session::Config::default(),
+            memory_bytes_max: 512 * 1024 * 1024,
+            peer_memory_bytes_max: 128 * 1024 * 1024,
             peer: rdb_net_peer::PeerConfig::default(),
             dials_max: 64,
             handshakes_max: 256,

@@ -3,24 +3,28 @@
 //! Every byte here is a stranger's until the hello was accepted and a peer's after it: what breaks the protocol ends the
 //! connection, what is merely too much is answered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use rdb_net_types::{Effect, Lane, MessageType, OverloadScope, Reason, RefusalReason, RequestError};
 use rdb_net_wire::{
-    Body, Close, CloseCode, Credit, DecodeError, ErrorReply, Flags, GoAway, Hello, Message, Ping, Pong, Reject,
-    control_type,
+    Body, Close, CloseCode, Credit, DecodeError, ErrorReply, Flags, FrameRules, GoAway, Hello, Message, Ping, Pong,
+    Reject, control_type,
 };
 
 use super::{HELLO_BYTES_MAX, Phase, Session};
 use crate::arrivals::Arrived;
-use crate::config::carrier;
+use crate::costs::{Costs, frame_charge};
 use crate::drain::Drain;
-use crate::event::{Event, Inbound, InboundId, Reply};
-use crate::lanes::charge;
+use crate::event::{Event, Held, Inbound, InboundId, Reply};
 use crate::liveness::Liveness;
+use crate::reassembly::{Part, Reassembly, Whole};
 use crate::requests::{RequestId, nanoseconds};
-use crate::{Arrivals, CloseReason, Side, Terms, hello};
+use crate::{Arrivals, CloseReason, Reservation, Side, Terms, hello};
+
+/// Replies up to this size need no memory of the budget: there are no more of them than requests in flight.
+const FREE_REPLY_BYTES_MAX: u32 = 16 * 1024;
 
 impl Session {
     /// Takes every whole frame out of the buffer; what remains is the beginning of one.
@@ -43,9 +47,12 @@ impl Session {
         let greets = matches!(self.phase, Phase::AwaitingHello | Phase::AwaitingDecision);
         Terms {
             frame_bytes_max: if greets { HELLO_BYTES_MAX } else { self.config.frame_bytes_max },
-            peer_frame_bytes_max: self.lanes.frame_bytes_max,
-            checksum: self.phase == Phase::Up && self.checksum,
+            rules: match self.phase {
+                Phase::Up => hello::rules(&self.config, self.peer_terms.checksum),
+                _ => FrameRules::plain(false),
+            },
             one_by_one: self.phase == Phase::AwaitingHello,
+            peer: self.peer_terms,
         }
     }
 
@@ -61,6 +68,13 @@ impl Session {
                 break;
             }
             let message_type = arrived.head.message_type;
+            let carried = &mut self.statistics.lanes[arrived.head.lane as usize];
+            carried.bytes_received += u64::from(arrived.sizes.wire_bytes);
+            if arrived.head.flags.has(Flags::MORE) {
+                self.handle_frame(now, now_ns, arrived);
+                continue;
+            }
+            carried.messages_received += 1;
             match &mut counted {
                 Some((run, count)) if *run == message_type => *count += 1,
                 _ => {
@@ -83,6 +97,10 @@ impl Session {
     #[inline]
     fn handle_frame(&mut self, now: Duration, now_ns: u64, frame: &mut Arrived) {
         if self.phase == Phase::Up {
+            if frame.fragment.is_some() {
+                self.handle_fragment(now_ns, frame);
+                return self.after_completions(now);
+            }
             if frame.head.flags.has(Flags::RESPONSE) {
                 self.handle_reply(now_ns, frame);
                 return self.after_completions(now);
@@ -151,36 +169,162 @@ impl Session {
 
     pub(super) fn come_up(&mut self, now: Duration) {
         let Some(peer) = &self.peer else { return };
-        self.checksum = self.config.checksum || peer.checksum;
-        self.lanes.frame_bytes_max = peer.frame_bytes_max.min(self.config.frame_bytes_max);
+        self.peer_terms = hello::peer_terms(&self.config, peer, self.config.checksum || peer.checksum);
+        let writer = &mut self.lanes.writer;
+        writer.frame_bytes_max = self.peer_terms.frame_bytes_max;
+        writer.costs = Arc::new(Costs::new(&peer.costs));
+        writer.compression.set_codec(self.peer_terms.codec);
         for lane in Lane::ALL {
             let limit = peer.credits.get(lane as usize).copied().unwrap_or(0);
             self.lanes.lane_mut(lane).raise_limit(limit);
         }
+        let wall_origin = self.liveness.wall_origin();
         self.liveness = Liveness::new(&self.config, hello::peer_liveness(peer), now);
+        self.liveness.set_wall_origin(wall_origin);
         self.phase = Phase::Up;
     }
 
     #[inline]
     fn handle_reply(&mut self, now_ns: u64, frame: &mut Arrived) {
+        if self.reassembly.is_open(frame.head.lane) {
+            self.reassembly.end(frame.head.correlation);
+            if self.reassembly.is_open(frame.head.lane) {
+                return self.close(CloseReason::Protocol("a reply between the fragments of another"));
+            }
+        }
+        if frame.raw_bytes > FREE_REPLY_BYTES_MAX && !frame.head.flags.has(Flags::ERROR) {
+            let body = std::mem::take(&mut frame.body);
+            let reserved = self.budget.reserve(self.reply_cost(frame, frame.raw_bytes));
+            return self.complete(now_ns, frame, body, reserved.map(Some));
+        }
+        let body = std::mem::take(&mut frame.body);
+        self.complete(now_ns, frame, body, Ok(None));
+    }
+
+    /// Ends a request with its reply, or with what its memory was refused for.
+    #[inline]
+    fn complete(
+        &mut self,
+        now_ns: u64,
+        frame: &Arrived,
+        body: Body,
+        reserved: Result<Option<Reservation>, OverloadScope>,
+    ) {
         let id = RequestId::from_correlation(frame.head.correlation);
         let Self { requests, statistics, .. } = self;
         let waited = requests.complete(id, |started_ns| {
             let round_trip = Duration::from_nanos(now_ns.saturating_sub(started_ns));
             statistics.latency.record(round_trip);
             if frame.head.flags.has(Flags::ERROR) {
-                return Err(error_of(&frame.body));
+                return Err(error_of(&body));
             }
-            Ok(Reply { message_type: frame.head.message_type, body: std::mem::take(&mut frame.body), round_trip })
+            let message_type = frame.head.message_type;
+            match reserved {
+                Ok(reservation) => Ok(Reply { message_type, body, round_trip, reservation: Held::new(reservation) }),
+                Err(scope) => {
+                    statistics.out_of_memory += 1;
+                    Err(RequestError::new(Effect::Unknown, Reason::Overloaded(scope))
+                        .because("no memory for the reply"))
+                }
+            }
         });
         statistics.late_replies += u64::from(!waited);
+    }
+
+    /// What a reply needs in memory once it is read.
+    fn reply_cost(&self, frame: &Arrived, total_bytes: u32) -> u64 {
+        let structure_bytes = total_bytes.saturating_sub(frame.attachment_bytes);
+        Reassembly::cost(total_bytes) + self.own_costs.beyond_bytes(frame.head.message_type, structure_bytes)
+    }
+
+    /// A part of a message or of a reply.
+    #[cold]
+    fn handle_fragment(&mut self, now_ns: u64, frame: &mut Arrived) {
+        let is_reply = frame.head.flags.has(Flags::RESPONSE);
+        if !is_reply {
+            if !self.may_come(frame) {
+                return;
+            }
+            let (lane, charge) = (frame.head.lane, frame_charge(frame.sizes));
+            if !self.intake.admit(lane, charge) {
+                return self.close(CloseReason::CreditExceeded);
+            }
+            // Memory was reserved for the whole, or the part is thrown away: either way it holds no credits.
+            self.intake.turn_away(lane, charge);
+        }
+        match self.reassembly.place(frame) {
+            Err(problem) => self.close(CloseReason::Protocol(problem)),
+            Ok(Part::First) => {
+                let reservation = self.reserve_message(now_ns, frame, is_reply);
+                self.reassembly.begin(frame, reservation);
+            }
+            Ok(Part::Later) => {
+                if let Some(whole) = self.reassembly.add(frame) {
+                    self.handle_whole(now_ns, frame, is_reply, whole);
+                }
+            }
+        }
+    }
+
+    /// Reserves memory for a message of which the first part is here. Where there is none, or nobody waits for it, its sender
+    /// is told, if it can be.
+    fn reserve_message(&mut self, now_ns: u64, frame: &Arrived, is_reply: bool) -> Option<Reservation> {
+        let total_bytes = frame.fragment.map_or(frame.raw_bytes, |fragment| fragment.total_bytes);
+        let correlation = frame.head.correlation;
+        if is_reply {
+            if !self.requests.is_waiting(RequestId::from_correlation(correlation)) {
+                self.statistics.late_replies += 1;
+                return None;
+            }
+            return match self.budget.reserve(self.reply_cost(frame, total_bytes)) {
+                Ok(reservation) => Some(reservation),
+                Err(scope) => {
+                    self.complete(now_ns, frame, Body::default(), Err(scope));
+                    None
+                }
+            };
+        }
+        let refused = if correlation != 0 && self.intake.open_requests() >= self.config.requests_max {
+            self.statistics.refused += 1;
+            OverloadScope::Requests
+        } else {
+            match self.budget.reserve(self.reply_cost(frame, total_bytes)) {
+                Ok(reservation) => return Some(reservation),
+                Err(scope) => {
+                    self.statistics.out_of_memory += 1;
+                    scope
+                }
+            }
+        };
+        if correlation != 0 {
+            self.push_error(frame.head.lane, correlation, Effect::NotStarted, Reason::Overloaded(refused), "");
+        }
+        None
+    }
+
+    /// A message, or a reply, of which the last part is here.
+    fn handle_whole(&mut self, now_ns: u64, frame: &Arrived, is_reply: bool, whole: Whole) {
+        let Whole { body, reservation } = whole;
+        if is_reply {
+            if reservation.is_some() {
+                self.complete(now_ns, frame, body, Ok(reservation));
+            }
+            return;
+        }
+        self.intake.count(frame.head.lane);
+        if reservation.is_some() {
+            self.take_in(now_ns, frame, body, 0, Held::new(reservation));
+        }
     }
 
     fn handle_control(&mut self, now: Duration, frame: &Arrived) -> Result<(), DecodeError> {
         let body = &frame.body;
         match frame.head.message_type {
-            control_type::PING => self.pong_due = Some(Ping::decode(body)?.token),
-            control_type::PONG => self.handle_pong(now, Pong::decode(body)?.token),
+            control_type::PING => {
+                self.pong_due = Some(Ping::decode(body)?.token);
+                self.sign_of_life_due = true;
+            }
+            control_type::PONG => self.handle_pong(now, Pong::decode(body)?),
             control_type::CREDIT => {
                 let credit = Credit::decode(body)?;
                 let risen =
@@ -190,6 +334,8 @@ impl Session {
                 }
             }
             control_type::CANCEL => {
+                self.reassembly.end(frame.head.correlation);
+                self.lanes.abandon_reply(frame.head.correlation);
                 self.events.push_back(Event::Cancelled { correlation: frame.head.correlation });
             }
             control_type::GO_AWAY => {
@@ -201,8 +347,8 @@ impl Session {
         Ok(())
     }
 
-    fn handle_pong(&mut self, now: Duration, token: u64) {
-        self.liveness.answered(now, token);
+    fn handle_pong(&mut self, now: Duration, Pong { token, clock_us }: Pong) {
+        self.liveness.answered(now, token, clock_us);
         if let Drain::Warned { token: asked, deadline } = self.drain
             // The answer to a later question also proves that what was sent before the warning has arrived.
             && token >= asked
@@ -233,39 +379,60 @@ impl Session {
         self.end_if_drained();
     }
 
+    /// Whether a message may come at all: the other side made the connection, its ids fit, and the last word is not said.
     #[inline]
-    fn handle_message(&mut self, now_ns: u64, frame: &mut Arrived) {
+    fn may_come(&mut self, frame: &Arrived) -> bool {
         if matches!(self.side, Side::Dialer { .. }) {
             self.close(CloseReason::Protocol("a message on a connection that only answers"));
-            return;
+            return false;
         }
-        let head = frame.head;
-        let one_way = head.flags.has(Flags::ONE_WAY);
-        if one_way != (head.correlation == 0) {
+        let one_way = frame.head.flags.has(Flags::ONE_WAY);
+        if one_way != (frame.head.correlation == 0) {
             self.close(CloseReason::Protocol("a correlation id that does not fit the flags"));
-            return;
+            return false;
         }
         if matches!(self.drain, Drain::Ending { .. }) {
             // The last word is said: the sender is told by its count that no handler saw this one.
             self.statistics.discarded += 1;
+            return false;
+        }
+        true
+    }
+
+    #[inline]
+    fn handle_message(&mut self, now_ns: u64, frame: &mut Arrived) {
+        if !self.may_come(frame) {
             return;
         }
-        let (lane, charge) = (carrier(head.lane), charge(frame.wire_bytes));
+        let head = frame.head;
+        if self.reassembly.is_open(head.lane) {
+            return self.close(CloseReason::Protocol("a message between the fragments of another"));
+        }
+        let (lane, charge) = (head.lane, self.own_costs.charge(head.message_type, frame.sizes));
         if !self.intake.admit(lane, charge) {
             self.close(CloseReason::CreditExceeded);
             return;
         }
-        if !one_way && self.intake.open_requests() >= self.config.requests_max {
+        self.intake.count(lane);
+        if head.correlation != 0 && self.intake.open_requests() >= self.config.requests_max {
             self.refuse_request(lane, charge, head.correlation);
             return;
         }
+        let body = std::mem::take(&mut frame.body);
+        self.take_in(now_ns, frame, body, charge, Held::default());
+    }
+
+    /// Keeps a message for its handler.
+    #[inline]
+    fn take_in(&mut self, now_ns: u64, frame: &Arrived, body: Body, charge: u64, reservation: Held) {
+        let head = frame.head;
         let deadline_ns = now_ns + u64::from(frame.deadline_us) * 1000;
         self.intake.push(Inbound {
-            id: InboundId { correlation: head.correlation, lane, charge },
+            id: InboundId { correlation: head.correlation, lane: head.lane, charge, reservation },
             message_type: head.message_type,
             lane: head.lane,
             deadline: (frame.deadline_us != 0).then(|| Duration::from_nanos(deadline_ns)),
-            body: std::mem::take(&mut frame.body),
+            body,
         });
     }
 

@@ -6,9 +6,9 @@ use rdb_net_types::{Effect, Lane, MessageType, Reason};
 use rdb_net_wire::{Credit, Encode, ErrorReply, Flags, FrameHead, Ping, Pong, control_type};
 
 use super::{Phase, SendError, Session};
+use crate::batch::Sending;
 use crate::drain::Drain;
 use crate::event::Event;
-use crate::lanes::Sending;
 use crate::outbox::check_type;
 use crate::{CloseReason, Side, hello};
 
@@ -28,7 +28,7 @@ impl Session {
 
     #[inline]
     pub(super) fn head(&self, message_type: MessageType, flags: Flags, lane: Lane, correlation: u64) -> FrameHead {
-        let flags = if self.checksum { flags.with(Flags::CHECKSUM) } else { flags };
+        let flags = if self.peer_terms.checksum { flags.with(Flags::CHECKSUM) } else { flags };
         FrameHead { message_type, flags, lane, correlation }
     }
 
@@ -54,27 +54,36 @@ impl Session {
     }
 
     /// Writes the answers that the protocol owes: at most one pong and one credit a lane, however often they were asked for.
-    pub(super) fn push_due(&mut self) {
+    pub(super) fn push_due(&mut self, now: Duration) {
         if self.phase != Phase::Up {
             return;
         }
         if let Some(token) = self.ping_due.take() {
             self.push_control(&Ping { token });
         }
-        // To a side that drains, the pong says that nothing more comes: it leaves behind everything that is queued.
-        if (!self.peer_drains || self.lanes.is_empty())
-            && let Some(token) = self.pong_due.take()
-        {
-            self.push_control(&Pong { token });
+        let clock_us = self.liveness.wall_us(now);
+        if self.may_say_pong() {
+            self.sign_of_life_due = false;
+            if let Some(token) = self.pong_due.take() {
+                self.push_control(&Pong { token, clock_us });
+            }
+        } else if std::mem::take(&mut self.sign_of_life_due) {
+            self.push_control(&Pong { token: 0, clock_us });
         }
         if !self.intake.any_credit_due() {
             return;
         }
         for lane in Lane::ALL {
-            if let Some(limit) = self.intake.credit_due(lane) {
+            if let Some(limit) = self.intake.credit_due(lane, &self.budget) {
                 self.push_control(&Credit { lane: lane as u8, limit });
             }
         }
+    }
+
+    /// To a side that drains, the pong says that nothing more comes: it leaves behind everything that is queued. Until then a
+    /// pong that answers nothing says that we live.
+    pub(super) fn may_say_pong(&self) -> bool {
+        !self.peer_drains || self.lanes.is_empty()
     }
 
     #[inline]
@@ -104,11 +113,13 @@ impl Session {
     pub(super) fn end(&mut self, reason: CloseReason) {
         self.phase = Phase::Closed;
         self.lanes.clear();
+        self.reassembly.clear();
         // One-way messages that came before a farewell are still for their handlers; nobody waits for a reply any more.
         let said_farewell = reason.is_orderly() && reason != CloseReason::Local;
         self.intake.abandon(|message| !said_farewell || message.id.wants_reply());
         self.ping_due = None;
         self.pong_due = None;
+        self.sign_of_life_due = false;
         self.requests.end_all(match reason {
             CloseReason::Refused(refusal) | CloseReason::Rejected(refusal) => Reason::Refused(refusal),
             _ => Reason::ConnectionLost,

@@ -18,7 +18,10 @@ impl Session {
                 }
             }
             Phase::Up => {
-                self.requests.expire(now);
+                if self.requests.expire(now) > 0 {
+                    let Self { lanes, requests, .. } = self;
+                    lanes.forget_unwaited(|id| requests.is_waiting(id));
+                }
                 self.after_completions(now);
                 if self.drain.deadline().is_some_and(|deadline| now >= deadline) {
                     self.close(CloseReason::Local);

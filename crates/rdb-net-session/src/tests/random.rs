@@ -2,22 +2,30 @@
 //! credits come back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
 use rdb_net_types::{Effect, Lane, Reason};
 
 use super::pair::{End, MILLISECOND, Pair, SECOND, answer, message, ring};
-use crate::{CloseReason, Config, Inbound, Loss, Outcome, RequestId, RequestOptions};
+use crate::{Budget, CloseReason, CompressionConfig, Config, Inbound, Loss, Outcome, RequestId, RequestOptions};
 
 const WINDOW: u64 = 8192;
+/// The largest message; several frames.
+const LARGE: usize = 30_000;
+/// What either side may reserve: two or three large messages.
+const BUDGET: u64 = 80_000;
 
 fn small() -> Config {
     Config {
         frame_bytes_max: 4096,
+        message_bytes_max: LARGE as u32,
         requests_max: 6,
-        lane_credit_bytes: [WINDOW; 4],
+        lane_credit_bytes: [2 * WINDOW; 4],
+        lane_credit_bytes_first: [WINDOW; 4],
         batch_bytes: 600,
+        compression: CompressionConfig::default(),
         ..Config::default()
     }
 }
@@ -51,11 +59,11 @@ fn who() -> impl Strategy<Value = Who> {
 }
 
 fn lane() -> impl Strategy<Value = Lane> {
-    prop_oneof![Just(Lane::System), Just(Lane::Interactive), Just(Lane::Bulk)]
+    prop_oneof![Just(Lane::System), Just(Lane::Interactive), Just(Lane::Replication), Just(Lane::Bulk)]
 }
 
 fn bytes() -> impl Strategy<Value = usize> {
-    prop_oneof![0..200usize, 0..4000usize]
+    prop_oneof![4 => 0..200usize, 3 => 0..4000usize, 2 => 0..=LARGE]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -82,6 +90,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// The pair, and what their owners know.
 struct World {
     pair: Pair,
+    budgets: [Arc<Budget>; 2],
     open: Vec<Inbound>,
     /// Requests that a handler has seen.
     seen: BTreeSet<u64>,
@@ -100,9 +109,14 @@ enum Fate {
 
 impl World {
     fn new() -> Self {
-        let pair = Pair::up(small());
+        let mut pair = Pair::up(small());
+        let budgets = [&mut pair.dialer, &mut pair.acceptor].map(|end| {
+            let budget = Budget::process(BUDGET);
+            end.session.set_budget(&budget);
+            budget
+        });
         let (seen, requests) = (BTreeSet::new(), BTreeMap::new());
-        Self { pair, open: Vec::new(), seen, requests, completed: Vec::new(), lost: false }
+        Self { pair, budgets, open: Vec::new(), seen, requests, completed: Vec::new(), lost: false }
     }
 
     fn end(&mut self, who: Who) -> &mut End {
@@ -174,7 +188,10 @@ impl World {
     fn take_outcomes(&mut self) {
         self.pair.dialer.session.drain_completed(&mut self.completed);
         for id in self.completed.drain(..) {
-            let outcome = self.pair.dialer.session.take_outcome(id);
+            let mut outcome = self.pair.dialer.session.take_outcome(id);
+            if let Some(Ok(reply)) = &mut outcome {
+                reply.release();
+            }
             let (_, fate) = self.requests.get_mut(&id.correlation()).expect("it was accepted");
             match (&*fate, outcome) {
                 (Fate::Waiting, Some(outcome)) => *fate = Fate::Ended(outcome),
@@ -229,12 +246,20 @@ impl World {
                     || matches!(reason, CloseReason::Lost(_) | CloseReason::Silent | CloseReason::Peer(_))
             });
             assert!(orderly, "{:?}", end.close_reason());
-            // Two lanes of credits, one message beyond each, and what the protocol itself says.
-            assert!(end.session.queued_bytes() <= 2 * (WINDOW as usize + 4200) + 40_000);
+            // Four lanes of credits, one message beyond each, replies, and what the protocol itself says.
+            assert!(end.session.queued_bytes() <= 4 * (2 * WINDOW as usize + LARGE) + 8 * LARGE + 40_000);
         }
         assert!(self.pair.dialer.session.requests_in_flight() <= 6);
-        let charged = 2 * (WINDOW + 4200) / 100;
+        let charged = 4 * (2 * WINDOW + 4200) / 100 + 3;
         assert!(u64::from(self.pair.acceptor.session.inbound_open()) <= charged);
+        assert!(self.budgets.iter().all(|budget| budget.reserved_bytes() <= BUDGET));
+    }
+
+    /// What is reserved once nothing is under way: the wider windows alone.
+    fn check_reserved(&self) {
+        let [dialer, acceptor] = &self.budgets;
+        assert_eq!(dialer.reserved_bytes(), 0);
+        assert!(acceptor.reserved_bytes() <= 4 * WINDOW && acceptor.reserved_bytes().is_multiple_of(WINDOW));
     }
 
     /// Everything that is under way comes to its end: handlers answer and every byte arrives.
@@ -262,7 +287,8 @@ impl World {
     fn check_credits(&mut self) {
         let (dialer, acceptor) = (&self.pair.dialer.session, &self.pair.acceptor.session);
         assert_eq!((dialer.requests_in_flight(), acceptor.inbound_open()), (0, 0));
-        for lane in [Lane::System, Lane::Interactive] {
+        self.check_reserved();
+        for lane in Lane::ALL {
             let mut sent = 0;
             while sent < 3 * WINDOW {
                 let before = sent;
@@ -281,6 +307,10 @@ impl World {
         self.pair.dialer.collect(self.pair.now);
         self.take_outcomes();
         assert_eq!(self.pair.dialer.session.requests_in_flight(), 0);
+        self.pair.acceptor.session.handle_lost(Loss::Eof);
+        self.open.clear();
+        while self.pair.acceptor.pop().is_some() {}
+        self.check_reserved();
         for (correlation, (_, fate)) in &self.requests {
             let Fate::Ended(outcome) = fate else {
                 assert_eq!(*fate, Fate::GivenUp, "{correlation:x} has no end");

@@ -59,8 +59,8 @@ fn an_error_reply_carries_effect_reason_and_words() {
 }
 
 #[test]
-fn a_reply_that_fits_no_frame_is_told_to_both() {
-    let mut pair = Pair::up(Config::default());
+fn a_reply_that_is_larger_than_the_caller_takes_is_told_to_both() {
+    let mut pair = Pair::up(Config { message_bytes_max: 0, ..Config::default() });
     let id = pair.request(on(Lane::Interactive));
     pair.feed_acceptor();
     let inbound = pair.acceptor.pop().expect("arrived");
@@ -72,8 +72,8 @@ fn a_reply_that_fits_no_frame_is_told_to_both() {
 }
 
 #[test]
-fn a_request_that_fits_no_frame_of_the_other_side_is_not_queued() {
-    let small = Config { frame_bytes_max: 4096, ..Config::default() };
+fn a_request_that_is_larger_than_the_other_side_takes_is_not_queued() {
+    let small = Config { frame_bytes_max: 4096, message_bytes_max: 4096, ..Config::default() };
     let mut pair = Pair::up_with(Config::default(), small);
     let refused = pair.dialer.session.request(on(Lane::Bulk), &message(5000));
     assert!(matches!(refused, Err(SendError::Encode(EncodeError::TooLarge { limit: 4096, .. }))), "{refused:?}");

@@ -10,7 +10,7 @@ use rdb_net_types::{
     QueryResponse, ReplicationAck, ReplicationLog, TransactionAck, TransactionId, TransactionVote, Tuple, Vote,
 };
 
-use crate::{Hello, INLINE_BYTES_MAX};
+use crate::{Hello, INLINE_BYTES_MAX, TypeCost};
 
 pub(super) fn node_id() -> impl Strategy<Value = NodeId> {
     "[A-Za-z0-9._-]{1,64}".prop_map(|text| NodeId::new(&text).expect("follows the rules"))
@@ -118,6 +118,7 @@ pub(super) fn hello() -> impl Strategy<Value = Hello> {
                 channel_binding,
                 token,
                 software,
+                costs: vec![TypeCost { message_type: versions[0], bytes_per_byte: versions[1] }],
             }
         },
     )

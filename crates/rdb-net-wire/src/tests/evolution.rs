@@ -121,7 +121,7 @@ fn every_message_that_is_cut_anywhere_is_malformed() {
 #[test]
 fn every_message_with_a_field_less_than_its_first_version_is_malformed() {
     for (vector, structure) in structures() {
-        for count in 0..structure[0] {
+        for count in 0..structure[0] - vector.later_fields {
             let mut fewer = structure.to_vec();
             fewer[0] = count;
             assert!(!vector.is_readable(fewer.into()), "{} with {count} fields", vector.name);

@@ -18,7 +18,7 @@ fn unknown_extensions_are_stepped_over() {
         for extensions in [&several[..4], &several[..], &longest] {
             let frame = with_extensions(&small_frame(flags), extensions);
             let read = decode_frame(&frame, false).expect("unknown extensions harm nothing");
-            assert_eq!((&frame[read.structure], read.attachment.len()), (&b"abc"[..], 0));
+            assert_eq!((&frame[read.structure()], read.attachment().len()), (&b"abc"[..], 0));
         }
     }
 }
@@ -28,7 +28,7 @@ fn an_attachment_is_found_behind_an_unknown_extension() {
     let frame = sealed(request_head(MessageType::QUERY_REQUEST), &query(), 0);
     let frame = Bytes::from(with_extensions(&frame, &[0x3f, 2, 0, 0, 1, 2, 3, 4]));
     let read = decode_frame(&frame, false).expect("sound");
-    assert_eq!(&frame[read.attachment.clone()], b"parameters");
+    assert_eq!(&frame[read.attachment()], b"parameters");
     assert_eq!(QueryRequest::decode(&Body::of(&read, &frame)), Ok(query()));
 }
 
@@ -70,15 +70,15 @@ fn an_attachment_longer_than_the_body_is_refused() {
 fn an_attachment_may_be_the_whole_body_or_nothing() {
     let frame = |bytes: u8| with_extensions(&small_frame(Flags::default()), &[0x04, 2, 0, 0, 0, 0, 0, bytes]);
     let whole = decode_frame(&frame(3), false).expect("the whole body");
-    assert_eq!((whole.structure, whole.attachment), (40..40, 40..43));
+    assert_eq!((whole.structure(), whole.attachment()), (40..40, 40..43));
     let none = decode_frame(&frame(0), false).expect("nothing");
-    assert_eq!((none.structure, none.attachment), (40..43, 43..43));
+    assert_eq!((none.structure(), none.attachment()), (40..43, 43..43));
 }
 
 #[test]
 fn the_last_of_two_attachment_extensions_counts() {
     let frame = with_extensions(&small_frame(Flags::default()), &[4, 2, 0, 0, 0, 0, 0, 1, 4, 2, 0, 0, 0, 0, 0, 2]);
-    assert_eq!(decode_frame(&frame, false).expect("sound").attachment, 49..51);
+    assert_eq!(decode_frame(&frame, false).expect("sound").attachment(), 49..51);
 }
 
 #[test]
@@ -88,5 +88,5 @@ fn a_frame_that_is_all_envelope_has_an_empty_body() {
     frame[28..32].fill(0);
     mend(&mut frame);
     let read = decode_frame(&frame, false).expect("sound");
-    assert!(read.structure.is_empty() && read.attachment.is_empty());
+    assert!(read.structure().is_empty() && read.attachment().is_empty());
 }

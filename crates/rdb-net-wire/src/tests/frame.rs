@@ -16,7 +16,7 @@ fn the_head_comes_back() {
         let bytes = sealed(head, &application("abc"), 0);
         let frame = decode_frame(&bytes, false).expect("our own");
         assert_eq!(frame.head, head);
-        assert_eq!((frame.raw_bytes, frame.structure, frame.attachment), (3, 32..35, 35..35));
+        assert_eq!((frame.raw_bytes, frame.structure(), frame.attachment()), (3, 32..35, 35..35));
     }
 }
 
@@ -142,7 +142,7 @@ fn flags_without_a_meaning_are_ignored() {
     for flags in [Flags(0x0200), Flags(0x8000), Flags(0xfe00)] {
         let read = read_first(&small_frame(flags), false).expect("let pass").expect("whole");
         assert_eq!(read.0.head.flags, flags);
-        assert_eq!(read.0.structure, HEAD_BYTES..HEAD_BYTES + 3);
+        assert_eq!(read.0.structure(), HEAD_BYTES..HEAD_BYTES + 3);
     }
 }
 
@@ -175,6 +175,9 @@ fn every_error_has_a_short_name_of_its_own() {
         FrameError::Lane { found: 4 },
         FrameError::Checksum,
         FrameError::NotAgreed,
+        FrameError::Compression,
+        FrameError::Fragment,
+        FrameError::MessageTooLarge { total: 2, limit: 1 },
     ];
     let names: std::collections::BTreeSet<_> = errors.iter().map(FrameError::name).collect();
     assert_eq!(names.len(), errors.len());
@@ -207,8 +210,8 @@ proptest! {
             mend(&mut frame);
         }
         if let Ok(read) = decode_frame(&frame, false) {
-            assert_eq!((read.structure.end, read.attachment.end), (read.attachment.start, end));
-            assert!(HEAD_BYTES <= read.structure.start && read.structure.start <= read.structure.end);
+            assert_eq!((read.structure().end, read.attachment().end), (read.attachment().start, end));
+            assert!(HEAD_BYTES <= read.structure().start && read.structure().start <= read.structure().end);
         }
     }
 }

@@ -40,7 +40,7 @@ proptest! {
         changes in vec((any::<Index>(), any::<u8>()), 1..4),
     ) {
         let whole = body(&message);
-        let (mut structure, attachment) = (whole.structure().to_vec(), whole.attachment().to_vec());
+        let (mut structure, attachment) = (whole.structure().to_vec(), whole.attachment().into_bytes().to_vec());
         for (at, byte) in changes.into_iter().filter(|_| !structure.is_empty()).collect::<Vec<_>>() {
             let at = at.index(structure.len());
             structure[at] = byte;
@@ -124,7 +124,7 @@ fn a_received_field_of_bytes_shares_the_read_buffer() {
     let frame = decode_frame(&bytes, false).expect("our own");
     let decoded = decode_cluster_message(MessageType::REPLICATION_LOG, Body::of(&frame, &bytes));
     let Ok(ClusterMessage::ReplicationLog(decoded)) = decoded else { panic!("{decoded:?}") };
-    assert_eq!(decoded.entries[0].data.as_ptr(), bytes[frame.attachment].as_ptr());
+    assert_eq!(decoded.entries[0].data.as_ptr(), bytes[frame.attachment()].as_ptr());
 }
 
 #[test]
@@ -160,6 +160,6 @@ fn a_message_larger_than_a_frame_says_so() {
     let mut buffer = crate::FrameBuffer::new();
     let head = crate::FrameHead { flags: Flags::RESPONSE, ..request_head(MessageType::QUERY_RESPONSE) };
     let error = buffer.push(head, &message, 48).expect_err("49 bytes");
-    assert_eq!(error.to_string(), "query_response(0x0111) takes 49 bytes, and a frame takes at most 48");
+    assert_eq!(error.to_string(), "query_response(0x0111) takes 49 bytes, and the other side takes at most 48");
     assert!(buffer.push(head, &message, FRAME_BYTES_MAX).is_ok());
 }

@@ -14,7 +14,7 @@ use rdb_net_types::{
 use super::application;
 use crate::{
     Body, Close, CloseCode, Credit, Encode, ErrorReply, Flags, FrameError, FrameHead, GoAway, Hello, Message, Ping,
-    Pong, Raw, Reject, control_type, decode_cluster_message,
+    Pong, Raw, Reject, StreamCredit, TypeCost, control_type, decode_cluster_message, feature,
 };
 
 /// Reads a body as the message: whether it is equal, `None` where it cannot be read.
@@ -31,6 +31,8 @@ pub(super) struct Vector {
     pub(super) extensions: &'static [u8],
     /// What a reader says that refuses it.
     pub(super) refused: Option<FrameError>,
+    /// How many fields of its struct came after the first version.
+    pub(super) later_fields: u8,
     structured: bool,
     read: Read,
 }
@@ -38,7 +40,7 @@ pub(super) struct Vector {
 impl Vector {
     fn new(name: &'static str, head: FrameHead, message: impl Encode + 'static, structured: bool, read: Read) -> Self {
         let message = Box::new(message);
-        Self { name, head, deadline_us: 0, message, extensions: &[], refused: None, structured, read }
+        Self { name, head, deadline_us: 0, message, extensions: &[], refused: None, later_fields: 0, structured, read }
     }
 
     /// Whether its body begins with a struct, and is not opaque bytes.
@@ -53,13 +55,13 @@ impl Vector {
 
     /// Whether this struct, with the message's own attachment, is the message.
     pub(super) fn reads_as_itself(&self, structure: Bytes) -> bool {
-        let attachment = super::body(self.message.as_ref()).attachment();
+        let attachment = super::body(self.message.as_ref()).attachment().into_bytes();
         self.reads(Body::new(structure, &attachment))
     }
 
     /// Whether this struct, with the message's own attachment, is any message of its type.
     pub(super) fn is_readable(&self, structure: Bytes) -> bool {
-        let attachment = super::body(self.message.as_ref()).attachment();
+        let attachment = super::body(self.message.as_ref()).attachment().into_bytes();
         (self.read)(Body::new(structure, &attachment)).is_some()
     }
 }
@@ -88,6 +90,19 @@ fn opaque(name: &'static str, message_type: MessageType, flags: Flags, bytes: &'
     let payload = Payload::from(bytes);
     let read = move |body: Body| Some(body.into_payload() == Payload::from(bytes));
     Vector::new(name, head, Raw { message_type, payload }, false, Box::new(read))
+}
+
+/// Messages that an older writer wrote with fewer fields, as a reader has them: those of the files in `golden/older/`.
+pub(super) fn older() -> Vec<Vector> {
+    let [dialer, acceptor] = hello_messages().map(|hello| Hello { costs: Vec::new(), ..hello });
+    let dialer = Hello { features: 0, ..dialer };
+    let mut older = vec![
+        control("hello_dialer", dialer),
+        control("hello_acceptor", acceptor),
+        control("pong", Pong { token: u64::MAX, clock_us: 0 }),
+    ];
+    older.sort_by_key(|vector| vector.name);
+    older
 }
 
 fn flag(name: &'static str, flags: Flags) -> Vector {
@@ -164,7 +179,7 @@ fn transactions() -> Vec<Vector> {
     ]
 }
 
-fn hellos() -> Vec<Vector> {
+fn hello_messages() -> [Hello; 2] {
     let dialer = Hello {
         cluster: ClusterId::new("rustydb").expect("follows the rules"),
         node: node("node-1"),
@@ -173,7 +188,7 @@ fn hellos() -> Vec<Vector> {
         boot: BootId(0x0123_4567_89ab_cdef),
         address: NodeAddress::new("10.0.0.1", 7000).expect("legal"),
         protocol: ProtocolRange::CURRENT,
-        features: 0,
+        features: feature::LANES | feature::FRAGMENTS | feature::STREAMS,
         codecs: Vec::new(),
         frame_bytes_max: 256 * 1024,
         message_bytes_max: 256 * 1024,
@@ -184,6 +199,7 @@ fn hellos() -> Vec<Vector> {
         channel_binding: Vec::new(),
         token: b"secret".to_vec(),
         software: "0.1.0".to_owned(),
+        costs: vec![TypeCost { message_type: MessageType::QUERY_RESPONSE.0, bytes_per_byte: 36 }],
     };
     let acceptor = Hello {
         node: node("node-2"),
@@ -196,21 +212,33 @@ fn hellos() -> Vec<Vector> {
         token: Vec::new(),
         ..dialer.clone()
     };
+    [dialer, acceptor]
+}
+
+fn hellos() -> Vec<Vector> {
+    let [dialer, acceptor] = hello_messages();
     let reject = Reject { code: RefusalReason::ConnectionLimit.code(), retry_after_ms: 1500 };
-    vec![control("hello_dialer", dialer), control("hello_acceptor", acceptor), control("reject", reject)]
+    let dialer = Vector { later_fields: 1, ..control("hello_dialer", dialer) };
+    let acceptor = Vector { later_fields: 1, ..control("hello_acceptor", acceptor) };
+    vec![dialer, acceptor, control("reject", reject)]
 }
 
 fn controls() -> Vec<Vector> {
     vec![
         control("ping", Ping { token: 1 }),
-        control("pong", Pong { token: u64::MAX }),
+        Vector { later_fields: 1, ..control("pong", Pong { token: u64::MAX, clock_us: 1_800_000_000_000_000 }) },
         control("credit", Credit { lane: Lane::Bulk as u8, limit: 6 << 20 }),
+        with_correlation(control("stream_credit", StreamCredit { limit: 1 << 20 })),
         opaque("cancel", control_type::CANCEL, Flags::ONE_WAY, ""),
         control("go_away_warning", GoAway { last: false, accepted: vec![1, 2, 300, 0] }),
         control("go_away_last", GoAway { last: true, accepted: vec![1, 3, 300, 0] }),
         control("close", Close { code: CloseCode::Silent as u16 }),
         opaque("membership_sync", control_type::MEMBERSHIP_SYNC, Flags::default(), "its own bytes"),
     ]
+}
+
+fn with_correlation(vector: Vector) -> Vector {
+    Vector { head: FrameHead { correlation: CORRELATION, ..vector.head }, ..vector }
 }
 
 fn replies() -> Vec<Vector> {

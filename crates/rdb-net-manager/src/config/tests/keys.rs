@@ -11,6 +11,7 @@ fn company(key: &Key) -> &'static str {
     match key.path {
         "networking.bind_address" => "advertise_address = 'node1:7000'\n",
         "networking.tls.enabled" => "cert_path = '/c'\nkey_path = '/k'\n",
+        "networking.compression_threshold_bytes" | "networking.compression_codecs" => "enable_compression = true\n",
         _ => "",
     }
 }
@@ -49,6 +50,7 @@ fn handed_on(config: &Config) -> String {
         (&transport.bind, &transport.session, transport.peer, transport.dial_timeout, transport.dials_max),
         (transport.connections_max, transport.handshakes_max, transport.request_timeout),
         (transport.reply_backlog_bytes, transport.shutdown_timeout),
+        (transport.memory_bytes_max, transport.peer_memory_bytes_max),
     );
     let addresses = (config.gossip_bind(), config.admin_bind(), config.node_info(&advertised));
     let (tcp, discovery) = (config.tcp(), config.static_discovery());
@@ -126,6 +128,10 @@ fn the_defaults_are_those_of_the_parts() {
     assert_eq!((ours.connections_max, ours.handshakes_max), (theirs.connections_max, theirs.handshakes_max));
     assert_eq!((ours.request_timeout, ours.shutdown_timeout), (theirs.request_timeout, theirs.shutdown_timeout));
     assert_eq!(ours.reply_backlog_bytes, theirs.reply_backlog_bytes);
+    assert_eq!(
+        (ours.memory_bytes_max, ours.peer_memory_bytes_max),
+        (theirs.memory_bytes_max, theirs.peer_memory_bytes_max)
+    );
     assert_eq!(config.swim(), rdb_swim::Config::default());
     #[cfg(feature = "tcp")]
     assert_eq!(format!("{:?}", config.tcp()), format!("{:?}", rdb_net_tcp::TcpConfig::default()));
