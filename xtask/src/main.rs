@@ -67,14 +67,14 @@ const COMMANDS: &[Command] = &[
     Command { name: "sim", arguments: "[ARGS]", summary: "run the simulator in release mode", run: sim::run },
     Command {
         name: "deny",
-        arguments: "",
-        summary: "licences, sources and banned crates, where cargo-deny is installed",
+        arguments: "[--deny-skips]",
+        summary: "licences, sources, banned crates and advisories, where cargo-deny is installed",
         run: deny::run,
     },
     Command {
         name: "ci",
         arguments: "",
-        summary: "test, lint, layers and features in order, with the time of each",
+        summary: "test, lint, layers, features and deny in order, with the time of each",
         run: ci::run,
     },
 ];
