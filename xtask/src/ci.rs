@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, no_arguments};
 use crate::house::House;
-use crate::{Run, deny, features, layers, lint, test};
+use crate::{Run, claims, deny, features, layers, lint, test};
 
 /// The stages in order, without arguments.
 const STAGES: &[(&str, Run)] = &[
     ("test", test::run),
+    ("claims", claims::run),
     ("lint", lint::run),
     ("layers", layers::run),
     ("features", features::run),

@@ -7,6 +7,7 @@
 
 mod bench;
 mod ci;
+mod claims;
 mod deny;
 mod failure;
 mod features;
@@ -59,6 +60,12 @@ const COMMANDS: &[Command] = &[
         run: features::run,
     },
     Command {
+        name: "claims",
+        arguments: "[--deny-skips]",
+        summary: "what the documents claim is shown by tests that passed in the last run, and by commands",
+        run: claims::run,
+    },
+    Command {
         name: "bench",
         arguments: "[NAME] [ARGS]",
         summary: "run a program of the benches in release mode: race (the default), micro, ...",
@@ -74,7 +81,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "ci",
         arguments: "",
-        summary: "test, lint, layers, features and deny in order, with the time of each",
+        summary: "test, claims, lint, layers, features and deny in order, with the time of each",
         run: ci::run,
     },
 ];
