@@ -8,7 +8,7 @@ use crate::house::House;
 use crate::{Run, claims, deny, features, layers, lint, test};
 
 /// The stages in order, without arguments.
-const STAGES: &[(&str, Run)] = &[
+pub(crate) const STAGES: &[(&str, Run)] = &[
     ("test", test::run),
     ("claims", claims::run),
     ("lint", lint::run),

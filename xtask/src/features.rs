@@ -6,23 +6,24 @@
 
 use std::collections::BTreeSet;
 
-use crate::failure::{Failure, no_arguments};
-use crate::house::{House, Member};
+use crate::failure::Failure;
+use crate::house::{House, Member, Place};
 use crate::layers::RUNTIME;
 use crate::process;
 
 const MANAGER: &str = "rdb-net-manager";
 
 /// A way in which the manager is used.
-struct Profile {
-    name: &'static str,
+pub(crate) struct Profile {
+    pub(crate) name: &'static str,
     /// The flags of cargo that select it.
     flags: &'static [&'static str],
     /// The crates that must not be compiled in it.
     forbidden: &'static [&'static str],
 }
 
-const PROFILES: &[Profile] = &[
+/// What users of the manager compile.
+pub(crate) const PROFILES: &[Profile] = &[
     Profile {
         name: "core",
         flags: &["--no-default-features"],
@@ -36,10 +37,9 @@ const PROFILES: &[Profile] = &[
     Profile { name: "default", flags: &[], forbidden: &["quinn", "hyper", "tonic", "async-graphql"] },
 ];
 
-/// Checks every profile and every library; all of them, whatever happened to the one before.
+/// Checks every profile and every library, or the one that is asked for; all of them, whatever happened to the one before.
 pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
-    no_arguments("features", arguments)?;
-    let builds = plan(house);
+    let builds = chosen(house, arguments)?;
     let mut findings: Vec<String> = builds.iter().filter_map(|build| verify(house, build)).collect();
     if house.member(MANAGER).is_none() {
         findings.push(format!("{MANAGER} is not in the workspace: none of its profiles could be checked"));
@@ -57,6 +57,30 @@ struct Build<'a> {
     forbidden: &'a [&'a str],
     /// Whether it is compiled, or only its dependency tree is looked at.
     compiled: bool,
+}
+
+/// The builds that the command line asks for.
+fn chosen<'a>(house: &'a House, arguments: &[String]) -> Result<Vec<Build<'a>>, Failure> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let builds = plan(house).into_iter();
+    match arguments.as_slice() {
+        [] => Ok(builds.collect()),
+        ["--profile", name] if PROFILES.iter().any(|profile| profile.name == *name) => {
+            let wanted = format!("profile {name}");
+            Ok(builds.filter(|build| build.name == wanted).collect())
+        }
+        // What is no library has nothing to lend or to miss.
+        ["--crate", name] if house.member(name).is_some() => Ok(house
+            .member(name)
+            .filter(|member| member.place == Place::Inside && member.has_library())
+            .into_iter()
+            .flat_map(alone)
+            .collect()),
+        _ => Err(Failure::Usage(format!(
+            "`features` takes --profile NAME, --crate NAME, or nothing; it was given `{}`",
+            arguments.join(" ")
+        ))),
+    }
 }
 
 /// Everything to be checked, profiles first.
@@ -123,7 +147,6 @@ fn present<'a>(tree: &str, forbidden: &[&'a str]) -> Vec<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::house::Place;
 
     fn names<'a>(builds: &'a [Build<'a>]) -> Vec<&'a str> {
         builds.iter().map(|build| build.name.as_str()).collect()
@@ -157,6 +180,23 @@ mod tests {
                 "rdb-net-tls with default features",
             ]
         );
+    }
+
+    #[test]
+    fn one_profile_or_one_crate_is_checked_alone() {
+        let mut node = Member::library("rdb-net-node", 9, &[]);
+        node.targets.clear();
+        let house = House { members: vec![Member::library(MANAGER, 7, &[]), node], ..House::default() };
+        let chosen = |line: &str| {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            chosen(&house, &words).map(|builds| builds.into_iter().map(|build| build.name).collect::<Vec<_>>())
+        };
+        assert_eq!(chosen("--profile embedded").unwrap(), ["profile embedded"]);
+        assert_eq!(chosen("--crate rdb-net-manager").unwrap(), ["rdb-net-manager with no features"]);
+        assert_eq!(chosen("--crate rdb-net-node").unwrap(), [""; 0]);
+        for wrong in ["--profile vast", "--crate rdb-chi", "embedded", "--profile"] {
+            assert_eq!(chosen(wrong).unwrap_err().exit_code(), 2, "{wrong}");
+        }
     }
 
     #[test]

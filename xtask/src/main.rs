@@ -14,6 +14,7 @@ mod features;
 mod house;
 mod layers;
 mod lint;
+mod matrix;
 mod process;
 mod sim;
 mod test;
@@ -55,7 +56,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "features",
-        arguments: "",
+        arguments: "[--profile NAME|--crate NAME]",
         summary: "profiles of rdb-net-manager, and every library by itself: what is not used is not compiled",
         run: features::run,
     },
@@ -83,6 +84,12 @@ const COMMANDS: &[Command] = &[
         arguments: "",
         summary: "test, claims, lint, layers, features and deny in order, with the time of each",
         run: ci::run,
+    },
+    Command {
+        name: "ci-matrix",
+        arguments: "",
+        summary: "the profiles and crates that CI builds apart from each other, as JSON",
+        run: matrix::run,
     },
 ];
 
@@ -114,6 +121,6 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
 
 fn help() -> String {
     let rows = COMMANDS.iter().map(|command| (format!("{} {}", command.name, command.arguments), command.summary));
-    let rows: Vec<String> = rows.map(|(usage, summary)| format!("  {usage:<32} {summary}")).collect();
+    let rows: Vec<String> = rows.map(|(usage, summary)| format!("  {usage:<42} {summary}")).collect();
     format!("usage: cargo xtask <command>\n\n{}", rows.join("\n"))
 }
