@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::failure::Failure;
-use crate::house::{House, Member, Place};
+use crate::house::{House, Member};
 use crate::layers::RUNTIME;
 use crate::process;
 
@@ -53,6 +53,8 @@ pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
 struct Build<'a> {
     name: String,
     package: &'a str,
+    /// The profile that it is, if it is one.
+    profile: Option<&'a str>,
     flags: &'a [&'a str],
     forbidden: &'a [&'a str],
     /// Whether it is compiled, or only its dependency tree is looked at.
@@ -66,16 +68,12 @@ fn chosen<'a>(house: &'a House, arguments: &[String]) -> Result<Vec<Build<'a>>, 
     match arguments.as_slice() {
         [] => Ok(builds.collect()),
         ["--profile", name] if PROFILES.iter().any(|profile| profile.name == *name) => {
-            let wanted = format!("profile {name}");
-            Ok(builds.filter(|build| build.name == wanted).collect())
+            Ok(builds.filter(|build| build.profile == Some(name)).collect())
         }
-        // What is no library has nothing to lend or to miss.
-        ["--crate", name] if house.member(name).is_some() => Ok(house
-            .member(name)
-            .filter(|member| member.place == Place::Inside && member.has_library())
-            .into_iter()
-            .flat_map(alone)
-            .collect()),
+        // What is no library has no builds: it has nothing to lend or to miss.
+        ["--crate", name] if house.member(name).is_some() => {
+            Ok(builds.filter(|build| build.profile.is_none() && build.package == *name).collect())
+        }
         _ => Err(Failure::Usage(format!(
             "`features` takes --profile NAME, --crate NAME, or nothing; it was given `{}`",
             arguments.join(" ")
@@ -89,6 +87,7 @@ fn plan(house: &House) -> Vec<Build<'_>> {
         PROFILES.iter().map(|profile| Build {
             name: format!("profile {}", profile.name),
             package: &manager.name,
+            profile: Some(profile.name),
             flags: profile.flags,
             forbidden: profile.forbidden,
             compiled: true,
@@ -104,6 +103,7 @@ fn alone(member: &Member) -> Vec<Build<'_>> {
     let build = |features: &str, flags, compiled| Build {
         name: format!("{} with {features}", member.name),
         package: &member.name,
+        profile: None,
         flags,
         forbidden,
         compiled,
@@ -147,6 +147,7 @@ fn present<'a>(tree: &str, forbidden: &[&'a str]) -> Vec<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::house::Place;
 
     fn names<'a>(builds: &'a [Build<'a>]) -> Vec<&'a str> {
         builds.iter().map(|build| build.name.as_str()).collect()
