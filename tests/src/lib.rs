@@ -12,6 +12,7 @@ mod measure;
 mod metrics;
 mod node;
 mod ports;
+mod python;
 mod stranger;
 
 pub use binary::{Rdbnet, skip, text};
@@ -22,4 +23,5 @@ pub use measure::{Samples, runs};
 pub use metrics::{connection_errors, resident_bytes};
 pub use node::{Node, Spec, Started};
 pub use ports::{Place, closed_port};
+pub use python::{Python, Ran, Script};
 pub use stranger::{End, Stranger, frame, hello};

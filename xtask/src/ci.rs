@@ -5,11 +5,17 @@ use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, no_arguments};
 use crate::house::House;
-use crate::{Run, features, layers, lint, test};
+use crate::{Run, claims, deny, features, layers, lint, test};
 
 /// The stages in order, without arguments.
-const STAGES: &[(&str, Run)] =
-    &[("test", test::run), ("lint", lint::run), ("layers", layers::run), ("features", features::run)];
+pub(crate) const STAGES: &[(&str, Run)] = &[
+    ("test", test::run),
+    ("claims", claims::run),
+    ("lint", lint::run),
+    ("layers", layers::run),
+    ("features", features::run),
+    ("deny", deny::run),
+];
 
 /// Runs all stages and fails when one of them did.
 pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {

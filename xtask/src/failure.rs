@@ -49,6 +49,15 @@ impl Failure {
     }
 }
 
+/// Whether `--deny-skips` is given; refuses everything else.
+pub(crate) fn only_deny_skips(command: &str, arguments: &[String]) -> Result<bool, Failure> {
+    match arguments {
+        [] => Ok(false),
+        [flag] if flag == "--deny-skips" => Ok(true),
+        own => Err(Failure::Usage(format!("`{command}` takes --deny-skips; it was given `{}`", own.join(" ")))),
+    }
+}
+
 /// Refuses arguments that a command does not take.
 pub(crate) fn no_arguments(command: &str, arguments: &[String]) -> Result<(), Failure> {
     match arguments.first() {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::failure::{Failure, no_arguments};
+use crate::failure::Failure;
 use crate::house::{House, Member};
 use crate::layers::RUNTIME;
 use crate::process;
@@ -14,15 +14,16 @@ use crate::process;
 const MANAGER: &str = "rdb-net-manager";
 
 /// A way in which the manager is used.
-struct Profile {
-    name: &'static str,
+pub(crate) struct Profile {
+    pub(crate) name: &'static str,
     /// The flags of cargo that select it.
     flags: &'static [&'static str],
     /// The crates that must not be compiled in it.
     forbidden: &'static [&'static str],
 }
 
-const PROFILES: &[Profile] = &[
+/// What users of the manager compile.
+pub(crate) const PROFILES: &[Profile] = &[
     Profile {
         name: "core",
         flags: &["--no-default-features"],
@@ -36,10 +37,9 @@ const PROFILES: &[Profile] = &[
     Profile { name: "default", flags: &[], forbidden: &["quinn", "hyper", "tonic", "async-graphql"] },
 ];
 
-/// Checks every profile and every library; all of them, whatever happened to the one before.
+/// Checks every profile and every library, or the one that is asked for; all of them, whatever happened to the one before.
 pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
-    no_arguments("features", arguments)?;
-    let builds = plan(house);
+    let builds = chosen(house, arguments)?;
     let mut findings: Vec<String> = builds.iter().filter_map(|build| verify(house, build)).collect();
     if house.member(MANAGER).is_none() {
         findings.push(format!("{MANAGER} is not in the workspace: none of its profiles could be checked"));
@@ -53,10 +53,32 @@ pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
 struct Build<'a> {
     name: String,
     package: &'a str,
+    /// The profile that it is, if it is one.
+    profile: Option<&'a str>,
     flags: &'a [&'a str],
     forbidden: &'a [&'a str],
     /// Whether it is compiled, or only its dependency tree is looked at.
     compiled: bool,
+}
+
+/// The builds that the command line asks for.
+fn chosen<'a>(house: &'a House, arguments: &[String]) -> Result<Vec<Build<'a>>, Failure> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let builds = plan(house).into_iter();
+    match arguments.as_slice() {
+        [] => Ok(builds.collect()),
+        ["--profile", name] if PROFILES.iter().any(|profile| profile.name == *name) => {
+            Ok(builds.filter(|build| build.profile == Some(name)).collect())
+        }
+        // What is no library has no builds: it has nothing to lend or to miss.
+        ["--crate", name] if house.member(name).is_some() => {
+            Ok(builds.filter(|build| build.profile.is_none() && build.package == *name).collect())
+        }
+        _ => Err(Failure::Usage(format!(
+            "`features` takes --profile NAME, --crate NAME, or nothing; it was given `{}`",
+            arguments.join(" ")
+        ))),
+    }
 }
 
 /// Everything to be checked, profiles first.
@@ -65,6 +87,7 @@ fn plan(house: &House) -> Vec<Build<'_>> {
         PROFILES.iter().map(|profile| Build {
             name: format!("profile {}", profile.name),
             package: &manager.name,
+            profile: Some(profile.name),
             flags: profile.flags,
             forbidden: profile.forbidden,
             compiled: true,
@@ -80,6 +103,7 @@ fn alone(member: &Member) -> Vec<Build<'_>> {
     let build = |features: &str, flags, compiled| Build {
         name: format!("{} with {features}", member.name),
         package: &member.name,
+        profile: None,
         flags,
         forbidden,
         compiled,
@@ -157,6 +181,23 @@ mod tests {
                 "rdb-net-tls with default features",
             ]
         );
+    }
+
+    #[test]
+    fn one_profile_or_one_crate_is_checked_alone() {
+        let mut node = Member::library("rdb-net-node", 9, &[]);
+        node.targets.clear();
+        let house = House { members: vec![Member::library(MANAGER, 7, &[]), node], ..House::default() };
+        let chosen = |line: &str| {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            chosen(&house, &words).map(|builds| builds.into_iter().map(|build| build.name).collect::<Vec<_>>())
+        };
+        assert_eq!(chosen("--profile embedded").unwrap(), ["profile embedded"]);
+        assert_eq!(chosen("--crate rdb-net-manager").unwrap(), ["rdb-net-manager with no features"]);
+        assert_eq!(chosen("--crate rdb-net-node").unwrap(), [""; 0]);
+        for wrong in ["--profile vast", "--crate rdb-chi", "embedded", "--profile"] {
+            assert_eq!(chosen(wrong).unwrap_err().exit_code(), 2, "{wrong}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::house::{FLOOR_MAX, FLOOR_OF_DRIVERS, Floor, House, Member, Place};
 pub(crate) const RUNTIME: &[&str] = &["tokio", "tokio-util", "rustls", "quinn", "hyper", "socket2"];
 
 /// External clients, and the crates that may import them. A client in one place can be replaced, upgraded and left out.
-const OWNERS: &[(&str, &[&str])] = &[
+pub(crate) const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["rdb-net-admin"]),
     ("clap", &["rdb-net-node"]),
     ("comfy-table", &["rdb-net-node"]),

@@ -7,12 +7,14 @@
 
 mod bench;
 mod ci;
+mod claims;
 mod deny;
 mod failure;
 mod features;
 mod house;
 mod layers;
 mod lint;
+mod matrix;
 mod process;
 mod sim;
 mod test;
@@ -54,9 +56,15 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "features",
-        arguments: "",
+        arguments: "[--profile NAME|--crate NAME]",
         summary: "profiles of rdb-net-manager, and every library by itself: what is not used is not compiled",
         run: features::run,
+    },
+    Command {
+        name: "claims",
+        arguments: "[--deny-skips]",
+        summary: "what the documents claim is shown by tests that passed in the last run, and by commands",
+        run: claims::run,
     },
     Command {
         name: "bench",
@@ -67,15 +75,21 @@ const COMMANDS: &[Command] = &[
     Command { name: "sim", arguments: "[ARGS]", summary: "run the simulator in release mode", run: sim::run },
     Command {
         name: "deny",
-        arguments: "",
-        summary: "licences, sources and banned crates, where cargo-deny is installed",
+        arguments: "[--deny-skips]",
+        summary: "licences, sources, banned crates and advisories, where cargo-deny is installed",
         run: deny::run,
     },
     Command {
         name: "ci",
         arguments: "",
-        summary: "test, lint, layers and features in order, with the time of each",
+        summary: "test, claims, lint, layers, features and deny in order, with the time of each",
         run: ci::run,
+    },
+    Command {
+        name: "ci-matrix",
+        arguments: "",
+        summary: "the profiles and crates that CI builds apart from each other, as JSON",
+        run: matrix::run,
     },
 ];
 
@@ -107,6 +121,6 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
 
 fn help() -> String {
     let rows = COMMANDS.iter().map(|command| (format!("{} {}", command.name, command.arguments), command.summary));
-    let rows: Vec<String> = rows.map(|(usage, summary)| format!("  {usage:<32} {summary}")).collect();
+    let rows: Vec<String> = rows.map(|(usage, summary)| format!("  {usage:<42} {summary}")).collect();
     format!("usage: cargo xtask <command>\n\n{}", rows.join("\n"))
 }

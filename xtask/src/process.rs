@@ -1,6 +1,7 @@
 //! Starting cargo and reading what it says.
 
 use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use crate::failure::Failure;
@@ -19,6 +20,23 @@ pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
     println!("$ {}", shown(command));
     let status = command.status().map_err(|source| Failure::Start { command: shown(command), source })?;
     if status.success() { Ok(()) } else { Err(Failure::Program { command: shown(command), status }) }
+}
+
+/// Runs a command and gives away each line of its output, error output included, in the order in which they were written.
+pub(crate) fn run_by_line(mut command: Command, mut line: impl FnMut(&str)) -> Result<(), Failure> {
+    let shown = shown(&command);
+    println!("$ {shown}");
+    let failure = |source| Failure::Start { command: shown.clone(), source };
+    let (reader, writer) = std::io::pipe().map_err(failure)?;
+    command.stdout(writer.try_clone().map_err(failure)?).stderr(writer);
+    let mut child = command.spawn().map_err(failure)?;
+    // It holds the writing ends, and the stream ends when nobody does.
+    drop(command);
+    for bytes in BufReader::new(reader).split(b'\n') {
+        line(String::from_utf8_lossy(&bytes.map_err(failure)?).trim_end_matches('\r'));
+    }
+    let status = child.wait().map_err(failure)?;
+    if status.success() { Ok(()) } else { Err(Failure::Program { command: shown, status }) }
 }
 
 /// Runs a command and returns its standard output; its error output is ours.

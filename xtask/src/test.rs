@@ -7,7 +7,12 @@
 //!   [`SKIPPED_FILE`] names, in one write, prints the same line and passes. Output of passing tests is captured, so the
 //!   file is what is read; without the variable (plain `cargo test`) only the print is left.
 //!
+//! Which tests ran, and which of them were skipped, is kept in a file of the target folder ([`record`]), so that `cargo xtask
+//! claims` need not run them again.
+//!
 //! Plain `cargo test` rather than another runner: a fresh machine with a Rust toolchain can run it.
+
+pub(crate) mod record;
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -18,13 +23,14 @@ use cargo_metadata::Message;
 use crate::failure::Failure;
 use crate::house::{House, ProductKind};
 use crate::process;
+use record::{Reader, Record};
 
 /// The environment variable with the path of `rdbnet`.
 const NODE_BINARY: &str = "RDB_NET_NODE_BIN";
 /// The environment variable with the path of the file that collects skipped tests.
 const SKIPPED_FILE: &str = "RDB_SKIPPED_FILE";
 
-const NODE_PACKAGE: &str = "rdb-net-node";
+pub(crate) const NODE_PACKAGE: &str = "rdb-net-node";
 const NODE_TARGET: &str = "rdbnet";
 /// The package whose tests start whole clusters of processes.
 const CLUSTER_PACKAGE: &str = "rdb-net-tests";
@@ -34,15 +40,23 @@ pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
     let Options { deny_skips, passed_on } = Options::parse(arguments)?;
     let node = build_node(house)?;
     let skipped_file = fresh_skipped_file(house)?;
-    let mut failed = Vec::new();
+    let (mut reader, mut failed) = (Reader::new(house), Vec::new());
+    // What an interrupted run leaves behind is that nothing ran.
+    Record::default().store(&Record::path(house))?;
     for stage in stages(house, &passed_on) {
         let mut command = process::cargo(house, &stage.arguments);
         command.env(NODE_BINARY, &node).env(SKIPPED_FILE, &skipped_file);
-        if let Err(failure) = process::run(&mut command) {
+        let show = |line: &str| {
+            if reader.read(line) {
+                println!("{line}");
+            }
+        };
+        if let Err(failure) = process::run_by_line(command, show) {
             eprintln!("error: {failure}");
             failed.push(stage.name);
         }
     }
+    reader.record.store(&Record::path(house))?;
     let skipped = read_skipped(&skipped_file)?;
     println!("\n{}", skip_summary(&skipped));
     if !failed.is_empty() {
@@ -108,12 +122,10 @@ fn stages(house: &House, passed_on: &[String]) -> Vec<Stage> {
 }
 
 fn stage(name: &'static str, selection: &[String], passed_on: &[String]) -> Stage {
-    let base = ["test", "--workspace", "--no-fail-fast"].map(String::from);
+    let base = ["test", "--workspace", "--no-fail-fast", record::MESSAGE_FORMAT].map(String::from);
     let mut arguments = [&base, selection].concat();
-    if !passed_on.is_empty() {
-        arguments.push(String::from("--"));
-        arguments.extend_from_slice(passed_on);
-    }
+    arguments.extend(["--", record::SHOW_OUTPUT].map(String::from));
+    arguments.extend_from_slice(passed_on);
     Stage { name, arguments }
 }
 

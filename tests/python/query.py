@@ -1,0 +1,96 @@
+"""A client in the second implementation: it joins a node, asks, and prints a line of JSON for each thing that happened.
+
+    python3 tests/python/query.py HOST:PORT [--cluster C] [--target NODE] [--ping N] [--query TEXT] [--parameters HEX]
+                                  [--count N] [--window N] [--send TYPE:HEX] [--await-drain]
+
+Ends with exit code 0 when everything that was asked for was done, 3 when the hello was refused.
+"""
+
+import argparse
+import json
+import sys
+
+import connection
+import messages as m
+from rdbn import IDEMPOTENT
+
+
+def say(event, **values):
+    print(json.dumps({"event": event, **values}), flush=True)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description="asks a node over the wire")
+    parser.add_argument("address")
+    parser.add_argument("--cluster", default="rustydb")
+    parser.add_argument("--node", default="python")
+    parser.add_argument("--target")
+    parser.add_argument("--ping", type=int, default=0, help="how many pings")
+    parser.add_argument("--query", help="the text of a QueryRequest")
+    parser.add_argument("--parameters", type=bytes.fromhex, default=b"", help="its parameters, in hexadecimal")
+    parser.add_argument("--count", type=int, default=1, help="how many queries")
+    parser.add_argument("--window", type=int, default=1, help="how many of them in flight")
+    parser.add_argument("--send", action="append", default=[], help="an opaque request, TYPE:HEX, TYPE in hexadecimal")
+    parser.add_argument("--await-drain", action="store_true", help="stay until the node says that it drains")
+    return parser.parse_args()
+
+
+def ask(dialer, options):
+    """Sends the queries, a window of them at a time, and tells of each answer."""
+    waiting = []
+    for query_id in range(options.count):
+        values = {"query_id": query_id, "fragment": query_id % 7, "query": options.query}
+        waiting.append(dialer.request(m.QUERY_REQUEST, values, options.parameters, flags=IDEMPOTENT))
+        if len(waiting) >= options.window:
+            tell_answer(dialer, waiting.pop(0))
+    for correlation in waiting:
+        tell_answer(dialer, correlation)
+
+
+def tell_answer(dialer, correlation):
+    try:
+        values, attachment = dialer.answer(correlation)
+    except connection.RequestError as error:
+        say("error", code=error.code, not_started=error.not_started, detail=error.detail)
+        return
+    if values is None:
+        say("reply", body=attachment.hex())
+        return
+    rows = [row.hex() for row in m.split(attachment, values.pop("lengths"))]
+    say("answer", **values, rows=rows)
+
+
+def await_drain(dialer):
+    """Reads until the node has said its last word and everything is answered, then says farewell."""
+    say("waiting")
+    while dialer.last_word is None:
+        dialer.step()
+    say("drained", accepted=dialer.last_word, sent=dialer.sent)
+
+
+def main():
+    options = arguments()
+    host, _, port = options.address.rpartition(":")
+    ours = connection.hello(options.cluster, options.node, options.target)
+    try:
+        dialer = connection.Dialer((host, int(port)), ours)
+    except connection.Refused as refused:
+        say("refused", code=refused.code)
+        return 3
+    say("up", node=dialer.theirs["node"], software=dialer.theirs["software"])
+    for _ in range(options.ping):
+        say("pong", took_s=dialer.ping())
+    if options.query is not None:
+        ask(dialer, options)
+    for message in options.send:
+        message_type, _, body = message.partition(":")
+        tell_answer(dialer, dialer.request(int(message_type, 16), None, bytes.fromhex(body)))
+    say("credits", messages=dialer.credit_messages, charged=dialer.charged, limits=dialer.limits)
+    if options.await_drain:
+        await_drain(dialer)
+    dialer.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
