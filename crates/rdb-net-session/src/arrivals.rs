@@ -21,6 +21,7 @@ pub(crate) struct Arrived {
 }
 
 impl Arrived {
+    #[inline(always)]
     fn new(frame: &Frame, wire_bytes: u32, body: Body) -> Self {
         let saved_bytes = frame.raw_bytes.saturating_sub(frame.body.len() as u32);
         let structure_bytes = frame.raw_bytes.saturating_sub(frame.attachment_bytes);
@@ -61,22 +62,27 @@ impl Arrivals {
         let mut kept_bytes = 0;
         while let Some((frame, behind)) = split_frame(rest) {
             let start = whole - rest.len();
-            let read = terms.rules.read(frame);
-            match read.and_then(|read| Body::unpacked(&read, &frames, start).map(|body| (read, body))) {
-                Ok((read, body)) => {
-                    let message_type = read.head.message_type;
-                    let is_own = message_type != control_type::REPLY && message_type != control_type::MEMBERSHIP_SYNC;
-                    if !(message_type.is_control() && is_own) {
-                        kept_bytes += frame.len() + MESSAGE_CHARGE as usize;
-                    }
-                    self.frames.push(Arrived::new(&read, frame.len() as u32, body));
-                }
+            let read = match terms.rules.read(frame) {
+                Ok(read) => read,
                 Err(error) => {
                     // Nothing behind it can be trusted either.
                     self.problem = Some(error);
                     break;
                 }
-            }
+            };
+            let body = match Body::unpacked(&read, &frames, start) {
+                Ok(body) => body,
+                Err(error) => {
+                    self.problem = Some(error);
+                    break;
+                }
+            };
+            let message_type = read.head.message_type;
+            let is_own = message_type.is_control()
+                && message_type != control_type::REPLY
+                && message_type != control_type::MEMBERSHIP_SYNC;
+            kept_bytes += if is_own { 0 } else { frame.len() + MESSAGE_CHARGE as usize };
+            self.frames.push(Arrived::new(&read, frame.len() as u32, body));
             rest = behind;
         }
         if kept_bytes < whole / 2 {

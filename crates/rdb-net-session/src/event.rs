@@ -19,6 +19,11 @@ pub enum Event {
     Up(Box<Hello>),
     /// Senders that were blocked may try again; they may find that the connection takes no more messages.
     Writable,
+    /// A stream of replies whose credits were used up may go on.
+    StreamWritable {
+        /// The request's correlation id.
+        correlation: u64,
+    },
     /// The other side takes no new messages on this connection.
     GoAway,
     /// The caller of this inbound request has given it up.
@@ -114,6 +119,8 @@ pub struct Inbound {
     pub message_type: MessageType,
     /// The lane it came on.
     pub lane: Lane,
+    /// Whether its caller wants a stream of replies.
+    pub wants_stream: bool,
     /// When its caller stops waiting, by this side's clock.
     pub deadline: Option<Duration>,
     /// Its body: slices of the read buffer.
@@ -132,7 +139,31 @@ pub struct InboundId {
     pub(crate) reservation: Held,
 }
 
+/// The stream of replies to an inbound request, for whoever writes it while another has the duty to end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamId {
+    pub(crate) correlation: u64,
+    pub(crate) lane: Lane,
+}
+
+impl StreamId {
+    /// The request's correlation id.
+    pub fn correlation(self) -> u64 {
+        self.correlation
+    }
+
+    /// The lane that it is answered on.
+    pub fn lane(self) -> Lane {
+        self.lane
+    }
+}
+
 impl InboundId {
+    /// The stream of replies to it, where one is wanted.
+    pub fn stream(&self) -> StreamId {
+        StreamId { correlation: self.correlation, lane: self.lane }
+    }
+
     /// The request's correlation id; 0 for a one-way message.
     pub fn correlation(&self) -> u64 {
         self.correlation

@@ -9,7 +9,7 @@ use rdb_net_wire::{Encode, EncodeError, ErrorReply, Flags, FrameHead, Prepared, 
 use crate::TypeCounts;
 use crate::batch::{Batch, Queued, Sending};
 use crate::compression::Compression;
-use crate::costs::{Costs, frame_charge};
+use crate::costs::{Costs, Sizes, frame_charge};
 use crate::requests::RequestId;
 
 /// How many bytes of a lane may wait for the socket before senders are held back: four times the default credits, so that it
@@ -115,7 +115,7 @@ impl LaneQueue {
         message: &(impl Encode + ?Sized),
         writing: &mut Writer,
         spare: &mut Vec<Batch>,
-    ) -> Result<(), EncodeError> {
+    ) -> Result<Sizes, EncodeError> {
         if self.open.buffer.len() >= writing.batch_bytes {
             let next = spare.pop().unwrap_or_default();
             self.waiting.push_back(Waiting::Batch(std::mem::replace(&mut self.open, next)));
@@ -127,7 +127,7 @@ impl LaneQueue {
             self.open.charge_last(charge);
             self.sent_charge += charge;
         }
-        Ok(())
+        Ok(sizes)
     }
 
     /// Puts a large message behind those that wait.

@@ -7,6 +7,7 @@ use rdb_net_wire::{Encode, EncodeError};
 
 use crate::TypeCounts;
 use crate::batch::{Batch, Sending};
+use crate::costs::Sizes;
 use crate::lane::{LaneQueue, Large, QUEUED_BYTES_MAX, Writer};
 use crate::requests::RequestId;
 
@@ -59,11 +60,11 @@ impl Lanes {
 
     /// Encodes a message into its lane. Always inlined, as [`Batch::push`]: what describes a frame stays in registers.
     #[inline(always)]
-    pub(crate) fn push(&mut self, sending: Sending, message: &(impl Encode + ?Sized)) -> Result<(), EncodeError> {
+    pub(crate) fn push(&mut self, sending: Sending, message: &(impl Encode + ?Sized)) -> Result<Sizes, EncodeError> {
         let Self { lanes, writer, spare, .. } = self;
-        lanes[sending.head.lane as usize].push(sending, message, writer, spare)?;
+        let sizes = lanes[sending.head.lane as usize].push(sending, message, writer, spare)?;
         self.waiting += 1;
-        Ok(())
+        Ok(sizes)
     }
 
     /// Puts a large message behind those of its lane.

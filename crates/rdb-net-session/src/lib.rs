@@ -45,6 +45,7 @@ mod replies;
 mod requests;
 mod session;
 mod statistics;
+mod streams;
 mod terms;
 
 pub use arrivals::Arrivals;
@@ -53,11 +54,11 @@ pub use budget::{Budget, Reservation};
 pub use close::{CloseReason, Loss};
 pub use compression::CompressionConfig;
 pub use config::{Config, Identity, Side};
-pub use event::{Event, Inbound, InboundId, Outcome, Reply};
+pub use event::{Event, Inbound, InboundId, Outcome, Reply, StreamId};
 pub use outbox::Outbox;
 pub use replies::{Elsewhere, Replies};
 pub use requests::RequestId;
-pub use session::{RequestOptions, SendError, Session};
+pub use session::{RequestOptions, SendError, Session, StreamNews};
 pub use statistics::{LatencyHistogram, SessionStatistics, TypeCounts};
 pub use terms::Terms;
 

@@ -20,6 +20,7 @@ struct Partial {
     total_bytes: u32,
     received_bytes: u32,
     attachment_bytes: u32,
+    stream_window: u32,
     pieces: Vec<Bytes>,
     /// None where nobody wants the message.
     reservation: Option<Reservation>,
@@ -38,6 +39,8 @@ pub(crate) enum Part {
 #[derive(Debug)]
 pub(crate) struct Whole {
     pub(crate) body: Body,
+    /// As the first fragment said.
+    pub(crate) stream_window: u32,
     /// None where nobody wants it.
     pub(crate) reservation: Option<Reservation>,
 }
@@ -88,6 +91,7 @@ impl Reassembly {
             total_bytes,
             received_bytes: 0,
             attachment_bytes: arrived.attachment_bytes,
+            stream_window: arrived.stream_window,
             pieces: Vec::new(),
             reservation,
         }));
@@ -105,8 +109,8 @@ impl Reassembly {
         if partial.received_bytes < partial.total_bytes {
             return None;
         }
-        let Partial { pieces, attachment_bytes, reservation, .. } = *lane.take()?;
-        Some(Whole { body: Body::of_pieces(pieces, attachment_bytes), reservation })
+        let Partial { pieces, attachment_bytes, stream_window, reservation, .. } = *lane.take()?;
+        Some(Whole { body: Body::of_pieces(pieces, attachment_bytes), stream_window, reservation })
     }
 
     /// Nobody wants the message any more that is being put together for this request: its memory is free, and what still

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use rdb_net_types::{Effect, Lane, Reason, RequestError};
 
-use crate::event::Outcome;
+use crate::event::{Outcome, Reply};
+use crate::streams::StreamIn;
 
 /// A request in flight: its slot, and a generation that tells it from earlier ones in the same slot. One word, as on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +51,8 @@ struct Slot {
     state: State,
     /// Of an ended request, until its caller takes it.
     outcome: Option<Outcome>,
+    /// Of a request for a stream of replies.
+    stream: Option<Box<StreamIn>>,
     lane: Lane,
     /// Which message of its lane it was when handed to the socket, from 1; 0 while it waits for the socket.
     ordinal: u64,
@@ -77,6 +80,7 @@ impl Slot {
             generation: 1,
             state: State::Free,
             outcome: None,
+            stream: None,
             lane: Lane::System,
             ordinal: 0,
             started_ns: FRESH,
@@ -228,6 +232,33 @@ impl Requests {
         true
     }
 
+    /// Makes a request one for a stream of replies.
+    pub(crate) fn set_stream(&mut self, id: RequestId, stream: StreamIn) {
+        if let Some(slot) = self.get(id) {
+            slot.stream = Some(Box::new(stream));
+        }
+    }
+
+    /// Whether a request is one for a stream of replies, and was not given up.
+    pub(crate) fn is_stream(&self, id: RequestId) -> bool {
+        let slot = self.slots.get(id.slot()).filter(|slot| slot.generation == id.generation());
+        slot.is_some_and(|slot| slot.stream.is_some())
+    }
+
+    /// Takes a reply of a stream in. `None` where nobody waits for it, `Some(false)` where there were no credits for it.
+    pub(crate) fn push_item(&mut self, id: RequestId, reply: impl FnOnce(u64) -> Reply) -> Option<bool> {
+        let slot = self.get(id).filter(|slot| slot.is_waiting())?;
+        let started_ns = slot.started_ns;
+        let had_credits = slot.stream.as_mut()?.push(reply(started_ns));
+        self.completed.push(id);
+        Some(had_credits)
+    }
+
+    /// The next reply of a stream, and its new limit where that is worth telling.
+    pub(crate) fn pop_item(&mut self, id: RequestId) -> Option<(Reply, Option<u64>)> {
+        self.get(id)?.stream.as_mut()?.pop()
+    }
+
     /// The outcome of an ended request; its slot becomes free.
     #[inline]
     pub(crate) fn take(&mut self, id: RequestId) -> Option<Outcome> {
@@ -250,7 +281,7 @@ impl Requests {
     pub(crate) fn cancel(&mut self, id: RequestId) -> Option<bool> {
         let slot = self.get(id)?;
         let (state, handed) = (slot.state, slot.ordinal != 0);
-        slot.outcome = None;
+        (slot.outcome, slot.stream) = (None, None);
         match state {
             State::Free => return None,
             State::Waiting => self.waiting -= 1,
@@ -264,6 +295,7 @@ impl Requests {
     fn release(&mut self, id: RequestId) {
         let slot = &mut self.slots[id.slot()];
         slot.state = State::Free;
+        slot.stream = None;
         if (id.slot() as u32).is_multiple_of(self.stride) {
             // Generation 0 would make a correlation id of 0, which is a one-way message's.
             slot.generation = slot.generation.checked_add(1).unwrap_or(1);

@@ -3,16 +3,15 @@
 
 mod receive;
 mod send;
+mod streaming;
 mod time;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdb_net_types::{Effect, Lane, MessageType, Reason, RefusalReason};
-use rdb_net_wire::{
-    Close, Codec, Encode, EncodeError, Flags, FrameHead, GoAway, Hello, Prepared, Raw, Reject, control_type,
-};
+use rdb_net_types::{Effect, Lane, MessageType, OverloadScope, Reason, RefusalReason};
+use rdb_net_wire::{Close, Codec, Encode, EncodeError, Flags, FrameHead, FrameRules, GoAway, Hello, Prepared, Reject};
 
 use crate::batch::{Batch, Sending};
 use crate::compression::Compression;
@@ -25,11 +24,14 @@ use crate::lanes::Lanes;
 use crate::liveness::Liveness;
 use crate::reassembly::Reassembly;
 use crate::requests::{RequestId, Requests, nanoseconds};
+use crate::streams::StreamsOut;
 use crate::terms::PeerTerms;
 use crate::{Budget, CloseReason, Config, Identity, Loss, Outbox, Replies, SessionStatistics, Side, hello};
 
 /// The largest frame before the hello was accepted: a stranger makes us hold no more.
 const HELLO_BYTES_MAX: u32 = 8 * 1024;
+
+pub use streaming::StreamNews;
 
 /// How a request travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,12 @@ pub enum SendError {
     /// The message does not fit a frame of the other side.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// There is no memory for what is asked for.
+    #[error("no memory is left for it")]
+    NoMemory(OverloadScope),
+    /// The other side is too old for streams of replies. Ask for one reply.
+    #[error("the other side gives no streams of replies")]
+    NoStreams,
     /// The type is one of the protocol's own, which only the session itself sends. The caller is at fault.
     #[error("the message type belongs to the protocol itself")]
     ReservedType,
@@ -91,9 +99,13 @@ pub struct Session {
     peer: Option<Box<Hello>>,
     /// What the other side reads.
     peer_terms: PeerTerms,
+    /// What this side reads.
+    rules: FrameRules,
     lanes: Lanes,
     intake: Intake,
     reassembly: Reassembly,
+    /// The streams of replies that our handlers write.
+    streams: StreamsOut,
     budget: Arc<Budget>,
     /// What the structs of our own readers cost.
     own_costs: Costs,
@@ -125,6 +137,7 @@ impl Session {
             lanes: Lanes::new(writer),
             intake: Intake::new(hello::first_windows(&config), config.lane_credit_bytes, largest_frame(&config)),
             reassembly: Reassembly::default(),
+            streams: StreamsOut::default(),
             budget: Budget::process(u64::MAX),
             own_costs: Costs::new(&Costs::own()),
             liveness: Liveness::new(&config, config.liveness, now),
@@ -134,6 +147,7 @@ impl Session {
             phase: Phase::AwaitingHello,
             peer: None,
             peer_terms: PeerTerms::of_strangers(HELLO_BYTES_MAX),
+            rules: FrameRules::plain(false),
             requests: Requests::default(),
             drain: Drain::None,
             peer_drains: false,
@@ -380,9 +394,7 @@ impl Session {
             lanes.forget_unwaited(|id| requests.is_waiting(id));
         }
         if was_handed == Some(true) && self.phase == Phase::Up {
-            let head = self.head(control_type::CANCEL, Flags::ONE_WAY, Lane::System, id.correlation());
-            let empty = Raw { message_type: control_type::CANCEL, payload: Default::default() };
-            self.push_uncharged(head, &empty);
+            self.push_cancel(id.correlation());
         }
         self.unblock();
         self.after_completions(now);
@@ -395,6 +407,11 @@ impl Session {
         let outcome = self.requests.take(id)?;
         self.unblock();
         Some(outcome)
+    }
+
+    /// Whether a request is one for a stream of replies, whose news are taken by [`take_stream`](Self::take_stream).
+    pub fn is_stream(&self, id: RequestId) -> bool {
+        self.requests.is_stream(id)
     }
 
     /// Whether a request waits for its end.
@@ -420,7 +437,7 @@ impl Session {
         let head = self.head(message.message_type(), Flags::RESPONSE, id.lane, id.correlation);
         let sending = Sending::new(head, None, false);
         let pushed = match self.lanes.push(sending, message) {
-            Ok(()) => Ok(()),
+            Ok(_) => Ok(()),
             Err(error) => {
                 let prepared = self.fit(head.lane, message, error);
                 prepared.map(|prepared| self.push_large(head, prepared, None, false))
@@ -489,6 +506,7 @@ impl Session {
     /// Ends an inbound message without an answer: a one-way message that its handler is done with.
     #[inline]
     pub fn finish(&mut self, id: InboundId) {
+        self.streams.close(id.correlation);
         self.intake.end(&id);
         self.end_if_drained();
     }

@@ -9,4 +9,5 @@ mod outboxes;
 mod pair;
 mod random;
 mod requests;
+mod streams;
 mod violations;

@@ -14,7 +14,8 @@ use crate::shard::{Shard, this_thread};
 /// A request that has ended, on its way to its caller.
 pub(crate) struct Ended {
     pub(crate) id: RequestId,
-    pub(crate) outcome: Outcome,
+    /// `None` of a stream: its news are taken from the session.
+    pub(crate) outcome: Option<Outcome>,
     /// Of the session's own requests; a shard knows its callers itself.
     pub(crate) caller: Option<Waker>,
 }
@@ -166,7 +167,9 @@ impl Link {
         }
         self.find_callers(ended);
         for Ended { id, outcome, caller } in ended.drain(..) {
-            self.mail.deliver(id, outcome);
+            if let Some(outcome) = outcome {
+                self.mail.deliver(id, outcome);
+            }
             if let Some(caller) = caller {
                 caller.wake();
             }

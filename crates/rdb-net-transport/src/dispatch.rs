@@ -91,7 +91,7 @@ fn apply(result: &Result<Answer, HandlerError>, out: &mut impl Out, id: InboundI
 }
 
 impl Answer {
-    fn bytes_at_least(&self) -> usize {
+    pub(crate) fn bytes_at_least(&self) -> usize {
         match self {
             Self::Empty => 0,
             Self::Payload(payload) => payload.len(),
@@ -110,7 +110,7 @@ impl Answer {
 }
 
 /// A reply of opaque bytes.
-struct Bytes<'a>(&'a Payload);
+pub(crate) struct Bytes<'a>(pub(crate) &'a Payload);
 
 impl Encode for Bytes<'_> {
     fn message_type(&self) -> MessageType {
@@ -184,9 +184,9 @@ impl Dispatcher {
 
     #[inline]
     fn handle_one(&mut self, from: &NodeId, message: Inbound, turn: &mut Turn) {
-        let Inbound { id, message_type, lane, deadline, body } = message;
+        let Inbound { id, message_type, lane, wants_stream, deadline, body } = message;
         let wants_reply = id.wants_reply();
-        let request = || Request { message_type, lane, deadline, wants_reply, body };
+        let request = || Request { message_type, lane, deadline, wants_reply, wants_stream, body };
         let Some(entry) = &turn.entry else {
             return self.unhandled(id, request());
         };
@@ -201,6 +201,15 @@ impl Dispatcher {
                 turn.has_place = false;
                 let running = Running(Arc::clone(entry));
                 self.later(id, Origin { from, message_type, deadline }, running, future);
+            }
+            Ok(Handling::Stream(_)) if !wants_stream => {
+                apply(&Err(HandlerError::not_one_reply()), &mut self.replies, id);
+            }
+            Ok(Handling::Stream(answers)) => {
+                turn.has_place = false;
+                let running = Running(Arc::clone(entry));
+                let written = Arc::clone(&self.link).write_stream(id.stream(), answers);
+                self.spawn(id, Origin { from, message_type, deadline }, running, Guarded(Box::pin(written)));
             }
             Err(_) => self.panicked(id, message_type, from),
         }

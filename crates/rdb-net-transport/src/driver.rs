@@ -213,6 +213,9 @@ impl Driver {
     fn handle_event(&mut self, event: Event) {
         match event {
             Event::Writable => self.link.lock().take_blocked(&mut self.wakers),
+            Event::StreamWritable { correlation } => {
+                self.link.lock().take_stream_writer(correlation, &mut self.wakers);
+            }
             Event::Cancelled { correlation } => self.link.lock().end_handler(correlation),
             Event::Closed(reason) => {
                 let socket_lives = !matches!(reason, CloseReason::Lost(_) | CloseReason::HelloTimeout);

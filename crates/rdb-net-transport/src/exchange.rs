@@ -51,7 +51,7 @@ impl Wait {
         context: &mut Context<'_>,
     ) -> Poll<LinkError> {
         let outcome = not_sent(&error);
-        if !matches!(outcome.reason, Reason::Overloaded(_)) {
+        if !matches!(error, SendError::NoCredit | SendError::NoSlot) {
             let takes_none = matches!(error, SendError::NotUp);
             let deadline = Some(self.deadline);
             return Poll::Ready(if takes_none { LinkError::NotUp { deadline } } else { LinkError::Ended(outcome) });
@@ -70,6 +70,8 @@ pub(crate) fn not_sent(error: &SendError) -> RequestError {
     match error {
         SendError::NoCredit => outcome(Reason::Overloaded(OverloadScope::Lane)),
         SendError::NoSlot => outcome(Reason::Overloaded(OverloadScope::Requests)),
+        SendError::NoMemory(scope) => outcome(Reason::Overloaded(*scope)),
+        SendError::NoStreams => outcome(Reason::UnknownType).because(&error.to_string()),
         SendError::Encode(error) => outcome(Reason::TooLarge).because(&error.to_string()),
         SendError::ReservedType => outcome(Reason::UnknownType).because(&error.to_string()),
         _ => outcome(Reason::Unreachable).because(&error.to_string()),

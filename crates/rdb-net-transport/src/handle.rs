@@ -11,6 +11,7 @@ use rdb_net_wire::Encode;
 use crate::exchange::{Call, Exchange, LinkError, LinkRef, not_sent};
 use crate::link::Link;
 use crate::registry::{LOOK_AGAIN, PeerShared};
+use crate::stream::{ReplyStream, StreamOptions};
 use crate::transport::Inner;
 
 /// How a message travels. The defaults come from its type's row in the registry and from the transport's configuration.
@@ -177,6 +178,40 @@ impl PeerHandle {
             }
         };
         result.map_err(|error| self.ended(error))
+    }
+
+    /// Sends a request that is answered by a stream of replies. Ready when it is queued.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] with the effect `NotSent`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it is ready sends nothing. Dropping the stream gives the request up.
+    pub async fn stream<M>(&self, message: &M, options: StreamOptions) -> Result<ReplyStream, RequestError>
+    where
+        M: Encode + Sync + ?Sized,
+    {
+        let spec = message.message_type().spec();
+        let mut deadline = self.deadline(self.inner.clock.now(), options.call);
+        let mut request = RequestOptions {
+            lane: options.call.lane.unwrap_or(spec.lane),
+            timeout: None,
+            idempotent: options.call.idempotent.unwrap_or(spec.idempotent),
+        };
+        loop {
+            let link = self.connect(deadline).await.map_err(|error| self.ended(error))?;
+            request.timeout = Some(deadline.saturating_sub(self.inner.clock.now()));
+            match link.open_stream(request, deadline, options.window_bytes, message).await {
+                Ok(stream) => return Ok(stream),
+                Err(LinkError::Ended(error)) => return Err(self.ended(error)),
+                Err(LinkError::NotUp { deadline: until }) => {
+                    deadline = until.unwrap_or(deadline);
+                    self.retire(&link);
+                }
+            }
+        }
     }
 
     /// Queues a one-way message if that is possible at once. `Ok` means queued.

@@ -3,11 +3,13 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_core::Stream;
 use rdb_net_types::{BoxFuture, ClusterMessage, Lane, MessageType, NodeId, Payload};
 use rdb_net_wire::{Body, DecodeError, Message, decode_cluster_message};
 
@@ -22,6 +24,8 @@ pub struct Request {
     pub deadline: Option<Duration>,
     /// Whether somebody waits for an answer.
     pub wants_reply: bool,
+    /// Whether it is answered by a stream of replies. One reply is a stream as well.
+    pub wants_stream: bool,
     /// Its body: slices of the read buffer.
     pub body: Body,
 }
@@ -84,6 +88,11 @@ impl HandlerError {
         Self { started: true, text: text.into() }
     }
 
+    /// The handler answers with a stream, and its caller has asked for one reply.
+    pub(crate) fn not_one_reply() -> Self {
+        Self::failed("the answer is a stream of replies, and one reply was asked for")
+    }
+
     /// Nothing was done.
     pub fn not_started(text: impl Into<String>) -> Self {
         Self { started: false, text: text.into() }
@@ -96,12 +105,17 @@ impl From<DecodeError> for HandlerError {
     }
 }
 
+/// Answers one after the other, each written when the caller has room for it; an error ends the stream.
+pub type AnswerStream = Pin<Box<dyn Stream<Item = Result<Answer, HandlerError>> + Send>>;
+
 /// What a handler returns.
 pub enum Handling {
     /// The answer, at once: costs no task and no allocation.
     Ready(Result<Answer, HandlerError>),
     /// The answer later. The future is polled once where it is; if it is not ready then, it gets a task.
     Later(BoxFuture<'static, Result<Answer, HandlerError>>),
+    /// A stream of answers, for a request that wants one. It has a task of its own, which ends when its caller leaves.
+    Stream(AnswerStream),
 }
 
 impl std::fmt::Debug for Handling {
@@ -109,6 +123,7 @@ impl std::fmt::Debug for Handling {
         match self {
             Self::Ready(answer) => f.debug_tuple("Ready").field(answer).finish(),
             Self::Later(_) => f.write_str("Later"),
+            Self::Stream(_) => f.write_str("Stream"),
         }
     }
 }

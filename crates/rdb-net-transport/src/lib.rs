@@ -30,6 +30,7 @@ mod mail;
 mod owner;
 mod registry;
 mod shard;
+mod stream;
 mod transport;
 
 pub use backend::{Backend, Connection, DialError, ListenError, Listener};
@@ -37,10 +38,11 @@ pub use clock::Clock;
 pub use config::{Config, HelloError, SOFTWARE_BYTES_MAX, TOKEN_BYTES_MAX};
 pub use exchange::Call;
 pub use handle::{CallOptions, PeerHandle};
-pub use handler::{Answer, Handler, HandlerError, HandlerOptions, Handling, Request};
+pub use handler::{Answer, AnswerStream, Handler, HandlerError, HandlerOptions, Handling, Request};
 pub use rdb_net_peer::{LinkSide, PeerEvent};
 pub use rdb_net_session::Reply;
 pub use registry::PeerSnapshot;
+pub use stream::{ReplyStream, StreamOptions};
 pub use transport::Transport;
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ pub(crate) struct Core {
     task: Option<Waker>,
     /// Whether the outboxes know the connection for up.
     pub(crate) outboxes_take: bool,
+    /// Handlers that write a stream of replies and wait for its credits, by correlation id.
+    pub(crate) stream_writers: HashMap<u64, Waker>,
     /// Handlers that have a task, by correlation id, so that a cancelled request ends its handler.
     pub(crate) handlers: HashMap<u64, AbortHandle>,
     completed: Vec<RequestId>,
@@ -76,19 +78,32 @@ impl Core {
         self.session.drain_completed(&mut self.completed);
         for id in self.completed.drain(..) {
             let caller = self.callers.get_mut(id.slot()).and_then(Option::take);
-            if let Some(outcome) = self.session.take_outcome(id) {
-                ended.push(Ended { id, outcome, caller });
+            if self.session.is_stream(id) {
+                ended.push(Ended { id, outcome: None, caller });
+            } else if let Some(outcome) = self.session.take_outcome(id) {
+                ended.push(Ended { id, outcome: Some(outcome), caller });
             }
         }
     }
 
     pub(crate) fn take_blocked(&mut self, wakers: &mut Vec<Waker>) {
         self.blocked.take(wakers);
+        wakers.extend(self.stream_writers.drain().map(|(_, writer)| writer));
+    }
+
+    pub(crate) fn take_stream_writer(&mut self, correlation: u64, wakers: &mut Vec<Waker>) {
+        wakers.extend(self.stream_writers.remove(&correlation));
     }
 
     /// Keeps the handler's task of a request. Whoever ends the request takes it out again.
     pub(crate) fn set_handler(&mut self, correlation: u64, handler: AbortHandle) {
         self.handlers.insert(correlation, handler);
+    }
+
+    /// The handler has ended. Returns whether it had a task that somebody waits for.
+    fn forget_handler(&mut self, correlation: u64) -> bool {
+        self.stream_writers.remove(&correlation);
+        self.handlers.remove(&correlation).is_some()
     }
 
     pub(crate) fn end_handler(&mut self, correlation: u64) {
@@ -126,6 +141,7 @@ impl Link {
             blocked: Blocked::default(),
             task: None,
             outboxes_take: false,
+            stream_writers: HashMap::new(),
             handlers: HashMap::new(),
             completed: Vec::new(),
         };
@@ -299,7 +315,7 @@ impl Link {
             return self.answer_prepared(id, prepared);
         }
         self.with(|core| {
-            core.handlers.remove(&id.correlation());
+            core.forget_handler(id.correlation());
             verdict.apply(&mut core.session, id);
         });
     }
@@ -307,7 +323,7 @@ impl Link {
     /// Ends an inbound message with a large answer.
     pub(crate) fn answer_prepared(&self, id: InboundId, prepared: Prepared) {
         self.with(|core| {
-            core.handlers.remove(&id.correlation());
+            core.forget_handler(id.correlation());
             // A caller whose side takes no such reply is told so.
             let _told = core.session.reply_prepared(id, prepared);
         });
@@ -315,10 +331,10 @@ impl Link {
 
     /// Ends an inbound message whose handler ended without an answer.
     pub(crate) fn abandon(&self, id: InboundId) {
-        self.with(|core| match core.handlers.remove(&id.correlation()) {
-            Some(_) => Verdict::Error(Effect::Unknown, Reason::Cancelled, String::new()).apply(&mut core.session, id),
+        self.with(|core| match core.forget_handler(id.correlation()) {
+            true => Verdict::Error(Effect::Unknown, Reason::Cancelled, String::new()).apply(&mut core.session, id),
             // Nobody waits: it was a one-way message, or its caller has given it up.
-            None => core.session.finish(id),
+            false => core.session.finish(id),
         });
     }
 

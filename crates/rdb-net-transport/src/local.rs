@@ -8,7 +8,7 @@ use rdb_net_types::{Effect, Lane, MessageType, OverloadScope, Payload, Reason, R
 use rdb_net_wire::{Body, Encode, Flags, FrameBuffer, FrameHead, Raw, control_type, decode_frame};
 
 use crate::handle::CallOptions;
-use crate::handler::{Answer, Handling, Request, Running};
+use crate::handler::{Answer, HandlerError, Handling, Request, Running};
 use crate::transport::Transport;
 
 impl Transport {
@@ -42,6 +42,7 @@ impl Transport {
             lane: options.lane.unwrap_or_else(|| message_type.spec().lane),
             deadline: Some(deadline),
             wants_reply: true,
+            wants_stream: false,
             body: through_the_codec(message_type, message),
         };
         let result = match entry.run(&from, || request) {
@@ -51,6 +52,7 @@ impl Transport {
                 let waited = tokio::time::timeout_at(until, future).await;
                 waited.map_err(|_| failed(Effect::Unknown, Reason::Expired))?
             }
+            Ok(Handling::Stream(_)) => Err(HandlerError::not_one_reply()),
             Err(_) => return Err(failed(Effect::Unknown, Reason::HandlerPanicked)),
         };
         drop(running);

@@ -1,10 +1,12 @@
 //! Whole transports over pipes in memory.
 
 mod ending;
+mod large;
 mod limits;
 mod peers;
 mod pipe;
 mod storm;
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;

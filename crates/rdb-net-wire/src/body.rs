@@ -1,5 +1,7 @@
 //! A body: a growing struct and, behind it, an attachment of plain bytes.
 
+use std::sync::OnceLock;
+
 use bytes::{Bytes, BytesMut};
 use rdb_net_types::{MessageType, Payload};
 use serde::Serialize;
@@ -78,11 +80,21 @@ pub struct Body {
 }
 
 /// The pieces behind the first one, none of them empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 struct Rest {
     pieces: Vec<Bytes>,
     bytes: usize,
+    /// The struct, put together when it is asked for.
+    structure: OnceLock<Bytes>,
 }
+
+impl PartialEq for Rest {
+    fn eq(&self, other: &Self) -> bool {
+        self.pieces == other.pieces
+    }
+}
+
+impl Eq for Rest {}
 
 impl Body {
     /// The body of a frame that was read from these bytes: shared, not copied.
@@ -122,35 +134,33 @@ impl Body {
         Self { first, rest: None, attachment_bytes: attachment.len() as u32 }
     }
 
-    /// A body of pieces, of which so many bytes at the end are the attachment. The struct is copied where it does not lie in
-    /// the first piece; nothing else is.
+    /// A body of pieces, of which so many bytes at the end are the attachment. Nothing is copied; only a struct that does not
+    /// lie in the first piece is, when it is asked for.
     pub fn of_pieces(pieces: Vec<Bytes>, attachment_bytes: u32) -> Self {
-        let mut bytes: usize = pieces.iter().map(Bytes::len).sum();
-        let structure_bytes = bytes.saturating_sub(attachment_bytes as usize);
         let mut pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
-        let mut first = pieces.next().unwrap_or_default();
-        let mut behind = Vec::new();
-        if first.len() < structure_bytes {
-            let mut structure = BytesMut::with_capacity(structure_bytes);
-            structure.extend_from_slice(&first);
-            while structure.len() < structure_bytes
-                && let Some(mut piece) = pieces.next()
-            {
-                let part = piece.split_to(piece.len().min(structure_bytes - structure.len()));
-                structure.extend_from_slice(&part);
-                behind.extend((!piece.is_empty()).then_some(piece));
-            }
-            first = structure.freeze();
-        }
-        bytes -= first.len();
-        behind.extend(pieces);
-        let rest = (!behind.is_empty()).then(|| Box::new(Rest { pieces: behind, bytes }));
+        let first = pieces.next().unwrap_or_default();
+        let pieces: Vec<Bytes> = pieces.collect();
+        let bytes = pieces.iter().map(Bytes::len).sum();
+        let rest = (!pieces.is_empty()).then(|| Box::new(Rest { pieces, bytes, ..Rest::default() }));
         Self { first, rest, attachment_bytes }
     }
 
-    /// The struct, or the whole of an opaque body that came in one piece.
+    /// The struct, or the whole of an opaque body.
     pub fn structure(&self) -> &[u8] {
-        &self.first[..self.structure_bytes().min(self.first.len())]
+        let bytes = self.structure_bytes();
+        match &self.rest {
+            Some(rest) if bytes > self.first.len() => rest.structure.get_or_init(|| self.copy_front(bytes)),
+            _ => &self.first[..bytes],
+        }
+    }
+
+    #[cold]
+    fn copy_front(&self, bytes: usize) -> Bytes {
+        let mut front = BytesMut::with_capacity(bytes);
+        for piece in self.pieces() {
+            front.extend_from_slice(&piece[..piece.len().min(bytes - front.len())]);
+        }
+        front.freeze()
     }
 
     fn structure_bytes(&self) -> usize {
@@ -159,13 +169,17 @@ impl Body {
 
     /// The bytes behind the struct, shared.
     pub fn attachment(&self) -> Payload {
-        let mut payload = Payload::from(self.first.slice(self.structure_bytes().min(self.first.len())..));
-        self.pieces_behind().iter().for_each(|piece| payload.push(piece.clone()));
-        payload
+        let mut skipped = self.structure_bytes();
+        let pieces = self.pieces().map(|piece| {
+            let skip = skipped.min(piece.len());
+            skipped -= skip;
+            piece.slice(skip..)
+        });
+        pieces.collect()
     }
 
-    fn pieces_behind(&self) -> &[Bytes] {
-        self.rest.as_ref().map_or(&[], |rest| &rest.pieces)
+    fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+        std::iter::once(&self.first).chain(self.rest.iter().flat_map(|rest| &rest.pieces))
     }
 
     /// How many bytes there are in all.
@@ -197,8 +211,7 @@ impl Body {
     #[must_use]
     pub fn detach(&self) -> Self {
         let mut whole = Vec::with_capacity(self.len());
-        whole.extend_from_slice(&self.first);
-        self.pieces_behind().iter().for_each(|piece| whole.extend_from_slice(piece));
+        self.pieces().for_each(|piece| whole.extend_from_slice(piece));
         Self { first: whole.into(), rest: None, attachment_bytes: self.attachment_bytes }
     }
 }

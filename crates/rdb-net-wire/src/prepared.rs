@@ -11,8 +11,8 @@ use crate::extension::{Extensions, Fragment};
 use crate::frame::{CHECKSUM_BYTES, Flags, HEAD_BYTES};
 use crate::{Codec, FrameBuffer};
 
-/// What a fragment's frame needs beside its body: head, two extensions, checksum.
-const OVERHEAD_BYTES: u32 = HEAD_BYTES as u32 + 12 + 8 + CHECKSUM_BYTES as u32;
+/// What a fragment's frame needs beside its body: head, three extensions, checksum.
+const OVERHEAD_BYTES: u32 = HEAD_BYTES as u32 + 12 + 8 + 8 + CHECKSUM_BYTES as u32;
 /// How much is compressed at once: a block that a reader decompresses in some tens of microseconds.
 const BLOCK_BYTES: u32 = 64 * 1024;
 
@@ -32,6 +32,8 @@ pub struct Prepared {
     total_bytes: u32,
     /// How many bytes were put into frames.
     offset: u32,
+    /// Of a request for a stream of replies; 0 for all others.
+    stream_window: u32,
     /// What is not in a frame yet, and is cut by the frames' size.
     rest: VecDeque<Bytes>,
     /// What is not in a frame yet and was cut by compression.
@@ -47,7 +49,15 @@ impl Prepared {
         let total_bytes = u32::try_from(buffer.len()).ok()?;
         let rest = buffer.into_pieces();
         let message_type = message.message_type();
-        Some(Self { message_type, attachment_bytes, total_bytes, offset: 0, rest, blocks: VecDeque::new() })
+        Some(Self {
+            message_type,
+            attachment_bytes,
+            total_bytes,
+            offset: 0,
+            stream_window: 0,
+            rest,
+            blocks: VecDeque::new(),
+        })
     }
 
     /// Compresses what is worth it, block by block. A block, with what its frame needs, is no larger than a frame. Returns how
@@ -78,6 +88,11 @@ impl Prepared {
             self.blocks.push_back(Block { codec, raw_bytes, pieces });
         }
         (before, after)
+    }
+
+    /// Makes it a request for a stream of replies, of which so many bytes may come before more are asked for.
+    pub fn ask_for_stream(&mut self, window_bytes: u32) {
+        self.stream_window = window_bytes;
     }
 
     /// The message's type.
@@ -139,8 +154,9 @@ impl Prepared {
         let flags = codec.map_or(Flags::default(), Codec::flags);
         let flags = if is_last { flags } else { flags.with(Flags::MORE) };
         let fragment = (!is_whole).then_some(Fragment { total_bytes: self.total_bytes, offset });
-        let attachment_bytes = if offset == 0 { self.attachment_bytes } else { 0 };
-        Part { flags, extensions: Extensions { attachment_bytes, fragment, stream_window: 0 }, raw_bytes, pieces }
+        let (attachment_bytes, stream_window) =
+            if offset == 0 { (self.attachment_bytes, self.stream_window) } else { (0, 0) };
+        Part { flags, extensions: Extensions { attachment_bytes, fragment, stream_window }, raw_bytes, pieces }
     }
 }
 

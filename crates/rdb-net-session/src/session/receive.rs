@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use rdb_net_types::{Effect, Lane, MessageType, OverloadScope, Reason, RefusalReason, RequestError};
 use rdb_net_wire::{
-    Body, Close, CloseCode, Credit, DecodeError, ErrorReply, Flags, FrameRules, GoAway, Hello, Message, Ping, Pong,
-    Reject, control_type,
+    Body, Close, CloseCode, Credit, DecodeError, ErrorReply, Flags, GoAway, Hello, Message, Ping, Pong,
+    Reject, StreamCredit, control_type,
 };
 
 use super::{HELLO_BYTES_MAX, Phase, Session};
@@ -47,10 +47,7 @@ impl Session {
         let greets = matches!(self.phase, Phase::AwaitingHello | Phase::AwaitingDecision);
         Terms {
             frame_bytes_max: if greets { HELLO_BYTES_MAX } else { self.config.frame_bytes_max },
-            rules: match self.phase {
-                Phase::Up => hello::rules(&self.config, self.peer_terms.checksum),
-                _ => FrameRules::plain(false),
-            },
+            rules: self.rules,
             one_by_one: self.phase == Phase::AwaitingHello,
             peer: self.peer_terms,
         }
@@ -170,6 +167,7 @@ impl Session {
     pub(super) fn come_up(&mut self, now: Duration) {
         let Some(peer) = &self.peer else { return };
         self.peer_terms = hello::peer_terms(&self.config, peer, self.config.checksum || peer.checksum);
+        self.rules = hello::rules(&self.config, self.peer_terms.checksum);
         let writer = &mut self.lanes.writer;
         writer.frame_bytes_max = self.peer_terms.frame_bytes_max;
         writer.costs = Arc::new(Costs::new(&peer.costs));
@@ -211,6 +209,9 @@ impl Session {
         reserved: Result<Option<Reservation>, OverloadScope>,
     ) {
         let id = RequestId::from_correlation(frame.head.correlation);
+        if frame.head.flags.has(Flags::STREAM) {
+            return self.complete_item(now_ns, frame, body, reserved);
+        }
         let Self { requests, statistics, .. } = self;
         let waited = requests.complete(id, |started_ns| {
             let round_trip = Duration::from_nanos(now_ns.saturating_sub(started_ns));
@@ -229,6 +230,40 @@ impl Session {
             }
         });
         statistics.late_replies += u64::from(!waited);
+    }
+
+    /// Takes a reply of a stream in. One that there is no memory for ends the stream.
+    #[cold]
+    fn complete_item(
+        &mut self,
+        now_ns: u64,
+        frame: &Arrived,
+        body: Body,
+        reserved: Result<Option<Reservation>, OverloadScope>,
+    ) {
+        let id = RequestId::from_correlation(frame.head.correlation);
+        let reservation = match reserved {
+            Ok(reservation) => Held::new(reservation),
+            Err(scope) => {
+                self.statistics.out_of_memory += 1;
+                let error = RequestError::new(Effect::Unknown, Reason::Overloaded(scope));
+                let waited = self.requests.complete(id, |_| Err(error.because("no memory for the reply")));
+                if waited {
+                    self.push_cancel(id.correlation());
+                }
+                return;
+            }
+        };
+        let message_type = frame.head.message_type;
+        let reply = |started_ns| {
+            let round_trip = Duration::from_nanos(now_ns.saturating_sub(started_ns));
+            Reply { message_type, body, round_trip, reservation }
+        };
+        match self.requests.push_item(id, reply) {
+            Some(true) => {}
+            Some(false) => self.close(CloseReason::CreditExceeded),
+            None => self.statistics.late_replies += 1,
+        }
     }
 
     /// What a reply needs in memory once it is read.
@@ -260,6 +295,7 @@ impl Session {
             }
             Ok(Part::Later) => {
                 if let Some(whole) = self.reassembly.add(frame) {
+                    frame.stream_window = whole.stream_window;
                     self.handle_whole(now_ns, frame, is_reply, whole);
                 }
             }
@@ -304,7 +340,7 @@ impl Session {
 
     /// A message, or a reply, of which the last part is here.
     fn handle_whole(&mut self, now_ns: u64, frame: &Arrived, is_reply: bool, whole: Whole) {
-        let Whole { body, reservation } = whole;
+        let Whole { body, reservation, .. } = whole;
         if is_reply {
             if reservation.is_some() {
                 self.complete(now_ns, frame, body, Ok(reservation));
@@ -333,7 +369,14 @@ impl Session {
                     self.unblock();
                 }
             }
+            control_type::STREAM_CREDIT => {
+                let correlation = frame.head.correlation;
+                if self.streams.raise_limit(correlation, StreamCredit::decode(body)?.limit) {
+                    self.events.push_back(Event::StreamWritable { correlation });
+                }
+            }
             control_type::CANCEL => {
+                self.streams.close(frame.head.correlation);
                 self.reassembly.end(frame.head.correlation);
                 self.lanes.abandon_reply(frame.head.correlation);
                 self.events.push_back(Event::Cancelled { correlation: frame.head.correlation });
@@ -427,7 +470,12 @@ impl Session {
     fn take_in(&mut self, now_ns: u64, frame: &Arrived, body: Body, charge: u64, reservation: Held) {
         let head = frame.head;
         let deadline_ns = now_ns + u64::from(frame.deadline_us) * 1000;
+        let wants_stream = head.flags.has(Flags::STREAM) && head.correlation != 0;
+        if wants_stream {
+            self.streams.open(head.correlation, frame.stream_window);
+        }
         self.intake.push(Inbound {
+            wants_stream,
             id: InboundId { correlation: head.correlation, lane: head.lane, charge, reservation },
             message_type: head.message_type,
             lane: head.lane,

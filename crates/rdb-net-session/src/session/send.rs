@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdb_net_types::{Effect, Lane, MessageType, Reason};
-use rdb_net_wire::{Credit, Encode, ErrorReply, Flags, FrameHead, Ping, Pong, control_type};
+use rdb_net_wire::{Credit, Encode, ErrorReply, Flags, FrameHead, Ping, Pong, Raw, control_type};
 
 use super::{Phase, SendError, Session};
 use crate::batch::Sending;
@@ -38,8 +38,18 @@ impl Session {
     }
 
     pub(super) fn push_control(&mut self, message: &impl Encode) {
-        let head = self.head(message.message_type(), Flags::ONE_WAY, Lane::System, 0);
-        self.push_uncharged(head, message);
+        self.push_uncharged(self.control_head(message.message_type()), message);
+    }
+
+    /// The head of a message of the protocol itself.
+    pub(super) fn control_head(&self, message_type: MessageType) -> FrameHead {
+        self.head(message_type, Flags::ONE_WAY, Lane::System, 0)
+    }
+
+    /// Tells the other side that a request is given up.
+    pub(super) fn push_cancel(&mut self, correlation: u64) {
+        let head = FrameHead { correlation, ..self.control_head(control_type::CANCEL) };
+        self.push_uncharged(head, &Raw { message_type: control_type::CANCEL, payload: Default::default() });
     }
 
     pub(super) fn push_uncharged(&mut self, head: FrameHead, message: &impl Encode) {
@@ -114,6 +124,7 @@ impl Session {
         self.phase = Phase::Closed;
         self.lanes.clear();
         self.reassembly.clear();
+        self.streams.clear();
         // One-way messages that came before a farewell are still for their handlers; nobody waits for a reply any more.
         let said_farewell = reason.is_orderly() && reason != CloseReason::Local;
         self.intake.abandon(|message| !said_farewell || message.id.wants_reply());

@@ -1,0 +1,175 @@
+//! Streams of replies over a connection: as their caller takes them, and as their handler writes them.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use rdb_net_session::{Reply, RequestId, RequestOptions, SendError, StreamId, StreamNews};
+use rdb_net_types::RequestError;
+use rdb_net_wire::Encode;
+
+use crate::CallOptions;
+use crate::dispatch::Bytes;
+use crate::exchange::{LinkError, Wait};
+use crate::handler::{Answer, AnswerStream, HandlerError};
+use crate::large::LARGE_BYTES;
+use crate::link::Link;
+
+/// How a request for a stream travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// As of any request; the time-out is that of the whole stream.
+    pub call: CallOptions,
+    /// How many bytes of replies may come before they are taken. Default 256 KiB. More keep a distant peer busy, and are
+    /// reserved as memory.
+    pub window_bytes: u32,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self { call: CallOptions::default(), window_bytes: 256 * 1024 }
+    }
+}
+
+/// The replies to a request, one after the other. Dropping it gives the request up; the handler is told.
+#[must_use = "a stream is given up when it is dropped"]
+pub struct ReplyStream {
+    link: Arc<Link>,
+    /// None at its end.
+    id: Option<RequestId>,
+}
+
+impl ReplyStream {
+    /// The next reply; `None` at the end. An error is the last thing that comes: its effect says whether the peer may have
+    /// acted, and replies before it are what they are.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no reply.
+    pub async fn next(&mut self) -> Option<Result<Reply, RequestError>> {
+        poll_fn(|context| self.poll_reply(context)).await
+    }
+
+    fn poll_reply(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Reply, RequestError>>> {
+        let Some(id) = self.id else { return Poll::Ready(None) };
+        let mut core = self.link.lock();
+        let Some(news) = core.session.take_stream(id) else {
+            core.set_caller(id, context.waker());
+            return Poll::Pending;
+        };
+        let wants_write = core.session.wants_write();
+        drop(core);
+        if wants_write {
+            self.link.wake_task();
+        }
+        let end = match news {
+            StreamNews::Reply(reply) => return Poll::Ready(Some(Ok(reply))),
+            StreamNews::End(end) => end,
+        };
+        self.id = None;
+        Poll::Ready(match end {
+            // A handler that has one answer gives it with the end.
+            Ok(reply) if reply.body.is_empty() => None,
+            end => Some(end),
+        })
+    }
+}
+
+impl Stream for ReplyStream {
+    type Item = Result<Reply, RequestError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_reply(context)
+    }
+}
+
+impl Drop for ReplyStream {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.link.give_up_stream(id);
+        }
+    }
+}
+
+impl std::fmt::Debug for ReplyStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReplyStream").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// Opens a stream, waiting for credits and a slot until the deadline.
+    pub(crate) fn open_stream<'a, M: Encode + ?Sized>(
+        self: &'a Arc<Self>,
+        mut options: RequestOptions,
+        deadline: Duration,
+        window_bytes: u32,
+        message: &'a M,
+    ) -> impl Future<Output = Result<ReplyStream, LinkError>> + 'a {
+        let mut wait = Wait::new(self, deadline);
+        let mut prepared = self.prepare(options.lane, message);
+        poll_fn(move |context| {
+            let mut core = self.lock();
+            self.collect_written(&mut core);
+            options.timeout = Some(deadline.saturating_sub(self.clock.now()));
+            match core.session.open_stream(options, window_bytes, &mut prepared) {
+                Ok(id) => {
+                    drop(core);
+                    self.wake_task();
+                    Poll::Ready(Ok(ReplyStream { link: Arc::clone(self), id: Some(id) }))
+                }
+                Err(error) => wait.blocked(error, core, context).map(Err),
+            }
+        })
+    }
+
+    fn give_up_stream(&self, id: RequestId) {
+        let now = self.clock.now();
+        self.with(|core| {
+            core.session.cancel(now, id);
+            core.clear_caller(id);
+        });
+    }
+
+    /// Writes a handler's answers as its caller has room for them. Ready with the answer that ends the stream.
+    pub(crate) async fn write_stream(
+        self: Arc<Self>,
+        stream: StreamId,
+        mut answers: AnswerStream,
+    ) -> Result<Answer, HandlerError> {
+        while let Some(answer) = poll_fn(|context| answers.as_mut().poll_next(context)).await {
+            self.write_item(stream, &answer?).await?;
+        }
+        Ok(Answer::Empty)
+    }
+
+    async fn write_item(&self, stream: StreamId, answer: &Answer) -> Result<(), HandlerError> {
+        let is_large = answer.bytes_at_least() > LARGE_BYTES;
+        let mut large = if is_large { answer.prepare(self, stream.lane()) } else { None };
+        poll_fn(|context| {
+            let mut core = self.lock();
+            let written = match answer {
+                _ if is_large => core.session.reply_item_prepared(stream, &mut large),
+                Answer::Empty => core.session.reply_item(stream, &Bytes(&Default::default())),
+                Answer::Payload(payload) => core.session.reply_item(stream, &Bytes(payload)),
+                Answer::Message(message) => core.session.reply_item(stream, &**message),
+            };
+            match written {
+                Ok(()) => {
+                    drop(core);
+                    self.wake_task();
+                    Poll::Ready(Ok(()))
+                }
+                Err(SendError::NoCredit) => {
+                    core.stream_writers.insert(stream.correlation(), context.waker().clone());
+                    Poll::Pending
+                }
+                Err(error) => Poll::Ready(Err(HandlerError::failed(error.to_string()))),
+            }
+        })
+        .await
+    }
+}
