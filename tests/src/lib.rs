@@ -3,9 +3,12 @@
 //! A node's changes of membership are timed by the time stamps of its own log, so that neither polling nor the test's own
 //! scheduling is measured. Nothing here sleeps: every wait is for an event and has a deadline, and every process is killed by
 //! its id when its owner is dropped. When a test fails, the folder with the configurations and logs is kept and named.
+//!
+//! [`conformance`] is another matter: what every transport must do, checked in one process.
 
 mod binary;
 mod cluster;
+pub mod conformance;
 mod http;
 mod log;
 mod measure;

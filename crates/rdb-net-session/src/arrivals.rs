@@ -12,29 +12,48 @@ use crate::costs::{MESSAGE_CHARGE, Sizes};
 pub(crate) struct Arrived {
     pub(crate) head: FrameHead,
     pub(crate) deadline_us: u32,
-    pub(crate) sizes: Sizes,
-    pub(crate) raw_bytes: u32,
-    pub(crate) attachment_bytes: u32,
+    pub(crate) wire_bytes: u32,
+    pub(crate) body: Body,
+    /// Of a frame that is compressed, a part of something, or asks for a stream.
+    pub(crate) special: Option<Box<Special>>,
+}
+
+/// What only some frames have to say.
+#[derive(Debug, Default)]
+pub(crate) struct Special {
+    pub(crate) saved_bytes: u32,
     pub(crate) fragment: Option<Fragment>,
     pub(crate) stream_window: u32,
-    pub(crate) body: Body,
 }
 
 impl Arrived {
     #[inline(always)]
     fn new(frame: &Frame, wire_bytes: u32, body: Body) -> Self {
+        let is_special = frame.codec.is_some() || frame.fragment.is_some() || frame.stream_window != 0;
+        let special = if is_special { Some(Self::special(frame)) } else { None };
+        Self { head: frame.head, deadline_us: frame.deadline_us, wire_bytes, body, special }
+    }
+
+    #[cold]
+    fn special(frame: &Frame) -> Box<Special> {
         let saved_bytes = frame.raw_bytes.saturating_sub(frame.body.len() as u32);
-        let structure_bytes = frame.raw_bytes.saturating_sub(frame.attachment_bytes);
-        Self {
-            head: frame.head,
-            deadline_us: frame.deadline_us,
-            sizes: Sizes { wire_bytes, saved_bytes, structure_bytes },
-            raw_bytes: frame.raw_bytes,
-            attachment_bytes: frame.attachment_bytes,
-            fragment: frame.fragment,
-            stream_window: frame.stream_window,
-            body,
-        }
+        Box::new(Special { saved_bytes, fragment: frame.fragment, stream_window: frame.stream_window })
+    }
+
+    pub(crate) fn fragment(&self) -> Option<Fragment> {
+        self.special.as_ref().and_then(|special| special.fragment)
+    }
+
+    pub(crate) fn stream_window(&self) -> u32 {
+        self.special.as_ref().map_or(0, |special| special.stream_window)
+    }
+
+    /// What the frame's sizes are to its cost.
+    #[inline]
+    pub(crate) fn sizes(&self) -> Sizes {
+        let saved_bytes = self.special.as_ref().map_or(0, |special| special.saved_bytes);
+        let structure_bytes = (self.body.len() as u32).saturating_sub(self.body.attachment_bytes());
+        Sizes { wire_bytes: self.wire_bytes, saved_bytes, structure_bytes }
     }
 }
 

@@ -10,7 +10,11 @@ const TYPES_MAX: usize = 64;
 
 /// How many bytes of memory the structs of some types become, as their reader says; those of others count as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Costs(Box<[TypeCost]>);
+pub(crate) struct Costs {
+    types: Box<[TypeCost]>,
+    /// The highest number among them; all above need not be looked for.
+    last: u16,
+}
 
 impl Costs {
     /// What this side's own decoders need.
@@ -22,12 +26,17 @@ impl Costs {
 
     /// What a reader said; of an absurdly long list the first types.
     pub(crate) fn new(told: &[TypeCost]) -> Self {
-        Self(told.iter().take(TYPES_MAX).copied().collect())
+        let types: Box<[TypeCost]> = told.iter().take(TYPES_MAX).copied().collect();
+        let last = types.iter().map(|cost| cost.message_type).max().unwrap_or(0);
+        Self { types, last }
     }
 
     #[inline]
     fn of(&self, message_type: MessageType) -> u64 {
-        let row = self.0.iter().find(|cost| cost.message_type == message_type.0);
+        if message_type.0 > self.last {
+            return 1;
+        }
+        let row = self.types.iter().find(|cost| cost.message_type == message_type.0);
         row.map_or(1, |cost| u64::from(cost.bytes_per_byte.max(1)))
     }
 
@@ -76,6 +85,6 @@ mod tests {
     fn a_cost_of_nothing_counts_as_one() {
         let told = [TypeCost { message_type: 0x8000, bytes_per_byte: 0 }; 100];
         assert_eq!(Costs::new(&told).beyond_bytes(MessageType(0x8000), 9), 0);
-        assert_eq!(Costs::new(&told).0.len(), TYPES_MAX);
+        assert_eq!(Costs::new(&told).types.len(), TYPES_MAX);
     }
 }

@@ -70,7 +70,7 @@ impl Reassembly {
     ///
     /// What is wrong with its place.
     pub(crate) fn place(&self, arrived: &Arrived) -> Result<Part, &'static str> {
-        let Some(fragment) = arrived.fragment else { return Err("a fragment that is none") };
+        let Some(fragment) = arrived.fragment() else { return Err("a fragment that is none") };
         match &self.lanes[arrived.head.lane as usize] {
             None if fragment.offset == 0 => Ok(Part::First),
             None => Err("a fragment without those before it"),
@@ -85,13 +85,13 @@ impl Reassembly {
 
     /// Begins with a message, which is wanted where memory was reserved for it.
     pub(crate) fn begin(&mut self, arrived: &mut Arrived, reservation: Option<Reservation>) {
-        let total_bytes = arrived.fragment.map_or(0, |fragment| fragment.total_bytes);
+        let total_bytes = arrived.fragment().map_or(0, |fragment| fragment.total_bytes);
         self.lanes[arrived.head.lane as usize] = Some(Box::new(Partial {
             head: arrived.head,
             total_bytes,
             received_bytes: 0,
-            attachment_bytes: arrived.attachment_bytes,
-            stream_window: arrived.stream_window,
+            attachment_bytes: arrived.body.attachment_bytes(),
+            stream_window: arrived.stream_window(),
             pieces: Vec::new(),
             reservation,
         }));
@@ -102,7 +102,7 @@ impl Reassembly {
     pub(crate) fn add(&mut self, arrived: &mut Arrived) -> Option<Whole> {
         let lane = &mut self.lanes[arrived.head.lane as usize];
         let partial = lane.as_mut()?;
-        partial.received_bytes += arrived.raw_bytes;
+        partial.received_bytes += arrived.body.len() as u32;
         if partial.reservation.is_some() {
             partial.pieces.push(std::mem::take(&mut arrived.body).into_bytes());
         }

@@ -145,6 +145,8 @@ pub struct SessionStatistics {
     pub sent: TypeCounts,
     /// Messages received, by type; the protocol's own included.
     pub received: TypeCounts,
+    /// Requests that ended with a reply.
+    pub replies: u64,
     /// Replies that came after their request had ended.
     pub late_replies: u64,
     /// Requests that were answered with an overload, because as many as were agreed were open.

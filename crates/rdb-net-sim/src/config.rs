@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rdb_net_engine::EngineConfig;
+use rdb_net_faults::LinkFaults;
 use rdb_net_peer::PeerConfig;
 
 /// A simulation's settings. Equal settings and seeds give equal runs.
@@ -14,8 +15,8 @@ pub struct Config {
     pub seed: u64,
     /// The first so many nodes are the seeds that every node is given. Default 3.
     pub seeds: usize,
-    /// How the network is.
-    pub network: NetworkConfig,
+    /// How every link of the network is. Default [`LinkFaults::lan`].
+    pub network: LinkFaults,
     /// Every node's control logic.
     pub engine: EngineConfig,
     /// Every node's dialing.
@@ -37,7 +38,7 @@ impl Config {
             nodes,
             seed,
             seeds: 3.min(nodes),
-            network: NetworkConfig::default(),
+            network: LinkFaults::lan(),
             engine: EngineConfig::default(),
             peer: PeerConfig::default(),
             session: rdb_net_session::Config::default(),
@@ -45,24 +46,5 @@ impl Config {
             unacknowledged_timeout: Duration::from_secs(10),
             datagram_buffer_bytes: 208 * 1024,
         }
-    }
-}
-
-/// How packets travel.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct NetworkConfig {
-    /// Least time from one host to another. Default 500 µs.
-    pub latency: Duration,
-    /// Most time on top of it, drawn for each packet: later ones may overtake. Default 1 ms.
-    pub jitter: Duration,
-    /// Share of datagrams that are lost, from 0 to 1. A lost piece of a stream comes a retransmission later. Default 0.
-    pub loss: f64,
-    /// Share of datagrams that arrive twice, from 0 to 1. Default 0.
-    pub duplication: f64,
-}
-
-impl Default for NetworkConfig {
-    fn default() -> Self {
-        Self { latency: Duration::from_micros(500), jitter: Duration::from_millis(1), loss: 0.0, duplication: 0.0 }
     }
 }

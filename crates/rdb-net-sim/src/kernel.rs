@@ -1,7 +1,6 @@
 //! What a host's kernel does: taking and refusing connections, carrying bytes, holding what a process does not read.
 
-use std::time::Duration;
-
+use rdb_net_faults::Sent;
 use rdb_net_session::{Loss, Session, Side};
 
 use crate::host::Life;
@@ -33,11 +32,8 @@ impl Simulation {
             Delivery::Segment { stream, end, bytes } => self.take_segment(host, stream, end, &bytes),
             Delivery::Ended { stream, end, loss } => self.lose(stream, end, loss),
             Delivery::Unacknowledged { stream, end, since } => {
-                let is_still = self.streams.get_mut(&stream).is_some_and(|stream| {
-                    let pipe = stream.pipe(end);
-                    !pipe.held.is_empty() && pipe.held_since == since
-                });
-                if is_still {
+                let held_since = self.streams.get_mut(&stream).and_then(|stream| stream.pipe(end).held_since());
+                if held_since == Some(since) {
                     self.lose(stream, end, Loss::TimedOut);
                 }
             }
@@ -81,10 +77,10 @@ impl Simulation {
         self.streams_made += 1;
         let id = StreamId(self.streams_made);
         self.queue.deliver(self.now + self.config.dial_timeout, dialer, Delivery::DialTimedOut { stream: id });
-        let delay = self.network.segment();
         if let Some(acceptor) = acceptor {
+            let delay = self.network.segment(self.now, &dialer, &acceptor, 0);
             self.streams.insert(id, Stream::new(dialer, acceptor, key));
-            if self.network.passes(dialer, acceptor) {
+            if self.network.passes(&dialer, &acceptor) {
                 self.queue.deliver(self.now + delay, acceptor, Delivery::Dial { stream: id });
             }
         }
@@ -94,11 +90,11 @@ impl Simulation {
     fn answer_dial(&mut self, id: StreamId, is_taken: bool) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let (dialer, acceptor) = (stream.dialer, stream.acceptor);
-        let delay = self.network.segment();
-        if self.network.passes(acceptor, dialer) {
+        let delay = self.network.segment(self.now, &acceptor, &dialer, 0);
+        if self.network.passes(&acceptor, &dialer) {
             // What the acceptor sends afterwards comes afterwards.
-            stream.pipe(End::Acceptor).last_arrival = self.now + delay;
-            self.queue.deliver(self.now + delay, dialer, Delivery::DialAnswered { stream: id, is_taken });
+            let at = stream.pipe(End::Acceptor).arrival(self.now + delay);
+            self.queue.deliver(at, dialer, Delivery::DialAnswered { stream: id, is_taken });
         }
     }
 
@@ -134,29 +130,27 @@ impl Simulation {
     pub(crate) fn send_segment(&mut self, id: StreamId, end: End, bytes: Vec<u8>) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let (from, to) = (stream.host(end), stream.host(end.other()));
-        let delay = self.network.segment();
-        let is_blocked = !self.network.passes(from, to) || self.hosts[to].life == Life::Off;
-        let pipe = stream.pipe(end);
-        if is_blocked || !pipe.held.is_empty() {
-            if pipe.held.is_empty() {
-                pipe.held_since = self.now;
+        let delay = self.network.segment(self.now, &from, &to, bytes.len());
+        let passes = self.network.passes(&from, &to) && self.hosts[to].life != Life::Off;
+        match stream.pipe(end).send(self.now, delay, passes, bytes) {
+            Sent::Arrives { at, piece: bytes } => {
+                self.queue.deliver(at, to, Delivery::Segment { stream: id, end: end.other(), bytes });
+            }
+            Sent::Held { is_first: true } => {
                 let given_up = Delivery::Unacknowledged { stream: id, end, since: self.now };
                 self.queue.deliver(self.now + self.config.unacknowledged_timeout, from, given_up);
             }
-            pipe.held.push(bytes);
-            return;
+            Sent::Held { is_first: false } => {}
         }
-        let at = arrival(&mut pipe.last_arrival, self.now + delay);
-        self.queue.deliver(at, to, Delivery::Segment { stream: id, end: end.other(), bytes });
     }
 
     /// Tells the other end that this one is gone.
     pub(crate) fn send_end(&mut self, id: StreamId, end: End, loss: Loss) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let (from, to) = (stream.host(end), stream.host(end.other()));
-        let delay = self.network.segment();
-        if self.network.passes(from, to) {
-            let at = arrival(&mut stream.pipe(end).last_arrival, self.now + delay);
+        let delay = self.network.segment(self.now, &from, &to, 0);
+        if self.network.passes(&from, &to) {
+            let at = stream.pipe(end).arrival(self.now + delay);
             self.queue.deliver(at, to, Delivery::Ended { stream: id, end: end.other(), loss });
         }
     }
@@ -167,15 +161,9 @@ impl Simulation {
         for id in ids {
             for end in [End::Dialer, End::Acceptor] {
                 let Some(stream) = self.streams.get_mut(&id) else { continue };
-                let held = std::mem::take(&mut stream.pipe(end).held);
+                let held = stream.pipe(end).take_held();
                 held.into_iter().for_each(|bytes| self.send_segment(id, end, bytes));
             }
         }
     }
-}
-
-/// The time at which a piece arrives: not before the one sent before it.
-fn arrival(last: &mut Duration, at: Duration) -> Duration {
-    *last = at.max(*last);
-    *last
 }

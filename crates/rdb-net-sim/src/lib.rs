@@ -3,7 +3,7 @@
 //! Every node is what runs in production: an [`Engine`](rdb_net_engine::Engine), its
 //! [`Peer`](rdb_net_peer::Peer)s, and a pair of [`Session`](rdb_net_session::Session)s at each connection, exchanging real
 //! frames. Simulated are the hosts, whose kernels take and refuse connections and hold what a stopped process does not read;
-//! the network, with latency, loss, duplication and cuts; and the clock. Equal settings and seeds give equal runs, which
+//! the network, by the fault model of `rdb-net-faults`; and the clock. Equal settings and seeds give equal runs, which
 //! [`Simulation::trace`] proves.
 //!
 //! What must hold of any run is checked while it runs, by one rule per file in `invariant/`. What must come of a particular
@@ -31,7 +31,6 @@ mod dialing;
 mod host;
 mod invariant;
 mod kernel;
-mod network;
 mod operations;
 mod process;
 mod queue;
@@ -44,7 +43,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, NetworkConfig};
+pub use config::Config;
 pub use host::Life;
 pub use invariant::Violation;
 pub use scenario::{Outcome, Scenario};

@@ -222,7 +222,7 @@ impl Simulation {
 
     /// From here on this share of datagrams is lost.
     pub fn set_loss(&mut self, loss: f64) {
-        self.network.set_loss(loss);
+        self.network.default_link().loss = loss;
     }
 
     /// A failure of this node that others tell of is no violation from here on: the scenario gives them reason.

@@ -86,7 +86,7 @@ impl Simulation {
 
     fn send_packet(&mut self, node: usize, to: std::net::SocketAddr, bytes: &[u8]) {
         let Some(target) = self.by_gossip.get(&to).copied() else { return };
-        for delay in self.network.datagram(node, target) {
+        for delay in self.network.datagram(self.now, &node, &target, bytes.len()) {
             let packet = crate::queue::Delivery::Packet { from: node, bytes: bytes.to_vec() };
             self.queue.deliver(self.now + delay, target, packet);
         }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rdb_net_faults::Network;
 use rdb_net_types::{NodeAddress, NodeId, SeededRandom};
 
 use crate::config::Config;
 use crate::host::{Host, Life};
 use crate::invariant::Watch;
-use crate::network::Network;
 use crate::queue::{Delivery, End, Next, Queue, StreamId};
 use crate::stream::Stream;
 use crate::trace::Trace;
@@ -26,7 +26,7 @@ pub struct Simulation {
     pub(crate) config: Config,
     pub(crate) now: Duration,
     pub(crate) random: SeededRandom,
-    pub(crate) network: Network,
+    pub(crate) network: Network<usize>,
     pub(crate) queue: Queue,
     pub(crate) hosts: Vec<Host>,
     pub(crate) streams: BTreeMap<StreamId, Stream>,
@@ -74,7 +74,7 @@ impl Simulation {
             .collect();
         Self {
             now: Duration::from_secs(1),
-            network: Network::new(config.network, random.fork()),
+            network: Network::new(config.network, random.next_u64()),
             random,
             queue: Queue::default(),
             by_gossip: hosts.iter().enumerate().map(|(node, host)| (host.gossip, node)).collect(),

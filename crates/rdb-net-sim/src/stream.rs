@@ -1,27 +1,14 @@
 //! A connection between two hosts: two sessions over two ordered pipes of bytes.
 //!
-//! What is sent arrives in order, a latency later. Across a cut, and to a host that is off, it is held: it arrives when the cut
-//! is mended, and the connection is given up when that takes too long. Departure from TCP: a sender whose acknowledgements are
-//! cut off goes on sending, since there is no window here.
-
-use std::time::Duration;
+//! A [`Pipe`] holds what is sent across a cut, and to a host that is off. The connection is given up when that takes too long.
 
 use bytes::BytesMut;
+use rdb_net_faults::Pipe;
 use rdb_net_session::{RequestId, Session};
 use rdb_net_types::{BootId, NodeId};
 
 use crate::host::Job;
 use crate::queue::{End, PeerKey};
-
-/// One direction.
-#[derive(Debug, Default)]
-pub(crate) struct Pipe {
-    /// When the last piece arrives.
-    pub(crate) last_arrival: Duration,
-    /// Pieces that do not pass, and since when.
-    pub(crate) held: Vec<Vec<u8>>,
-    pub(crate) held_since: Duration,
-}
 
 /// One end.
 #[derive(Debug)]
@@ -56,8 +43,8 @@ pub(crate) struct Stream {
     dialer_socket: Option<Socket>,
     acceptor_socket: Option<Socket>,
     /// By the sending end.
-    dialer_pipe: Pipe,
-    acceptor_pipe: Pipe,
+    dialer_pipe: Pipe<Vec<u8>>,
+    acceptor_pipe: Pipe<Vec<u8>>,
 }
 
 impl Stream {
@@ -87,7 +74,7 @@ impl Stream {
         }
     }
 
-    pub(crate) fn pipe(&mut self, sender: End) -> &mut Pipe {
+    pub(crate) fn pipe(&mut self, sender: End) -> &mut Pipe<Vec<u8>> {
         match sender {
             End::Dialer => &mut self.dialer_pipe,
             End::Acceptor => &mut self.acceptor_pipe,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// A monotonic clock. Copies of one clock agree.
+/// A monotonic clock: the runtime's, so that it stands still where a test has stopped time. Copies of one clock agree.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     origin: Instant,
@@ -11,7 +11,7 @@ pub struct Clock {
 impl Clock {
     /// A clock whose origin is now.
     pub fn start() -> Self {
-        Self { origin: Instant::now() }
+        Self { origin: tokio::time::Instant::now().into_std() }
     }
 
     /// The origin.
@@ -22,7 +22,7 @@ impl Clock {
     /// The time since the origin.
     #[inline]
     pub fn now(&self) -> Duration {
-        self.origin.elapsed()
+        tokio::time::Instant::now().into_std().saturating_duration_since(self.origin)
     }
 
     /// When that time is, for the runtime's timers.

@@ -280,6 +280,9 @@ fn add(peer: &mut PeerStatistics, session: &rdb_net_session::SessionStatistics) 
     peer.bytes_sent += session.bytes_sent;
     peer.bytes_received += session.bytes_received;
     peer.late_replies += session.late_replies;
+    if session.replies > 0 {
+        *peer.outcomes.entry("ok").or_default() += session.replies;
+    }
     peer.out_of_memory += session.out_of_memory;
     peer.compressed.0 += session.compressed.0;
     peer.compressed.1 += session.compressed.1;

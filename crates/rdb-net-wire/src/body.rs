@@ -182,6 +182,11 @@ impl Body {
         std::iter::once(&self.first).chain(self.rest.iter().flat_map(|rest| &rest.pieces))
     }
 
+    /// How many bytes of the whole message, at its end, are the attachment.
+    pub fn attachment_bytes(&self) -> u32 {
+        self.attachment_bytes
+    }
+
     /// How many bytes there are in all.
     #[inline]
     pub fn len(&self) -> usize {

@@ -189,6 +189,9 @@ impl Frame {
     }
 }
 
+/// What a frame may have only where it was agreed.
+const AGREED: Flags = Flags(Flags::MORE.0 | Flags::CODEC.0 | Flags::STREAM.0);
+
 /// What was agreed of frames, so that a reader takes no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameRules {
@@ -236,15 +239,7 @@ impl FrameRules {
         let flags = Flags(u16_at(12));
         let end = check_sum(frame, flags, self.checksum)?;
         let lane = Lane::from_u8(head[14]).ok_or(FrameError::Lane { found: head[14] })?;
-        let body_start = HEADER_BYTES + usize::from(head[15]) * WORD;
-        if body_start < HEAD_BYTES || body_start > end {
-            return Err(FrameError::TooSmall { size: (frame.len() - HEADER_BYTES) as u32 });
-        }
-        let extensions = match &frame[HEAD_BYTES..body_start] {
-            [] => Extensions::default(),
-            extensions => Extensions::read(extensions)?,
-        };
-        let read = Frame {
+        let plain = Frame {
             head: FrameHead {
                 message_type: MessageType(u16_at(6)),
                 flags,
@@ -253,21 +248,38 @@ impl FrameRules {
             },
             deadline_us: u32_at(24),
             raw_bytes: u32_at(28),
-            body: body_start..end,
-            attachment_bytes: extensions.attachment_bytes,
-            codec: Codec::of(flags),
-            fragment: extensions.fragment,
-            stream_window: extensions.stream_window,
+            body: HEAD_BYTES..end,
+            attachment_bytes: 0,
+            codec: None,
+            fragment: None,
+            stream_window: 0,
         };
-        const AGREED: Flags = Flags(Flags::MORE.0 | Flags::CODEC.0 | Flags::STREAM.0);
-        if flags.has(AGREED) || extensions.fragment.is_some() {
-            self.check_agreed(&read)?;
-        } else if read.raw_bytes as usize != end - body_start {
+        let is_plain = usize::from(head[15]) == ENVELOPE_WORDS && !flags.has(AGREED);
+        if is_plain && end.checked_sub(HEAD_BYTES) == Some(plain.raw_bytes as usize) {
+            return Ok(plain);
+        }
+        self.read_on(frame, plain, head[15])
+    }
+
+    /// Reads a frame that has extensions, is not whole or not as it was, or is no frame.
+    fn read_on(&self, bytes: &[u8], frame: Frame, words: u8) -> Result<Frame, FrameError> {
+        let end = frame.body.end;
+        let body_start = HEADER_BYTES + usize::from(words) * WORD;
+        if body_start < HEAD_BYTES || body_start > end {
+            return Err(FrameError::TooSmall { size: (bytes.len() - HEADER_BYTES) as u32 });
+        }
+        let Extensions { attachment_bytes, fragment, stream_window } =
+            Extensions::read(&bytes[HEAD_BYTES..body_start])?;
+        let codec = Codec::of(frame.head.flags);
+        let frame = Frame { body: body_start..end, attachment_bytes, codec, fragment, stream_window, ..frame };
+        if frame.head.flags.has(AGREED) || fragment.is_some() {
+            self.check_agreed(&frame)?;
+        } else if frame.raw_bytes as usize != end - body_start {
             return Err(FrameError::NotAgreed);
-        } else if read.attachment_bytes > read.raw_bytes {
+        } else if attachment_bytes > frame.raw_bytes {
             return Err(FrameError::Extension);
         }
-        Ok(read)
+        Ok(frame)
     }
 
     /// Whether a frame that is compressed, or a part of something, is so as was agreed.

@@ -9,12 +9,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use rdb_net_types::{Effect, Lane, MessageType, OverloadScope, Reason, RefusalReason, RequestError};
 use rdb_net_wire::{
-    Body, Close, CloseCode, Credit, DecodeError, ErrorReply, Flags, GoAway, Hello, Message, Ping, Pong,
+    Body, Close, CloseCode, Credit, DecodeError, ErrorReply, Flags, FrameHead, GoAway, Hello, Message, Ping, Pong,
     Reject, StreamCredit, control_type,
 };
 
 use super::{HELLO_BYTES_MAX, Phase, Session};
-use crate::arrivals::Arrived;
+use crate::arrivals::{Arrived, Special};
 use crate::costs::{Costs, frame_charge};
 use crate::drain::Drain;
 use crate::event::{Event, Held, Inbound, InboundId, Reply};
@@ -24,7 +24,7 @@ use crate::requests::{RequestId, nanoseconds};
 use crate::{Arrivals, CloseReason, Reservation, Side, Terms, hello};
 
 /// Replies up to this size need no memory of the budget: there are no more of them than requests in flight.
-const FREE_REPLY_BYTES_MAX: u32 = 16 * 1024;
+const FREE_REPLY_BYTES_MAX: usize = 16 * 1024;
 
 impl Session {
     /// Takes every whole frame out of the buffer; what remains is the beginning of one.
@@ -66,7 +66,7 @@ impl Session {
             }
             let message_type = arrived.head.message_type;
             let carried = &mut self.statistics.lanes[arrived.head.lane as usize];
-            carried.bytes_received += u64::from(arrived.sizes.wire_bytes);
+            carried.bytes_received += u64::from(arrived.wire_bytes);
             if arrived.head.flags.has(Flags::MORE) {
                 self.handle_frame(now, now_ns, arrived);
                 continue;
@@ -94,7 +94,7 @@ impl Session {
     #[inline]
     fn handle_frame(&mut self, now: Duration, now_ns: u64, frame: &mut Arrived) {
         if self.phase == Phase::Up {
-            if frame.fragment.is_some() {
+            if frame.special.is_some() && frame.fragment().is_some() {
                 self.handle_fragment(now_ns, frame);
                 return self.after_completions(now);
             }
@@ -190,76 +190,69 @@ impl Session {
                 return self.close(CloseReason::Protocol("a reply between the fragments of another"));
             }
         }
-        if frame.raw_bytes > FREE_REPLY_BYTES_MAX && !frame.head.flags.has(Flags::ERROR) {
-            let body = std::mem::take(&mut frame.body);
-            let reserved = self.budget.reserve(self.reply_cost(frame, frame.raw_bytes));
-            return self.complete(now_ns, frame, body, reserved.map(Some));
+        if frame.head.flags.has(Flags::STREAM) || frame.body.len() > FREE_REPLY_BYTES_MAX {
+            return self.handle_special_reply(now_ns, frame);
         }
         let body = std::mem::take(&mut frame.body);
-        self.complete(now_ns, frame, body, Ok(None));
+        self.complete(now_ns, frame.head, body, Held::default());
     }
 
-    /// Ends a request with its reply, or with what its memory was refused for.
-    #[inline]
-    fn complete(
-        &mut self,
-        now_ns: u64,
-        frame: &Arrived,
-        body: Body,
-        reserved: Result<Option<Reservation>, OverloadScope>,
-    ) {
-        let id = RequestId::from_correlation(frame.head.correlation);
-        if frame.head.flags.has(Flags::STREAM) {
-            return self.complete_item(now_ns, frame, body, reserved);
+    /// A reply of a stream, or one that needs memory of the budget.
+    #[cold]
+    fn handle_special_reply(&mut self, now_ns: u64, frame: &mut Arrived) {
+        let mut held = Held::default();
+        if frame.body.len() > FREE_REPLY_BYTES_MAX && !frame.head.flags.has(Flags::ERROR) {
+            match self.budget.reserve(self.reply_cost(frame, frame.body.len() as u32)) {
+                Ok(reservation) => held = Held::new(Some(reservation)),
+                Err(scope) => return self.refuse_reply(frame.head, scope),
+            }
         }
+        let body = std::mem::take(&mut frame.body);
+        self.complete_any(now_ns, frame.head, body, held);
+    }
+
+    fn complete_any(&mut self, now_ns: u64, head: FrameHead, body: Body, held: Held) {
+        if head.flags.has(Flags::STREAM) {
+            self.complete_item(now_ns, head, body, held);
+        } else {
+            self.complete(now_ns, head, body, held);
+        }
+    }
+
+    /// Ends a request with its reply.
+    #[inline]
+    fn complete(&mut self, now_ns: u64, head: FrameHead, body: Body, reservation: Held) {
+        let id = RequestId::from_correlation(head.correlation);
         let Self { requests, statistics, .. } = self;
         let waited = requests.complete(id, |started_ns| {
             let round_trip = Duration::from_nanos(now_ns.saturating_sub(started_ns));
             statistics.latency.record(round_trip);
-            if frame.head.flags.has(Flags::ERROR) {
+            if head.flags.has(Flags::ERROR) {
                 return Err(error_of(&body));
             }
-            let message_type = frame.head.message_type;
-            match reserved {
-                Ok(reservation) => Ok(Reply { message_type, body, round_trip, reservation: Held::new(reservation) }),
-                Err(scope) => {
-                    statistics.out_of_memory += 1;
-                    Err(RequestError::new(Effect::Unknown, Reason::Overloaded(scope))
-                        .because("no memory for the reply"))
-                }
-            }
+            statistics.replies += 1;
+            Ok(Reply { message_type: head.message_type, body, round_trip, reservation })
         });
         statistics.late_replies += u64::from(!waited);
     }
 
-    /// Takes a reply of a stream in. One that there is no memory for ends the stream.
-    #[cold]
-    fn complete_item(
-        &mut self,
-        now_ns: u64,
-        frame: &Arrived,
-        body: Body,
-        reserved: Result<Option<Reservation>, OverloadScope>,
-    ) {
-        let id = RequestId::from_correlation(frame.head.correlation);
-        let reservation = match reserved {
-            Ok(reservation) => Held::new(reservation),
-            Err(scope) => {
-                self.statistics.out_of_memory += 1;
-                let error = RequestError::new(Effect::Unknown, Reason::Overloaded(scope));
-                let waited = self.requests.complete(id, |_| Err(error.because("no memory for the reply")));
-                if waited {
-                    self.push_cancel(id.correlation());
-                }
-                return;
-            }
-        };
-        let message_type = frame.head.message_type;
+    /// Ends a request whose reply there is no memory for. The other side need not go on with a stream.
+    fn refuse_reply(&mut self, head: FrameHead, scope: OverloadScope) {
+        self.statistics.out_of_memory += 1;
+        let error = RequestError::new(Effect::Unknown, Reason::Overloaded(scope)).because("no memory for the reply");
+        let waited = self.requests.complete(RequestId::from_correlation(head.correlation), |_| Err(error));
+        if waited && head.flags.has(Flags::STREAM) {
+            self.push_cancel(head.correlation);
+        }
+    }
+
+    /// Takes a reply of a stream in.
+    fn complete_item(&mut self, now_ns: u64, head: FrameHead, body: Body, reservation: Held) {
         let reply = |started_ns| {
             let round_trip = Duration::from_nanos(now_ns.saturating_sub(started_ns));
-            Reply { message_type, body, round_trip, reservation }
+            Reply { message_type: head.message_type, body, round_trip, reservation }
         };
-        match self.requests.push_item(id, reply) {
+        match self.requests.push_item(RequestId::from_correlation(head.correlation), reply) {
             Some(true) => {}
             Some(false) => self.close(CloseReason::CreditExceeded),
             None => self.statistics.late_replies += 1,
@@ -268,7 +261,7 @@ impl Session {
 
     /// What a reply needs in memory once it is read.
     fn reply_cost(&self, frame: &Arrived, total_bytes: u32) -> u64 {
-        let structure_bytes = total_bytes.saturating_sub(frame.attachment_bytes);
+        let structure_bytes = total_bytes.saturating_sub(frame.body.attachment_bytes());
         Reassembly::cost(total_bytes) + self.own_costs.beyond_bytes(frame.head.message_type, structure_bytes)
     }
 
@@ -280,7 +273,7 @@ impl Session {
             if !self.may_come(frame) {
                 return;
             }
-            let (lane, charge) = (frame.head.lane, frame_charge(frame.sizes));
+            let (lane, charge) = (frame.head.lane, frame_charge(frame.sizes()));
             if !self.intake.admit(lane, charge) {
                 return self.close(CloseReason::CreditExceeded);
             }
@@ -290,12 +283,13 @@ impl Session {
         match self.reassembly.place(frame) {
             Err(problem) => self.close(CloseReason::Protocol(problem)),
             Ok(Part::First) => {
-                let reservation = self.reserve_message(now_ns, frame, is_reply);
+                let reservation = self.reserve_message(frame, is_reply);
                 self.reassembly.begin(frame, reservation);
             }
             Ok(Part::Later) => {
                 if let Some(whole) = self.reassembly.add(frame) {
-                    frame.stream_window = whole.stream_window;
+                    frame.special =
+                        Some(Box::new(Special { stream_window: whole.stream_window, ..Special::default() }));
                     self.handle_whole(now_ns, frame, is_reply, whole);
                 }
             }
@@ -304,8 +298,8 @@ impl Session {
 
     /// Reserves memory for a message of which the first part is here. Where there is none, or nobody waits for it, its sender
     /// is told, if it can be.
-    fn reserve_message(&mut self, now_ns: u64, frame: &Arrived, is_reply: bool) -> Option<Reservation> {
-        let total_bytes = frame.fragment.map_or(frame.raw_bytes, |fragment| fragment.total_bytes);
+    fn reserve_message(&mut self, frame: &Arrived, is_reply: bool) -> Option<Reservation> {
+        let total_bytes = frame.fragment().map_or(frame.body.len() as u32, |fragment| fragment.total_bytes);
         let correlation = frame.head.correlation;
         if is_reply {
             if !self.requests.is_waiting(RequestId::from_correlation(correlation)) {
@@ -315,7 +309,7 @@ impl Session {
             return match self.budget.reserve(self.reply_cost(frame, total_bytes)) {
                 Ok(reservation) => Some(reservation),
                 Err(scope) => {
-                    self.complete(now_ns, frame, Body::default(), Err(scope));
+                    self.refuse_reply(frame.head, scope);
                     None
                 }
             };
@@ -343,7 +337,7 @@ impl Session {
         let Whole { body, reservation, .. } = whole;
         if is_reply {
             if reservation.is_some() {
-                self.complete(now_ns, frame, body, Ok(reservation));
+                self.complete_any(now_ns, frame.head, body, Held::new(reservation));
             }
             return;
         }
@@ -451,7 +445,7 @@ impl Session {
         if self.reassembly.is_open(head.lane) {
             return self.close(CloseReason::Protocol("a message between the fragments of another"));
         }
-        let (lane, charge) = (head.lane, self.own_costs.charge(head.message_type, frame.sizes));
+        let (lane, charge) = (head.lane, self.own_costs.charge(head.message_type, frame.sizes()));
         if !self.intake.admit(lane, charge) {
             self.close(CloseReason::CreditExceeded);
             return;
@@ -472,7 +466,7 @@ impl Session {
         let deadline_ns = now_ns + u64::from(frame.deadline_us) * 1000;
         let wants_stream = head.flags.has(Flags::STREAM) && head.correlation != 0;
         if wants_stream {
-            self.streams.open(head.correlation, frame.stream_window);
+            self.streams.open(head.correlation, frame.stream_window());
         }
         self.intake.push(Inbound {
             wants_stream,

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use rdb_net_faults::LinkFaults;
+
 use crate::scenario::ALL;
-use crate::{Config, NetworkConfig, Simulation};
+use crate::{Config, Simulation};
 
 #[test]
 fn equal_seeds_give_equal_runs_and_others_do_not() {
@@ -24,7 +26,7 @@ fn a_run_does_not_depend_on_the_process_that_runs_it() {
 #[test]
 fn a_network_that_loses_and_doubles_packets_is_no_reason_to_fail_anybody() {
     for seed in 1..=5 {
-        let network = NetworkConfig { loss: 0.05, duplication: 0.05, ..NetworkConfig::default() };
+        let network = LinkFaults { loss: 0.05, duplication: 0.05, ..LinkFaults::lan() };
         let mut simulation = Simulation::new(Config { network, ..Config::lan(8, seed) });
         (0..8).for_each(|node| simulation.start(node).expect("legal settings"));
         assert!(simulation.run_until(Duration::from_secs(10), |simulation| simulation.agrees(8)).is_some());
