@@ -630,14 +630,12 @@ impl Session {
         self.intake.pop(lane)
     }
 
-    /// Moves all messages for handlers into `into`, lane by lane: those of the System lane, and those of the others where they
-    /// are wanted.
-    pub fn take_messages(&mut self, data_too: bool, into: &mut VecDeque<Inbound>) {
+    /// Moves all messages for handlers into `into`, lane by lane, from the lanes that are wanted.
+    pub fn take_messages(&mut self, wanted: impl Fn(Lane) -> bool, into: &mut VecDeque<Inbound>) {
         if self.intake.is_empty() {
             return;
         }
-        let lanes = if data_too { &Lane::ALL[..] } else { &[Lane::System] };
-        lanes.iter().for_each(|lane| self.intake.take(*lane, into));
+        Lane::ALL.into_iter().filter(|lane| wanted(*lane)).for_each(|lane| self.intake.take(lane, into));
     }
 
     /// Gives a message back that its owner has not begun with; it is the lane's next one again.

@@ -16,11 +16,11 @@ use crate::backend::{Backend, ListenError, Listener};
 use crate::budgets::Budgets;
 use crate::clock::Clock;
 use crate::config::{Config, HelloError, check_hello};
-use crate::dispatch::Duty;
 use crate::driver::FAREWELL_TIMEOUT;
+use crate::duty::Duty;
 use crate::event::EventQueue;
 use crate::handle::PeerHandle;
-use crate::handler::{Handler, HandlerOptions, HandlerTable, Request};
+use crate::handler::{Handler, HandlerOptions, HandlerSnapshot, HandlerTable, Request};
 use crate::link::Link;
 use crate::registry::{PeerShared, PeerSnapshot, Registry};
 
@@ -312,6 +312,11 @@ impl Transport {
     /// What was carried so far.
     pub fn statistics(&self) -> TransportStatistics {
         self.inner.registry.statistics()
+    }
+
+    /// What the handlers have done so far, by message type.
+    pub fn handlers(&self) -> Vec<HandlerSnapshot> {
+        self.inner.handlers.snapshots()
     }
 
     /// Request latencies so far, by peer.
