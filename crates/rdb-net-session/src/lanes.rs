@@ -184,6 +184,11 @@ impl Lanes {
         self.waiting == 0
     }
 
+    /// Whether something waits that goes before all data.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.lanes[CONTROL].is_ready() || self.lanes[Lane::System as usize].is_ready()
+    }
+
     /// Whether something waits that can be given to the socket.
     pub(crate) fn is_ready(&self) -> bool {
         self.waiting > 0 && self.lanes.iter().any(LaneQueue::is_ready)

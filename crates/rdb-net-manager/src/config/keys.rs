@@ -219,9 +219,12 @@ pub static KEYS: &[Key] = &[
     bytes(4096, 1024 * MIB), "8388608",
     "How many bytes a peer may send on a data lane before handlers took them; at least `frame_bytes_max`. This \
      is the memory that a peer can make a node hold." },
-    key! { "networking.transport.batch_bytes", transport.session.batch_bytes, Restart, bytes(1024, 16 * MIB), "65536",
+    key! { "networking.transport.batch_max_bytes", transport.session.batch_bytes, Restart, bytes(1024, 16 * MIB), "65536",
     "About how many bytes are given to a socket at once. More saves system calls; an urgent frame waits for so \
      much." },
+    key! { "networking.transport.batch_delay_us", transport.session.batch_delay_us, Restart, count(0, 10_000), "50",
+    "How long frames may wait for others to share a write with, in microseconds. Costs processor time meanwhile; a burst \
+     shares a write without it." },
     key! { "networking.transport.checksum", transport.session.checksum, Restart, Range::Any, "false",
     "Whether frames carry a checksum." },
     key! { "networking.transport.hello_timeout_ms", transport.session.hello_timeout, Restart, ms(1), "1000",
