@@ -193,7 +193,9 @@ impl Registry {
     /// Takes an ended connection out and adds what it carried to its peer's sums.
     pub(crate) fn remove_link(&self, link: &Link, reason: CloseReason) {
         self.links.lock().expect(LOCKED).open.remove(&link.number);
-        let (statistics, _) = link.statistics();
+        let (mut statistics, _) = link.statistics();
+        // What waited has ended with it.
+        statistics.lanes.iter_mut().for_each(|lane| (lane.queued_bytes, lane.held_bytes) = (0, 0));
         let mut ended = self.ended.lock().expect(LOCKED);
         let known = ended.statistics.peers.len() < ENDED_PEERS_MAX;
         match link.node() {
