@@ -6,6 +6,7 @@
 
 mod binary;
 mod cluster;
+mod handmade;
 mod http;
 mod log;
 mod measure;
@@ -16,10 +17,11 @@ mod stranger;
 
 pub use binary::{Rdbnet, skip, text};
 pub use cluster::Cluster;
+pub use handmade::{extended, frame, message, patched, sealed};
 pub use http::{get, get_json};
 pub use log::{Change, Log};
 pub use measure::{Samples, runs};
 pub use metrics::{connection_errors, resident_bytes};
 pub use node::{Node, Spec, Started};
 pub use ports::{Place, closed_port};
-pub use stranger::{End, Stranger, frame, hello};
+pub use stranger::{End, Stranger, hello};
