@@ -80,6 +80,7 @@ pub(crate) fn cases() -> Vec<Case> {
             Counted::error("reset"),
         ),
         play("vanish", "1,000 connections that end at once", "end of stream", vanish, Counted::errors("eof", 1000)),
+        play("many_names", "1,000 connections, each under another name", "hello", many_names, Counted::NOTHING),
         play(
             "bad_hellos",
             "1,000 connections that begin with garbage",
@@ -228,6 +229,19 @@ fn never_reads_and_pings(world: &mut World) -> Result<(), String> {
 fn vanish(world: &mut World) -> Result<(), String> {
     (0..CONNECTIONS).for_each(|_| drop(Stranger::connect(world.address())));
     Ok(())
+}
+
+/// Whoever believes the hello keeps statistics for each name, of 20,000 names at most. On a node of its own, which takes them
+/// along.
+fn many_names(world: &mut World) -> Result<(), String> {
+    let node = world.another();
+    let address = node.local_address().expect("it listens");
+    for number in 0..CONNECTIONS {
+        let mut stranger = Stranger::connect(address);
+        stranger.shake(&hello(&format!("stranger-{number}")));
+        leaves(stranger)?;
+    }
+    if world.runtime.block_on(node.shutdown()) { Ok(()) } else { Err(String::from("it does not stop")) }
 }
 
 fn bad_hellos(world: &mut World) -> Result<(), String> {
