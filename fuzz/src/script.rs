@@ -19,6 +19,8 @@ pub(crate) struct Script {
     pub(crate) side: Side,
     /// Whether a dialer is let in.
     pub(crate) accepts: bool,
+    /// Whether the session wants checksums.
+    pub(crate) checksum: bool,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -53,7 +55,7 @@ pub(crate) enum Step {
 impl Script {
     /// As the input tells it. It ends where the input does.
     pub(crate) fn read(side: Side, input: &mut Unstructured<'_>) -> Self {
-        let mut script = Self { side, accepts: true, steps: Vec::new() };
+        let mut script = Self { side, accepts: true, checksum: true, steps: Vec::new() };
         // What was read so far is a script too.
         let _end = script.extend(input);
         script
@@ -63,6 +65,8 @@ impl Script {
         let peer = if matches!(self.side, Side::Acceptor) { "dialer" } else { "acceptor" };
         let hello = said(input, world::hello(peer))?;
         self.accepts = !input.ratio(1u8, 16)?;
+        self.checksum = !input.ratio(1u8, 8)?;
+        let hello = Hello { checksum: hello.checksum && self.checksum, ..hello };
         if !input.ratio(1u8, 8)? {
             let mut arriving = hello_frame(&hello);
             if input.ratio(1u8, 4)? {

@@ -55,8 +55,9 @@ pub(crate) fn hello(name: &str) -> Hello {
     }
 }
 
-fn config() -> Config {
+fn config(checksum: bool) -> Config {
     Config {
+        checksum,
         frame_bytes_max: FRAME_BYTES_MAX,
         requests_max: REQUESTS_MAX,
         lane_credit_bytes: [WINDOW_BYTES; 4],
@@ -125,7 +126,7 @@ struct World {
 impl World {
     fn new(script: &Script, cut: Cut, keeps: bool) -> Self {
         Self {
-            session: Session::new(config(), identity(), script.side.clone(), Duration::ZERO),
+            session: Session::new(config(script.checksum), identity(), script.side.clone(), Duration::ZERO),
             accepts: script.accepts,
             cut,
             keeps,
@@ -219,8 +220,11 @@ impl World {
             let wanted = self.session.terms().bytes_wanted(&self.input);
             assert!(wanted <= 2 * FRAME_BYTES_MAX as usize, "{wanted} bytes of room are asked for");
             let permitted = ARRIVAL_FACTOR * self.input.len() as u64 + ARRIVAL_BYTES;
-            let Self { session, input, now, .. } = self;
-            memory::within(permitted, "an arrival", || session.handle_input(*now, input));
+            let Self { session, input, now, cut, .. } = self;
+            match cut {
+                Cut::Whole => memory::within(permitted, "an arrival", || session.handle_input(*now, input)),
+                Cut::Pieces(_) => session.handle_input(*now, input),
+            }
             assert!(self.input.len() < 2 * FRAME_BYTES_MAX as usize, "whole frames are taken out");
         }
     }

@@ -7,7 +7,7 @@ use super::{Place, files};
 use crate::failure::Failure;
 
 /// A corpus is replayed by every run of the tests.
-const INPUTS_MAX: usize = 64;
+const INPUTS_MAX: usize = 96;
 /// An input of more bytes is not committed.
 const INPUT_BYTES_MAX: u64 = 4 * 1024;
 
@@ -23,7 +23,7 @@ pub(super) fn keep(program: &Path, place: &Place) -> Result<usize, Failure> {
     }
     std::fs::create_dir_all(&merged).map_err(|source| Failure::File { path: merged.clone(), source })?;
     let mut command = place.program(program)?;
-    command.arg("-merge=1").arg(format!("-merge_control_file={}", control.display()));
+    command.arg("-set_cover_merge=1").arg(format!("-merge_control_file={}", control.display()));
     let status = command.args([&merged, &place.corpus, &place.found]).status();
     let status = status.map_err(|source| Failure::Start { command: program.display().to_string(), source })?;
     if !status.success() {
@@ -43,8 +43,11 @@ struct Reached {
     edges: BTreeSet<u32>,
 }
 
-/// Reads the engine's file: how many inputs there are, how many it had before, their paths, then `STARTED number bytes`, `FT`
-/// and `COV number edge edge ..` of each.
+/// What the engine calls a feature is an edge and one of eight counts of how often it is passed.
+const FEATURES_PER_EDGE: u32 = 8;
+
+/// Reads the engine's file: how many inputs there are, how many it had before, their paths, then `STARTED number bytes` and
+/// `FT number feature feature ..` of each.
 fn reached(text: &str) -> Vec<Reached> {
     let mut lines = text.lines();
     let count = lines.next().and_then(|count| count.parse().ok()).unwrap_or(0);
@@ -56,10 +59,13 @@ fn reached(text: &str) -> Vec<Reached> {
         let mut words = line.split_whitespace();
         match words.next() {
             Some("STARTED") => bytes = words.nth(1).and_then(|bytes| bytes.parse().ok()).unwrap_or(0),
-            Some("COV") => {
+            Some("FT") => {
                 let path =
                     words.next().and_then(|number| number.parse().ok()).and_then(|number: usize| paths.get(number));
-                let edges = words.filter_map(|edge| edge.parse().ok()).collect();
+                let edges = words
+                    .filter_map(|feature| feature.parse::<u32>().ok())
+                    .map(|feature| feature / FEATURES_PER_EDGE)
+                    .collect();
                 inputs.extend(path.map(|path| Reached { path: PathBuf::from(path), bytes, edges }));
             }
             _ => {}
@@ -105,8 +111,8 @@ fn replace(place: &Place, chosen: &[PathBuf]) -> Result<(), Failure> {
 mod tests {
     use super::*;
 
-    const CONTROL: &str = "3\n0\ncorpus/a\ncorpus/b\nfound/c\nSTARTED 0 9\nFT 0 1 2\nCOV 0 10 11\nSTARTED 1 3\nFT 1 3\n\
-        COV 1 10 11\nSTARTED 2 4\nFT 2 4\nCOV 2 11 12\n";
+    const CONTROL: &str = "3\n0\ncorpus/a\ncorpus/b\nfound/c\nSTARTED 0 9\nFT 0 80 88\nCOV 0 1\nSTARTED 1 3\nFT 1 81 89\n\
+        COV 1\nSTARTED 2 4\nFT 2 90 96\nCOV 2 3\n";
 
     #[test]
     fn the_shortest_inputs_that_reach_everything_are_chosen() {
