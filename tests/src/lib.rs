@@ -9,6 +9,7 @@
 mod binary;
 mod cluster;
 pub mod conformance;
+mod handmade;
 mod http;
 mod log;
 mod measure;
@@ -20,6 +21,7 @@ mod stranger;
 
 pub use binary::{Rdbnet, skip, text};
 pub use cluster::Cluster;
+pub use handmade::{extended, frame, message, patched, sealed};
 pub use http::{get, get_json};
 pub use log::{Change, Log};
 pub use measure::{Samples, runs};
@@ -27,4 +29,4 @@ pub use metrics::{connection_errors, resident_bytes};
 pub use node::{Node, Spec, Started};
 pub use ports::{Place, closed_port};
 pub use python::{Python, Ran, Script};
-pub use stranger::{End, Stranger, frame, hello};
+pub use stranger::{End, Stranger, hello};
