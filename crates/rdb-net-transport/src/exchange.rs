@@ -105,6 +105,8 @@ impl Deref for LinkRef<'_> {
 pub(crate) struct Exchange<'a, M: ?Sized> {
     link: LinkRef<'a>,
     options: RequestOptions,
+    /// Whether it keeps its place among the caller's others: it goes by the session itself, not by a thread's shard.
+    is_ordered: bool,
     message: &'a M,
     id: Option<RequestId>,
     /// Only where it had to wait for credits or a slot.
@@ -112,8 +114,8 @@ pub(crate) struct Exchange<'a, M: ?Sized> {
 }
 
 impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
-    pub(crate) fn new(link: LinkRef<'a>, options: RequestOptions, message: &'a M) -> Self {
-        Self { link, options, message, id: None, wait: None }
+    pub(crate) fn new(link: LinkRef<'a>, options: RequestOptions, is_ordered: bool, message: &'a M) -> Self {
+        Self { link, options, is_ordered, message, id: None, wait: None }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -126,13 +128,18 @@ impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
         if let Some(id) = self.id {
             let Some(outcome) = self.link.mail.take(id) else { return self.poll_again(id, context) };
             self.id = None;
-            return Poll::Ready(Ok(outcome));
+            // Not sent, because the connection was taken out of use while the request was on its way to it: another takes it.
+            let is_unsent = |error: &RequestError| {
+                error.effect == Effect::NotSent && matches!(error.reason, Reason::Draining | Reason::ConnectionLost)
+            };
+            let is_turned_away = outcome.as_ref().is_err_and(is_unsent) && self.link.is_retired();
+            return Poll::Ready(if is_turned_away { Err(None) } else { Ok(outcome) });
         }
-        let Self { link, options, message, id, wait } = self;
+        let Self { link, options, is_ordered, message, id, wait } = self;
         if let Some(wait) = wait {
             options.timeout = Some(wait.deadline.saturating_sub(link.clock.now()));
         }
-        if let Ok(written) = link.write(*options, *message, context.waker()) {
+        if !*is_ordered && let Ok(written) = link.write(*options, *message, context.waker()) {
             *id = Some(written);
             return Poll::Pending;
         }
@@ -190,6 +197,7 @@ impl<M: ?Sized> Drop for Exchange<'_, M> {
 pub struct Call<'a, M: ?Sized> {
     handle: &'a PeerHandle,
     options: RequestOptions,
+    key: Option<u64>,
     message: &'a M,
     way: Way<'a, M>,
 }
@@ -205,19 +213,19 @@ enum Way<'a, M: ?Sized> {
 }
 
 impl<'a, M: Encode + Sync + ?Sized> Call<'a, M> {
-    pub(crate) fn new(handle: &'a PeerHandle, options: RequestOptions, message: &'a M) -> Self {
-        let way = match handle.link() {
-            Some(link) => Way::Connected(Exchange::new(link, options, message)),
+    pub(crate) fn new(handle: &'a PeerHandle, options: RequestOptions, key: Option<u64>, message: &'a M) -> Self {
+        let way = match handle.request_link(options.lane, key) {
+            Some(link) => Way::Connected(Exchange::new(link, options, key.is_some(), message)),
             None => Way::Unconnected,
         };
-        Self { handle, options, message, way }
+        Self { handle, options, key, message, way }
     }
 
     /// Goes on over a connection that has to be made.
     #[cold]
     fn begin_anew(&mut self, deadline: Option<Duration>) {
-        let (handle, options, message) = (self.handle, self.options, self.message);
-        self.way = Way::Anew(Box::pin(handle.request_anew(deadline, options, message)));
+        let (handle, options, key, message) = (self.handle, self.options, self.key, self.message);
+        self.way = Way::Anew(Box::pin(handle.request_anew(deadline, options, key, message)));
     }
 }
 

@@ -4,6 +4,8 @@ mod ending;
 mod limits;
 mod peers;
 mod pipe;
+mod pool;
+mod recycling;
 mod storm;
 
 use std::sync::Arc;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdb_net_peer::{Action, LinkSide, PeerConfig, State};
+use rdb_net_peer::{Action, Epoch, LinkSide, PeerConfig, Slot, State};
 use rdb_net_session::{CloseReason, Config as SessionConfig, Loss, Session, Side};
 use rdb_net_types::{Effect, Reason};
 
 use super::{NEVER, Network, SOON, config, echo, id, message, pair, start, to, until};
 use crate::link::Link;
-use crate::registry::PeerShared;
+use crate::pool::PeerShared;
 use crate::{CallOptions, Clock};
 
 fn link(number: u64) -> Arc<Link> {
@@ -23,18 +23,17 @@ fn link(number: u64) -> Arc<Link> {
 fn the_end_of_a_replaced_connection_does_not_disturb_the_next_dial() {
     let address = "b:1".parse().expect("legal");
     let peer = PeerShared::new(Some(id("b")), address, PeerConfig::default(), 1);
-    let old = link(1);
+    let (old, new) = (link(1), link(2));
     peer.with_machine(|machine| machine.keep(true));
     let now = old.clock.now();
-    assert_eq!(peer.with_machine(|machine| machine.poll_action(now)), Action::Dial);
-    peer.lock_dialing().link = Some(1);
-    peer.with_machine(|machine| machine.handle_up(now));
-    peer.link.store(Some(Arc::clone(&old)));
+    assert_eq!(peer.with_machine(|machine| machine.poll_action(now)), Action::Dial(Slot::FIRST));
+    peer.lock_pool().hold(Slot::FIRST, &old);
+    assert_eq!(peer.came_up(&old), Some((Slot::FIRST, Epoch(1))));
     // It is asked to go away, and another one is dialled while it drains.
     peer.ended(&old, CloseReason::Local);
-    assert!(peer.link.load().is_none());
-    assert_eq!(peer.with_machine(|machine| machine.poll_action(now)), Action::Dial);
-    peer.lock_dialing().link = Some(2);
+    assert!(peer.link(Slot::FIRST).is_none());
+    assert_eq!(peer.with_machine(|machine| machine.poll_action(now)), Action::Dial(Slot::FIRST));
+    peer.lock_pool().hold(Slot::FIRST, &new);
     peer.ended(&old, CloseReason::Lost(Loss::Eof));
     assert_eq!(peer.with_machine(|machine| machine.state()), State::Dialing);
 }
@@ -59,7 +58,7 @@ async fn a_connection_that_drains_is_replaced_for_the_seed_and_for_the_node_it_l
     echo(&named).await.expect("answered");
     assert_eq!(a.inner.registry.links().len(), 2, "the old connection still drains");
     theirs.close(CloseReason::Local);
-    until("the old connection ends", || a.inner.registry.find_link(old).is_none()).await;
+    until("the old connection ends", || a.inner.registry.links().iter().all(|link| link.number != old)).await;
     assert!(named.is_up() && under_way.await.expect("no panic").is_err());
 }
 
