@@ -102,9 +102,13 @@ impl Inner {
         self.drive_peer(peer);
     }
 
-    async fn connect(&self, peer: &PeerShared) -> Result<Box<dyn Connection>, DialFailure> {
+    async fn connect(self: &Arc<Self>, peer: &PeerShared) -> Result<Box<dyn Connection>, DialFailure> {
         // Waiting for other dials of this process says nothing of the peer, so it counts for no time-out.
         let _permit = self.dials.acquire().await.map_err(|_| DialFailure::Io)?;
+        // The peer is not bothered with a connection that has no place here.
+        if self.registry.is_full(self.config.connections_max) && !self.make_room().await {
+            return Err(self.no_room());
+        }
         self.check_hello().map_err(|error| {
             tracing::error!(%error, "no connection can be made");
             DialFailure::Io
@@ -151,8 +155,12 @@ impl Inner {
                 Err(NoPlace::Full) => break,
             }
         }
+        Err(self.no_room())
+    }
+
+    fn no_room(&self) -> DialFailure {
         tracing::warn!(connections_max = self.config.connections_max, "connection limit reached, dial given up");
-        Err(DialFailure::ConnectionLimit)
+        DialFailure::ConnectionLimit
     }
 
     /// Counts a connection that was made; `None` where nobody needs it any more.

@@ -7,6 +7,7 @@ use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rdb_net_peer::Slot;
 use rdb_net_session::{CloseReason, Outcome, Reply, RequestId, RequestOptions, SendError};
 use rdb_net_types::{BoxFuture, Effect, OverloadScope, Reason, RequestError};
 use rdb_net_wire::Encode;
@@ -122,18 +123,22 @@ impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
         &self.link
     }
 
+    /// Whether the request was not sent because its connection was taken out of use while it was on its way there: another
+    /// one may take it.
+    #[cold]
+    pub(crate) fn was_turned_away(&self, error: &RequestError) -> bool {
+        error.effect == Effect::NotSent
+            && matches!(error.reason, Reason::Draining | Reason::ConnectionLost)
+            && self.link.is_retired()
+    }
+
     /// The request's outcome; `Err` with the caller's deadline, where it is known, when another connection may take it.
     #[inline]
     pub(crate) fn poll_outcome(&mut self, context: &mut Context<'_>) -> Poll<Result<Outcome, Option<Duration>>> {
         if let Some(id) = self.id {
             let Some(outcome) = self.link.mail.take(id) else { return self.poll_again(id, context) };
             self.id = None;
-            // Not sent, because the connection was taken out of use while the request was on its way to it: another takes it.
-            let is_unsent = |error: &RequestError| {
-                error.effect == Effect::NotSent && matches!(error.reason, Reason::Draining | Reason::ConnectionLost)
-            };
-            let is_turned_away = outcome.as_ref().is_err_and(is_unsent) && self.link.is_retired();
-            return Poll::Ready(if is_turned_away { Err(None) } else { Ok(outcome) });
+            return Poll::Ready(Ok(outcome));
         }
         let Self { link, options, is_ordered, message, id, wait } = self;
         if let Some(wait) = wait {
@@ -197,7 +202,8 @@ impl<M: ?Sized> Drop for Exchange<'_, M> {
 pub struct Call<'a, M: ?Sized> {
     handle: &'a PeerHandle,
     options: RequestOptions,
-    key: Option<u64>,
+    /// The slot that it must take, where its order counts.
+    ordered: Option<Slot>,
     message: &'a M,
     way: Way<'a, M>,
 }
@@ -213,19 +219,20 @@ enum Way<'a, M: ?Sized> {
 }
 
 impl<'a, M: Encode + Sync + ?Sized> Call<'a, M> {
-    pub(crate) fn new(handle: &'a PeerHandle, options: RequestOptions, key: Option<u64>, message: &'a M) -> Self {
-        let way = match handle.request_link(options.lane, key) {
-            Some(link) => Way::Connected(Exchange::new(link, options, key.is_some(), message)),
+    #[inline]
+    pub(crate) fn new(handle: &'a PeerHandle, options: RequestOptions, ordered: Option<Slot>, message: &'a M) -> Self {
+        let way = match handle.request_link(options.lane, ordered) {
+            Some(link) => Way::Connected(Exchange::new(link, options, ordered.is_some(), message)),
             None => Way::Unconnected,
         };
-        Self { handle, options, key, message, way }
+        Self { handle, options, ordered, message, way }
     }
 
     /// Goes on over a connection that has to be made.
     #[cold]
     fn begin_anew(&mut self, deadline: Option<Duration>) {
-        let (handle, options, key, message) = (self.handle, self.options, self.key, self.message);
-        self.way = Way::Anew(Box::pin(handle.request_anew(deadline, options, key, message)));
+        let (handle, options, ordered, message) = (self.handle, self.options, self.ordered, self.message);
+        self.way = Way::Anew(Box::pin(handle.request_anew(deadline, options, ordered, message)));
     }
 }
 
@@ -238,7 +245,12 @@ impl<M: Encode + Sync + ?Sized> Future for Call<'_, M> {
         if let Way::Connected(exchange) = &mut this.way {
             match std::task::ready!(exchange.poll_outcome(context)) {
                 Ok(Ok(reply)) => return Poll::Ready(Ok(reply)),
-                Ok(Err(error)) => return Poll::Ready(Err(this.handle.ended(error))),
+                Ok(Err(error)) => {
+                    if !exchange.was_turned_away(&error) {
+                        return Poll::Ready(Err(this.handle.ended(error)));
+                    }
+                    this.begin_anew(None);
+                }
                 Err(deadline) => {
                     this.handle.retire(exchange.link());
                     this.begin_anew(deadline);

@@ -96,7 +96,7 @@ impl PeerHandle {
     /// Within an epoch, the handlers of one-way messages of a lane and key, and of requests that name a key, start in the order
     /// in which these were sent. Between two epochs nothing is promised: where a connection was lost there may be a gap, and
     /// where it was replaced, handlers of both run side by side. Whoever must know compares the epochs before and after what
-    /// it sends.
+    /// it sends. A peer that was forgotten and is named again counts from the beginning.
     pub fn epoch(&self, lane: Lane, key: Option<u64>) -> Option<Epoch> {
         self.peer.with_machine(|machine| machine.epoch(Slot::of(self.connections, lane, key)))
     }
@@ -131,6 +131,7 @@ impl PeerHandle {
     /// # Cancel safety
     ///
     /// Dropping the future gives the request up; the peer's handler is told. It may have acted.
+    #[inline]
     pub fn request<'a, M>(&'a self, message: &'a M, options: CallOptions) -> Call<'a, M>
     where
         M: Encode + Sync + ?Sized,
@@ -141,7 +142,8 @@ impl PeerHandle {
             timeout: Some(options.timeout.unwrap_or(self.inner.config.request_timeout)),
             idempotent: options.idempotent.unwrap_or(spec.idempotent),
         };
-        Call::new(self, request, options.key, message)
+        let ordered = if options.key.is_some() { Some(self.ordered_slot(request.lane, options.key)) } else { None };
+        Call::new(self, request, ordered, message)
     }
 
     /// Asks the peer whether it is there, on the System lane, and measures how long the answer takes. The peer's transport
@@ -165,7 +167,7 @@ impl PeerHandle {
         &self,
         deadline: Option<Duration>,
         mut request: RequestOptions,
-        key: Option<u64>,
+        ordered: Option<Slot>,
         message: &M,
     ) -> Result<Reply, RequestError>
     where
@@ -174,11 +176,12 @@ impl PeerHandle {
         let timeout = request.timeout.unwrap_or(self.inner.config.request_timeout);
         let deadline = deadline.unwrap_or_else(|| self.inner.clock.now().saturating_add(timeout));
         loop {
-            let way = self.request_way(request.lane, key);
+            let way = self.request_way(request.lane, ordered);
             let link = self.connect(deadline, way).await.map_err(|error| self.ended(error))?;
             request.timeout = Some(deadline.saturating_sub(self.inner.clock.now()));
-            let mut exchange = Exchange::new(LinkRef::Own(link), request, key.is_some(), message);
+            let mut exchange = Exchange::new(LinkRef::Own(link), request, ordered.is_some(), message);
             match std::future::poll_fn(|context| exchange.poll_outcome(context)).await {
+                Ok(Err(error)) if exchange.was_turned_away(&error) => {}
                 Ok(outcome) => return outcome.map_err(|error| self.ended(error)),
                 Err(_) => self.retire(exchange.link()),
             }
@@ -187,12 +190,20 @@ impl PeerHandle {
 
     /// The connection that a request takes, if there is one.
     #[inline]
-    pub(crate) fn request_link(&self, lane: Lane, key: Option<u64>) -> Option<LinkRef<'_>> {
-        if self.connections == 1 && lane != Lane::Bulk {
-            self.first_link()
-        } else {
-            self.link_of(self.request_way(lane, key))
-        }
+    pub(crate) fn request_link(&self, lane: Lane, ordered: Option<Slot>) -> Option<LinkRef<'_>> {
+        if self.has_one_for(lane) { self.first_link() } else { self.link_of(self.request_way(lane, ordered)) }
+    }
+
+    /// The slot of messages that must keep their order.
+    #[inline(never)]
+    fn ordered_slot(&self, lane: Lane, key: Option<u64>) -> Slot {
+        Slot::of(self.connections, lane, key)
+    }
+
+    /// Whether all messages of a lane take the first connection.
+    #[inline]
+    fn has_one_for(&self, lane: Lane) -> bool {
+        self.connections == 1 && lane != Lane::Bulk
     }
 
     /// The connection that one-way messages take which name no key, if there is one. A handle remembers the first that it
@@ -209,14 +220,16 @@ impl PeerHandle {
         }
     }
 
-    fn request_way(&self, lane: Lane, key: Option<u64>) -> Way {
-        match key {
+    fn request_way(&self, lane: Lane, ordered: Option<Slot>) -> Way {
+        match ordered {
+            Some(slot) => Way::Only(slot),
             None if self.connections > 1 && lane != Lane::Bulk => Way::Any(next_number(self.connections)),
-            key => Way::Only(Slot::of(self.connections, lane, key)),
+            None => Way::Only(Slot::of(self.connections, lane, None)),
         }
     }
 
     /// The connection that is up and may be taken. Where one is missing that others stand in for, it is dialled meanwhile.
+    #[inline(never)]
     fn link_of(&self, way: Way) -> Option<LinkRef<'_>> {
         if way.slot() == Slot::FIRST
             && let Some(link) = self.first_link()
@@ -259,13 +272,14 @@ impl PeerHandle {
         M: Encode + Sync + ?Sized,
     {
         let lane = self.lane(message.message_type(), options);
-        let way = Way::Only(Slot::of(self.connections, lane, options.key));
-        if let Some(link) = self.link_of(way)
+        let way = || Way::Only(self.ordered_slot(lane, options.key));
+        let link = if self.has_one_for(lane) { self.first_link() } else { self.link_of(way()) };
+        if let Some(link) = link
             && link.try_post(lane, message).is_ok()
         {
             return Ok(());
         }
-        let deadline = self.deadline(self.inner.clock.now(), options);
+        let (way, deadline) = (way(), self.deadline(self.inner.clock.now(), options));
         let result = loop {
             let link = match self.connect(deadline, way).await {
                 Ok(link) => link,

@@ -121,6 +121,11 @@ impl Registry {
         Ok(())
     }
 
+    /// Whether there are as many connections as there may be.
+    pub(crate) fn is_full(&self, connections_max: usize) -> bool {
+        self.links.lock().expect(LOCKED).open.len() >= connections_max
+    }
+
     /// Takes no more connections. Those that it returns are all that there will be.
     pub(crate) fn stop(&self) -> Vec<Arc<Link>> {
         self.links.lock().expect(LOCKED).stopping = true;

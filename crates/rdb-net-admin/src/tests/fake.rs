@@ -39,6 +39,7 @@ fn peer(name: &str, port: u16, state: NodeState) -> PeerView {
         outcomes: [("ok", 6), ("expired", 1)].into(),
         late_replies: 1,
         round_trip: Some(Duration::from_micros(250)),
+        path: None,
     };
     PeerView {
         info: info(name, port, state),

@@ -70,7 +70,6 @@ async fn assert_silent(transport: &TcpTransport, on: LinkSide) {
 /// The process that will be stopped: a node that tells its address and lives until it is killed.
 #[test]
 #[ignore = "the other process of a_process_that_was_stopped_is_found_dead"]
-#[expect(clippy::print_stdout, reason = "the parent reads the address here")]
 fn child() {
     if std::env::var_os(CHILD).is_none() {
         return;

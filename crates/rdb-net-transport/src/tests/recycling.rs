@@ -124,6 +124,19 @@ async fn an_old_connection_is_replaced_and_no_request_fails_by_it() {
     assert!(a.statistics().peers[&id("b")].errors.is_empty());
 }
 
+#[tokio::test]
+async fn a_seeds_connection_is_replaced_for_the_node_that_it_led_to_as_well() {
+    let network = Network::default();
+    let a = start(&network, impatient(None, Some(Duration::from_millis(25)))).await;
+    let _b = start(&network, config("b")).await;
+    let seed = a.seed(&"b:1".parse().expect("legal"));
+    echo(&seed).await.expect("answered");
+    let named = a.find_peer(&id("b")).expect("the seed has told its name");
+    // A connection of its own would count for the node alone.
+    until("both have moved on", || epoch(&seed) >= 4 && epoch(&named) == epoch(&seed)).await;
+    echo(&named).await.expect("answered");
+}
+
 /// A node that may have three connections and uses each, so that the first peer's was not used for longest.
 async fn full() -> (Network, Transport, Vec<Transport>) {
     let network = Network::default();
