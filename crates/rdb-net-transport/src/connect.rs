@@ -198,7 +198,11 @@ impl Inner {
                 if pool.machine.unused_since(slot).is_none() || !pool.look(now, slot) {
                     continue;
                 }
-                let Some(since) = pool.machine.unused_since(slot) else { continue };
+                // One that has been idle for its time has lost its place by the look.
+                let Some(since) = pool.machine.unused_since(slot) else {
+                    drop(pool);
+                    return Some((peer, slot));
+                };
                 if least.as_ref().is_none_or(|(least, ..)| since < *least) {
                     least = Some((since, Arc::clone(&peer), slot));
                 }

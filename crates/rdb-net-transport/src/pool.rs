@@ -61,10 +61,17 @@ impl Pool {
 
     /// The hello of a connection was answered. `None` where the machine does not count on it any more.
     fn came_up(&mut self, now: Duration, link: &Arc<Link>) -> Option<(Slot, Epoch)> {
-        let held = self.held.iter_mut().find(|held| held.link.number == link.number)?;
-        let epoch = self.machine.handle_up(now, held.slot);
-        held.epoch = Some(epoch);
-        Some((held.slot, epoch))
+        let index = self.held.iter().position(|held| held.link.number == link.number)?;
+        let slot = self.held[index].slot;
+        if !self.machine.is_dial_needed(now, slot) {
+            // Another peer's connection came first.
+            self.machine.handle_dial_dropped(slot);
+            self.held.swap_remove(index);
+            return None;
+        }
+        let epoch = self.machine.handle_up(now, slot);
+        self.held[index].epoch = Some(epoch);
+        Some((slot, epoch))
     }
 
     /// A connection of another peer serves this one as well. The one that it takes the place of, if there is one, was lent
@@ -188,10 +195,17 @@ impl PeerShared {
             return None;
         }
         let place = pool.came_up(link.clock.now(), link)?;
-        self.links[place.0.index(self.connections())].store(Some(Arc::clone(link)));
+        self.enter(place.0, link);
         drop(pool);
         self.changed.notify_waiters();
         Some(place)
+    }
+
+    /// Messages take this connection. Called under the pool's lock, so that nobody who has learnt of the new epoch still takes
+    /// the connection of the former one.
+    fn enter(&self, slot: Slot, link: &Arc<Link>) {
+        let former = self.links[slot.index(self.connections())].swap(Some(Arc::clone(link)));
+        former.iter().for_each(|former| former.retire());
     }
 
     /// Another peer's connection leads here: messages take it, where there is none, or it takes the place of one that was lent
@@ -204,7 +218,7 @@ impl PeerShared {
             return None;
         }
         let place = pool.lend(link.clock.now(), link);
-        self.links[place.0.index(self.connections())].store(Some(Arc::clone(link)));
+        self.enter(place.0, link);
         drop(pool);
         self.changed.notify_waiters();
         Some(place)

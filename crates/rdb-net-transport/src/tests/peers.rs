@@ -1,6 +1,6 @@
 //! Which connection a peer's messages take.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use rdb_net_peer::{Action, Epoch, LinkSide, PeerConfig, Slot, State};
@@ -13,7 +13,8 @@ use crate::pool::PeerShared;
 use crate::{CallOptions, Clock};
 
 fn link(number: u64) -> Arc<Link> {
-    let clock = Clock::start();
+    static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::start);
+    let clock = *CLOCK;
     let side = Side::Dialer { target: Some(id("b")) };
     let session = Session::new(SessionConfig::default(), config("a").identity, side, clock.now());
     Arc::new(Link::new(session, clock, LinkSide::Dialer, number))
@@ -36,6 +37,39 @@ fn the_end_of_a_replaced_connection_does_not_disturb_the_next_dial() {
     peer.lock_pool().hold(Slot::FIRST, &new);
     peer.ended(&old, CloseReason::Lost(Loss::Eof));
     assert_eq!(peer.with_machine(|machine| machine.state()), State::Dialing);
+}
+
+/// A peer and, as if dialled and connected, a connection whose hello is under way.
+fn dialled(config: PeerConfig, link: &Arc<Link>) -> PeerShared {
+    let peer = PeerShared::new(Some(id("b")), "b:1".parse().expect("legal"), config, 1);
+    peer.with_machine(|machine| machine.keep(true));
+    let action = peer.with_machine(|machine| machine.poll_action(link.clock.now()));
+    assert_eq!(action, Action::Dial(Slot::FIRST));
+    peer.lock_pool().hold(Slot::FIRST, link);
+    peer
+}
+
+#[test]
+fn who_knows_of_the_new_epoch_does_not_take_the_former_connection() {
+    let (old, new) = (link(1), link(2));
+    let peer = dialled(PeerConfig { age_max: Some(Duration::ZERO), ..PeerConfig::default() }, &old);
+    peer.came_up(&old).expect("it is needed");
+    let action = peer.with_machine(|machine| machine.poll_action(old.clock.now()));
+    assert_eq!((action, old.is_retired()), (Action::Dial(Slot::FIRST), false));
+    peer.lock_pool().hold(Slot::FIRST, &new);
+    assert_eq!(peer.came_up(&new), Some((Slot::FIRST, Epoch(2))));
+    assert!(old.is_retired() && !new.is_retired());
+}
+
+#[test]
+fn a_lent_connection_is_not_driven_out_by_the_one_that_comes_late() {
+    let (own, lent) = (link(1), link(2));
+    let peer = dialled(PeerConfig::default(), &own);
+    assert_eq!(peer.lend(&lent, None), Some((Slot::FIRST, Epoch(1))));
+    assert_eq!(peer.came_up(&own), None);
+    assert!(peer.link(Slot::FIRST).is_some_and(|link| Arc::ptr_eq(&link, &lent)));
+    let action = peer.with_machine(|machine| machine.poll_action(own.clock.now()));
+    assert_eq!(action, Action::None, "nothing drains");
 }
 
 #[tokio::test]
