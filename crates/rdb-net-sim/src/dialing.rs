@@ -69,8 +69,14 @@ impl Simulation {
         let Some(slot) = self.hosts[node].process.as_mut().and_then(|process| process.peers.get_mut(key)) else {
             return;
         };
-        match slot.machine.poll_action(now) {
-            // Connections of the simulation are neither idle nor old by the machine: see its configuration.
+        let action = loop {
+            match slot.machine.poll_action(now) {
+                // By default no connection is idle or old: a process releases by itself what it does not use.
+                Action::Look(of) => slot.machine.looked(now, of, true),
+                action => break action,
+            }
+        };
+        match action {
             Action::None | Action::Look(_) | Action::Drain(..) => self.queue.arm(Timer::Peer(node, key.clone()), None),
             Action::WaitUntil(at) => self.queue.arm(Timer::Peer(node, key.clone()), Some(at)),
             Action::Dial(_) => {
