@@ -85,8 +85,8 @@ fn apply(result: &Result<Answer, HandlerError>, out: &mut impl Out, id: InboundI
         Ok(Answer::Empty) => out.reply(id, &Bytes(&Payload::new())),
         Ok(Answer::Message(message)) => out.reply(id, &**message),
         Err(error) => {
-            let effect = if error.started { Effect::Unknown } else { Effect::NotStarted };
-            out.reply_error(id, effect, Reason::HandlerFailed, &error.text);
+            let (effect, reason) = error.outcome();
+            out.reply_error(id, effect, reason, &error.text);
         }
     }
 }
@@ -186,7 +186,9 @@ impl Dispatcher {
         }
         turn.count_time(clock, &mut since);
         drop(turn);
-        *inbox = left_over;
+        if !left_over.is_empty() {
+            *inbox = left_over;
+        }
         while let Some((id, prepared, compression)) = self.replies.poll_elsewhere() {
             self.link.answer_elsewhere(&self.inner, id, prepared, compression);
         }

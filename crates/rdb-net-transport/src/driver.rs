@@ -145,6 +145,10 @@ impl Driver {
                     self.input.expect(self.arrivals.longest_frame());
                 }
                 let mut core = self.link.lock();
+                // What is left over goes back to the head of its lane: its caller may have left meanwhile.
+                while let Some(message) = self.inbox.pop_back() {
+                    core.session.put_back(message);
+                }
                 if has_read {
                     core.session.handle_arrivals(self.now, &mut self.arrivals);
                     self.terms = core.session.terms();
@@ -161,10 +165,6 @@ impl Driver {
             }
             if !self.dispatcher.replies.is_empty() {
                 core.session.take_replies(&mut self.dispatcher.replies);
-            }
-            // What is left over goes back to the head of its lane.
-            while let Some(message) = self.inbox.pop_back() {
-                core.session.put_back(message);
             }
             core.session.tell_time(self.now);
             self.link.collect(&mut core, self.now);

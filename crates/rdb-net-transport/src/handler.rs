@@ -11,7 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_core::Stream;
 use rdb_net_session::LatencyHistogram;
-use rdb_net_types::{BoxFuture, ClusterMessage, Lane, MessageType, NodeId, Payload};
+use rdb_net_types::{BoxFuture, ClusterMessage, Effect, Lane, MessageType, NodeId, Payload, Reason};
 use rdb_net_wire::{Body, DecodeError, Message, decode_cluster_message};
 
 use crate::link::Link;
@@ -83,12 +83,14 @@ pub struct HandlerError {
     pub started: bool,
     /// What went wrong, for the caller.
     pub text: String,
+    /// Whether the body could not be read: the two sides disagree on the type's layout.
+    pub malformed: bool,
 }
 
 impl HandlerError {
     /// Something failed, and something may have been done.
     pub fn failed(text: impl Into<String>) -> Self {
-        Self { started: true, text: text.into() }
+        Self { started: true, text: text.into(), malformed: false }
     }
 
     /// The handler answers with a stream, and its caller has asked for one reply.
@@ -96,15 +98,21 @@ impl HandlerError {
         Self::failed("the answer is a stream of replies, and one reply was asked for")
     }
 
+    /// What its caller is told.
+    pub(crate) fn outcome(&self) -> (Effect, Reason) {
+        let effect = if self.started { Effect::Unknown } else { Effect::NotStarted };
+        (effect, if self.malformed { Reason::Malformed } else { Reason::HandlerFailed })
+    }
+
     /// Nothing was done.
     pub fn not_started(text: impl Into<String>) -> Self {
-        Self { started: false, text: text.into() }
+        Self { started: false, text: text.into(), malformed: false }
     }
 }
 
 impl From<DecodeError> for HandlerError {
     fn from(error: DecodeError) -> Self {
-        Self::not_started(error.to_string())
+        Self { malformed: true, ..Self::not_started(error.to_string()) }
     }
 }
 

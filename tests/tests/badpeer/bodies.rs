@@ -53,7 +53,7 @@ fn cluster() -> Vec<Case> {
     let query = |correlation: u64, body: Vec<u8>| message(MessageType::QUERY_REQUEST, correlation, body);
     let endless = [b"\x03\x01\x00".as_slice(), &ENDLESS].concat();
     // Where a handler's own reading fails, the reason is the handler's.
-    let unread = [Said::Error(1, 7, true)];
+    let unread = [Said::Error(1, 6, true)];
     vec![
         Case::lives("query_empty", "a query of no bytes", query(1, Vec::new()), &unread),
         Case::lives("query_cut", "a query that ends in its first field", query(1, b"\x03\xff".to_vec()), &unread),
