@@ -1,6 +1,6 @@
 //! What a peer of any intention, an unlucky order or a former version must not bring about.
 
-use rdb_net_types::Lane;
+use rdb_net_types::{Lane, LogEntry, ReplicationLog};
 use rdb_net_wire::Prepared;
 
 use super::pair::{Pair, message};
@@ -18,4 +18,23 @@ fn a_large_message_is_sent_though_small_ones_behind_it_have_overdrawn_the_credit
     pair.drive();
     let arrived: Vec<_> = pair.acceptor.pop_all().iter().map(|inbound| inbound.body.len()).collect();
     assert_eq!(arrived, [20_000, 200_000, 200_000], "{} bytes are stuck", pair.dialer.session.queued_bytes());
+}
+
+/// A log of many small entries: its struct costs its reader far more than its bytes.
+fn log(entries: usize, bytes: usize) -> ReplicationLog {
+    let entry = |index| LogEntry { index: 1000 + index as u64, epoch: 3, data: vec![7; bytes].into() };
+    ReplicationLog { entries: (0..entries).map(entry).collect(), ..ReplicationLog::default() }
+}
+
+#[test]
+fn a_prepared_message_in_one_frame_is_charged_as_its_receiver_charges_it() {
+    let mut pair = Pair::up(Config::default());
+    let log = log(1000, 20);
+    for _ in 0..20 {
+        while pair.dialer.session.one_way_prepared(Lane::Replication, &mut Prepared::new(&log)).is_ok() {}
+        pair.drive();
+        assert_eq!(pair.acceptor.close_reason(), None, "both sides are honest");
+        pair.acceptor.pop_all().into_iter().for_each(|inbound| pair.acceptor.session.finish(inbound.id));
+        pair.drive();
+    }
 }
