@@ -3,8 +3,8 @@
 use rdb_net_types::{Lane, LogEntry, ReplicationLog};
 use rdb_net_wire::Prepared;
 
-use super::pair::{Pair, message};
-use crate::Config;
+use super::pair::{Pair, message, on};
+use crate::{CompressionConfig, Config, Replies, SendError};
 
 #[test]
 fn a_large_message_is_sent_though_small_ones_behind_it_have_overdrawn_the_credits() {
@@ -37,4 +37,20 @@ fn a_prepared_message_in_one_frame_is_charged_as_its_receiver_charges_it() {
         pair.acceptor.pop_all().into_iter().for_each(|inbound| pair.acceptor.session.finish(inbound.id));
         pair.drive();
     }
+}
+
+#[test]
+fn a_request_for_a_stream_that_is_answered_beside_the_session_leaves_nothing_behind() {
+    let mut pair = Pair::up(Config::default());
+    let id = pair.dialer.session.open_stream(on(Lane::Bulk), 2000, &mut Prepared::new(&message(8))).expect("accepted");
+    pair.drive();
+    let inbound = pair.acceptor.pop().expect("arrived");
+    let stream = inbound.id.stream();
+    let mut replies = Replies::new(pair.acceptor.session.terms(), &CompressionConfig::off());
+    replies.reply(inbound.id, &message(5)).expect("small");
+    pair.acceptor.session.take_replies(&mut replies);
+    pair.drive();
+    assert!(pair.dialer.session.take_stream(id).is_some(), "it was answered");
+    let late = pair.acceptor.session.reply_item(stream, &message(1));
+    assert_eq!(late, Err(SendError::NotUp), "the session still keeps a stream whose request was answered");
 }
