@@ -1,9 +1,10 @@
 //! What a peer of any intention, an unlucky order or a former version must not bring about.
 
+use bytes::BytesMut;
 use rdb_net_types::{Lane, LogEntry, ReplicationLog};
-use rdb_net_wire::Prepared;
+use rdb_net_wire::{Flags, Prepared};
 
-use super::pair::{Pair, message, on};
+use super::pair::{Pair, frame, message, on};
 use crate::{CompressionConfig, Config, Replies, SendError};
 
 #[test]
@@ -53,4 +54,28 @@ fn a_request_for_a_stream_that_is_answered_beside_the_session_leaves_nothing_beh
     assert!(pair.dialer.session.take_stream(id).is_some(), "it was answered");
     let late = pair.acceptor.session.reply_item(stream, &message(1));
     assert_eq!(late, Err(SendError::NotUp), "the session still keeps a stream whose request was answered");
+}
+
+/// How much memory is kept by the first message that arrives of these bytes, which lie in one buffer.
+fn kept_memory(pair: &mut Pair, reads: &[&[u8]], capacity: usize) -> usize {
+    let mut input = BytesMut::with_capacity(capacity);
+    for read in reads {
+        input.extend_from_slice(read);
+        pair.acceptor.session.handle_input(pair.now, &mut input);
+        assert!(input.is_empty());
+    }
+    drop(input);
+    let inbound = pair.acceptor.pop().expect("arrived");
+    let whole = inbound.body.into_bytes().try_into_mut().expect("nobody else has it");
+    whole.capacity()
+}
+
+#[test]
+fn a_small_message_before_a_reply_that_nobody_waits_for_keeps_its_own_memory_only() {
+    let mut pair = Pair::up(Config::default());
+    let mut read = frame(&message(1), Flags::ONE_WAY, Lane::Bulk, 0);
+    read.extend(frame(&message(200_000), Flags::RESPONSE, Lane::Bulk, 1 << 40));
+    let kept = kept_memory(&mut pair, &[&read], 0);
+    let charged = pair.acceptor.session.statistics().lanes[3].held_bytes as usize;
+    assert!(kept <= 16 * charged, "a message that is charged {charged} bytes keeps {kept}");
 }
