@@ -2,9 +2,9 @@
 
 use bytes::BytesMut;
 use rdb_net_types::{Lane, LogEntry, ReplicationLog};
-use rdb_net_wire::{Flags, Prepared};
+use rdb_net_wire::{Flags, Ping, Prepared};
 
-use super::pair::{Pair, frame, message, on};
+use super::pair::{Pair, control, frame, message, on};
 use crate::{CompressionConfig, Config, Replies, SendError};
 
 #[test]
@@ -76,6 +76,17 @@ fn a_small_message_before_a_reply_that_nobody_waits_for_keeps_its_own_memory_onl
     let mut read = frame(&message(1), Flags::ONE_WAY, Lane::Bulk, 0);
     read.extend(frame(&message(200_000), Flags::RESPONSE, Lane::Bulk, 1 << 40));
     let kept = kept_memory(&mut pair, &[&read], 0);
+    let charged = pair.acceptor.session.statistics().lanes[3].held_bytes as usize;
+    assert!(kept <= 16 * charged, "a message that is charged {charged} bytes keeps {kept}");
+}
+
+#[test]
+fn a_small_message_in_a_read_of_its_own_keeps_its_own_memory_only() {
+    let mut pair = Pair::up(Config::default());
+    let tiny = frame(&message(1), Flags::ONE_WAY, Lane::Bulk, 0);
+    let pings: Vec<u8> = (0..1000).flat_map(|token| control(&Ping { token })).collect();
+    // A connection's buffer, as the transport has it.
+    let kept = kept_memory(&mut pair, &[&tiny, &pings], 64 * 1024);
     let charged = pair.acceptor.session.statistics().lanes[3].held_bytes as usize;
     assert!(kept <= 16 * charged, "a message that is charged {charged} bytes keeps {kept}");
 }
