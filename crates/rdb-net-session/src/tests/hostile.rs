@@ -1,11 +1,11 @@
 //! What a peer of any intention, an unlucky order or a former version must not bring about.
 
 use bytes::BytesMut;
-use rdb_net_types::{Lane, LogEntry, ReplicationLog};
-use rdb_net_wire::{Flags, Ping, Prepared};
+use rdb_net_types::{Lane, LogEntry, MessageType, QueryRequest, ReplicationLog};
+use rdb_net_wire::{Codec, Flags, FrameBuffer, FrameHead, Ping, Prepared};
 
 use super::pair::{Pair, control, frame, message, on};
-use crate::{CompressionConfig, Config, Replies, SendError};
+use crate::{Arrivals, CompressionConfig, Config, Replies, SendError};
 
 #[test]
 fn a_large_message_is_sent_though_small_ones_behind_it_have_overdrawn_the_credits() {
@@ -89,4 +89,27 @@ fn a_small_message_in_a_read_of_its_own_keeps_its_own_memory_only() {
     let kept = kept_memory(&mut pair, &[&tiny, &pings], 64 * 1024);
     let charged = pair.acceptor.session.statistics().lanes[3].held_bytes as usize;
     assert!(kept <= 16 * charged, "a message that is charged {charged} bytes keeps {kept}");
+}
+
+#[test]
+fn what_is_unpacked_of_one_read_is_bounded_by_the_credits() {
+    let pair = Pair::up(Config::default());
+    let query = QueryRequest { query: "x".repeat(250_000), ..QueryRequest::default() };
+    let flags = Flags::RESPONSE.with(Flags::CHECKSUM);
+    let head = FrameHead { message_type: MessageType::QUERY_REQUEST, flags, lane: Lane::Bulk, correlation: 1 << 40 };
+    let mut buffer = FrameBuffer::new();
+    let mark = buffer.push(head, &query, 256 * 1024).expect("fits");
+    let (_, mark) = buffer.compress_last(&mark, Codec::Lz4).expect("it shrinks");
+    buffer.seal(&mark, 0);
+    let packed = buffer.to_vec();
+    let mut input = BytesMut::new();
+    while input.len() + packed.len() <= 256 * 1024 {
+        input.extend_from_slice(&packed);
+    }
+    let (mut arrivals, wire_bytes) = (Arrivals::default(), input.len());
+    arrivals.read(pair.acceptor.session.terms(), &mut input);
+    let unpacked: usize = arrivals.frames.iter().map(|arrived| arrived.body.len()).sum();
+    let credits: u64 = Config::default().lane_credit_bytes_first.iter().sum();
+    let most = credits as usize + 4 * 256 * 1024;
+    assert!(unpacked <= most, "{wire_bytes} bytes that nobody charges become {unpacked} at once, more than {most}");
 }
