@@ -113,3 +113,19 @@ fn what_is_unpacked_of_one_read_is_bounded_by_the_credits() {
     let most = credits as usize + 4 * 256 * 1024;
     assert!(unpacked <= most, "{wire_bytes} bytes that nobody charges become {unpacked} at once, more than {most}");
 }
+
+#[test]
+fn credits_of_a_stream_do_not_pile_up_while_the_other_side_reads_nothing() {
+    let mut pair = Pair::up(Config::default());
+    let options = on(Lane::Interactive);
+    let id = pair.dialer.session.open_stream(options, 1000, &mut Prepared::new(&message(8))).expect("accepted");
+    pair.drive();
+    let flags = Flags::RESPONSE.with(Flags::STREAM);
+    let item = frame(&message(100), flags, Lane::Interactive, id.correlation());
+    for _ in 0..20_000 {
+        pair.dialer.feed(pair.now, &item);
+        assert!(pair.dialer.session.take_stream(id).is_some());
+    }
+    let queued = pair.dialer.session.queued_bytes();
+    assert!(queued < 1000, "{queued} bytes wait that say what the last of them says");
+}
