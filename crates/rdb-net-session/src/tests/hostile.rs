@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use rdb_net_types::{Lane, LogEntry, MessageType, QueryRequest, ReplicationLog};
-use rdb_net_wire::{Codec, Flags, FrameBuffer, FrameHead, Ping, Prepared};
+use rdb_net_wire::{Codec, Flags, FrameBuffer, FrameHead, Ping, Prepared, split_frame};
 
 use super::pair::{Pair, control, frame, message, on};
 use crate::{Arrivals, CompressionConfig, Config, Replies, SendError};
@@ -128,4 +128,35 @@ fn credits_of_a_stream_do_not_pile_up_while_the_other_side_reads_nothing() {
     }
     let queued = pair.dialer.session.queued_bytes();
     assert!(queued < 1000, "{queued} bytes wait that say what the last of them says");
+}
+
+/// The message types of the frames that a side has written.
+fn types(mut wire: &[u8]) -> Vec<u16> {
+    let mut types = Vec::new();
+    while let Some((frame, behind)) = split_frame(wire) {
+        types.push(u16::from_be_bytes([frame[6], frame[7]]));
+        wire = behind;
+    }
+    types
+}
+
+#[test]
+fn a_pong_waits_for_no_credits_of_a_large_message_on_the_system_lane() {
+    let credits = [32 * 1024; 4];
+    let config = Config {
+        frame_bytes_max: 4096,
+        lane_credit_bytes: credits,
+        lane_credit_bytes_first: credits,
+        ..Config::default()
+    };
+    let mut pair = Pair::up(config);
+    // Slow handlers hold most of the lane's credits.
+    (0..26).for_each(|_| pair.dialer.session.one_way(Lane::System, &message(1000)).expect("credits"));
+    pair.dialer.session.one_way(Lane::System, &message(60_000)).expect("credits");
+    pair.drive();
+    pair.dialer.feed(pair.now, &control(&Ping { token: 99 }));
+    pair.dialer.write_all(pair.now);
+    let pongs = types(&pair.dialer.wire).into_iter().filter(|it| *it == 4).count();
+    pair.dialer.wire.clear();
+    assert_eq!(pongs, 1, "the pong is queued behind a message that has no credits");
 }
