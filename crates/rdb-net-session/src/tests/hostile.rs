@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use rdb_net_types::{Lane, LogEntry, MessageType, QueryRequest, ReplicationLog};
 use rdb_net_wire::{Codec, Flags, FrameBuffer, FrameHead, Ping, Prepared, split_frame};
 
-use super::pair::{Pair, control, frame, message, on};
+use super::pair::{Pair, SECOND, control, frame, message, on};
 use crate::{Arrivals, CompressionConfig, Config, Replies, SendError};
 
 #[test]
@@ -159,4 +159,21 @@ fn a_pong_waits_for_no_credits_of_a_large_message_on_the_system_lane() {
     let pongs = types(&pair.dialer.wire).into_iter().filter(|it| *it == 4).count();
     pair.dialer.wire.clear();
     assert_eq!(pongs, 1, "the pong is queued behind a message that has no credits");
+}
+
+#[test]
+fn slow_handlers_of_the_system_lane_do_not_make_a_connection_silent() {
+    let credits = [32 * 1024; 4];
+    let config = Config {
+        frame_bytes_max: 4096,
+        lane_credit_bytes: credits,
+        lane_credit_bytes_first: credits,
+        ..Config::default()
+    };
+    let mut pair = Pair::up(config);
+    (0..26).for_each(|_| pair.dialer.session.one_way(Lane::System, &message(1000)).expect("credits"));
+    pair.dialer.session.one_way(Lane::System, &message(60_000)).expect("credits");
+    pair.drive();
+    pair.advance(60 * SECOND);
+    assert_eq!((pair.dialer.close_reason(), pair.acceptor.close_reason()), (None, None));
 }
