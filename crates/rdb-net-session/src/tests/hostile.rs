@@ -177,3 +177,18 @@ fn slow_handlers_of_the_system_lane_do_not_make_a_connection_silent() {
     pair.advance(60 * SECOND);
     assert_eq!((pair.dialer.close_reason(), pair.acceptor.close_reason()), (None, None));
 }
+
+#[test]
+fn credits_and_pongs_wait_for_no_more_than_a_batch_of_a_large_reply_on_the_system_lane() {
+    let mut pair = Pair::up(Config::default());
+    pair.request(on(Lane::System));
+    pair.drive();
+    let inbound = pair.acceptor.pop().expect("arrived");
+    pair.acceptor.session.reply(inbound.id, &message(10_000_000)).expect("not too large");
+    pair.acceptor.write_batch(pair.now).expect("its first part");
+    pair.acceptor.wire.clear();
+    pair.acceptor.feed(pair.now, &control(&Ping { token: 99 }));
+    pair.acceptor.write_batch(pair.now).expect("the pong first");
+    let written = std::mem::take(&mut pair.acceptor.wire);
+    assert!(types(&written).contains(&4), "the pong waits for {} bytes", pair.acceptor.session.queued_bytes());
+}
