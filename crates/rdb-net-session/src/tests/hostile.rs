@@ -1,8 +1,10 @@
 //! What a peer of any intention, an unlucky order or a former version must not bring about.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use rdb_net_types::{Lane, LogEntry, MessageType, QueryRequest, ReplicationLog};
-use rdb_net_wire::{Codec, Flags, FrameBuffer, FrameHead, Ping, Prepared, split_frame};
+use rdb_net_wire::{Codec, Flags, FrameBuffer, FrameHead, Ping, Pong, Prepared, split_frame};
 
 use super::pair::{Pair, SECOND, control, frame, message, on};
 use crate::{Arrivals, CompressionConfig, Config, Replies, SendError};
@@ -191,4 +193,19 @@ fn credits_and_pongs_wait_for_no_more_than_a_batch_of_a_large_reply_on_the_syste
     pair.acceptor.write_batch(pair.now).expect("the pong first");
     let written = std::mem::take(&mut pair.acceptor.wire);
     assert!(types(&written).contains(&4), "the pong waits for {} bytes", pair.acceptor.session.queued_bytes());
+}
+
+#[test]
+fn a_pong_with_an_absurd_clock_harms_nobody() {
+    for clock_us in [1 << 63, (1 << 63) + 1, u64::MAX, i64::MAX as u64] {
+        let mut pair = Pair::up(Config::default());
+        pair.dialer.session.tell_wall_clock(pair.now, Duration::from_secs(1_700_000_000));
+        pair.now += 20 * SECOND;
+        super::pair::ring(&mut pair.dialer, pair.now);
+        pair.dialer.write_all(pair.now);
+        for token in 0..4 {
+            pair.dialer.feed(pair.now, &control(&Pong { token, clock_us }));
+        }
+        assert_eq!(pair.dialer.close_reason(), None);
+    }
 }
