@@ -209,3 +209,30 @@ fn a_pong_with_an_absurd_clock_harms_nobody() {
         assert_eq!(pair.dialer.close_reason(), None);
     }
 }
+
+#[test]
+fn a_large_message_and_granted_credits_together_stay_within_what_is_admitted() {
+    let credits = [64 * 1024; 4];
+    let config = Config {
+        frame_bytes_max: 4096,
+        lane_credit_bytes: credits,
+        lane_credit_bytes_first: credits,
+        ..Config::default()
+    };
+    for bytes in (12_000..20_000).step_by(100) {
+        let mut pair = Pair::new(config.clone(), config.clone());
+        let mut outbox = pair.dialer.session.outboxes(1).pop().expect("one");
+        pair.drive();
+        pair.dialer.session.collect(pair.now, &mut outbox);
+        // Everything but what the outbox was granted is used up, and a large message may overdraw it.
+        while pair.dialer.session.one_way(Lane::Interactive, &message(500)).is_ok()
+            && pair.dialer.session.queued_bytes() < 47_500
+        {}
+        pair.dialer.session.one_way(Lane::Interactive, &message(bytes)).expect("one message overdraws");
+        pair.drive();
+        while outbox.request(on(Lane::Interactive), &message(500)).is_ok() {}
+        pair.dialer.session.collect(pair.now, &mut outbox);
+        pair.drive();
+        assert_eq!(pair.acceptor.close_reason(), None, "both sides are honest; the large message has {bytes} bytes");
+    }
+}
