@@ -6,8 +6,8 @@ use bytes::BytesMut;
 use rdb_net_types::{Lane, LogEntry, MessageType, QueryRequest, ReplicationLog};
 use rdb_net_wire::{Codec, Flags, FrameBuffer, FrameHead, Ping, Pong, Prepared, split_frame};
 
-use super::pair::{Pair, SECOND, control, frame, message, on};
-use crate::{Arrivals, CompressionConfig, Config, Replies, SendError};
+use super::pair::{End, Pair, SECOND, control, frame, identity, message, on, within};
+use crate::{Arrivals, CompressionConfig, Config, Replies, SendError, Side};
 
 #[test]
 fn a_large_message_is_sent_though_small_ones_behind_it_have_overdrawn_the_credits() {
@@ -235,4 +235,18 @@ fn a_large_message_and_granted_credits_together_stay_within_what_is_admitted() {
         pair.drive();
         assert_eq!(pair.acceptor.close_reason(), None, "both sides are honest; the large message has {bytes} bytes");
     }
+}
+
+#[test]
+fn a_dialer_of_the_first_version_is_charged_as_it_counts() {
+    let mut acceptor = End::new(Config::default(), identity("acceptor"), Side::Acceptor);
+    let mut older = crate::hello::hello(&Config::default(), &identity("dialer"), &Side::Dialer { target: None });
+    (older.features, older.codecs, older.costs) = (0, Vec::new(), Vec::new());
+    acceptor.feed(Duration::ZERO, &control(&older));
+    acceptor.write_all(Duration::ZERO);
+    // It knows of no costs of types: its bytes are all that it counts, and they are within its credits.
+    let log = frame(&log(2000, 1), Flags::ONE_WAY, Lane::Interactive, 0);
+    let count = 256 * 1024 / (log.len() + 64);
+    (0..count).for_each(|_| acceptor.feed(Duration::ZERO, &log));
+    assert_eq!(acceptor.close_reason(), None, "{count} frames of {} bytes are within the credits", log.len());
 }
