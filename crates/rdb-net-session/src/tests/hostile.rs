@@ -7,7 +7,7 @@ use rdb_net_types::{Lane, LogEntry, MessageType, QueryRequest, ReplicationLog};
 use rdb_net_wire::{Codec, Flags, FrameBuffer, FrameHead, Ping, Pong, Prepared, split_frame};
 
 use super::pair::{End, Pair, SECOND, control, frame, identity, message, on, within};
-use crate::{Arrivals, CompressionConfig, Config, Replies, SendError, Side};
+use crate::{Arrivals, Budget, CompressionConfig, Config, Replies, SendError, Side};
 
 #[test]
 fn a_large_message_is_sent_though_small_ones_behind_it_have_overdrawn_the_credits() {
@@ -249,4 +249,26 @@ fn a_dialer_of_the_first_version_is_charged_as_it_counts() {
     let count = 256 * 1024 / (log.len() + 64);
     (0..count).for_each(|_| acceptor.feed(Duration::ZERO, &log));
     assert_eq!(acceptor.close_reason(), None, "{count} frames of {} bytes are within the credits", log.len());
+}
+
+#[test]
+fn the_wide_windows_of_idle_connections_leave_memory_for_messages() {
+    let process = Budget::process(1 << 20);
+    let mut pairs: Vec<Pair> = (0..4).map(|_| Pair::up(Config::default())).collect();
+    for pair in &mut pairs {
+        pair.acceptor.session.set_budget(&Budget::peer(&process, 512 * 1024));
+        for _ in 0..50 {
+            while pair.dialer.session.one_way(Lane::Replication, &message(4000)).is_ok() {}
+            pair.drive();
+            pair.acceptor.pop_all().into_iter().for_each(|inbound| pair.acceptor.session.finish(inbound.id));
+            pair.drive();
+        }
+        pair.advance(600 * SECOND);
+        assert_eq!(pair.acceptor.session.inbound_open(), 0);
+    }
+    // Nothing has been held for minutes.
+    let pair = &mut pairs[0];
+    let id = pair.dialer.session.request(on(Lane::Bulk), &message(300_000)).expect("queued");
+    pair.drive();
+    assert!(pair.acceptor.pop().is_some(), "{:?} with {} bytes reserved", pair.outcome(id), process.reserved_bytes());
 }
