@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rdb_net_types::{Lane, LogEntry, MessageType, QueryRequest, ReplicationLog};
-use rdb_net_wire::{Codec, Flags, FrameBuffer, FrameHead, Ping, Pong, Prepared, split_frame};
+use rdb_net_wire::{Codec, Credit, Flags, FrameBuffer, FrameHead, Ping, Pong, Prepared, TypeCost, split_frame};
 
-use super::pair::{End, Pair, SECOND, control, frame, identity, message, on, within};
+use super::pair::{ASK, End, Pair, SECOND, control, frame, identity, message, on, within};
 use crate::{Arrivals, Budget, CompressionConfig, Config, Replies, SendError, Side};
 
 #[test]
@@ -271,4 +271,20 @@ fn the_wide_windows_of_idle_connections_leave_memory_for_messages() {
     let id = pair.dialer.session.request(on(Lane::Bulk), &message(300_000)).expect("queued");
     pair.drive();
     assert!(pair.acceptor.pop().is_some(), "{:?} with {} bytes reserved", pair.outcome(id), process.reserved_bytes());
+}
+
+#[test]
+fn a_request_that_was_not_sent_gives_back_all_that_it_cost() {
+    let mut pair = Pair::new(Config::default(), Config::default());
+    pair.dialer.write_all(pair.now);
+    let mut theirs = crate::hello::hello(&Config::default(), &identity("acceptor"), &Side::Acceptor);
+    theirs.costs = vec![TypeCost { message_type: ASK.0, bytes_per_byte: u16::MAX }];
+    pair.dialer.feed(pair.now, &control(&theirs));
+    pair.dialer.feed(pair.now, &control(&Credit { lane: Lane::Bulk as u8, limit: 20_000_000_000 }));
+    for round in 0..10 {
+        let id = pair.dialer.session.request(on(Lane::Bulk), &message(100_000));
+        let id = id.unwrap_or_else(|error| panic!("nothing was ever sent, and round {round} meets {error}"));
+        pair.dialer.session.cancel(pair.now, id);
+        pair.dialer.write_all(pair.now);
+    }
 }
