@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use rdb_net_types::{Lane, LogEntry, MessageType, QueryRequest, ReplicationLog};
 use rdb_net_wire::{Codec, Credit, Flags, FrameBuffer, FrameHead, Ping, Pong, Prepared, TypeCost, split_frame};
 
-use super::pair::{ASK, End, Pair, SECOND, control, frame, identity, message, on, within};
+use super::pair::{ASK, End, MILLISECOND, Pair, SECOND, control, frame, identity, message, on, within};
 use crate::{Arrivals, Budget, CompressionConfig, Config, Replies, SendError, Side};
 
 #[test]
@@ -287,4 +287,23 @@ fn a_request_that_was_not_sent_gives_back_all_that_it_cost() {
         pair.dialer.session.cancel(pair.now, id);
         pair.dialer.write_all(pair.now);
     }
+}
+
+#[test]
+fn an_expired_request_frees_what_has_come_of_its_reply() {
+    let mut pair = Pair::up(Config { frame_bytes_max: 4096, ..Config::default() });
+    let budget = Budget::process(1 << 20);
+    pair.dialer.session.set_budget(&budget);
+    let id = pair.request(within(50 * MILLISECOND));
+    pair.drive();
+    let inbound = pair.acceptor.pop().expect("arrived");
+    pair.acceptor.session.reply(inbound.id, &message(400_000)).expect("not too large");
+    pair.acceptor.write_batch(pair.now).expect("its first part");
+    let part = std::mem::take(&mut pair.acceptor.wire);
+    pair.dialer.feed(pair.now, &part);
+    assert!(budget.reserved_bytes() > 400_000);
+    pair.now += 60 * MILLISECOND;
+    super::pair::ring(&mut pair.dialer, pair.now);
+    assert!(pair.outcome(id).expect("expired").is_err());
+    assert_eq!(budget.reserved_bytes(), 0, "nobody waits for it any more");
 }
