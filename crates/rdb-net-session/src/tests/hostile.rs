@@ -307,3 +307,23 @@ fn an_expired_request_frees_what_has_come_of_its_reply() {
     assert!(pair.outcome(id).expect("expired").is_err());
     assert_eq!(budget.reserved_bytes(), 0, "nobody waits for it any more");
 }
+
+#[test]
+fn a_message_that_the_peer_puts_together_is_not_cut_for_one_that_does_not() {
+    let compressing = Config { compression: CompressionConfig::default(), ..Config::default() };
+    let mut pair = Pair::new(compressing.clone(), compressing.clone());
+    pair.dialer.write_all(pair.now);
+    let mut theirs = crate::hello::hello(&compressing, &identity("acceptor"), &Side::Acceptor);
+    theirs.features = 0;
+    pair.dialer.feed(pair.now, &control(&theirs));
+    pair.dialer.wire.clear();
+    let mut prepared = Prepared::new(&message(200_000));
+    let (codec, max) = pair.dialer.session.compression_for(Lane::Interactive, ASK, 200_000).expect("both read it");
+    prepared.as_mut().expect("small enough").compress(codec, max);
+    pair.dialer.session.one_way_prepared(Lane::Interactive, &mut prepared).expect("it fits a frame");
+    pair.dialer.write_all(pair.now);
+    let wire = std::mem::take(&mut pair.dialer.wire);
+    let (first, _) = split_frame(&wire).expect("a frame");
+    let flags = Flags(u16::from_be_bytes([first[12], first[13]]));
+    assert!(!flags.has(Flags::MORE), "a side that puts no fragments together gets one");
+}
