@@ -327,3 +327,24 @@ fn a_message_that_the_peer_puts_together_is_not_cut_for_one_that_does_not() {
     let flags = Flags(u16::from_be_bytes([first[12], first[13]]));
     assert!(!flags.has(Flags::MORE), "a side that puts no fragments together gets one");
 }
+
+#[test]
+fn a_large_request_that_was_refused_waits_for_no_credits() {
+    let credits = [32 * 1024; 4];
+    let config = Config {
+        frame_bytes_max: 4096,
+        lane_credit_bytes: credits,
+        lane_credit_bytes_first: credits,
+        ..Config::default()
+    };
+    let mut pair = Pair::up(config);
+    pair.acceptor.session.set_budget(&Budget::process(1000));
+    // Slow handlers hold most of the lane's credits.
+    (0..26).for_each(|_| pair.dialer.session.one_way(Lane::Interactive, &message(1000)).expect("credits"));
+    let id = pair.dialer.session.request(on(Lane::Interactive), &message(60_000)).expect("credits");
+    pair.drive();
+    assert!(pair.outcome(id).expect("it was refused").is_err());
+    pair.drive();
+    let queued = pair.dialer.session.queued_bytes();
+    assert_eq!(queued, 0, "bytes that nobody waits for stand at the head of their lane");
+}
