@@ -1,0 +1,36 @@
+//! What a slow caller, a large message or the end of the runtime must not bring about.
+
+use std::time::Duration;
+
+use super::{ECHO, Network, SOON, config, echo, message, start, to, until};
+use crate::{CallOptions, StreamOptions};
+
+/// No wake-up takes as long.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn the_end_of_a_stream_that_is_taken_late_wakes_who_waits_for_its_slot() {
+    let network = Network::default();
+    let mut patient = config("a");
+    // No timer rescues a wake-up that was lost.
+    patient.session.hello_timeout = Duration::from_secs(600);
+    let a = start(&network, patient).await;
+    let mut one_slot = config("b");
+    one_slot.session.requests_max = 1;
+    let _b = start(&network, one_slot).await;
+    let peer = to(&a, "b");
+    let options = StreamOptions { call: CallOptions::timeout(SOON), window_bytes: 1000 };
+    let mut stream = peer.stream(&message(ECHO, "one"), options).await.expect("opened");
+    let waiting = tokio::spawn({
+        let peer = peer.clone();
+        async move { echo(&peer).await }
+    });
+    let link = a.inner.registry.links()[0].clone();
+    until("the stream has ended", || link.lock().session.requests_in_flight() == 0).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    stream.next().await.expect("its one reply").expect("no error");
+    let echoed = tokio::time::timeout(AT_ONCE, waiting).await.expect("the slot is free, and nobody tells its waiter");
+    assert!(echoed.expect("no panic").is_ok());
+}
