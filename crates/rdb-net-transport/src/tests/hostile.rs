@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{ECHO, Network, SOON, config, echo, message, start, to, until};
+use bytes::Bytes;
+use rdb_net_types::{Effect, Payload, QueryRequest, Reason};
+
+use super::{ECHO, Network, SOON, config, echo, message, pair, start, to, until};
 use crate::{CallOptions, StreamOptions};
 
 /// No wake-up takes as long.
@@ -33,4 +36,22 @@ async fn the_end_of_a_stream_that_is_taken_late_wakes_who_waits_for_its_slot() {
     stream.next().await.expect("its one reply").expect("no error");
     let echoed = tokio::time::timeout(AT_ONCE, waiting).await.expect("the slot is free, and nobody tells its waiter");
     assert!(echoed.expect("no panic").is_ok());
+}
+
+/// A message of 5 GiB that needs 64 MiB of memory.
+fn huge() -> QueryRequest {
+    let piece = Bytes::from(vec![7; 64 << 20]);
+    let parameters: Payload = (0..80).map(|_| piece.clone()).collect();
+    QueryRequest { parameters, ..QueryRequest::default() }
+}
+
+#[tokio::test]
+async fn a_one_way_message_beyond_4_gib_is_too_large_and_ends_no_connection() {
+    let (a, _b) = pair().await;
+    let peer = to(&a, "b");
+    echo(&peer).await.expect("answered");
+    let number = a.inner.registry.links()[0].number;
+    let error = peer.send(&huge(), CallOptions::timeout(Duration::from_secs(1))).await.expect_err("too large");
+    let same = a.inner.registry.find_link(number).is_some_and(|link| link.is_up());
+    assert_eq!((error.effect, error.reason, same), (Effect::NotSent, Reason::TooLarge, true));
 }
