@@ -55,3 +55,15 @@ async fn a_one_way_message_beyond_4_gib_is_too_large_and_ends_no_connection() {
     let same = a.inner.registry.find_link(number).is_some_and(|link| link.is_up());
     assert_eq!((error.effect, error.reason, same), (Effect::NotSent, Reason::TooLarge, true));
 }
+
+#[tokio::test]
+async fn a_request_for_a_stream_beyond_4_gib_is_too_large_and_ends_no_connection() {
+    let (a, _b) = pair().await;
+    let peer = to(&a, "b");
+    echo(&peer).await.expect("answered");
+    let number = a.inner.registry.links()[0].number;
+    let call = CallOptions::timeout(Duration::from_secs(1));
+    let error = peer.stream(&huge(), StreamOptions { call, window_bytes: 1000 }).await.expect_err("too large");
+    let same = a.inner.registry.find_link(number).is_some_and(|link| link.is_up() && !link.is_retired());
+    assert_eq!((error.effect, error.reason, same), (Effect::NotSent, Reason::TooLarge, true));
+}
