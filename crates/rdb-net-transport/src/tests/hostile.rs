@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdb_net_types::{Effect, Payload, QueryRequest, Reason};
+use rdb_net_types::{Effect, Lane, Payload, QueryRequest, Reason};
 
 use super::{ECHO, Network, SOON, config, echo, message, pair, start, to, until};
 use crate::{CallOptions, StreamOptions};
@@ -66,4 +66,18 @@ async fn a_request_for_a_stream_beyond_4_gib_is_too_large_and_ends_no_connection
     let error = peer.stream(&huge(), StreamOptions { call, window_bytes: 1000 }).await.expect_err("too large");
     let same = a.inner.registry.find_link(number).is_some_and(|link| link.is_up() && !link.is_retired());
     assert_eq!((error.effect, error.reason, same), (Effect::NotSent, Reason::TooLarge, true));
+}
+
+fn on(lane: Lane) -> CallOptions {
+    CallOptions { lane: Some(lane), ..CallOptions::timeout(SOON) }
+}
+
+#[tokio::test]
+async fn a_large_reply_on_a_new_connection_counts_no_longer_once_its_caller_has_it() {
+    let (a, _b) = pair().await;
+    for call in ["first", "second"] {
+        let reply = to(&a, "b").request(&message(ECHO, vec![7; 1 << 20]), on(Lane::Bulk)).await.expect("answered");
+        assert_eq!(a.memory().0, 0, "the {call} reply is its caller's");
+        drop(reply);
+    }
 }
