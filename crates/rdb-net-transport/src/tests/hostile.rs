@@ -1,12 +1,14 @@
 //! What a slow caller, a large message or the end of the runtime must not bring about.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdb_net_types::{Effect, Lane, Payload, QueryRequest, Reason};
+use rdb_net_types::{Effect, Lane, MessageType, NodeId, Payload, QueryRequest, Reason};
 
 use super::{ECHO, Network, SOON, config, echo, message, pair, start, to, until};
-use crate::{CallOptions, StreamOptions};
+use crate::{Answer, CallOptions, HandlerOptions, Handling, Request, StreamOptions, Transport};
 
 /// No wake-up takes as long.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -80,4 +82,34 @@ async fn a_large_reply_on_a_new_connection_counts_no_longer_once_its_caller_has_
         assert_eq!(a.memory().0, 0, "the {call} reply is its caller's");
         drop(reply);
     }
+}
+
+/// A node that answers one type with so many bytes, and how often it did.
+fn answers_with(transport: &Transport, message_type: MessageType, bytes: usize) -> Arc<AtomicUsize> {
+    let begun = Arc::new(AtomicUsize::new(0));
+    let (counted, payload) = (Arc::clone(&begun), Payload::from(vec![7; bytes]));
+    let handler = move |_: &NodeId, _: Request| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Handling::Ready(Ok(Answer::Payload(payload.clone())))
+    };
+    transport.handle(message_type, Arc::new(handler), HandlerOptions::default());
+    begun
+}
+
+#[tokio::test]
+async fn an_interactive_request_waits_for_no_large_reply_of_the_bulk_lane() {
+    const LARGE: MessageType = MessageType(0x8040);
+    let (a, b) = pair().await;
+    let begun = answers_with(&b, LARGE, 32 << 20);
+    let peer = to(&a, "b");
+    echo(&peer).await.expect("answered");
+    let bulk = tokio::spawn({
+        let peer = peer.clone();
+        async move { peer.request(&message(LARGE, "x"), on(Lane::Bulk)).await.map(drop) }
+    });
+    until("the large answer is given", || begun.load(Ordering::SeqCst) == 1).await;
+    peer.request(&message(ECHO, "x"), on(Lane::Interactive)).await.expect("answered");
+    let received = a.inner.registry.links()[0].statistics().0.bytes_received;
+    bulk.await.expect("no panic").expect("answered");
+    assert!(received < 4 << 20, "the interactive request waited for {received} bytes of the bulk lane");
 }
