@@ -1,7 +1,7 @@
 //! What a slow caller, a large message or the end of the runtime must not bring about.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -112,4 +112,34 @@ async fn an_interactive_request_waits_for_no_large_reply_of_the_bulk_lane() {
     let received = a.inner.registry.links()[0].statistics().0.bytes_received;
     bulk.await.expect("no panic").expect("answered");
     assert!(received < 4 << 20, "the interactive request waited for {received} bytes of the bulk lane");
+}
+
+#[test]
+fn a_runtime_that_ends_while_a_handler_is_given_a_task_does_not_hang() {
+    const SLOW: MessageType = MessageType(0x8030);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let ((begins, begun), (release, released)) = (mpsc::channel(), mpsc::channel::<()>());
+    let released = Mutex::new(released);
+    let _transports = runtime.block_on(async {
+        let (a, b) = pair().await;
+        let handler = move |_: &NodeId, _: Request| {
+            begins.send(()).expect("the test waits");
+            let _released = released.lock().expect("no panic").recv();
+            Handling::Later(Box::pin(std::future::pending()))
+        };
+        b.handle(SLOW, Arc::new(handler), HandlerOptions::default());
+        to(&a, "b").send(&message(SLOW, "x"), CallOptions::timeout(SOON)).await.expect("queued");
+        (a, b)
+    });
+    begun.recv_timeout(SOON).expect("the handler begins");
+    let (ends, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        drop(runtime);
+        ends.send(()).expect("the test waits");
+    });
+    // Its other threads end all tasks meanwhile.
+    std::thread::sleep(Duration::from_millis(300));
+    release.send(()).expect("the handler waits");
+    ended.recv_timeout(AT_ONCE).expect("a thread of the runtime waits for a lock that it holds itself");
 }
