@@ -348,3 +348,20 @@ fn a_large_request_that_was_refused_waits_for_no_credits() {
     let queued = pair.dialer.session.queued_bytes();
     assert_eq!(queued, 0, "bytes that nobody waits for stand at the head of their lane");
 }
+
+#[test]
+fn requests_that_are_held_for_long_leave_the_rest_of_the_window_to_others() {
+    let mut pair = Pair::up(Config::default());
+    // Subscriptions: some more than half of the first window, and a third of the requests that may be open.
+    (0..1300).for_each(|_| drop(pair.request(on(Lane::Interactive))));
+    pair.drive();
+    let _held = pair.acceptor.pop_all();
+    for round in 0..3000 {
+        let id = pair.dialer.session.request(on(Lane::Interactive), &message(8));
+        let id = id.unwrap_or_else(|error| panic!("all others have ended, and number {round} meets: {error}"));
+        pair.drive();
+        pair.reply_to_all();
+        pair.drive();
+        assert!(pair.outcome(id).expect("ended").is_ok());
+    }
+}
