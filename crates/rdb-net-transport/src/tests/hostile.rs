@@ -4,11 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use rdb_net_session::{Session, Side};
 use rdb_net_types::{Effect, Lane, MessageType, NodeId, Payload, QueryRequest, Reason};
+use rdb_net_wire::{Flags, FrameBuffer, FrameHead};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{ECHO, Network, SOON, config, echo, message, pair, start, to, until};
-use crate::{Answer, CallOptions, HandlerOptions, Handling, Request, StreamOptions, Transport};
+use super::{ECHO, NEVER, Network, SOON, config, echo, message, pair, start, to, until};
+use crate::{Answer, Backend, CallOptions, Connection, HandlerOptions, Handling, Request, StreamOptions, Transport};
 
 /// No wake-up takes as long.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -142,4 +145,44 @@ fn a_runtime_that_ends_while_a_handler_is_given_a_task_does_not_hang() {
     std::thread::sleep(Duration::from_millis(300));
     release.send(()).expect("the handler waits");
     ended.recv_timeout(AT_ONCE).expect("a thread of the runtime waits for a lock that it holds itself");
+}
+
+/// Writes what a session has for the socket, and reads until it is up.
+async fn greet(session: &mut Session, io: &mut Box<dyn Connection>) {
+    let mut input = BytesMut::new();
+    while !session.is_up() {
+        while let Some(mut batch) = session.take_batch(Duration::ZERO) {
+            batch.seal(Duration::ZERO);
+            io.write_all(&batch.buffer().to_vec()).await.expect("written");
+        }
+        io.read_buf(&mut input).await.expect("read");
+        session.handle_input(Duration::ZERO, &mut input);
+        assert!(!session.is_closed());
+    }
+}
+
+#[tokio::test]
+async fn handlers_of_two_requests_with_one_id_end_with_their_connection() {
+    let network = Network::default();
+    let b = start(&network, config("b")).await;
+    let tasks = b.inner.tasks.len();
+    let mut io = network.dial(&"b:1".parse().expect("legal")).await.expect("it listens");
+    let told = config("a");
+    let mut session = Session::new(told.session, told.identity, Side::Dialer { target: None }, Duration::ZERO);
+    greet(&mut session, &mut io).await;
+    let head = FrameHead { message_type: NEVER, flags: Flags::CHECKSUM, lane: Lane::Interactive, correlation: 7 };
+    for _ in 0..2 {
+        let mut buffer = FrameBuffer::new();
+        let mark = buffer.push(head, &message(NEVER, "x"), 4096).expect("small");
+        buffer.seal(&mark, 0);
+        io.write_all(&buffer.to_vec()).await.expect("written");
+    }
+    until("both run, or it is a breach", || b.inner.tasks.len() >= tasks + 2 || b.inner.registry.links().is_empty())
+        .await;
+    drop(io);
+    until("the connection ends", || b.inner.registry.links().is_empty()).await;
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(b.inner.tasks.len(), tasks, "a handler goes on for a caller that has gone");
 }
