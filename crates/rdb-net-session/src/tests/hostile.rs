@@ -365,3 +365,20 @@ fn requests_that_are_held_for_long_leave_the_rest_of_the_window_to_others() {
         assert!(pair.outcome(id).expect("ended").is_ok());
     }
 }
+
+#[test]
+fn a_message_that_never_goes_on_does_not_keep_its_memory_for_ever() {
+    let mut pair = Pair::up(Config::default());
+    let budget = Budget::process(128 << 20);
+    pair.acceptor.session.set_budget(&budget);
+    let mut large = Prepared::new(&message(60 << 20)).expect("below 4 GiB");
+    let flags = Flags::CHECKSUM;
+    let head = FrameHead { message_type: ASK, flags, lane: Lane::Bulk, correlation: 1 << 32 };
+    let mut buffer = FrameBuffer::new();
+    let mark = buffer.push_part(head, &mut large, 4096);
+    buffer.seal(&mark, 0);
+    pair.acceptor.feed(pair.now, &buffer.to_vec());
+    // Its sender answers every question whether it lives.
+    pair.advance(600 * SECOND);
+    assert_eq!(budget.reserved_bytes(), 0, "4 KiB that came ten minutes ago hold memory for 60 MiB");
+}
