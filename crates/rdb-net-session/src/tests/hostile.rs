@@ -353,7 +353,9 @@ fn a_large_request_that_was_refused_waits_for_no_credits() {
 fn requests_that_are_held_for_long_leave_the_rest_of_the_window_to_others() {
     let mut pair = Pair::up(Config::default());
     // Subscriptions: some more than half of the first window, and a third of the requests that may be open.
-    (0..1300).for_each(|_| drop(pair.request(on(Lane::Interactive))));
+    for _ in 0..1300 {
+        pair.request(on(Lane::Interactive));
+    }
     pair.drive();
     let _held = pair.acceptor.pop_all();
     for round in 0..3000 {
