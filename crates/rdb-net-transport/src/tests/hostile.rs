@@ -11,6 +11,7 @@ use rdb_net_wire::{Flags, FrameBuffer, FrameHead};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{ECHO, NEVER, Network, SOON, config, echo, message, pair, start, to, until};
+use crate::shard::{shards, this_thread};
 use crate::{Answer, Backend, CallOptions, Connection, HandlerOptions, Handling, Request, StreamOptions, Transport};
 
 /// No wake-up takes as long.
@@ -185,4 +186,61 @@ async fn handlers_of_two_requests_with_one_id_end_with_their_connection() {
         tokio::task::yield_now().await;
     }
     assert_eq!(b.inner.tasks.len(), tasks, "a handler goes on for a caller that has gone");
+}
+
+#[test]
+fn credits_that_one_caller_frees_while_it_must_wait_itself_reach_another() {
+    // On a thread of the first shard, which is granted most.
+    let on_one = || {
+        if this_thread().is_multiple_of(shards() as usize) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(free_and_wait());
+        }
+    };
+    for _ in 0..64 {
+        std::thread::spawn(on_one).join().expect("nobody sleeps on");
+    }
+}
+
+async fn free_and_wait() {
+    let network = Network::default();
+    let mut patient = config("a");
+    // No timer rescues a wake-up that was lost.
+    patient.session.hello_timeout = Duration::from_secs(600);
+    let a = start(&network, patient).await;
+    let _b = start(&network, config("b")).await;
+    let peer = to(&a, "b");
+    echo(&peer).await.expect("answered");
+    let fill = |lane| while peer.try_send(&message(NEVER, vec![7; 500]), on(lane)).is_ok() {};
+    let ask = |lane| {
+        let peer = peer.clone();
+        tokio::spawn(async move { peer.request(&message(NEVER, vec![7; 16_000]), on(lane)).await.map(drop) })
+    };
+    let rest = async || {
+        for _ in 0..200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    // The thread's outbox has spent what it may on one lane, and all that it was granted on the other is still there.
+    fill(Lane::Replication);
+    for _ in 0..8 {
+        drop(ask(Lane::Replication));
+        rest().await;
+    }
+    fill(Lane::Bulk);
+    let sending = tokio::spawn({
+        let peer = peer.clone();
+        async move { peer.send(&message(NEVER, vec![7; 500]), on(Lane::Bulk)).await }
+    });
+    rest().await;
+    assert!(!sending.is_finished(), "it waits for credits");
+    // The outbox is visited, and gives most of its grant back.
+    let _asking = ask(Lane::Replication);
+    rest().await;
+    let told = tokio::time::timeout(AT_ONCE, sending).await;
+    let Ok(sent) = told else {
+        let takes = peer.try_send(&message(NEVER, vec![7; 500]), on(Lane::Bulk)).is_ok();
+        panic!("nobody told it, though the lane takes messages ({takes})");
+    };
+    sent.expect("no panic").expect("queued");
 }
