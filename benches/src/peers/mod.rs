@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 
 pub use floor_server::{serve_connection, serve_listener};
 
-use crate::measure::{Outcome, Run, drive};
+use crate::measure::{Offer, Offered, Outcome, Run, drive, offer};
 use crate::workload::{Pattern, Workload};
 
 /// A participant.
@@ -181,6 +181,25 @@ impl Peer {
             Self::TonicUnary => drive(tonic_peer::UnaryCaller::connect(address).await?, run).await,
             Self::Tarpc => drive(tarpc_peer::TarpcCaller::connect(address).await?, run).await,
             Self::Ours | Self::OursLargeFrames => Err(PeerError::NotBuilt),
+        }
+    }
+
+    /// Connects to `address` and makes calls at fixed times.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::NotOffered`] for a peer whose one task owns its window, otherwise what went wrong.
+    pub async fn offer(self, address: SocketAddr, ask: &Offer) -> Result<Offered, PeerError> {
+        match self {
+            Self::Mux => offer(mux::MuxClient::connect(address).await?, ask).await,
+            Self::TonicStream => offer(tonic_peer::StreamCaller::connect(address).await?, ask).await,
+            Self::TonicUnary => offer(tonic_peer::UnaryCaller::connect(address).await?, ask).await,
+            Self::Tarpc => offer(tarpc_peer::TarpcCaller::connect(address).await?, ask).await,
+            Self::Ours => {
+                let limits = rdb_net_session::Config::default();
+                offer(ours::OursCaller::connect(limits, address, ask.workload), ask).await
+            }
+            Self::SingleTask | Self::OursLargeFrames => Err(PeerError::NotOffered),
         }
     }
 }

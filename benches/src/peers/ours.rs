@@ -21,9 +21,9 @@ use crate::measure::Caller;
 use crate::peers::PeerError;
 use crate::workload::Workload;
 
-const ECHO: MessageType = MessageType(0x8000);
-const COUNT: MessageType = MessageType(0x8001);
-const BARRIER: MessageType = MessageType(0x8002);
+pub(crate) const ECHO: MessageType = MessageType(0x8000);
+pub(crate) const COUNT: MessageType = MessageType(0x8001);
+pub(crate) const BARRIER: MessageType = MessageType(0x8002);
 
 /// The limits of sessions whose frames hold a message of 1 MiB in one piece.
 pub(crate) fn large_frames() -> SessionConfig {
