@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::measure::{Caller, histogram, payload, quantiles};
 use crate::peers::PeerError;
@@ -55,18 +57,27 @@ pub(crate) async fn measure(ports: &[u16]) -> Result<Vec<Reading>, PeerError> {
     ])
 }
 
-/// One ping per interval. A ping that is due while the last one is under way counts from when it was due, so a stall counts
-/// for all pings in it; one that is not late counts from when the timer rang, whose millisecond is not the connection's.
+/// One ping per interval, whether the last one was answered or not. A thread of its own says when, so that neither a timer's
+/// millisecond nor a busy runtime moves the moment from which a ping counts.
 async fn pings(caller: &OursCaller) -> Result<Histogram<u32>, PeerError> {
-    let mut latencies = histogram(3);
+    let (due, mut is_due) = mpsc::channel(PINGS as usize);
     let start = Instant::now();
-    for number in 0..PINGS {
-        let due = start + INTERVAL * number;
-        let is_late = Instant::now() > due;
-        tokio::time::sleep_until(due.into()).await;
-        let began = if is_late { due } else { Instant::now() };
-        caller.ping().await?;
-        latencies.saturating_record(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    std::thread::Builder::new().name("pings".into()).spawn(move || {
+        for number in 0..PINGS {
+            std::thread::sleep((start + INTERVAL * number).saturating_duration_since(Instant::now()));
+            // Whoever asked may have failed meanwhile.
+            let _told = due.try_send(Instant::now());
+        }
+    })?;
+    let mut open = JoinSet::new();
+    while let Some(began) = is_due.recv().await {
+        let caller = caller.clone();
+        open.spawn(async move { caller.ping().await.map(|()| began.elapsed()) });
+    }
+    let mut latencies = histogram(3);
+    while let Some(ended) = open.join_next().await {
+        let latency = ended.map_err(|_| PeerError::ConnectionLost("a caller panicked"))??;
+        latencies.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     }
     Ok(latencies)
 }
