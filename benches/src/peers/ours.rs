@@ -15,7 +15,7 @@ use rdb_net_transport::{
 use rdb_net_types::{
     BootId, ClusterId, Incarnation, Lane, MessageType, NodeAddress, NodeId, Payload, ProtocolRange, RequestError,
 };
-use rdb_net_wire::Raw;
+use rdb_net_wire::{BodyWriter, Encode, Raw};
 
 use crate::measure::Caller;
 use crate::peers::PeerError;
@@ -138,6 +138,24 @@ fn lost(_: RequestError) -> PeerError {
     PeerError::ConnectionLost("a request had no reply")
 }
 
+/// A message of plain bytes that are its attachment, as large byte fields are: fragments of it are put together without a copy.
+#[derive(Debug, Clone)]
+pub(crate) struct Attached(pub(crate) Payload);
+
+impl Encode for Attached {
+    fn message_type(&self) -> MessageType {
+        COUNT
+    }
+
+    fn attachment_bytes(&self) -> usize {
+        self.0.len()
+    }
+
+    fn encode(&self, body: &mut BodyWriter<'_>) {
+        body.share(&self.0);
+    }
+}
+
 fn raw(message_type: MessageType, payload: Bytes) -> Raw {
     Raw { message_type, payload: Payload::from(payload) }
 }
@@ -149,7 +167,11 @@ impl Caller for OursCaller {
     }
 
     async fn send(&self, payload: Bytes) -> Result<(), PeerError> {
-        self.peer.send(&raw(COUNT, payload), self.options()).await.map_err(lost)
+        let sent = match self.lane {
+            Lane::Bulk => self.peer.send(&Attached(Payload::from(payload)), self.options()).await,
+            _ => self.peer.send(&raw(COUNT, payload), self.options()).await,
+        };
+        sent.map_err(lost)
     }
 
     async fn barrier(&self) -> Result<u64, PeerError> {

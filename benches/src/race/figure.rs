@@ -61,10 +61,12 @@ pub const FIGURES: &[Figure] = &[
     shown("reconnect-all-over-loopback", "ms until 200 lost peers are up again"),
     figure("reconnect-dials-in-memory", "most dials at once, x their limit", AtMost(1.0), 1),
     figure("reconnect-dials-over-loopback", "most dials at once, x their limit", AtMost(1.0), 1),
-    shown("copies-sender", "bytes copied by us a byte of 1 MiB messages, until the socket"),
-    shown("copies-receiver", "bytes copied by us a byte of 1 MiB messages, from the socket to the handler"),
-    shown("copies-sender-1mib-frames", "the same, frames of 1 MiB"),
-    shown("copies-receiver-1mib-frames", "the same, frames of 1 MiB"),
+    shown("copies-sender", "bytes copied by us a byte of 1 MiB attachments, until the socket"),
+    shown("copies-receiver", "the same, from the socket to the handler"),
+    shown("copies-receiver-opaque", "the same, of 1 MiB opaque payloads"),
+    shown("copies-sender-1mib-frames", "frames of 1 MiB: until the socket"),
+    shown("copies-receiver-1mib-frames", "the same, from the socket to the handler"),
+    shown("copies-receiver-opaque-1mib-frames", "the same, of 1 MiB opaque payloads"),
 ];
 
 /// Values by figure, and why some are missing.
