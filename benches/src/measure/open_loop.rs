@@ -5,10 +5,14 @@
 //! made the call start late counts as well. Nothing is left out: a call that could not be made, or did not end, counts with the
 //! time that it had waited when the run was over, and is told.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::measure::window::{histogram, payload, quantiles};
@@ -16,7 +20,7 @@ use crate::measure::{Caller, Latency};
 use crate::peers::PeerError;
 use crate::workload::Workload;
 
-/// Calls that are open at once. Beyond it a due call waits here, and its latency grows.
+/// Tasks that call, each one call at a time. Beyond it a due call waits, and its latency grows.
 const OPEN_MAX: usize = 2048;
 /// How long after its last due time a run waits for what is open.
 const GRACE: Duration = Duration::from_secs(2);
@@ -55,67 +59,110 @@ impl Offer {
     }
 }
 
+/// What those who call share.
+struct Calls<C> {
+    caller: C,
+    payload: Bytes,
+    offer: Offer,
+    start: Instant,
+    /// A permit for each call that is due and not begun.
+    due: Semaphore,
+    /// The number of the next one to begin.
+    next: AtomicU64,
+    answers: Mutex<Answers>,
+}
+
+#[derive(Debug)]
+struct Answers {
+    latencies: Histogram<u32>,
+    /// By number.
+    is_answered: Vec<bool>,
+    count: u64,
+    /// Answers to earlier calls do not count.
+    first_counted: u64,
+}
+
+impl Answers {
+    fn record(&mut self, number: u64, latency: Duration) {
+        if number >= self.first_counted {
+            self.latencies.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+}
+
+impl<C: Caller> Calls<C> {
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes one due call after the other.
+    async fn work(self: Arc<Self>) -> Result<(), PeerError> {
+        while let Ok(permit) = self.due.acquire().await {
+            permit.forget();
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let reply = self.caller.call(self.payload.clone()).await?;
+            let latency = self.offer.due(self.start, number).elapsed();
+            if reply.len() != self.payload.len() {
+                return Err(PeerError::Protocol("the reply is not as long as the request"));
+            }
+            let mut answers = self.answers();
+            answers.record(number, latency);
+            answers.is_answered[number as usize] = true;
+            answers.count += 1;
+        }
+        Ok(())
+    }
+}
+
 /// Makes the calls of `offer`, and waits for their answers.
 ///
-/// The task that makes them never sleeps: a timer's millisecond would be hundreds of calls. It lets all others run between two
-/// looks at the clock.
+/// The task that says which are due never sleeps: a timer's millisecond would be hundreds of calls. It lets all others run
+/// between two looks at the clock.
 ///
 /// # Errors
 ///
 /// The first error of a call; [`PeerError::Protocol`] when an answer is not as long as its request.
 pub async fn offer<C: Caller>(caller: C, offer: &Offer) -> Result<Offered, PeerError> {
-    let (caller, payload) = (Arc::new(caller), payload(offer.workload));
+    let payload = payload(offer.workload);
     // The connection is made before the first call is due.
     caller.call(payload.clone()).await?;
-    let calls = ((offer.warm_up + offer.length).as_secs_f64() * offer.calls_per_second) as u64;
-    let first_counted = (offer.warm_up.as_secs_f64() * offer.calls_per_second) as u64;
-    let start = Instant::now();
+    let count = |length: Duration| (length.as_secs_f64() * offer.calls_per_second) as u64;
+    let (calls, first_counted) = (count(offer.warm_up + offer.length), count(offer.warm_up));
+    let is_answered = vec![false; calls as usize];
+    let answers = Mutex::new(Answers { latencies: histogram(3), is_answered, count: 0, first_counted });
+    let (due, next, start) = (Semaphore::new(0), AtomicU64::new(0), Instant::now());
+    let shared = Arc::new(Calls { caller, payload, offer: *offer, start, due, next, answers });
+    let mut workers = JoinSet::new();
+    (0..OPEN_MAX).for_each(|_| drop(workers.spawn(Arc::clone(&shared).work())));
     let over = offer.due(start, calls) + GRACE;
-    let mut open = JoinSet::new();
-    let mut made = 0;
-    let mut latencies = histogram(3);
-    let mut record =
-        |latency: Duration| latencies.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
-    let mut is_answered = vec![false; calls as usize];
-    while (made < calls || !open.is_empty()) && Instant::now() < over {
-        while made < calls && open.len() < OPEN_MAX && offer.due(start, made) <= Instant::now() {
-            let (caller, payload) = (Arc::clone(&caller), payload.clone());
-            let (number, due) = (made, offer.due(start, made));
-            open.spawn(async move {
-                let reply = caller.call(payload.clone()).await?;
-                let latency = due.elapsed();
-                if reply.len() != payload.len() {
-                    return Err(PeerError::Protocol("the reply is not as long as the request"));
-                }
-                Ok((number, latency))
-            });
-            made += 1;
-        }
-        while let Some(ended) = open.try_join_next() {
-            let (number, latency) = ended.map_err(|_| PeerError::ConnectionLost("a caller panicked"))??;
-            is_answered[number as usize] = true;
-            if number >= first_counted {
-                record(latency);
-            }
+    let mut told = 0;
+    while shared.answers().count < calls && Instant::now() < over {
+        let due = (count(start.elapsed()) + 1).min(calls);
+        shared.due.add_permits((due - told) as usize);
+        told = due;
+        if let Some(ended) = workers.try_join_next() {
+            ended.map_err(|_| PeerError::ConnectionLost("a caller panicked"))??;
         }
         tokio::task::yield_now().await;
     }
+    workers.abort_all();
     let end = Instant::now();
-    let unanswered: Vec<u64> = (first_counted..calls).filter(|number| !is_answered[*number as usize]).collect();
-    unanswered.iter().for_each(|number| record(end.saturating_duration_since(offer.due(start, *number))));
+    let mut answers = shared.answers();
+    let unanswered: Vec<u64> = (first_counted..calls).filter(|number| !answers.is_answered[*number as usize]).collect();
+    for number in &unanswered {
+        answers.record(*number, end.saturating_duration_since(offer.due(start, *number)));
+    }
     Ok(Offered {
         calls_per_second: offer.calls_per_second,
         calls: calls - first_counted,
         unanswered: unanswered.len() as u64,
-        latency: quantiles(&latencies),
-        longest_us: latencies.max() as f64 / 1e3,
+        latency: quantiles(&answers.latencies),
+        longest_us: answers.latencies.max() as f64 / 1e3,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     /// Answers at once, except that it holds up everybody once, for a while.
