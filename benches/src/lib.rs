@@ -17,10 +17,13 @@
 //! | [`peers`] | who takes part: each peer serves and drives |
 //! | [`measure`] | window, latencies, processor time, pinning |
 //! | [`race`] | child processes, schedule, statistics, gate, report |
+//! | [`probe`] | what no race against others shows: frames, urgent messages, many peers, copies |
 //! | [`count`] | operations, allocation counts, instruction counts |
 
 pub mod count;
 pub mod measure;
 pub mod peers;
+mod pipe;
+pub mod probe;
 pub mod race;
 pub mod workload;

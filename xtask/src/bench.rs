@@ -7,12 +7,16 @@ use crate::house::{House, ProductKind};
 use crate::process;
 
 const PACKAGE: &str = "rdb-net-benches";
-const DEFAULT: &str = "race";
+const RACE: &str = "race";
 
 /// Runs the program named first, or the race when none is named.
 pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
     let (name, rest) = split(arguments);
     let launch = launch(house, name)?;
+    if name == RACE {
+        // The race also runs the binary that counts allocations, which lies beside it.
+        process::run(&mut process::cargo(house, &["build", "--release", "-p", PACKAGE, "--bins"]))?;
+    }
     process::run(process::cargo(house, &launch).args(rest))
 }
 
@@ -20,7 +24,7 @@ pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
 fn split(arguments: &[String]) -> (&str, &[String]) {
     match arguments.split_first() {
         Some((name, rest)) if !name.starts_with('-') => (name, rest),
-        _ => (DEFAULT, arguments),
+        _ => (RACE, arguments),
     }
 }
 

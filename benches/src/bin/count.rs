@@ -6,7 +6,10 @@ use std::io::Write;
 use clap::{Parser, Subcommand, ValueEnum};
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
-use rdb_net_benches::count::{Allocations, Entry, OPERATIONS, allocations_per_operation, instructions_per_operation};
+use rdb_net_benches::count::{
+    Allocations, Entry, OPERATIONS, allocations_per_operation, find, instructions_per_operation,
+};
+use rdb_net_benches::race::Role as RaceRole;
 use serde::Serialize;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -46,6 +49,9 @@ enum Role {
         #[arg(long)]
         count: u64,
     },
+    /// What the race asks of this binary, because it counts.
+    #[command(flatten)]
+    Race(RaceRole),
 }
 
 /// The counts of one operation, or why there are none.
@@ -59,14 +65,18 @@ struct Counted {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cli = Cli::parse();
-    if let Some(Role::Run { operation, count }) = cli.role {
-        (find(&operation)?.build)()?.run(count);
-        return Ok(());
+    match cli.role {
+        Some(Role::Run { operation, count }) => {
+            (known(&operation)?.build)()?.run(count);
+            return Ok(());
+        }
+        Some(Role::Race(role)) => return Ok(role.play()?),
+        None => {}
     }
     let entries: Vec<&Entry> = if cli.operations.is_empty() {
         OPERATIONS.iter().collect()
     } else {
-        cli.operations.iter().map(|name| find(name)).collect::<Result<_, _>>()?
+        cli.operations.iter().map(|name| known(name)).collect::<Result<_, _>>()?
     };
     let counted = entries.into_iter().map(|entry| count(entry, cli.count)).collect::<Result<Vec<_>, _>>()?;
     let mut out = std::io::stdout().lock();
@@ -77,8 +87,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn find(name: &str) -> Result<&'static Entry, String> {
-    OPERATIONS.iter().find(|entry| entry.name == name).ok_or_else(|| {
+fn known(name: &str) -> Result<&'static Entry, String> {
+    find(name).ok_or_else(|| {
         let known: Vec<&str> = OPERATIONS.iter().map(|entry| entry.name).collect();
         format!("no operation {name:?}; there are {}", known.join(", "))
     })

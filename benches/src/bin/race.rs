@@ -1,19 +1,24 @@
-//! Races echo servers side by side in one run on loopback; see the library for what the figures mean.
+//! Races request transports side by side in one run on loopback; see the library for what the figures mean.
 
-use std::io::Write;
-use std::net::SocketAddr;
+use std::io::{Stderr, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use rdb_net_benches::measure::allowed_cores;
 use rdb_net_benches::peers::Peer;
+use rdb_net_benches::probe::Probe;
 use rdb_net_benches::race::{
-    Heat, Judgement, Lengths, Plan, drive_role, gate_plan, json, judge, serve_role, table, verdicts_table,
+    GATE, GATE_ALL, Heat, Judgement, OfferedRow, Plan, Report, Role, figures_table, full_plan, gate_plan, json, judge,
+    judge_figures, offered_table, svg, table, text_picture, verdicts_table,
 };
-use rdb_net_benches::workload::{Mode, Runtime, Workload};
+use rdb_net_benches::workload::{Mode, Workload};
 
-/// Races request transports against each other on loopback.
+type AnyError = Box<dyn std::error::Error>;
+
+/// Races request transports against each other on loopback. Without a choice of peers, workloads, modes, probes or gate it runs
+/// everything that the whole gate needs, with every peer, and judges it.
 #[derive(Debug, Parser)]
 #[command(name = "race")]
 struct Cli {
@@ -25,7 +30,7 @@ struct Cli {
 
 #[derive(Debug, Args)]
 struct Race {
-    /// Peers to race; default all.
+    /// Peers to race, in every workload and mode that is chosen; default all.
     #[arg(long, value_delimiter = ',')]
     peers: Vec<Peer>,
     /// Workloads; default all.
@@ -34,17 +39,23 @@ struct Race {
     /// Modes; default all.
     #[arg(long, value_delimiter = ',')]
     modes: Vec<Mode>,
+    /// Probes to run, and no heats that were not chosen.
+    #[arg(long, value_delimiter = ',')]
+    probes: Vec<Probe>,
+    /// Makes calls at fixed times, and runs no heats that were not chosen.
+    #[arg(long)]
+    open_loop: bool,
     /// The peer that ratios refer to.
     #[arg(long, default_value = "single-task")]
     base: Peer,
     /// Length of the measured window, in seconds.
-    #[arg(long, default_value_t = 1.5, value_parser = seconds)]
+    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
     seconds: f64,
     /// Traffic before the window, in milliseconds.
-    #[arg(long, default_value_t = 400)]
+    #[arg(long, default_value_t = 300)]
     warm_up_ms: u64,
     /// Runs of each peer; at least five give an interval, eleven where a margin is thin.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 11)]
     repetitions: usize,
     /// Time after which one run is ended, in seconds beyond its warm-up and window.
     #[arg(long, default_value_t = 15)]
@@ -55,12 +66,22 @@ struct Race {
     /// Share of the machine, 0 to 1, that others may use in a run that counts.
     #[arg(long, default_value_t = 0.25)]
     foreign_share_max: f64,
-    /// Runs what the gate needs and no more, and fails when one of its lines does not hold.
-    #[arg(long, conflicts_with_all = ["peers", "workloads", "modes"])]
-    gate: bool,
+    /// Runs what the gate needs and no more, and fails when one of its lines does not hold: the first gate, or all of it.
+    #[arg(long, num_args = 0..=1, default_missing_value = "first")]
+    #[arg(conflicts_with_all = ["peers", "workloads", "modes", "probes", "open_loop"])]
+    gate: Option<Gate>,
+    /// Where the picture of latency by load is written; default beside this program.
+    #[arg(long)]
+    picture: Option<PathBuf>,
     /// How the results are printed.
     #[arg(long, default_value = "table")]
     output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Gate {
+    First,
+    All,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -69,86 +90,125 @@ enum Output {
     Json,
 }
 
-#[derive(Debug, Subcommand)]
-enum Role {
-    /// Serves one peer until standard input ends.
-    #[command(hide = true)]
-    Serve {
-        #[arg(long)]
-        peer: Peer,
-        #[arg(long)]
-        runtime: Runtime,
-        #[arg(long)]
-        core: Option<usize>,
-    },
-    /// Drives one workload against a server and prints the figures.
-    #[command(hide = true)]
-    Drive {
-        #[arg(long)]
-        peer: Peer,
-        #[arg(long)]
-        workload: Workload,
-        #[arg(long)]
-        runtime: Runtime,
-        #[arg(long)]
-        core: Option<usize>,
-        #[arg(long, value_parser = seconds)]
-        seconds: f64,
-        #[arg(long, default_value_t = 400)]
-        warm_up_ms: u64,
-        #[arg(long)]
-        address: SocketAddr,
-    },
+/// What is run and judged.
+struct Choice {
+    heats: Vec<Heat>,
+    gate: Option<Gate>,
+    probes: Vec<Probe>,
+    open_loop: bool,
 }
 
-fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+impl Choice {
+    fn of(race: &Race) -> Self {
+        let chosen_heats = !(race.peers.is_empty() && race.workloads.is_empty() && race.modes.is_empty());
+        let chosen = chosen_heats || !race.probes.is_empty() || race.open_loop;
+        match race.gate {
+            Some(Gate::First) => Self { heats: gate_plan(GATE), gate: race.gate, probes: Vec::new(), open_loop: false },
+            None if chosen => Self {
+                heats: if chosen_heats { heats(race) } else { Vec::new() },
+                gate: None,
+                probes: race.probes.clone(),
+                open_loop: race.open_loop,
+            },
+            Some(Gate::All) => {
+                Self { heats: gate_plan(GATE_ALL), gate: race.gate, probes: Probe::ALL.to_vec(), open_loop: true }
+            }
+            None => Self { heats: full_plan(), gate: Some(Gate::All), probes: Probe::ALL.to_vec(), open_loop: true },
+        }
+    }
+}
+
+fn main() -> Result<ExitCode, AnyError> {
     let cli = Cli::parse();
     match cli.role {
-        None => return race(&cli.race),
-        Some(Role::Serve { peer, runtime, core }) => serve_role(peer, runtime, core)?,
-        Some(Role::Drive { peer, workload, runtime, core, seconds, warm_up_ms, address }) => {
-            let lengths =
-                Lengths { warm_up: Duration::from_millis(warm_up_ms), window: Duration::from_secs_f64(seconds) };
-            drive_role(peer, workload, runtime, core, address, lengths)?;
+        None => race(&cli.race),
+        Some(role) => {
+            role.play()?;
+            Ok(ExitCode::SUCCESS)
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-fn race(race: &Race) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let plan = plan(race)?;
+fn race(race: &Race) -> Result<ExitCode, AnyError> {
+    let choice = Choice::of(race);
+    let plan = plan(race, choice.heats.clone())?;
     let mut log = std::io::stderr();
     writeln!(log, "{} heats, at least {:.0} s", plan.heats.len(), plan.shortest().as_secs_f64())?;
-    let results = plan.run(|contest, repetition| {
-        // Progress that nobody can read is no reason to stop.
-        let _shown = writeln!(
-            log,
-            "{} {} {} {}",
-            contest.mode.name(),
-            contest.workload.name(),
-            repetition + 1,
-            contest.peer.name()
-        );
-    });
-    let verdicts = race.gate.then(|| judge(&results));
+    if plan.counting_program.is_none() {
+        writeln!(log, "allocations are not counted: `count` is not built beside this program")?;
+    }
+    let report = run(&plan, &choice, &mut log);
     let mut out = std::io::stdout().lock();
     match race.output {
-        Output::Json => writeln!(out, "{}", json(&plan, &results, verdicts.as_deref())?)?,
-        Output::Table => {
-            write!(out, "{}", table(&results, race.base))?;
-            write!(out, "{}", verdicts.as_deref().map(verdicts_table).unwrap_or_default())?;
-        }
+        Output::Json => writeln!(out, "{}", json(&plan, &report)?)?,
+        Output::Table => write!(out, "{}", tables(&report, race.base))?,
     }
-    let failed = verdicts.iter().flatten().any(|verdict| verdict.judgement == Judgement::Fail);
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    if !report.offered.is_empty() {
+        let path = race.picture.clone().unwrap_or_else(|| plan.program.with_file_name("latency-by-load.svg"));
+        std::fs::write(&path, svg(&report.offered))?;
+        writeln!(log, "picture: {}", path.display())?;
+    }
+    let missed = |judgement: Judgement| judgement == Judgement::Missed;
+    let failed = report.verdicts.iter().any(|verdict| missed(verdict.judgement))
+        || report.figures.iter().any(|verdict| missed(verdict.judgement));
+    Ok(if failed && race.gate.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn plan(race: &Race) -> Result<Plan, Box<dyn std::error::Error>> {
+fn run(plan: &Plan, choice: &Choice, log: &mut Stderr) -> Report {
+    // Progress that nobody can read is no reason to stop.
+    let mut tell = |words: String| drop(writeln!(log, "{words}"));
+    let results = plan.run(|contest, repetition| {
+        let (mode, workload, peer) = (contest.mode.name(), contest.workload.name(), contest.peer.name());
+        tell(format!("{mode} {workload} {} {peer}", repetition + 1));
+    });
+    let readings = plan.run_probes(&choice.probes, |probe, repetition| {
+        tell(format!("probe {} {}", probe.name(), repetition + 1));
+    });
+    let offered: Vec<OfferedRow> = if choice.open_loop {
+        plan.run_offered(&results, |peer, share, repetition| {
+            tell(format!("open loop {:.0} % {} {}", share * 100.0, repetition + 1, peer.name()));
+        })
+    } else {
+        Vec::new()
+    };
+    let verdicts = match choice.gate {
+        None => Vec::new(),
+        Some(Gate::First) => judge(GATE, &results),
+        Some(Gate::All) => judge(GATE_ALL, &results),
+    };
+    let mut figures = judge_figures(&readings, &results);
+    if choice.gate != Some(Gate::All) {
+        figures.retain(|verdict| verdict.interval.is_some());
+        // Without the whole gate a figure is told and not judged.
+        figures.iter_mut().for_each(|verdict| verdict.judgement = Judgement::Shown);
+    }
+    Report { results, verdicts, readings, figures, offered }
+}
+
+fn tables(report: &Report, base: Peer) -> String {
+    let mut out = table(&report.results, base);
+    if !report.figures.is_empty() || !report.readings.failures.is_empty() {
+        out += &figures_table(&report.figures, &report.readings.failures);
+    }
+    if !report.offered.is_empty() {
+        out += &offered_table(&report.offered);
+        out += &text_picture(&report.offered);
+    }
+    if !report.verdicts.is_empty() {
+        out += &verdicts_table(&report.verdicts);
+    }
+    out
+}
+
+fn plan(race: &Race, heats: Vec<Heat>) -> Result<Plan, AnyError> {
     let cores = allowed_cores()?;
     let (warm_up, window) = (Duration::from_millis(race.warm_up_ms), Duration::from_secs_f64(race.seconds));
+    let program = std::env::current_exe()?;
+    let counting_program = Some(program.with_file_name("count")).filter(|path| path.is_file());
     Ok(Plan {
-        program: std::env::current_exe()?,
-        heats: if race.gate { gate_plan() } else { heats(race) },
+        program,
+        counting_program,
+        heats,
         repetitions: race.repetitions,
         warm_up,
         window,
@@ -162,7 +222,11 @@ fn heats(race: &Race) -> Vec<Heat> {
     let modes = chosen(&race.modes, &Mode::ALL);
     let workloads = chosen(&race.workloads, &Workload::ALL);
     let peers = chosen(&race.peers, &Peer::ALL);
-    let heat = |mode, workload| Heat { mode, workload, peers: peers.clone() };
+    let heat = |mode, workload| Heat {
+        mode,
+        workload,
+        peers: peers.iter().copied().filter(|peer| peer.offers(workload)).collect(),
+    };
     modes.iter().flat_map(|mode| workloads.iter().map(|workload| heat(*mode, *workload))).collect()
 }
 

@@ -5,9 +5,8 @@
 
 mod allocations;
 mod instructions;
-mod memory;
 mod operations;
 
 pub use allocations::{Allocations, AllocatorNotInstalled, allocations_per_operation};
 pub use instructions::{Skipped, instructions_per_operation};
-pub use operations::{Absent, Entry, OPERATIONS, Operation};
+pub use operations::{Absent, Entry, OPERATIONS, Operation, find};

@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rdb_net_transport::Transport;
-use rdb_net_types::{Lane, MessageType, Payload};
-use rdb_net_wire::{Flags, FrameBuffer, FrameHead, Raw, decode_frame};
+use rdb_net_types::{Lane, MessageType, Payload, ReplicationAck};
+use rdb_net_wire::{Body, Encode, Flags, FrameBuffer, FrameHead, Message, Raw, decode_frame};
 use tokio::task::JoinSet;
 
-use crate::count::memory::MemoryBackend;
 use crate::measure::{Caller, payload};
 use crate::peers::frame::{self, Kind};
 use crate::peers::mux::MuxClient;
 use crate::peers::{ours, serve_connection};
+use crate::pipe::PipeNetwork;
 use crate::workload::{Runtime, Workload};
 
 /// Something that can be done any number of times.
@@ -40,7 +40,8 @@ pub struct Entry {
 
 /// All operations.
 pub const OPERATIONS: &[Entry] = &[
-    Entry { name: "wire-frame-64b", build: || Ok(Box::new(WireFrame::new())) },
+    Entry { name: "wire-frame-64b", build: || Ok(Box::new(WireFrame::opaque())) },
+    Entry { name: "wire-frame-typed", build: || Ok(Box::new(WireFrame::typed())) },
     Entry { name: "ours-request-64b", build: || Ok(Box::new(Requests::ours(1)?)) },
     Entry { name: "ours-request-64b-64-callers", build: || Ok(Box::new(Requests::ours(64)?)) },
     Entry { name: "ours-one-way-64b", build: || Ok(Box::new(OneWay::ours()?)) },
@@ -48,6 +49,14 @@ pub const OPERATIONS: &[Entry] = &[
     Entry { name: "mux-request-64b", build: || Ok(Box::new(Requests::mux(1))) },
     Entry { name: "mux-request-64b-64-callers", build: || Ok(Box::new(Requests::mux(64))) },
 ];
+
+/// The operation of this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Entry> {
+    OPERATIONS.iter().find(|entry| entry.name == name)
+}
+
+const PIPE_BYTES: usize = 64 << 10;
 
 /// Encoding and decoding of one frame of the floors.
 struct FloorFrame {
@@ -71,31 +80,62 @@ impl Operation for FloorFrame {
     }
 }
 
-/// Encoding, sealing and decoding of one frame of this workspace, checksum included.
-struct WireFrame {
-    message: Raw,
+/// Encoding and sealing one frame of this workspace, and reading one like it, both with the checksum.
+struct WireFrame<M> {
+    message: M,
     buffer: FrameBuffer,
+    /// The frame as it would arrive.
+    arrived: Bytes,
+    /// Reads the body back.
+    read: fn(Body),
 }
 
-impl WireFrame {
-    fn new() -> Self {
-        let message = Raw { message_type: MessageType(0x8000), payload: Payload::from(payload(Workload::W1)) };
-        Self { message, buffer: FrameBuffer::new() }
+impl WireFrame<Raw> {
+    /// 64 opaque bytes.
+    fn opaque() -> Self {
+        let payload = Payload::from(payload(Workload::W1));
+        Self::new(Raw { message_type: MessageType(0x8000), payload }, |body| drop(black_box(body.into_payload())))
     }
 }
 
-impl Operation for WireFrame {
+impl WireFrame<ReplicationAck> {
+    /// The largest message of plain fields: a frame of 68 bytes. Messages with text or lists allocate what they hold.
+    fn typed() -> Self {
+        let message =
+            ReplicationAck { log_id: u64::MAX, epoch: u64::MAX - 1, durable_index: u64::MAX - 2, accepted: true };
+        Self::new(message, |body| {
+            black_box(ReplicationAck::decode(&body).expect("invariant: the message was just encoded"));
+        })
+    }
+}
+
+impl<M: Encode> WireFrame<M> {
+    fn new(message: M, read: fn(Body)) -> Self {
+        let mut frame = Self { message, buffer: FrameBuffer::new(), arrived: Bytes::new(), read };
+        frame.write(7);
+        frame.arrived = frame.buffer.to_vec().into();
+        // The first share of bytes allocates their count; it is not the frame's.
+        drop(frame.arrived.clone());
+        frame
+    }
+
+    fn write(&mut self, correlation: u64) {
+        self.buffer.clear();
+        let message_type = self.message.message_type();
+        let head = FrameHead { message_type, flags: Flags::CHECKSUM, lane: Lane::Interactive, correlation };
+        let mark = self.buffer.push(head, black_box(&self.message), 1 << 16).expect("invariant: the frame is small");
+        self.buffer.seal(&mark, 1);
+    }
+}
+
+impl<M: Encode> Operation for WireFrame<M> {
     fn run(&mut self, count: u64) {
         for correlation in 0..count {
-            self.buffer.clear();
-            let flags = Flags::CHECKSUM;
-            let head = FrameHead { message_type: MessageType(0x8000), flags, lane: Lane::Interactive, correlation };
-            let mark =
-                self.buffer.push(head, black_box(&self.message), 1 << 16).expect("invariant: the frame is small");
-            self.buffer.seal(&mark, 1);
-            let mut seen = [std::io::IoSlice::new(&[])];
-            self.buffer.io_slices(0, &mut seen);
-            black_box(decode_frame(black_box(&seen[0]), true).expect("invariant: the frame was just sealed"));
+            self.write(correlation);
+            black_box(&self.buffer);
+            let arrived = black_box(&self.arrived);
+            let frame = decode_frame(arrived, true).expect("invariant: the frame was just sealed");
+            (self.read)(Body::of(&frame, arrived));
         }
     }
 }
@@ -113,7 +153,7 @@ impl Requests<MuxClient> {
     fn mux(callers: u64) -> Self {
         let runtime = Runtime::CurrentThread.build().expect("invariant: a process may have one poller");
         let client = runtime.block_on(async {
-            let (near, far) = tokio::io::duplex(64 << 10);
+            let (near, far) = tokio::io::duplex(PIPE_BYTES);
             tokio::spawn(serve_connection(far));
             MuxClient::over(near)
         });
@@ -124,7 +164,7 @@ impl Requests<MuxClient> {
 impl Requests<()> {
     fn ours(callers: u64) -> Result<Requests<impl Caller>, Absent> {
         let runtime = Runtime::CurrentThread.build().expect("invariant: a process may have one poller");
-        let made = runtime.block_on(ours::over(Arc::new(MemoryBackend::new())));
+        let made = runtime.block_on(ours::over(Arc::new(PipeNetwork::new(PIPE_BYTES))));
         let (client, server) = made.map_err(|_| Absent("the transports did not start"))?;
         Ok(Requests { runtime, client, callers, _server: Some(server) })
     }

@@ -49,6 +49,15 @@ pub fn process_cpu_ns() -> u64 {
     seconds * 1_000_000_000 + nanoseconds
 }
 
+/// Memory of this process that is in main memory, in bytes; `None` where there is no `/proc`.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    // proc(5): size and resident set, in pages.
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
 /// Processor time of the whole machine since its start, in seconds summed over the cores.
 ///
 /// Resolution is one clock tick (10 ms on Linux).

@@ -105,11 +105,8 @@ impl Recorder {
     /// push the peer's own data out of the second-level cache.
     #[must_use]
     pub fn new(window: Window, callers: usize) -> Self {
-        const LONGEST_NS: u64 = 60_000_000_000;
         let digits = if callers == 1 { 3 } else { 2 };
-        let latencies =
-            Histogram::new_with_max(LONGEST_NS, digits).expect("invariant: 60 s and 2 or 3 digits are valid");
-        Self { window, operations: 0, latencies }
+        Self { window, operations: 0, latencies: histogram(digits) }
     }
 
     /// Records an operation, if it ended inside the window.
@@ -129,12 +126,22 @@ impl Recorder {
     }
 
     fn latency(&self) -> Latency {
-        Latency {
-            p50_us: self.latencies.value_at_quantile(0.5) as f64 / 1e3,
-            p99_us: self.latencies.value_at_quantile(0.99) as f64 / 1e3,
-            p999_us: self.latencies.value_at_quantile(0.999) as f64 / 1e3,
-        }
+        quantiles(&self.latencies)
     }
+}
+
+/// A histogram of nanoseconds, up to one minute, with this many significant digits: 2 or 3.
+#[must_use]
+pub fn histogram(digits: u8) -> Histogram<u32> {
+    const LONGEST_NS: u64 = 60_000_000_000;
+    Histogram::new_with_max(LONGEST_NS, digits).expect("invariant: 60 s and 2 or 3 digits are valid")
+}
+
+/// The quantiles of a histogram of nanoseconds.
+#[must_use]
+pub fn quantiles(latencies: &Histogram<u32>) -> Latency {
+    let at = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e3;
+    Latency { p50_us: at(0.5), p99_us: at(0.99), p999_us: at(0.999) }
 }
 
 /// Quantiles of the latency, in microseconds.

@@ -4,6 +4,7 @@
 //!   independent callers can equal it on a window of many.
 //! - [`mux`]: the floor of multiplexing. Independent callers, correlation ids, a shared write buffer.
 //! - [`tonic_peer`]: gRPC, one bidirectional stream or one unary call per request.
+//! - [`tarpc_peer`]: tarpc over its serde transport.
 //! - [`ours`]: this workspace.
 //!
 //! The floors have no checksums, deadlines, priorities or metrics.
@@ -14,6 +15,7 @@ pub mod mux;
 pub mod ours;
 mod pump;
 pub mod single_task;
+pub mod tarpc_peer;
 pub mod tonic_peer;
 mod tonic_service;
 
@@ -25,7 +27,8 @@ use tokio::net::TcpListener;
 
 pub use floor_server::{serve_connection, serve_listener};
 
-use crate::measure::{Outcome, Run, drive};
+use crate::measure::{Offer, Offered, Outcome, Run, drive, offer};
+use crate::workload::{Pattern, Workload};
 
 /// A participant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
@@ -39,8 +42,14 @@ pub enum Peer {
     TonicStream,
     /// tonic, one unary call per request.
     TonicUnary,
-    /// This workspace.
+    /// tarpc.
+    Tarpc,
+    /// This workspace, with its defaults.
     Ours,
+    /// This workspace, with frames that hold 1 MiB in one piece; for the workload of such messages alone.
+    #[value(name = "ours-1mib-frames")]
+    #[serde(rename = "ours-1mib-frames")]
+    OursLargeFrames,
 }
 
 /// Why a peer did not serve or drive.
@@ -68,6 +77,9 @@ pub enum PeerError {
     /// tonic could not connect or serve. The run is void.
     #[error("gRPC transport: {0}")]
     GrpcTransport(#[from] tonic::transport::Error),
+    /// tarpc refused or lost a call. The run is void.
+    #[error("tarpc: {0}")]
+    Tarpc(#[from] tarpc::client::RpcError),
 }
 
 impl From<tonic::Status> for PeerError {
@@ -78,7 +90,35 @@ impl From<tonic::Status> for PeerError {
 
 impl Peer {
     /// All peers, in the order of the report.
-    pub const ALL: [Self; 5] = [Self::SingleTask, Self::Mux, Self::TonicStream, Self::TonicUnary, Self::Ours];
+    pub const ALL: [Self; 7] = [
+        Self::SingleTask,
+        Self::Mux,
+        Self::TonicStream,
+        Self::TonicUnary,
+        Self::Tarpc,
+        Self::Ours,
+        Self::OursLargeFrames,
+    ];
+
+    /// Whether this peer takes part in a workload at all.
+    #[must_use]
+    pub fn offers(self, workload: Workload) -> bool {
+        match self {
+            Self::TonicUnary => workload.pattern() == Pattern::Echo,
+            Self::OursLargeFrames => workload == Workload::W5,
+            _ => true,
+        }
+    }
+
+    /// How often this peer is run where the others are run `full` times: those that are several times slower than the rest
+    /// need no narrow interval.
+    #[must_use]
+    pub fn repetitions(self, full: usize) -> usize {
+        match self {
+            Self::TonicUnary | Self::Tarpc => full.min(5),
+            _ => full,
+        }
+    }
 
     /// The name used on the command line and in reports.
     #[must_use]
@@ -88,7 +128,9 @@ impl Peer {
             Self::Mux => "mux",
             Self::TonicStream => "tonic-stream",
             Self::TonicUnary => "tonic-unary",
+            Self::Tarpc => "tarpc",
             Self::Ours => "ours",
+            Self::OursLargeFrames => "ours-1mib-frames",
         }
     }
 
@@ -98,14 +140,24 @@ impl Peer {
     ///
     /// [`PeerError::NotBuilt`] when the peer is absent from this build, otherwise the listener's error.
     pub async fn serve(self, announce: impl FnOnce(SocketAddr) + Send) -> Result<(), PeerError> {
-        if self == Self::Ours {
-            return ours::serve(announce).await;
+        if let Some(limits) = self.limits() {
+            return ours::serve(limits, announce).await;
         }
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         announce(listener.local_addr()?);
         match self {
             Self::TonicStream | Self::TonicUnary => tonic_service::serve_listener(listener).await,
-            Self::SingleTask | Self::Mux | Self::Ours => serve_listener(listener).await,
+            Self::Tarpc => tarpc_peer::serve_listener(listener).await,
+            _ => serve_listener(listener).await,
+        }
+    }
+
+    /// The limits of this workspace's sessions, where the peer is this workspace.
+    fn limits(self) -> Option<rdb_net_session::Config> {
+        match self {
+            Self::Ours => Some(rdb_net_session::Config::default()),
+            Self::OursLargeFrames => Some(ours::large_frames()),
+            _ => None,
         }
     }
 
@@ -116,12 +168,38 @@ impl Peer {
     /// [`PeerError::NotBuilt`] or [`PeerError::NotOffered`] when there is nothing to measure, otherwise what went
     /// wrong.
     pub async fn drive(self, address: SocketAddr, run: &Run) -> Result<Outcome, PeerError> {
+        if !self.offers(run.workload) {
+            return Err(PeerError::NotOffered);
+        }
+        if let Some(limits) = self.limits() {
+            return drive(ours::OursCaller::connect(limits, address, run.workload), run).await;
+        }
         match self {
             Self::SingleTask => single_task::drive(address, run).await,
             Self::Mux => drive(mux::MuxClient::connect(address).await?, run).await,
             Self::TonicStream => drive(tonic_peer::StreamCaller::connect(address).await?, run).await,
             Self::TonicUnary => drive(tonic_peer::UnaryCaller::connect(address).await?, run).await,
-            Self::Ours => ours::drive(address, run).await,
+            Self::Tarpc => drive(tarpc_peer::TarpcCaller::connect(address).await?, run).await,
+            Self::Ours | Self::OursLargeFrames => Err(PeerError::NotBuilt),
+        }
+    }
+
+    /// Connects to `address` and makes calls at fixed times.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::NotOffered`] for a peer whose one task owns its window, otherwise what went wrong.
+    pub async fn offer(self, address: SocketAddr, ask: &Offer) -> Result<Offered, PeerError> {
+        match self {
+            Self::Mux => offer(mux::MuxClient::connect(address).await?, ask).await,
+            Self::TonicStream => offer(tonic_peer::StreamCaller::connect(address).await?, ask).await,
+            Self::TonicUnary => offer(tonic_peer::UnaryCaller::connect(address).await?, ask).await,
+            Self::Tarpc => offer(tarpc_peer::TarpcCaller::connect(address).await?, ask).await,
+            Self::Ours => {
+                let limits = rdb_net_session::Config::default();
+                offer(ours::OursCaller::connect(limits, address, ask.workload), ask).await
+            }
+            Self::SingleTask | Self::OursLargeFrames => Err(PeerError::NotOffered),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! This workspace as a peer: two transports over TCP with their default limits, handlers registered per message type,
+//! This workspace as a peer: two transports over TCP, handlers registered per message type,
 //! requests through a [`PeerHandle`], checksums, deadlines and statistics on.
 
 use std::net::SocketAddr;
@@ -7,24 +7,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdb_net_session::Identity;
+use rdb_net_session::{Config as SessionConfig, Identity};
 use rdb_net_tcp::{TcpConfig, TcpTransport};
 use rdb_net_transport::{
     Answer, Backend, CallOptions, Config, HandlerOptions, Handling, PeerHandle, Request, Transport,
 };
 use rdb_net_types::{
-    BootId, ClusterId, Incarnation, MessageType, NodeAddress, NodeId, Payload, ProtocolRange, RequestError,
+    BootId, ClusterId, Incarnation, Lane, MessageType, NodeAddress, NodeId, Payload, ProtocolRange, RequestError,
 };
-use rdb_net_wire::Raw;
+use rdb_net_wire::{BodyWriter, Encode, Raw};
 
-use crate::measure::{Caller, Outcome, Run, drive as drive_callers, payload};
+use crate::measure::Caller;
 use crate::peers::PeerError;
+use crate::workload::Workload;
 
-const ECHO: MessageType = MessageType(0x8000);
-const COUNT: MessageType = MessageType(0x8001);
-const BARRIER: MessageType = MessageType(0x8002);
+pub(crate) const ECHO: MessageType = MessageType(0x8000);
+pub(crate) const COUNT: MessageType = MessageType(0x8001);
+pub(crate) const BARRIER: MessageType = MessageType(0x8002);
 
-fn config(name: &str, bind: Option<NodeAddress>) -> Config {
+/// The limits of sessions whose frames hold a message of 1 MiB in one piece.
+pub(crate) fn large_frames() -> SessionConfig {
+    SessionConfig { frame_bytes_max: (1 << 20) + (64 << 10), ..SessionConfig::default() }
+}
+
+/// A node of this name with these limits.
+pub(crate) fn config(name: &str, bind: Option<NodeAddress>, session: SessionConfig) -> Config {
     let id = |text| NodeId::new(text).expect("the name is legal");
     let identity = Identity {
         cluster: ClusterId::new("race").expect("the name is legal"),
@@ -36,18 +43,24 @@ fn config(name: &str, bind: Option<NodeAddress>) -> Config {
         software: String::new(),
         token: Vec::new(),
     };
-    Config { bind, ..Config::new(identity) }
+    Config { bind, session, ..Config::new(identity) }
 }
 
 /// Two transports over a backend of any kind: the second echoes, counts and answers barriers, the first calls it. Both live
 /// as long as the caller.
-pub async fn over(backend: Arc<dyn Backend>) -> Result<(impl Caller, Transport), PeerError> {
+///
+/// # Errors
+///
+/// The backend's, when the second cannot listen.
+pub async fn over(backend: Arc<dyn Backend>) -> Result<(OursCaller, Transport), PeerError> {
     let address: NodeAddress = "127.0.0.1:1".parse().expect("the address is legal");
-    let server = Transport::new(config("server", Some(address.clone())), Arc::clone(&backend));
+    let limits = SessionConfig::default;
+    let server = Transport::new(config("server", Some(address.clone()), limits()), Arc::clone(&backend));
     register(&server);
     server.start().await.map_err(|error| PeerError::Io(error.source))?;
-    let client = Transport::new(config("client", None), backend);
-    Ok((OursCaller(client.peer(&NodeId::new("server").expect("the name is legal"), &address)), server))
+    let client = Transport::new(config("client", None, limits()), backend);
+    let peer = client.peer(&NodeId::new("server").expect("the name is legal"), &address);
+    Ok((OursCaller { peer, lane: Lane::Interactive }, server))
 }
 
 /// Serves on a loopback port, which it tells through `announce`, until dropped.
@@ -55,16 +68,17 @@ pub async fn over(backend: Arc<dyn Backend>) -> Result<(impl Caller, Transport),
 /// # Errors
 ///
 /// The operating system's.
-pub async fn serve(announce: impl FnOnce(SocketAddr) + Send) -> Result<(), PeerError> {
+pub async fn serve(limits: SessionConfig, announce: impl FnOnce(SocketAddr) + Send) -> Result<(), PeerError> {
     let bind = "127.0.0.1:0".parse().expect("the address is legal");
-    let transport = TcpTransport::new(config("server", Some(bind)), TcpConfig::default());
+    let transport = TcpTransport::new(config("server", Some(bind), limits), TcpConfig::default());
     register(&transport);
     transport.start().await.map_err(|error| PeerError::Io(error.source))?;
     announce(transport.local_address().expect("the transport listens"));
     std::future::pending().await
 }
 
-fn register(transport: &Transport) {
+/// Registers who echoes, counts, and tells the count.
+pub(crate) fn register(transport: &Transport) {
     let received = Arc::new(AtomicU64::new(0));
     let echo = |_: &NodeId, request: Request| Handling::Ready(Ok(Answer::Payload(request.into_payload())));
     transport.handle(ECHO, Arc::new(echo), HandlerOptions::default());
@@ -81,14 +95,65 @@ fn register(transport: &Transport) {
     transport.handle(BARRIER, Arc::new(barrier), HandlerOptions::default());
 }
 
-#[derive(Clone)]
-struct OursCaller(PeerHandle);
+/// A client whose clones share one connection.
+#[derive(Debug, Clone)]
+pub struct OursCaller {
+    peer: PeerHandle,
+    /// The lane of everything but pings.
+    lane: Lane,
+}
 
 /// As long as the floors, which have no deadline at all, would wait in a race.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+impl OursCaller {
+    /// A client of the server at this address; nothing is dialled until it is used. Messages of 1 MiB take the Bulk lane, all
+    /// others the lane of their type.
+    #[must_use]
+    pub fn connect(limits: SessionConfig, address: SocketAddr, workload: Workload) -> Self {
+        let transport = TcpTransport::new(config("client", None, limits), TcpConfig::default());
+        let server = NodeId::new("server").expect("the name is legal");
+        let peer = transport.peer(&server, &NodeAddress::from(address));
+        let lane = if workload == Workload::W5 { Lane::Bulk } else { Lane::Interactive };
+        Self { peer, lane }
+    }
+
+    fn options(&self) -> CallOptions {
+        CallOptions { lane: Some(self.lane), ..CallOptions::timeout(TIMEOUT) }
+    }
+
+    /// A request of a few bytes on the System lane.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::ConnectionLost`].
+    pub async fn ping(&self) -> Result<(), PeerError> {
+        let options = CallOptions { lane: Some(Lane::System), ..CallOptions::timeout(TIMEOUT) };
+        self.peer.request(&raw(ECHO, Bytes::from_static(b"ping")), options).await.map_err(lost)?;
+        Ok(())
+    }
+}
+
 fn lost(_: RequestError) -> PeerError {
     PeerError::ConnectionLost("a request had no reply")
+}
+
+/// A message of plain bytes that are its attachment, as large byte fields are: fragments of it are put together without a copy.
+#[derive(Debug, Clone)]
+pub(crate) struct Attached(pub(crate) Payload);
+
+impl Encode for Attached {
+    fn message_type(&self) -> MessageType {
+        COUNT
+    }
+
+    fn attachment_bytes(&self) -> usize {
+        self.0.len()
+    }
+
+    fn encode(&self, body: &mut BodyWriter<'_>) {
+        body.share(&self.0);
+    }
 }
 
 fn raw(message_type: MessageType, payload: Bytes) -> Raw {
@@ -97,33 +162,40 @@ fn raw(message_type: MessageType, payload: Bytes) -> Raw {
 
 impl Caller for OursCaller {
     async fn call(&self, payload: Bytes) -> Result<Bytes, PeerError> {
-        let reply = self.0.request(&raw(ECHO, payload), CallOptions::timeout(TIMEOUT)).await.map_err(lost)?;
+        let reply = self.peer.request(&raw(ECHO, payload), self.options()).await.map_err(lost)?;
         Ok(reply.body.into_bytes())
     }
 
     async fn send(&self, payload: Bytes) -> Result<(), PeerError> {
-        self.0.send(&raw(COUNT, payload), CallOptions::timeout(TIMEOUT)).await.map_err(lost)
+        let sent = match self.lane {
+            Lane::Bulk => self.peer.send(&Attached(Payload::from(payload)), self.options()).await,
+            _ => self.peer.send(&raw(COUNT, payload), self.options()).await,
+        };
+        sent.map_err(lost)
     }
 
     async fn barrier(&self) -> Result<u64, PeerError> {
-        let reply = self.0.request(&raw(BARRIER, Bytes::new()), CallOptions::timeout(TIMEOUT)).await.map_err(lost)?;
+        let reply = self.peer.request(&raw(BARRIER, Bytes::new()), self.options()).await.map_err(lost)?;
         let count = reply.body.into_bytes();
         count.first_chunk().copied().map(u64::from_be_bytes).ok_or(PeerError::Protocol("a barrier without a count"))
     }
 }
 
-/// Connects to `address` and makes the traffic of `run`.
-///
-/// # Errors
-///
-/// [`PeerError::NotOffered`] for messages above the largest frame, otherwise what went wrong.
-pub async fn drive(address: SocketAddr, run: &Run) -> Result<Outcome, PeerError> {
-    let frame_bytes_max = rdb_net_session::Config::default().frame_bytes_max;
-    if payload(run.workload).len() >= frame_bytes_max as usize {
-        return Err(PeerError::NotOffered);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::payload;
+
+    #[tokio::test]
+    async fn a_barrier_on_the_bulk_lane_counts_every_message_sent_before_it() {
+        let (announce, address) = tokio::sync::oneshot::channel();
+        let server = tokio::spawn(serve(SessionConfig::default(), |address| announce.send(address).unwrap()));
+        let caller = OursCaller::connect(SessionConfig::default(), address.await.unwrap(), Workload::W5);
+        for _ in 0..20 {
+            caller.send(payload(Workload::W5)).await.unwrap();
+        }
+        assert_eq!(caller.barrier().await.unwrap(), 20);
+        caller.ping().await.unwrap();
+        server.abort();
     }
-    let transport = TcpTransport::new(config("client", None), TcpConfig::default());
-    let server = NodeId::new("server").expect("the name is legal");
-    let caller = OursCaller(transport.peer(&server, &NodeAddress::from(address)));
-    drive_callers(caller, run).await
 }

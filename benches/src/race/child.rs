@@ -1,13 +1,17 @@
 //! One run: a server process and a driver process, a deadline over both, and their figures put together.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child as Process, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::measure::MachineTime;
-use crate::race::plan::{Contest, Plan, Sample};
-use crate::race::protocol::{ASK_CPU, Driven, Line};
+use crate::measure::{MachineTime, Offered};
+use crate::peers::Peer;
+use crate::probe::{Probe, Reading, Servers};
+use crate::race::plan::{Contest, HeapUse, Plan, Sample};
+use crate::race::protocol::{ASK_USED, Driven, Line, Used};
+use crate::workload::Mode;
 
 /// Why one run has no figures.
 #[derive(Debug, thiserror::Error)]
@@ -33,31 +37,123 @@ pub enum RunError {
 ///
 /// [`RunError`]; in every case both children are ended.
 pub(crate) fn run_once(contest: &Contest, plan: &Plan) -> Result<Sample, RunError> {
-    let deadline = Instant::now() + plan.run_timeout;
-    let mut server = Child::start(plan, &["serve", "--peer", contest.peer.name()], contest, deadline)?;
-    let port = match server.next_line()? {
-        Line::Port(port) => port,
-        other => return Err(unexpected(other)),
+    let mut run = Started::server(&plan.program, contest.peer, &plan.place(contest.mode), plan.run_timeout)?;
+    let (driven, server) = run.drive(contest, plan, plan.window)?;
+    let machine = run.machine.take();
+    sample(&driven, (driven.used.cpu_ns + server.cpu_ns) as f64 / 1e9, machine)
+}
+
+/// Runs one contest once with binaries that count allocations.
+///
+/// # Errors
+///
+/// [`RunError`], also where the binary does not count.
+pub(crate) fn count_once(contest: &Contest, plan: &Plan, counting: &Path) -> Result<HeapUse, RunError> {
+    let mut run = Started::server(counting, contest.peer, &plan.place(contest.mode), plan.run_timeout)?;
+    let (driven, server) = run.drive(contest, plan, plan.window.min(COUNTED_WINDOW))?;
+    let operations = driven.outcome.operations.max(1) as f64;
+    let counts = driven.used.allocations.zip(server.allocations);
+    let (client, server) = counts.ok_or_else(|| RunError::Failed("the binary does not count".into()))?;
+    Ok(HeapUse { client: client as f64 / operations, server: server as f64 / operations })
+}
+
+/// Makes calls at fixed times against one peer, once.
+///
+/// # Errors
+///
+/// As [`run_once`].
+pub(crate) fn offer_once(
+    peer: Peer,
+    mode: Mode,
+    calls_per_second: f64,
+    plan: &Plan,
+    window: Duration,
+) -> Result<Offered, RunError> {
+    let run = Started::server(&plan.program, peer, &plan.place(mode), plan.run_timeout + window)?;
+    let mut arguments = vec!["offer".to_owned(), format!("--peer={}", peer.name())];
+    arguments.push(format!("--calls-per-second={calls_per_second}"));
+    arguments.extend(run.driver_arguments(plan, window));
+    let driver = Child::start(&run.program, arguments, &run.place, run.deadline)?;
+    match driver.next_line()? {
+        Line::Offered(offered) => Ok(offered),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Runs a probe once, with whatever serves it.
+///
+/// # Errors
+///
+/// As [`run_once`].
+pub(crate) fn probe_once(probe: Probe, plan: &Plan, program: &Path) -> Result<Vec<Reading>, RunError> {
+    let (place, deadline) = (plan.place(probe.mode()), Instant::now() + PROBE_TIMEOUT);
+    let server = match probe.servers() {
+        Servers::None => None,
+        Servers::Peer(peer) => Some(vec!["serve".to_owned(), format!("--peer={}", peer.name())]),
+        Servers::Nodes(count) => Some(vec!["nodes".to_owned(), format!("--count={count}")]),
     };
-    let arguments = [
-        "drive".to_owned(),
-        format!("--peer={}", contest.peer.name()),
-        format!("--workload={}", contest.workload.name()),
-        format!("--seconds={}", plan.window.as_secs_f64()),
-        format!("--warm-up-ms={}", plan.warm_up.as_millis()),
-        format!("--address=127.0.0.1:{port}"),
-    ];
-    let driver = Child::start(plan, &arguments, contest, deadline)?;
-    driver.expect(&Line::WindowOpens)?;
-    let (machine_before, server_before_ns) = (MachineTime::read(), server.cpu_ns()?);
-    driver.expect(&Line::WindowCloses)?;
-    let (machine_after, server_after_ns) = (MachineTime::read(), server.cpu_ns()?);
-    let driven = match driver.next_line()? {
-        Line::Result(driven) => driven,
-        other => return Err(unexpected(other)),
-    };
-    let cpu_ns = driven.cpu_ns + server_after_ns.saturating_sub(server_before_ns);
-    sample(&driven, cpu_ns as f64 / 1e9, machine_before.zip(machine_after))
+    let server = server.map(|arguments| Child::start(program, arguments, &place, deadline)).transpose()?;
+    let ports = server.as_ref().map(Child::ports).transpose()?.unwrap_or_default();
+    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+    let mut arguments = vec!["probe".to_owned(), format!("--probe={}", probe.name())];
+    if !ports.is_empty() {
+        arguments.push(format!("--ports={}", ports.join(",")));
+    }
+    match Child::start(program, arguments, &place, deadline)?.next_line()? {
+        Line::Readings(readings) => Ok(readings),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Counts need no long window.
+const COUNTED_WINDOW: Duration = Duration::from_millis(300);
+/// How long a probe may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A server that listens, and what its driver needs to know.
+struct Started {
+    program: PathBuf,
+    place: Vec<String>,
+    deadline: Instant,
+    server: Child,
+    port: u16,
+    /// The machine when the window opened, and when it closed.
+    machine: Option<(MachineTime, MachineTime)>,
+}
+
+impl Started {
+    fn server(program: &Path, peer: Peer, place: &[String], timeout: Duration) -> Result<Self, RunError> {
+        let deadline = Instant::now() + timeout;
+        let arguments = vec!["serve".to_owned(), format!("--peer={}", peer.name())];
+        let server = Child::start(program, arguments, place, deadline)?;
+        let port = server.ports()?.first().copied().ok_or_else(|| RunError::Failed("no port".into()))?;
+        Ok(Self { program: program.to_owned(), place: place.to_vec(), deadline, server, port, machine: None })
+    }
+
+    fn driver_arguments(&self, plan: &Plan, window: Duration) -> Vec<String> {
+        vec![
+            format!("--seconds={}", window.as_secs_f64()),
+            format!("--warm-up-ms={}", plan.warm_up.as_millis()),
+            format!("--address=127.0.0.1:{}", self.port),
+        ]
+    }
+
+    /// Runs the driver, and returns its figures and what the server used in the window.
+    fn drive(&mut self, contest: &Contest, plan: &Plan, window: Duration) -> Result<(Driven, Used), RunError> {
+        let mut arguments = vec!["drive".to_owned(), format!("--peer={}", contest.peer.name())];
+        arguments.push(format!("--workload={}", contest.workload.name()));
+        arguments.extend(self.driver_arguments(plan, window));
+        let driver = Child::start(&self.program, arguments, &self.place, self.deadline)?;
+        driver.expect(&Line::WindowOpens)?;
+        let (machine_before, before) = (MachineTime::read(), self.server.used()?);
+        driver.expect(&Line::WindowCloses)?;
+        let (machine_after, after) = (MachineTime::read(), self.server.used()?);
+        self.machine = machine_before.zip(machine_after);
+        match driver.next_line()? {
+            Line::Result(driven) => Ok((driven, after.since(before))),
+            other => Err(unexpected(other)),
+        }
+    }
 }
 
 fn sample(driven: &Driven, cpu_s: f64, machine: Option<(MachineTime, MachineTime)>) -> Result<Sample, RunError> {
@@ -91,18 +187,9 @@ struct Child {
 }
 
 impl Child {
-    fn start<S: AsRef<std::ffi::OsStr>>(
-        plan: &Plan,
-        arguments: &[S],
-        contest: &Contest,
-        deadline: Instant,
-    ) -> Result<Self, RunError> {
-        let mut command = Command::new(&plan.program);
-        command.args(arguments).arg("--runtime").arg(contest.mode.runtime().name());
-        if let Some(core) = plan.core_of(contest.mode) {
-            command.arg("--core").arg(core.to_string());
-        }
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    fn start(program: &Path, arguments: Vec<String>, place: &[String], deadline: Instant) -> Result<Self, RunError> {
+        let mut command = Command::new(program);
+        let mut process = command.args(arguments).args(place).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = process.stdin.take().expect("invariant: standard input is piped");
         let output = process.stdout.take().expect("invariant: standard output is piped");
         // A child speaks a handful of lines; one that speaks more waits.
@@ -132,10 +219,17 @@ impl Child {
         if line == *expected { Ok(()) } else { Err(unexpected(line)) }
     }
 
-    fn cpu_ns(&mut self) -> Result<u64, RunError> {
-        writeln!(self.input, "{ASK_CPU}")?;
+    fn ports(&self) -> Result<Vec<u16>, RunError> {
         match self.next_line()? {
-            Line::CpuNs(nanoseconds) => Ok(nanoseconds),
+            Line::Ports(ports) => Ok(ports),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn used(&mut self) -> Result<Used, RunError> {
+        writeln!(self.input, "{ASK_USED}")?;
+        match self.next_line()? {
+            Line::Used(used) => Ok(used),
             other => Err(unexpected(other)),
         }
     }

@@ -1,7 +1,10 @@
 //! The race: two processes per run, repetitions interleaved over peers, statistics of pairs, gate and report.
 
 mod child;
+mod figure;
 mod gate;
+mod offered;
+mod picture;
 mod plan;
 mod protocol;
 mod report;
@@ -9,8 +12,12 @@ mod role;
 mod statistics;
 
 pub use child::RunError;
-pub use gate::{GATE, GateLine, Judgement, Metric, Requirement, Verdict, gate_plan, judge};
-pub use plan::{Contest, Entry, Heat, Measured, Plan, Results, Sample};
-pub use report::{json, table, verdicts_table};
-pub use role::{Lengths, RoleError, drive_role, serve_role};
+pub use figure::{FIGURES, Figure, FigureVerdict, Readings, judge_figures};
+pub use gate::{GATE, GATE_ALL, GateLine, Judgement, Metric, Requirement, Verdict, full_plan, gate_plan, judge};
+pub use offered::{OFFERED_MODE, OFFERED_PEERS, OFFERED_SHARES, OfferedRow};
+pub use picture::{svg, text as text_picture};
+pub use plan::{Contest, Entry, HeapUse, Heat, Measured, Plan, Results, Sample};
+pub(crate) use protocol::Line;
+pub use report::{Report, figures_table, json, offered_table, table, verdicts_table};
+pub use role::{Lengths, Place, Role, RoleError};
 pub use statistics::{Interval, median, median_interval};

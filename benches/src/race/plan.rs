@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::measure::Latency;
 use crate::peers::Peer;
-use crate::race::child::{RunError, run_once};
+use crate::race::child::{RunError, count_once, run_once};
 use crate::race::gate::Metric;
 use crate::race::statistics::{Interval, median, median_interval};
 use crate::workload::{Mode, Workload};
@@ -42,6 +42,8 @@ pub struct Heat {
 pub struct Plan {
     /// The binary that plays both roles: this one.
     pub program: PathBuf,
+    /// The binary that plays them and counts allocations, where it is built.
+    pub counting_program: Option<PathBuf>,
     /// In the order in which they are run.
     pub heats: Vec<Heat>,
     /// Runs of each peer in each heat; five or more give an interval.
@@ -60,14 +62,17 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn core_of(&self, mode: Mode) -> Option<usize> {
-        (mode == Mode::OneCore).then_some(self.core)
+    /// What a child is told of its runtime and core.
+    pub(crate) fn place(&self, mode: Mode) -> Vec<String> {
+        let core = (mode == Mode::OneCore).then(|| format!("--core={}", self.core));
+        std::iter::once(format!("--runtime={}", mode.runtime().name())).chain(core).collect()
     }
 
     /// How long the race takes at least.
     #[must_use]
     pub fn shortest(&self) -> Duration {
-        let runs: usize = self.heats.iter().map(|heat| heat.peers.len() * self.repetitions).sum();
+        let peers = self.heats.iter().flat_map(|heat| &heat.peers);
+        let runs: usize = peers.map(|peer| peer.repetitions(self.repetitions)).sum();
         (self.warm_up + self.window) * u32::try_from(runs).unwrap_or(u32::MAX)
     }
 
@@ -78,18 +83,25 @@ impl Plan {
     }
 
     fn run_heat(&self, heat: &Heat, progress: &mut impl FnMut(&Contest, usize)) -> Measured {
-        let start = |peer: &Peer| Entry { peer: *peer, absent: None, runs: Vec::new(), failures: Vec::new() };
-        let mut entries: Vec<Entry> = heat.peers.iter().map(start).collect();
+        let mut entries: Vec<Entry> = heat.peers.iter().map(|peer| Entry::new(*peer)).collect();
         for repetition in 0..self.repetitions {
             for turn in 0..entries.len() {
                 let place = (turn + repetition) % entries.len();
                 let entry = &mut entries[place];
-                if entry.absent.is_some() {
+                if entry.absent.is_some() || repetition >= entry.peer.repetitions(self.repetitions) {
                     continue;
                 }
                 let contest = Contest { peer: entry.peer, workload: heat.workload, mode: heat.mode };
                 progress(&contest, repetition);
                 entry.take(run_once(&contest, self));
+            }
+        }
+        for entry in entries.iter_mut().filter(|entry| entry.absent.is_none()) {
+            let Some(program) = &self.counting_program else { break };
+            let contest = Contest { peer: entry.peer, workload: heat.workload, mode: heat.mode };
+            match count_once(&contest, self, program) {
+                Ok(heap) => entry.heap = Some(heap),
+                Err(error) => entry.failures.push(format!("counting allocations: {error}")),
             }
         }
         let foreign_share_max = if heat.mode == Mode::OneCore { 1.0 } else { self.foreign_share_max };
@@ -110,6 +122,15 @@ pub struct Sample {
     pub foreign_share: f64,
 }
 
+/// Allocations per operation in a steady state, from a run of its own whose times do not count.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct HeapUse {
+    /// In the driver's process.
+    pub client: f64,
+    /// In the server's process.
+    pub server: f64,
+}
+
 /// What one peer did in one heat.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry {
@@ -121,9 +142,15 @@ pub struct Entry {
     pub runs: Vec<Option<Sample>>,
     /// Why runs failed.
     pub failures: Vec<String>,
+    /// What it allocated.
+    pub heap: Option<HeapUse>,
 }
 
 impl Entry {
+    pub(crate) fn new(peer: Peer) -> Self {
+        Self { peer, absent: None, runs: Vec::new(), failures: Vec::new(), heap: None }
+    }
+
     fn take(&mut self, result: Result<Sample, RunError>) {
         match result {
             Ok(sample) => self.runs.push(Some(sample)),
@@ -150,7 +177,7 @@ pub struct Measured {
 }
 
 /// What came of the race.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Results {
     /// In the order of the plan.
     pub heats: Vec<Measured>,
@@ -218,7 +245,7 @@ mod tests {
     }
 
     fn measured(ours: Vec<Option<Sample>>, base: Vec<Option<Sample>>) -> Measured {
-        let entry = |peer, runs| Entry { peer, absent: None, runs, failures: Vec::new() };
+        let entry = |peer, runs| Entry { runs, ..Entry::new(peer) };
         Measured {
             mode: Mode::Mt,
             workload: Workload::W2,

@@ -1,15 +1,18 @@
-//! The two hidden roles that the binary plays when it executes itself: `serve` and `drive`.
+//! The hidden roles that a binary plays when it executes itself: serving, driving, probing.
 //!
 //! A child ends with its standard input, so none outlives the race even when that is killed.
 
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::measure::{Marks, PinError, Run, pin_to_core, process_cpu_ns};
+use clap::{Args, Subcommand};
+
+use crate::measure::{Marks, Offer, PinError, Run, pin_to_core};
 use crate::peers::{Peer, PeerError};
-use crate::race::protocol::{ASK_CPU, Driven, Line};
+use crate::probe::{self, Probe};
+use crate::race::protocol::{ASK_USED, Driven, Line, Used};
 use crate::workload::{Runtime, Workload};
 
 /// Why a role could not be played; the figures of a peer never depend on it.
@@ -24,71 +27,175 @@ pub enum RoleError {
     Start(#[from] std::io::Error),
 }
 
-/// Serves `peer` until standard input ends, printing the port first.
-///
-/// # Errors
-///
-/// [`RoleError`] when the process cannot be set up; errors of the peer are printed as a line.
-pub fn serve_role(peer: Peer, runtime: Runtime, core: Option<usize>) -> Result<(), RoleError> {
-    let runtime = set_up(runtime, core)?;
-    let served =
-        runtime.block_on(async move { tokio::spawn(peer.serve(|address| tell(&Line::Port(address.port())))).await });
-    match served {
-        Ok(Ok(())) => tell(&Line::Failed("the server ended".into())),
-        Ok(Err(error)) => tell(&line_of(&error)),
-        Err(_) => tell(&Line::Failed("the server panicked".into())),
-    }
-    Ok(())
+/// A role of a child process.
+#[derive(Debug, Subcommand)]
+pub enum Role {
+    /// Serves one peer until standard input ends.
+    #[command(hide = true)]
+    Serve {
+        /// Who.
+        #[arg(long)]
+        peer: Peer,
+        /// Where.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Drives one workload against a server and prints the figures.
+    #[command(hide = true)]
+    Drive {
+        /// Who.
+        #[arg(long)]
+        peer: Peer,
+        /// What.
+        #[arg(long)]
+        workload: Workload,
+        /// Where.
+        #[command(flatten)]
+        place: Place,
+        /// For how long.
+        #[command(flatten)]
+        lengths: Lengths,
+        /// Where the server is.
+        #[arg(long)]
+        address: SocketAddr,
+    },
+    /// Makes calls at fixed times and prints their latencies.
+    #[command(hide = true)]
+    Offer {
+        /// Who.
+        #[arg(long)]
+        peer: Peer,
+        /// How often.
+        #[arg(long)]
+        calls_per_second: f64,
+        /// Where.
+        #[command(flatten)]
+        place: Place,
+        /// For how long.
+        #[command(flatten)]
+        lengths: Lengths,
+        /// Where the server is.
+        #[arg(long)]
+        address: SocketAddr,
+    },
+    /// Measures what no race shows and prints it.
+    #[command(hide = true)]
+    Probe {
+        /// What.
+        #[arg(long)]
+        probe: Probe,
+        /// Where.
+        #[command(flatten)]
+        place: Place,
+        /// Where its servers are.
+        #[arg(long, value_delimiter = ',')]
+        ports: Vec<u16>,
+    },
+    /// Serves as many nodes of this workspace until standard input ends.
+    #[command(hide = true)]
+    Nodes {
+        /// How many.
+        #[arg(long)]
+        count: usize,
+        /// Where.
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
-/// Drives `workload` against `address` and prints the result.
-///
-/// # Errors
-///
-/// [`RoleError`] when the process cannot be set up; errors of the peer are printed as a line.
-pub fn drive_role(
-    peer: Peer,
-    workload: Workload,
+/// Runtime and core of a child.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Place {
+    /// The runtime.
+    #[arg(long)]
     runtime: Runtime,
+    /// The core, where it has to be a certain one.
+    #[arg(long)]
     core: Option<usize>,
-    address: SocketAddr,
-    lengths: Lengths,
-) -> Result<(), RoleError> {
-    let runtime = set_up(runtime, core)?;
-    let marks = Arc::new(CpuMarks::default());
-    let run =
-        Run { workload, warm_up: lengths.warm_up, length: lengths.window, marks: Arc::clone(&marks) as Arc<dyn Marks> };
-    // A task and not `block_on` itself, so that in a multi-threaded runtime a worker runs it.
-    let driven = runtime.block_on(async move { tokio::spawn(async move { peer.drive(address, &run).await }).await });
-    match driven {
-        Ok(Ok(outcome)) => tell(&Line::Result(Driven { outcome, cpu_ns: marks.used_ns() })),
-        Ok(Err(error)) => tell(&line_of(&error)),
-        Err(_) => tell(&Line::Failed("the driver panicked".into())),
-    }
-    Ok(())
 }
 
 /// How long a driver warms up and measures.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Args)]
 pub struct Lengths {
-    /// Traffic before the window opens.
-    pub warm_up: std::time::Duration,
-    /// The window.
-    pub window: std::time::Duration,
+    /// Traffic before the window opens, in milliseconds.
+    #[arg(long)]
+    warm_up_ms: u64,
+    /// The window, in seconds.
+    #[arg(long)]
+    seconds: f64,
 }
 
-fn set_up(runtime: Runtime, core: Option<usize>) -> Result<tokio::runtime::Runtime, RoleError> {
-    if let Some(core) = core {
+impl Role {
+    /// Plays it until it ends. The first error of the peer is printed as a line.
+    ///
+    /// # Errors
+    ///
+    /// [`RoleError`] when the process cannot be set up.
+    pub fn play(self) -> Result<(), RoleError> {
+        match self {
+            Self::Serve { peer, place } => {
+                let announce = |address: SocketAddr| tell(&Line::Ports(vec![address.port()]));
+                let serve = async move {
+                    peer.serve(announce).await?;
+                    Err(PeerError::ConnectionLost("the server ended"))
+                };
+                play(place, serve)
+            }
+            Self::Nodes { count, place } => {
+                play(place, probe::serve_nodes(count, |ports: Vec<u16>| tell(&Line::Ports(ports))))
+            }
+            Self::Drive { peer, workload, place, lengths, address } => {
+                play(place, drive(peer, workload, lengths, address))
+            }
+            Self::Offer { peer, calls_per_second, place, lengths, address } => {
+                let offer = Offer {
+                    workload: Workload::W2,
+                    calls_per_second,
+                    warm_up: Duration::from_millis(lengths.warm_up_ms),
+                    length: Duration::from_secs_f64(lengths.seconds),
+                };
+                play(place, async move { Ok(Line::Offered(peer.offer(address, &offer).await?)) })
+            }
+            Self::Probe { probe, place, ports } => {
+                play(place, async move { Ok(Line::Readings(probe.measure(&ports).await?)) })
+            }
+        }
+    }
+}
+
+async fn drive(peer: Peer, workload: Workload, lengths: Lengths, address: SocketAddr) -> Result<Line, PeerError> {
+    let marks = Arc::new(UsedMarks::default());
+    let run = Run {
+        workload,
+        warm_up: Duration::from_millis(lengths.warm_up_ms),
+        length: Duration::from_secs_f64(lengths.seconds),
+        marks: Arc::clone(&marks) as Arc<dyn Marks>,
+    };
+    let outcome = peer.drive(address, &run).await?;
+    let used = marks.between().ok_or(PeerError::Protocol("the window was not marked"))?;
+    Ok(Line::Result(Driven { outcome, used }))
+}
+
+/// Runs a role's future and prints what it ends with.
+fn play(place: Place, role: impl Future<Output = Result<Line, PeerError>> + Send + 'static) -> Result<(), RoleError> {
+    if let Some(core) = place.core {
         pin_to_core(core)?;
     }
     std::thread::Builder::new().name("control".into()).spawn(answer_standard_input)?;
-    Ok(runtime.build()?)
+    // A task and not `block_on` itself, so that in a multi-threaded runtime a worker runs it.
+    let ended = place.runtime.build()?.block_on(async move { tokio::spawn(role).await });
+    tell(&match ended {
+        Ok(Ok(line)) => line,
+        Ok(Err(error)) => line_of(&error),
+        Err(_) => Line::Failed("it panicked".into()),
+    });
+    Ok(())
 }
 
 fn answer_standard_input() {
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-        if line == ASK_CPU {
-            tell(&Line::CpuNs(process_cpu_ns()));
+        if line == ASK_USED {
+            tell(&Line::Used(Used::read()));
         }
     }
     std::process::exit(0);
@@ -108,27 +215,31 @@ fn tell(line: &Line) {
     let _told = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
-/// Reads this process's clock at both marks and tells the parent, which reads the server's.
+/// Reads what this process has used at both marks, and tells the parent, which asks the server.
 #[derive(Debug, Default)]
-struct CpuMarks {
-    started_ns: AtomicU64,
-    ended_ns: AtomicU64,
+struct UsedMarks {
+    marks: Mutex<[Option<Used>; 2]>,
 }
 
-impl CpuMarks {
-    fn used_ns(&self) -> u64 {
-        self.ended_ns.load(Ordering::Acquire).saturating_sub(self.started_ns.load(Ordering::Acquire))
+impl UsedMarks {
+    fn between(&self) -> Option<Used> {
+        let [started, ended] = *self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(ended?.since(started?))
+    }
+
+    fn mark(&self, place: usize) {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(Used::read());
     }
 }
 
-impl Marks for CpuMarks {
+impl Marks for UsedMarks {
     fn started(&self) {
-        self.started_ns.store(process_cpu_ns(), Ordering::Release);
+        self.mark(0);
         tell(&Line::WindowOpens);
     }
 
     fn ended(&self) {
-        self.ended_ns.store(process_cpu_ns(), Ordering::Release);
+        self.mark(1);
         tell(&Line::WindowCloses);
     }
 }

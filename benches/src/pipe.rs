@@ -1,28 +1,32 @@
-//! Two transports of this workspace over a pipe in memory, in one thread: what they cost without a kernel.
+//! A network in memory: what this workspace costs without a kernel.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use rdb_net_transport::{Backend, Connection, DialError, ListenError, Listener};
 use rdb_net_types::{BoxFuture, NodeAddress};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 
-const PIPE_BYTES: usize = 64 << 10;
-
-/// Dials and accepts pipes.
-pub(crate) struct MemoryBackend {
-    dialled: mpsc::Sender<DuplexStream>,
-    accepted: Arc<Mutex<mpsc::Receiver<DuplexStream>>>,
+/// Dials and accepts pipes, by port.
+#[derive(Debug)]
+pub(crate) struct PipeNetwork {
+    pipe_bytes: usize,
+    listeners: Mutex<HashMap<u16, mpsc::Sender<DuplexStream>>>,
 }
 
-impl MemoryBackend {
-    pub(crate) fn new() -> Self {
-        let (dialled, accepted) = mpsc::channel(16);
-        Self { dialled, accepted: Arc::new(Mutex::new(accepted)) }
+impl PipeNetwork {
+    /// A network whose pipes hold as many bytes in each direction.
+    pub(crate) fn new(pipe_bytes: usize) -> Self {
+        Self { pipe_bytes, listeners: Mutex::default() }
+    }
+
+    fn listeners(&self) -> std::sync::MutexGuard<'_, HashMap<u16, mpsc::Sender<DuplexStream>>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -30,31 +34,36 @@ fn nowhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 1))
 }
 
-impl Backend for MemoryBackend {
+impl Backend for PipeNetwork {
     fn name(&self) -> &'static str {
-        "memory"
+        "pipe"
     }
 
     fn dial<'a>(&'a self, address: &'a NodeAddress) -> BoxFuture<'a, Result<Box<dyn Connection>, DialError>> {
         Box::pin(async move {
-            let (near, far) = tokio::io::duplex(PIPE_BYTES);
-            let sent = self.dialled.send(far).await;
-            sent.map_err(|_| DialError::new(address, io::ErrorKind::ConnectionRefused.into()))?;
+            let refused = || DialError::new(address, io::ErrorKind::ConnectionRefused.into());
+            let listener = self.listeners().get(&address.port()).cloned().ok_or_else(refused)?;
+            let (near, far) = tokio::io::duplex(self.pipe_bytes);
+            listener.send(far).await.map_err(|_| refused())?;
             Ok(Box::new(Pipe(near)) as Box<dyn Connection>)
         })
     }
 
-    fn listen<'a>(&'a self, _: &'a NodeAddress) -> BoxFuture<'a, Result<Box<dyn Listener>, ListenError>> {
-        Box::pin(async move { Ok(Box::new(PipeListener(Arc::clone(&self.accepted))) as Box<dyn Listener>) })
+    fn listen<'a>(&'a self, address: &'a NodeAddress) -> BoxFuture<'a, Result<Box<dyn Listener>, ListenError>> {
+        Box::pin(async move {
+            let (dialled, accepted) = mpsc::channel(16);
+            self.listeners().insert(address.port(), dialled);
+            Ok(Box::new(PipeListener(accepted)) as Box<dyn Listener>)
+        })
     }
 }
 
-struct PipeListener(Arc<Mutex<mpsc::Receiver<DuplexStream>>>);
+struct PipeListener(mpsc::Receiver<DuplexStream>);
 
 impl Listener for PipeListener {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Box<dyn Connection>>> {
         Box::pin(async {
-            let stream = self.0.lock().await.recv().await.ok_or(io::ErrorKind::BrokenPipe)?;
+            let stream = self.0.recv().await.ok_or(io::ErrorKind::BrokenPipe)?;
             Ok(Box::new(Pipe(stream)) as Box<dyn Connection>)
         })
     }
