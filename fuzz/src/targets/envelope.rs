@@ -2,7 +2,7 @@
 
 use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
-use rdb_net_types::{MessageType, Payload};
+use rdb_net_types::MessageType;
 use rdb_net_wire::{
     Body, BodyWriter, Encode, Flags, FrameBuffer, HEAD_BYTES, HEADER_BYTES, decode_frame, frame_length,
 };
@@ -84,6 +84,6 @@ impl Encode for Opaque<'_> {
 
     fn encode(&self, writer: &mut BodyWriter<'_>) {
         writer.bytes(self.body.structure());
-        writer.share(&Payload::from(self.body.attachment()));
+        writer.share(&self.body.attachment());
     }
 }

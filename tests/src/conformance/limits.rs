@@ -14,7 +14,7 @@ pub async fn a_message_that_is_too_large_is_not_sent_and_the_connection_unharmed
     let (a, b) = pair(&kind).await;
     let peer = a.to(&b);
     echo(&peer).await.expect("answered");
-    let large = message(ECHO, vec![7; rdb_net_session::Config::default().frame_bytes_max as usize]);
+    let large = message(ECHO, vec![7; rdb_net_session::Config::default().message_bytes_max as usize + 1]);
     let error = peer.request(&large, patient()).await.expect_err("too large");
     assert_eq!((error.effect, error.reason), (Effect::NotSent, Reason::TooLarge));
     let error = peer.send(&large, patient()).await.expect_err("too large");
@@ -23,6 +23,20 @@ pub async fn a_message_that_is_too_large_is_not_sent_and_the_connection_unharmed
     let statistics = a.transport.statistics();
     let to_b = &statistics.peers[b.id()];
     assert_eq!((to_b.active_connections, to_b.errors.len()), (1, 0), "{to_b:?}");
+    finish([a, b]).await;
+}
+
+/// A message of many frames arrives as it was, on every lane, and so does its reply.
+pub async fn a_message_of_many_frames_goes_there_and_back(kind: Arc<dyn Kind>) {
+    let (a, b) = pair(&kind).await;
+    let peer = a.to(&b);
+    let payload: Vec<u8> = (0..3_000_000u32).map(|index| (index >> 7) as u8).collect();
+    for lane in Lane::ALL {
+        let options = CallOptions { lane: Some(lane), ..patient() };
+        let reply = peer.request(&message(ECHO, payload.clone()), options).await.expect("answered");
+        assert_eq!(reply.into_payload().into_bytes(), payload, "{lane:?}");
+    }
+    assert_eq!((a.transport.memory().0, peer.is_up()), (0, true));
     finish([a, b]).await;
 }
 

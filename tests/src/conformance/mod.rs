@@ -112,6 +112,7 @@ macro_rules! transport_conformance {
                 a_handler_that_panics_is_an_outcome_and_harms_nobody
                 // Limits.
                 a_message_that_is_too_large_is_not_sent_and_the_connection_unharmed
+                a_message_of_many_frames_goes_there_and_back
                 a_handler_at_its_limit_answers_overloaded_and_not_started
                 a_slow_handler_holds_up_no_other_type_and_no_other_lane
                 // Refusals.
