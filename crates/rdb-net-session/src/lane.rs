@@ -9,7 +9,7 @@ use rdb_net_wire::{Encode, EncodeError, ErrorReply, Flags, FrameHead, Prepared, 
 use crate::TypeCounts;
 use crate::batch::{Batch, Queued, Sending};
 use crate::compression::Compression;
-use crate::costs::{Costs, Sizes, frame_charge};
+use crate::costs::{Costs, Sizes};
 use crate::requests::RequestId;
 
 /// How many bytes of a lane may wait for the socket before senders are held back: four times the default credits, so that it
@@ -167,14 +167,14 @@ impl LaneQueue {
         &mut self,
         room: usize,
         spare: &mut Vec<Batch>,
-        frame_bytes_max: u32,
+        writer: &Writer,
         mut hand_over: impl FnMut(RequestId, u64) -> Option<u64>,
     ) -> Taken {
         let mut batch = match self.waiting.pop_front() {
             None => std::mem::replace(&mut self.open, spare.pop().unwrap_or_default()),
             Some(Waiting::Batch(batch)) => batch,
             Some(Waiting::Large(large)) => {
-                return self.cut(large, room, spare.pop().unwrap_or_default(), frame_bytes_max, hand_over);
+                return self.cut(large, room, spare.pop().unwrap_or_default(), writer, hand_over);
             }
         };
         let (frames, mut given_up) = (batch.frames.len(), Vec::new());
@@ -200,7 +200,7 @@ impl LaneQueue {
         mut large: Box<Large>,
         room: usize,
         mut batch: Batch,
-        frame_bytes_max: u32,
+        writer: &Writer,
         mut hand_over: impl FnMut(RequestId, u64) -> Option<u64>,
     ) -> Taken {
         let room = room.max(1);
@@ -225,12 +225,13 @@ impl LaneQueue {
                 counts: false,
                 charge: 0,
             };
-            let sizes = batch.push_part(&queued, large.head, &mut large.prepared, frame_bytes_max);
+            let sizes = batch.push_part(&queued, large.head, &mut large.prepared, writer.frame_bytes_max);
             let bytes = before - large.prepared.remaining_bytes();
             self.queued_bytes -= bytes as usize;
             if large.charged {
-                self.sent_charge += frame_charge(sizes);
-                self.settle_waiting(&mut large, frame_charge(sizes));
+                let charge = writer.costs.charge(message_type, sizes);
+                self.sent_charge += charge;
+                self.settle_waiting(&mut large, charge);
             }
             if large.prepared.is_done() {
                 self.settle_waiting(&mut large, u64::MAX);

@@ -102,7 +102,7 @@ impl Lanes {
             let lane = &mut lanes[index];
             let was_full = lane.queued_bytes() >= QUEUED_BYTES_MAX;
             let room = writer.batch_bytes - bytes.min(writer.batch_bytes);
-            let mut taken = lane.take(room, spare, writer.frame_bytes_max, &mut hand_over);
+            let mut taken = lane.take(room, spare, writer, &mut hand_over);
             let bytes = taken.batch.buffer.len();
             lane.deficit -= bytes as i64;
             self.waiting -= taken.ended;

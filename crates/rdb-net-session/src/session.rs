@@ -314,7 +314,11 @@ impl Session {
 
     fn push_large(&mut self, head: FrameHead, prepared: Prepared, request: Option<RequestId>, charged: bool) {
         let parts = u64::from(prepared.parts_max(self.peer_terms.frame_bytes_max));
-        let waiting_charge = u64::from(prepared.total_bytes()) + parts * (MESSAGE_CHARGE + PART_BYTES);
+        let costs = &self.lanes.writer.costs;
+        let beyond = costs.beyond_bytes(prepared.message_type(), prepared.structure_bytes());
+        // What comes in fragments is not charged for its struct.
+        let beyond = if prepared.fits_frame(self.peer_terms.frame_bytes_max) { beyond } else { 0 };
+        let waiting_charge = u64::from(prepared.total_bytes()) + parts * (MESSAGE_CHARGE + PART_BYTES) + beyond;
         let waiting_charge = if charged { waiting_charge } else { 0 };
         self.lanes.push_large(Large { head, prepared, request, charged, abandoned: false, waiting_charge });
     }
