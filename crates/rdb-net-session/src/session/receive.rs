@@ -445,7 +445,10 @@ impl Session {
         if self.reassembly.is_open(head.lane) {
             return self.close(CloseReason::Protocol("a message between the fragments of another"));
         }
-        let (lane, charge) = (head.lane, self.own_costs.charge(head.message_type, frame.sizes()));
+        let (lane, sizes) = (head.lane, frame.sizes());
+        let beyond = self.own_costs.beyond_bytes(head.message_type, sizes.structure_bytes);
+        let knows_costs = self.peer_terms.lanes;
+        let charge = frame_charge(sizes) + if knows_costs { beyond } else { 0 };
         if !self.intake.admit(lane, charge) {
             self.close(CloseReason::CreditExceeded);
             return;
@@ -455,8 +458,32 @@ impl Session {
             self.refuse_request(lane, charge, head.correlation);
             return;
         }
+        let mut held = Held::default();
+        if beyond > 0 && !knows_costs {
+            match self.reserve_uncharged(head, charge, beyond) {
+                Some(reservation) => held = Held::new(Some(reservation)),
+                None => return,
+            }
+        }
         let body = std::mem::take(&mut frame.body);
-        self.take_in(now_ns, frame, body, charge, Held::default());
+        self.take_in(now_ns, frame, body, charge, held);
+    }
+
+    /// Reserves what reading adds to a message of a dialer that is too old to be charged for it. Where there is no memory, the
+    /// message goes no further, and its sender is told, if it can be.
+    #[cold]
+    fn reserve_uncharged(&mut self, head: FrameHead, charge: u64, beyond: u64) -> Option<Reservation> {
+        match self.budget.reserve(beyond) {
+            Ok(reservation) => Some(reservation),
+            Err(scope) => {
+                self.statistics.out_of_memory += 1;
+                self.intake.turn_away(head.lane, charge);
+                if head.correlation != 0 {
+                    self.push_error(head.lane, head.correlation, Effect::NotStarted, Reason::Overloaded(scope), "");
+                }
+                None
+            }
+        }
     }
 
     /// Keeps a message for its handler.
