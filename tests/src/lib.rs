@@ -6,6 +6,7 @@
 //!
 //! [`conformance`] is another matter: what every transport must do, checked in one process.
 
+mod asker;
 mod binary;
 mod cluster;
 pub mod conformance;
@@ -18,6 +19,7 @@ mod ports;
 mod python;
 mod stranger;
 
+pub use asker::{Asker, Reply};
 pub use binary::{Rdbnet, skip, text};
 pub use cluster::Cluster;
 pub use http::{get, get_json};
