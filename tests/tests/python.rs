@@ -298,7 +298,7 @@ fn a_server_without_features_is_spoken_to_as_before() {
         assert_eq!((refused.effect, &refused.reason), (Effect::NotSent, &Reason::TooLarge), "{refused}");
         let stream = rdb_net_transport::StreamOptions { call: options, window_bytes: 1000 };
         let nobody = Application { message_type: ECHO, payload: "hello".into() };
-        let refused = peer.stream(&nobody, stream).await.err().expect("it gives none");
+        let Err(refused) = peer.stream(&nobody, stream).await else { panic!("it gives none") };
         assert_eq!(refused.effect, Effect::NotSent, "{refused}");
         assert!(transport.shutdown().await, "everything ended by itself");
     });

@@ -78,7 +78,7 @@ fn errors_are_told_and_a_deadline_passes() {
             let correlation = pair.dialer.request(pair.now, Lane::Bulk, None, &ack(1)).expect("taken");
             pair.drive();
             let arrived = pair.acceptor.arrived();
-            pair.acceptor.reply_error(arrived[0].number, reason.clone());
+            pair.acceptor.reply_error(arrived[0].number, reason);
             pair.drive();
             assert_eq!(pair.dialer.outcomes(), [(correlation, Err((Effect::Unknown, reason)))], "{dials:?}");
         }
