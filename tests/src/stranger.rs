@@ -5,28 +5,15 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdb_net_types::{BootId, ClusterId, Incarnation, Lane, NodeAddress, NodeId, ProtocolRange};
+use rdb_net_types::{BootId, ClusterId, Incarnation, NodeAddress, NodeId, ProtocolRange};
 use rdb_net_wire::{
-    Body, Close, CloseCode, Encode, Flags, FrameBuffer, FrameHead, Hello, Message, Reject, control_type, decode_frame,
-    frame_length,
+    Body, Close, CloseCode, FrameHead, Hello, Message, Reject, control_type, decode_frame, frame_length,
 };
 
-const FRAME_BYTES_MAX: u32 = 8192;
-const TIMEOUT: Duration = Duration::from_secs(10);
+use crate::handmade::frame;
 
-/// A frame of the protocol's own with a checksum, as a node would send it.
-///
-/// # Panics
-///
-/// When the message is too large for a stranger.
-pub fn frame(message: &impl Encode) -> Vec<u8> {
-    let flags = Flags::ONE_WAY.with(Flags::CHECKSUM);
-    let head = FrameHead { message_type: message.message_type(), flags, lane: Lane::System, correlation: 0 };
-    let mut buffer = FrameBuffer::new();
-    let mark = buffer.push(head, message, FRAME_BYTES_MAX).expect("the message is small");
-    buffer.seal(&mark, 0);
-    buffer.to_vec()
-}
+const FRAME_BYTES_MAX: u32 = 262_144;
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A hello that a node of the default cluster accepts.
 pub fn hello(node: &str) -> Hello {
@@ -78,7 +65,16 @@ impl Stranger {
     ///
     /// When nobody listens there.
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, TIMEOUT).expect("the node listens");
+        Self::on(TcpStream::connect_timeout(&address, TIMEOUT).expect("the node listens"))
+    }
+
+    /// The stranger at this end of a connection that somebody else has made.
+    ///
+    /// # Panics
+    ///
+    /// When the connection is gone.
+    pub fn on(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).expect("the connection is there");
         stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out above zero");
         stream.set_write_timeout(Some(TIMEOUT)).expect("a time-out above zero");
         Self { stream, read: Vec::new() }
@@ -106,19 +102,35 @@ impl Stranger {
     /// When the node answers with something else.
     pub fn shake(&mut self, hello: &Hello) -> Hello {
         self.send(&frame(hello));
-        let (message_type, body) = self.next().expect("an answer");
-        assert_eq!(message_type, control_type::HELLO);
+        let (head, body) = self.hear().expect("an answer");
+        assert_eq!(head.message_type, control_type::HELLO);
         Hello::decode(&body).expect("a hello")
     }
 
+    /// Waits until the node says or ends something, for so long at most. Returns whether it did.
+    ///
+    /// # Panics
+    ///
+    /// When the connection is gone.
+    pub fn listen(&mut self, patience: Duration) -> bool {
+        self.stream.set_read_timeout(Some(patience)).expect("a time-out above zero");
+        let heard = self.stream.peek(&mut [0]).is_ok();
+        self.stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out above zero");
+        heard
+    }
+
     /// The next frame; `None` at the end of the stream.
-    fn next(&mut self) -> Option<(rdb_net_types::MessageType, Body)> {
+    ///
+    /// # Panics
+    ///
+    /// When the node sends something else than frames with a checksum, or is silent for ten seconds.
+    pub fn hear(&mut self) -> Option<(FrameHead, Body)> {
         loop {
             let length = frame_length(&self.read, FRAME_BYTES_MAX).expect("the node sends frames");
             if let Some(length) = length.filter(|length| self.read.len() >= *length) {
                 let bytes: Vec<u8> = self.read.drain(..length).collect();
                 let decoded = decode_frame(&bytes, true).expect("the node sends frames with a checksum");
-                return Some((decoded.head.message_type, Body::of(&decoded, &Bytes::from(bytes))));
+                return Some((decoded.head, Body::of(&decoded, &Bytes::from(bytes))));
             }
             let mut chunk = [0; 4096];
             match self.stream.read(&mut chunk) {
@@ -137,7 +149,7 @@ impl Stranger {
     /// When it does not end it, or says something behind its last word.
     pub fn end(mut self) -> End {
         let mut end = End::Silent;
-        while let Some((message_type, body)) = self.next() {
+        while let Some((FrameHead { message_type, .. }, body)) = self.hear() {
             assert_eq!(end, End::Silent, "nothing follows the last word");
             if message_type == control_type::REJECT {
                 end = End::Rejected(Reject::decode(&body).expect("a refusal").code);

@@ -286,7 +286,8 @@ fn a_server_without_features_is_spoken_to_as_before() {
     runtime().block_on(async {
         let (transport, options) = (transport(None, |_| ()), CallOptions::timeout(PATIENCE));
         let peer = transport.peer(&id("python"), &address);
-        for lane in Lane::ALL {
+        // Bulk has a connection of its own, and the server takes one.
+        for lane in [Lane::System, Lane::Interactive, Lane::Replication] {
             let query = QueryRequest { parameters: vec![7; 100_000].into(), ..QueryRequest::default() };
             let options = CallOptions { lane: Some(lane), ..options };
             let reply = peer.request(&query, options).await.expect("answered");
@@ -305,7 +306,7 @@ fn a_server_without_features_is_spoken_to_as_before() {
     let ran = server.wait_exit();
     check_done(&ran);
     let ended = ran.event("ended");
-    assert_eq!((&ended["handled"], &ended["code"]), (&json!(4), &json!(1)), "{ended}");
+    assert_eq!((&ended["handled"], &ended["code"]), (&json!(3), &json!(1)), "{ended}");
     assert_eq!((&ended["fragments"], &ended["lanes"]), (&json!(0), &json!([0, 1])), "{ended}");
 }
 

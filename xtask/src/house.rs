@@ -45,7 +45,7 @@ pub(crate) struct Member {
 pub(crate) enum Place {
     /// Under `crates/`, hence on a floor.
     Inside,
-    /// `xtask`, `tests`, `benches`: they may use everything, and nothing may use them.
+    /// `xtask`, `tests`, `benches`, `fuzz`: they may use everything, and nothing may use them.
     Outside,
 }
 

@@ -1,8 +1,8 @@
 //! `cargo xtask layers`: who may import whom.
 //!
 //! A crate imports lower floors only, and on one floor nobody imports a neighbour; the pure floors do not know that a
-//! runtime exists; each external client has one owner. What only tests use does not count, and `xtask`, `tests` and
-//! `benches` stand outside.
+//! runtime exists; each external client has one owner. What only tests use does not count, and `xtask`, `tests`,
+//! `benches` and `fuzz` stand outside.
 
 #[cfg(test)]
 mod tests;

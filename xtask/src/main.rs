@@ -11,6 +11,7 @@ mod claims;
 mod deny;
 mod failure;
 mod features;
+mod fuzz;
 mod house;
 mod layers;
 mod lint;
@@ -74,6 +75,12 @@ const COMMANDS: &[Command] = &[
     },
     Command { name: "sim", arguments: "[ARGS]", summary: "run the simulator in release mode", run: sim::run },
     Command {
+        name: "fuzz",
+        arguments: "[--seconds N] [--target NAME] [--keep]",
+        summary: "look for inputs that break a promise, 60 s a target by default; --keep commits to the corpus",
+        run: fuzz::run,
+    },
+    Command {
         name: "deny",
         arguments: "[--deny-skips]",
         summary: "licences, sources, banned crates and advisories, where cargo-deny is installed",
@@ -121,6 +128,6 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
 
 fn help() -> String {
     let rows = COMMANDS.iter().map(|command| (format!("{} {}", command.name, command.arguments), command.summary));
-    let rows: Vec<String> = rows.map(|(usage, summary)| format!("  {usage:<42} {summary}")).collect();
+    let rows: Vec<String> = rows.map(|(usage, summary)| format!("  {usage:<46} {summary}")).collect();
     format!("usage: cargo xtask <command>\n\n{}", rows.join("\n"))
 }

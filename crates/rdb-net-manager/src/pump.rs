@@ -198,7 +198,8 @@ impl Node {
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let message = Raw { message_type: control_type::MEMBERSHIP_SYNC, payload: Payload::from(request) };
-            let options = CallOptions { timeout: Some(timeout), lane: Some(Lane::System), idempotent: Some(true) };
+            let options =
+                CallOptions { lane: Some(Lane::System), idempotent: Some(true), ..CallOptions::timeout(timeout) };
             let reply = peer.request(&message, options).await;
             let reply =
                 reply.map(|reply| reply.body.into_payload().into_bytes().to_vec()).map_err(|error| error.reason);

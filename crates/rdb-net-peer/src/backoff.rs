@@ -12,13 +12,13 @@ use rdb_net_types::SeededRandom;
 pub struct BackoffConfig {
     /// The shortest wait. Default 50 ms.
     pub shortest: Duration,
-    /// The longest wait. Default 3 s.
+    /// The longest wait. Default 10 s.
     pub longest: Duration,
 }
 
 impl Default for BackoffConfig {
     fn default() -> Self {
-        Self { shortest: Duration::from_millis(50), longest: Duration::from_secs(3) }
+        Self { shortest: Duration::from_millis(50), longest: Duration::from_secs(10) }
     }
 }
 
@@ -43,6 +43,11 @@ impl Backoff {
         let wait = self.random.duration(shortest, high.max(shortest)).min(longest.max(shortest));
         self.last = Some(wait);
         wait
+    }
+
+    /// Whether there was a failure since the beginning, or since the last reset.
+    pub fn has_failed(&self) -> bool {
+        self.last.is_some()
     }
 
     /// Forgets the failures.

@@ -3,7 +3,7 @@
 use rdb_net_session::CloseReason;
 use rdb_net_types::{BootId, Incarnation, NodeAddress, NodeId};
 
-use crate::Failure;
+use crate::{Epoch, Failure, Slot};
 
 /// Which side of a connection this node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,6 +30,9 @@ pub enum PeerEvent {
         address: NodeAddress,
         /// Who made the connection.
         side: LinkSide,
+        /// Where this node made the connection: the slot that it serves, and its epoch there. `None` where nobody sends on
+        /// it, and where the peer made it, who counts the epochs of its own connections.
+        place: Option<(Slot, Epoch)>,
     },
     /// A connection that was up has ended.
     Down {

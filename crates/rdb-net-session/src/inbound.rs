@@ -1,6 +1,6 @@
 //! What the other side has sent and handlers have not ended yet, lane by lane: the receiving end of the credits.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rdb_net_types::Lane;
@@ -37,6 +37,8 @@ pub(crate) struct Intake {
     credits_due: u8,
     /// The lanes that may have messages for handlers, one bit each.
     queued: u8,
+    /// Requests that were given up while they may still have waited for their handlers.
+    withdrawn: BTreeSet<u64>,
 }
 
 impl Intake {
@@ -44,7 +46,7 @@ impl Intake {
         let lane = |(window, window_max)| LaneIntake { window, window_max, granted: window, ..LaneIntake::default() };
         let mut windows = first.into_iter().zip(max).map(lane);
         let lanes = std::array::from_fn(|_| windows.next().unwrap_or_default());
-        Self { lanes, overdraft, open: 0, open_requests: 0, credits_due: 0, queued: 0 }
+        Self { lanes, overdraft, open: 0, open_requests: 0, credits_due: 0, queued: 0, withdrawn: BTreeSet::new() }
     }
 
     /// Counts what has arrived. `false` when the other side had no credits left for it. While it has any, one frame may overdraw
@@ -79,7 +81,24 @@ impl Intake {
     }
 
     pub(crate) fn pop(&mut self, lane: Lane) -> Option<Inbound> {
-        self.lanes[lane as usize].queue.pop_front()
+        loop {
+            let message = self.lanes[lane as usize].queue.pop_front()?;
+            if !self.take_withdrawn(&message.id) {
+                return Some(message);
+            }
+            self.end(&message.id);
+        }
+    }
+
+    /// The caller of this request has left. If its handler has not begun, it never will.
+    pub(crate) fn withdraw(&mut self, correlation: u64, requests_max: u32) {
+        if self.queued != 0 && correlation != 0 && self.withdrawn.len() < requests_max as usize {
+            self.withdrawn.insert(correlation);
+        }
+    }
+
+    fn take_withdrawn(&mut self, id: &InboundId) -> bool {
+        !self.withdrawn.is_empty() && self.withdrawn.remove(&id.correlation())
     }
 
     /// Whether there are no messages for handlers.
@@ -90,11 +109,31 @@ impl Intake {
 
     pub(crate) fn take(&mut self, lane: Lane, into: &mut VecDeque<Inbound>) {
         self.queued &= !(1 << lane as u8);
+        if !self.withdrawn.is_empty() {
+            self.end_withdrawn(lane);
+        }
         let queue = &mut self.lanes[lane as usize].queue;
         if into.is_empty() {
             std::mem::swap(queue, into);
         } else {
             into.append(queue);
+        }
+    }
+
+    #[cold]
+    fn end_withdrawn(&mut self, lane: Lane) {
+        let mut queue = std::mem::take(&mut self.lanes[lane as usize].queue);
+        queue.retain(|message| {
+            let withdrawn = self.take_withdrawn(&message.id);
+            if withdrawn {
+                self.end(&message.id);
+            }
+            !withdrawn
+        });
+        self.lanes[lane as usize].queue = queue;
+        if self.queued == 0 {
+            // Whoever else was given up had begun, or ended.
+            self.withdrawn.clear();
         }
     }
 

@@ -3,7 +3,7 @@
 //! taken off its later turns.
 
 use rdb_net_types::{Lane, LaneStatistics};
-use rdb_net_wire::{Encode, EncodeError};
+use rdb_net_wire::{Encode, EncodeError, FrameHead};
 
 use crate::TypeCounts;
 use crate::batch::{Batch, Sending};
@@ -20,10 +20,13 @@ const SPARE_BYTES_MAX: usize = 512 * 1024;
 /// A batch below this size takes another lane's frames along: copying them costs less than a write of their own.
 const JOIN_BYTES_MAX: usize = 16 * 1024;
 
+/// The place of the protocol's own messages: before the System lane, so that none waits behind a large message there.
+const CONTROL: usize = Lane::ALL.len();
+
 /// All lanes towards the other side.
 #[derive(Debug)]
 pub(crate) struct Lanes {
-    lanes: [LaneQueue; Lane::ALL.len()],
+    lanes: [LaneQueue; Lane::ALL.len() + 1],
     spare: Vec<Batch>,
     /// Frames and large messages that wait, on all lanes together.
     waiting: usize,
@@ -67,6 +70,14 @@ impl Lanes {
         Ok(sizes)
     }
 
+    /// Encodes one of the protocol's own messages, which goes before all others.
+    pub(crate) fn push_control(&mut self, head: FrameHead, message: &impl Encode) -> Result<(), EncodeError> {
+        let Self { lanes, writer, spare, .. } = self;
+        lanes[CONTROL].push(Sending::new(head, None, false), message, writer, spare)?;
+        self.waiting += 1;
+        Ok(())
+    }
+
     /// Puts a large message behind those of its lane.
     pub(crate) fn push_large(&mut self, large: Large) {
         self.lanes[large.head.lane as usize].push_large(large, &mut self.spare);
@@ -107,8 +118,9 @@ impl Lanes {
             lane.deficit -= bytes as i64;
             self.waiting -= taken.ended;
             self.freed |= taken.frees || was_full;
-            carried[index].messages_sent += taken.count(sent);
-            carried[index].bytes_sent += bytes as u64;
+            let carried = &mut carried[if index == CONTROL { Lane::System as usize } else { index }];
+            carried.messages_sent += taken.count(sent);
+            carried.bytes_sent += bytes as u64;
             match &mut joined {
                 _ if taken.batch.is_empty() => Self::keep_spare(&mut self.spare, taken.batch),
                 None => joined = Some(taken.batch),
@@ -123,8 +135,10 @@ impl Lanes {
 
     /// The lane whose turn it is.
     fn next_lane(&mut self) -> Option<usize> {
-        if self.lanes[Lane::System as usize].is_ready() {
-            return Some(Lane::System as usize);
+        for first in [CONTROL, Lane::System as usize] {
+            if self.lanes[first].is_ready() {
+                return Some(first);
+            }
         }
         const DATA: std::ops::RangeInclusive<usize> = Lane::Interactive as usize..=Lane::Bulk as usize;
         let mut ready = DATA.filter(|index| self.lanes[*index].is_ready());
@@ -168,6 +182,11 @@ impl Lanes {
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting == 0
+    }
+
+    /// Whether something waits that goes before all data.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.lanes[CONTROL].is_ready() || self.lanes[Lane::System as usize].is_ready()
     }
 
     /// Whether something waits that can be given to the socket.

@@ -118,6 +118,8 @@ pub struct Session {
     /// A ping has come since the last pong.
     sign_of_life_due: bool,
     blocked: bool,
+    /// Since when frames wait for others.
+    corked_since: Option<Duration>,
     events: VecDeque<Event>,
     statistics: SessionStatistics,
 }
@@ -155,6 +157,7 @@ impl Session {
             pong_due: None,
             sign_of_life_due: false,
             blocked: false,
+            corked_since: None,
             events: VecDeque::new(),
             statistics: SessionStatistics::default(),
         };
@@ -592,7 +595,7 @@ impl Session {
     pub fn take_batch(&mut self, now: Duration) -> Option<Batch> {
         self.tell_time(now);
         self.push_due(now);
-        if self.lanes.is_empty() {
+        if self.lanes.is_empty() || self.is_corked(now) {
             return None;
         }
         let batch = self.next_batch();
@@ -603,6 +606,21 @@ impl Session {
         self.end_if_drained();
         self.push_due(now);
         self.next_batch()
+    }
+
+    /// Whether the frames that are there wait for more: for the configured time, unless one of them is urgent or they fill a
+    /// batch.
+    fn is_corked(&mut self, now: Duration) -> bool {
+        if self.config.batch_delay_us == 0 || self.phase != Phase::Up {
+            return false;
+        }
+        let delay = Duration::from_micros(self.config.batch_delay_us.into());
+        let waits = !self.lanes.is_urgent() && self.lanes.queued_bytes() < self.lanes.batch_bytes();
+        if waits && now.saturating_sub(*self.corked_since.get_or_insert(now)) < delay {
+            return true;
+        }
+        self.corked_since = None;
+        false
     }
 
     fn next_batch(&mut self) -> Option<Batch> {
@@ -634,14 +652,12 @@ impl Session {
         self.intake.pop(lane)
     }
 
-    /// Moves all messages for handlers into `into`, lane by lane: those of the System lane, and those of the others where they
-    /// are wanted.
-    pub fn take_messages(&mut self, data_too: bool, into: &mut VecDeque<Inbound>) {
+    /// Moves all messages for handlers into `into`, lane by lane, from the lanes that are wanted.
+    pub fn take_messages(&mut self, wanted: impl Fn(Lane) -> bool, into: &mut VecDeque<Inbound>) {
         if self.intake.is_empty() {
             return;
         }
-        let lanes = if data_too { &Lane::ALL[..] } else { &[Lane::System] };
-        lanes.iter().for_each(|lane| self.intake.take(*lane, into));
+        Lane::ALL.into_iter().filter(|lane| wanted(*lane)).for_each(|lane| self.intake.take(lane, into));
     }
 
     /// Gives a message back that its owner has not begun with; it is the lane's next one again.

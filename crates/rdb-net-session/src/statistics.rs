@@ -89,6 +89,14 @@ impl LatencyHistogram {
         self.sum_us = self.sum_us.saturating_add(us);
     }
 
+    /// Counts several that took so long together, each as their average.
+    pub fn record_many(&mut self, together: Duration, count: u32) {
+        let Some(average) = together.checked_div(count) else { return };
+        let bucket = &mut self.buckets[Self::index(average.as_micros() as u64)];
+        *bucket = bucket.saturating_add(count);
+        self.sum_us = self.sum_us.saturating_add(together.as_micros() as u64);
+    }
+
     /// How many were counted.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|count| u64::from(*count)).sum()

@@ -19,7 +19,7 @@ pub struct Config {
     pub network: LinkFaults,
     /// Every node's control logic.
     pub engine: EngineConfig,
-    /// Every node's dialing.
+    /// Every node's dialing. By default no connection is idle or old: processes release by themselves what they do not use.
     pub peer: PeerConfig,
     /// Every connection.
     pub session: rdb_net_session::Config,
@@ -40,7 +40,7 @@ impl Config {
             seeds: 3.min(nodes),
             network: LinkFaults::lan(),
             engine: EngineConfig::default(),
-            peer: PeerConfig::default(),
+            peer: PeerConfig { idle_timeout: None, age_max: None, ..PeerConfig::default() },
             session: rdb_net_session::Config::default(),
             dial_timeout: Duration::from_secs(3),
             unacknowledged_timeout: Duration::from_secs(10),

@@ -1,7 +1,7 @@
 //! The connections of a process: what a session has to say goes to the engine, and what the engine answers goes back.
 
 use rdb_net_engine::SyncAnswer;
-use rdb_net_peer::{Failure, LinkSide, PeerEvent};
+use rdb_net_peer::{Epoch, Failure, LinkSide, PeerEvent, Slot};
 use rdb_net_session::{CloseReason, Event, Inbound, Loss, Outcome, RequestOptions};
 use rdb_net_types::{Effect, Lane, MessageType, Payload, Reason, RequestError};
 use rdb_net_wire::{Hello, Raw, control_type};
@@ -101,7 +101,7 @@ impl Simulation {
         };
         socket.session.accept(now);
         socket.peer = Some((hello.node.clone(), hello.boot));
-        self.tell_engine(node, &up(hello, LinkSide::Acceptor));
+        self.tell_engine(node, &up(hello, LinkSide::Acceptor, None));
     }
 
     fn came_up(&mut self, node: usize, id: StreamId, hello: &Hello) {
@@ -109,13 +109,13 @@ impl Simulation {
         if let Some(socket) = self.streams.get_mut(&id).and_then(|stream| stream.socket(End::Dialer).as_mut()) {
             socket.peer = Some((hello.node.clone(), hello.boot));
         }
-        let mut waiting = Vec::new();
+        let (mut waiting, mut place) = (Vec::new(), None);
         if let Some((_, slot)) = self.dialing_slot(node, id) {
             slot.is_up = true;
-            slot.machine.handle_up(now);
+            place = Some((Slot::FIRST, slot.machine.handle_up(now, Slot::FIRST)));
             waiting = std::mem::take(&mut slot.waiting);
         }
-        self.tell_engine(node, &up(hello, LinkSide::Dialer));
+        self.tell_engine(node, &up(hello, LinkSide::Dialer, place));
         waiting.into_iter().for_each(|job| self.send_request(node, id, job));
     }
 
@@ -165,7 +165,10 @@ impl Simulation {
             let mut waiting = Vec::new();
             if let Some(slot) = self.slot_of(node, &key).filter(|slot| slot.stream == Some(id)) {
                 (slot.stream, slot.is_up) = (None, false);
-                slot.machine.handle_ended(now, reason);
+                match slot.machine.epoch(Slot::FIRST) {
+                    Some(epoch) => slot.machine.handle_ended(now, Slot::FIRST, epoch, reason),
+                    None => slot.machine.handle_dial_ended(now, Slot::FIRST, reason),
+                }
                 address = Some(slot.address.clone());
                 waiting = std::mem::take(&mut slot.waiting);
             }
@@ -194,13 +197,14 @@ impl Simulation {
     }
 }
 
-fn up(hello: &Hello, side: LinkSide) -> PeerEvent {
+fn up(hello: &Hello, side: LinkSide, place: Option<(Slot, Epoch)>) -> PeerEvent {
     PeerEvent::Up {
         node: hello.node.clone(),
         boot: hello.boot,
         incarnation: hello.incarnation,
         address: hello.address.clone(),
         side,
+        place,
     }
 }
 

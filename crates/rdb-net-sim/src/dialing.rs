@@ -1,6 +1,6 @@
 //! A process's peers: who is dialled, when, and what a dial that fails means to those who wait for it.
 
-use rdb_net_peer::{Action, DialFailure, Failure, Peer, PeerEvent};
+use rdb_net_peer::{Action, DialFailure, Failure, Peer, PeerEvent, Slot};
 use rdb_net_session::{Loss, Session, Side};
 use rdb_net_types::{NodeAddress, NodeId, Reason};
 
@@ -32,7 +32,7 @@ impl Simulation {
         if hurry {
             slot.machine.hurry(now);
         }
-        let is_possible = slot.is_up || slot.machine.want(now).is_ok();
+        let is_possible = slot.is_up || slot.machine.want(now, Slot::FIRST).is_ok();
         self.drive_peer(node, key);
         is_possible
     }
@@ -69,10 +69,17 @@ impl Simulation {
         let Some(slot) = self.hosts[node].process.as_mut().and_then(|process| process.peers.get_mut(key)) else {
             return;
         };
-        match slot.machine.poll_action(now) {
-            Action::None => self.queue.arm(Timer::Peer(node, key.clone()), None),
+        let action = loop {
+            match slot.machine.poll_action(now) {
+                // By default no connection is idle or old: a process releases by itself what it does not use.
+                Action::Look(of) => slot.machine.looked(now, of, true),
+                action => break action,
+            }
+        };
+        match action {
+            Action::None | Action::Look(_) | Action::Drain(..) => self.queue.arm(Timer::Peer(node, key.clone()), None),
             Action::WaitUntil(at) => self.queue.arm(Timer::Peer(node, key.clone()), Some(at)),
-            Action::Dial => {
+            Action::Dial(_) => {
                 let acceptor = self.by_address.get(&slot.address).copied();
                 let stream = self.dial(node, acceptor, key.clone());
                 if let Some(slot) = self.slot_of(node, key) {
@@ -119,7 +126,7 @@ impl Simulation {
         let now = self.now;
         let Some((key, slot)) = self.dialing_slot(node, id) else { return };
         slot.stream = None;
-        slot.machine.handle_dial_failed(now, failure);
+        slot.machine.handle_dial_failed(now, Slot::FIRST, failure);
         let (address, waiting) = (slot.address.clone(), std::mem::take(&mut slot.waiting));
         if failure == DialFailure::Refused {
             self.streams.remove(&id);

@@ -3,87 +3,92 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rdb_net_transport::{Backend, Connection, DialError, ListenError, Listener};
+use rdb_net_transport::{Backend, Connection, DialError, ListenError, Listener, PathProbe};
 use rdb_net_types::{BoxFuture, NodeAddress};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// Options of every socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TcpConfig {
-    /// How long sent bytes may stay unacknowledged before the connection counts as lost. Default 15 s.
-    pub user_timeout: Duration,
-    /// How many bytes may wait in the kernel before the socket takes no more. Default 128 KiB: more only delays urgent
-    /// frames.
-    pub unsent_bytes_max: u32,
-    /// How many connections may wait in the kernel to be accepted. Default 1,024.
-    pub backlog: i32,
-}
+use crate::config::{KeepAlive, TcpConfig};
+use crate::path::{Diagnosis, TcpPath};
 
-impl Default for TcpConfig {
-    fn default() -> Self {
-        Self { user_timeout: Duration::from_secs(15), unsent_bytes_max: 128 * 1024, backlog: 1024 }
-    }
-}
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Dial and accept over TCP.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct TcpBackend {
     config: TcpConfig,
+    diagnosis: Arc<Diagnosis>,
 }
 
 impl TcpBackend {
     /// A backend with these options.
     pub fn new(config: TcpConfig) -> Self {
-        Self { config }
+        Self { config, diagnosis: Arc::default() }
     }
 
-    async fn connect(&self, address: &NodeAddress) -> Result<TcpConnection, DialError> {
+    pub(crate) async fn connect(&self, address: &NodeAddress) -> Result<TcpConnection, DialError> {
         let resolved = tokio::net::lookup_host((address.host(), address.port())).await;
         let candidates: Vec<SocketAddr> = resolved.map_err(|error| DialError::unresolved(address, error))?.collect();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for candidate in candidates {
-            match TcpStream::connect(candidate).await {
-                Ok(stream) if is_connected_to_itself(&stream) => {
-                    // The kernel may give a dialling socket the very port it dials, when nobody listens there.
-                    last = io::Error::new(io::ErrorKind::ConnectionRefused, "nothing listens there");
-                }
-                Ok(stream) => return self.prepare(stream).map_err(|error| DialError::new(address, error)),
+            match self.connect_to(candidate).await {
+                Ok(connection) => return Ok(connection),
                 Err(error) => last = error,
             }
         }
         Err(DialError::new(address, last))
     }
 
-    fn prepare(&self, stream: TcpStream) -> io::Result<TcpConnection> {
-        stream.set_nodelay(true)?;
-        let socket = SockRef::from(&stream);
-        socket.set_tcp_user_timeout(Some(self.config.user_timeout))?;
-        socket.set_tcp_notsent_lowat(self.config.unsent_bytes_max)?;
-        let remote = stream.peer_addr()?;
-        Ok(TcpConnection { stream, remote })
+    async fn connect_to(&self, candidate: SocketAddr) -> io::Result<TcpConnection> {
+        let socket = TcpSocket::from_std_stream(self.socket(candidate)?.into());
+        let connection = self.connection(socket.connect(candidate).await?)?;
+        if connection.local == connection.remote {
+            // The kernel may give a dialling socket the very port it dials, when nobody listens there.
+            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "nothing listens there"));
+        }
+        Ok(connection)
     }
 
-    async fn bind(&self, address: &NodeAddress) -> io::Result<TcpAcceptor> {
+    /// A socket with its options. They are set before it connects or listens, so that they hold from the first segment on; an
+    /// accepted socket has those of its listener.
+    fn socket(&self, address: SocketAddr) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_user_timeout(Some(self.config.user_timeout))?;
+        if let Some(bytes) = self.config.unsent_bytes_max {
+            socket.set_tcp_notsent_lowat(bytes)?;
+        }
+        if let Some(KeepAlive { idle, interval, retries }) = self.config.keep_alive {
+            // The kernel counts whole seconds, and takes no zero.
+            let (idle, interval) = (idle.max(SECOND), interval.max(SECOND));
+            let keep_alive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(retries);
+            socket.set_tcp_keepalive(&keep_alive)?;
+        }
+        Ok(socket)
+    }
+
+    fn connection(&self, stream: TcpStream) -> io::Result<TcpConnection> {
+        let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
+        Ok(TcpConnection { stream, local, remote, diagnosis: Arc::clone(&self.diagnosis) })
+    }
+
+    pub(crate) async fn bind(&self, address: &NodeAddress) -> io::Result<TcpAcceptor> {
         let mut candidates = tokio::net::lookup_host((address.host(), address.port())).await?;
         let local = candidates.next().ok_or_else(|| io::Error::other("the name has no address"))?;
-        let socket = Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = self.socket(local)?;
         // A restarted node must get its port back while connections of its former life linger.
         socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
         socket.bind(&local.into())?;
         socket.listen(self.config.backlog)?;
         let listener = TcpListener::from_std(socket.into())?;
-        Ok(TcpAcceptor { local: listener.local_addr()?, listener, backend: *self })
+        Ok(TcpAcceptor { local: listener.local_addr()?, listener, backend: self.clone() })
     }
-}
-
-fn is_connected_to_itself(stream: &TcpStream) -> bool {
-    matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(remote)) if local == remote)
 }
 
 impl Backend for TcpBackend {
@@ -104,18 +109,22 @@ impl Backend for TcpBackend {
     }
 }
 
-struct TcpAcceptor {
+pub(crate) struct TcpAcceptor {
     listener: TcpListener,
     local: SocketAddr,
     backend: TcpBackend,
 }
 
+impl TcpAcceptor {
+    pub(crate) async fn take(&self) -> io::Result<TcpConnection> {
+        let (stream, _) = self.listener.accept().await?;
+        self.backend.connection(stream)
+    }
+}
+
 impl Listener for TcpAcceptor {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Box<dyn Connection>>> {
-        Box::pin(async {
-            let (stream, _) = self.listener.accept().await?;
-            Ok(Box::new(self.backend.prepare(stream)?) as Box<dyn Connection>)
-        })
+        Box::pin(async { Ok(Box::new(self.take().await?) as Box<dyn Connection>) })
     }
 
     fn local_address(&self) -> SocketAddr {
@@ -123,14 +132,21 @@ impl Listener for TcpAcceptor {
     }
 }
 
-struct TcpConnection {
-    stream: TcpStream,
+pub(crate) struct TcpConnection {
+    pub(crate) stream: TcpStream,
+    local: SocketAddr,
     remote: SocketAddr,
+    diagnosis: Arc<Diagnosis>,
 }
 
 impl Connection for TcpConnection {
     fn remote(&self) -> SocketAddr {
         self.remote
+    }
+
+    fn path_probe(&self) -> Option<Arc<dyn PathProbe>> {
+        let Self { local, remote, .. } = *self;
+        Some(Arc::new(TcpPath { diagnosis: Arc::clone(&self.diagnosis), local, remote }))
     }
 }
 

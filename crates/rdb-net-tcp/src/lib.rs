@@ -1,10 +1,13 @@
 //! The TCP transport: dial and accept. Everything else is `rdb-net-transport`'s.
 //!
 //! Sockets have `TCP_NODELAY` (batching is the session's), `TCP_USER_TIMEOUT` (a peer whose host is gone is found although
-//! data waits unacknowledged), and `TCP_NOTSENT_LOWAT` (what waits, waits where urgent frames can still overtake it).
+//! data waits unacknowledged), `TCP_NOTSENT_LOWAT` (what waits, waits where urgent frames can still overtake it), and
+//! keep-alive. What the kernel knows of a connection's path shows in the transport's statistics.
 
 mod backend;
+mod config;
 mod facade;
+mod path;
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +17,8 @@ use std::sync::Arc;
 
 use rdb_net_transport::{Config, Transport};
 
-pub use backend::{TcpBackend, TcpConfig};
+pub use backend::TcpBackend;
+pub use config::{KeepAlive, TcpConfig};
 
 /// A transport over TCP. It is a [`Transport`] in every respect.
 #[derive(Debug, Clone)]

@@ -1,10 +1,11 @@
 //! What a backend brings: connections made and taken.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use rdb_net_peer::DialFailure;
 use rdb_net_session::Loss;
-use rdb_net_types::{BoxFuture, NodeAddress};
+use rdb_net_types::{BoxFuture, NodeAddress, PathStatistics};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A byte stream to another node.
@@ -21,6 +22,23 @@ pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {
     fn protects_bytes(&self) -> bool {
         false
     }
+
+    /// How the path to the other end is doing, where the kind of connection and the system can tell.
+    fn path(&self) -> Option<PathStatistics> {
+        self.path_probe()?.statistics()
+    }
+
+    /// What tells how the path is doing while the connection itself is with its task. A connection around another one hands
+    /// on the inner one's.
+    fn path_probe(&self) -> Option<Arc<dyn PathProbe>> {
+        None
+    }
+}
+
+/// Asks how a connection's path is doing, as often as somebody wants to know; nothing is measured meanwhile.
+pub trait PathProbe: std::fmt::Debug + Send + Sync {
+    /// The state now; `None` where the system does not tell, or the connection has ended.
+    fn statistics(&self) -> Option<PathStatistics>;
 }
 
 /// Takes connections.

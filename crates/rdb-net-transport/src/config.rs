@@ -16,13 +16,15 @@ pub struct Config {
     pub bind: Option<NodeAddress>,
     /// Limits and times of each connection.
     pub session: SessionConfig,
-    /// Waits between dials.
+    /// Connections of each peer, their recycling, and waits between dials.
     pub peer: PeerConfig,
-    /// How long a dial may take. Default 5 s.
+    /// How long a dial may take, once its turn has come. Default 5 s.
     pub dial_timeout: Duration,
     /// How many dials may be under way in the whole process. Default 64.
     pub dials_max: usize,
-    /// How many connections there may be, both directions. Default 1,000. At the limit, new ones are refused.
+    /// How many connections there may be, both directions. Default 1,000; at least 1. At the limit a dial closes the unused
+    /// connection that this node made and that was not used for longest, and a connection that another node makes is refused
+    /// with the reason `ConnectionLimit`. Each costs a file descriptor and the buffers of two sockets.
     pub connections_max: usize,
     /// How many accepted connections may be without a hello. Default 256; the oldest others wait in the kernel.
     pub handshakes_max: usize,

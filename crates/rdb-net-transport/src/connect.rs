@@ -1,117 +1,215 @@
-//! Carrying out what a peer's machine says: at most one task a peer, and only while there is something to do.
+//! Carrying out what a peer's machine says: a task for each dial, and one that waits for what is due.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use rdb_net_peer::{Action, DialFailure, Failure, LinkSide, PeerEvent, State};
+use rdb_net_peer::{Action, DialFailure, Failure, LinkSide, PeerEvent, Slot};
 use rdb_net_session::{CloseReason, Session, Side};
 
 use crate::backend::Connection;
 use crate::clock::wall_clock;
-use crate::driver::Driver;
+use crate::driver::{Driver, FAREWELL_TIMEOUT};
 use crate::link::Link;
 use crate::owner::Owner;
-use crate::registry::{NoPlace, PeerShared};
+use crate::pool::PeerShared;
+use crate::registry::NoPlace;
 use crate::transport::Inner;
 
-impl Inner {
-    /// Makes sure that a task carries out what the peer's machine wants.
-    pub(crate) fn drive_peer(self: &Arc<Self>, peer: &Arc<PeerShared>) {
-        let mut dialing = peer.lock_dialing();
-        let wanted = dialing.machine.is_kept() || !matches!(dialing.machine.state(), State::Up { .. } | State::Dialing);
-        if dialing.has_task {
-            drop(dialing);
-            peer.dial_changed.notify_one();
-        } else if wanted && !self.is_stopping() {
-            dialing.has_task = true;
-            drop(dialing);
-            let (inner, peer) = (Arc::clone(self), Arc::clone(peer));
-            self.tasks.spawn(async move {
-                let ended = inner.stopping.run_until_cancelled(inner.dial_loop(&peer)).await;
-                if ended.is_none() {
-                    peer.lock_dialing().has_task = false;
-                }
-            });
-        }
-    }
+/// How often a dial makes room for its connection, where others are quicker to take it.
+const ROOM_TRIES: usize = 4;
 
-    async fn dial_loop(self: &Arc<Self>, peer: &Arc<PeerShared>) {
-        loop {
-            let action = {
-                let mut dialing = peer.lock_dialing();
-                let action = dialing.machine.poll_action(self.clock.now());
-                dialing.has_task = action != Action::None;
-                action
-            };
-            match action {
-                Action::None => return,
-                Action::Dial => self.dial(peer).await,
-                Action::WaitUntil(until) => {
-                    // Woken early by whoever changes what is wanted; such a change is remembered if it comes before the wait.
-                    let _elapsed =
-                        tokio::time::timeout_at(self.clock.instant(until), peer.dial_changed.notified()).await;
+impl Inner {
+    /// Carries out what the peer's machine wants.
+    pub(crate) fn drive_peer(self: &Arc<Self>, peer: &Arc<PeerShared>) {
+        while !self.is_stopping() {
+            let mut pool = peer.lock_pool();
+            if pool.forgotten {
+                return;
+            }
+            let now = self.clock.now();
+            match pool.machine.poll_action(now) {
+                Action::Dial(slot) => {
+                    drop(pool);
+                    self.spawn_dial(peer, slot);
+                }
+                Action::Look(slot) => {
+                    pool.look(now, slot);
+                }
+                Action::Drain(slot, epoch) => {
+                    let link = pool.take(slot, epoch);
+                    drop(pool);
+                    if let Some(link) = link {
+                        tracing::debug!(peer = ?link.node(), ?slot, epoch = epoch.0, "a connection has had its time");
+                        peer.retire(&link);
+                        link.drain();
+                    }
+                }
+                Action::WaitUntil(at) => {
+                    let former = pool.due.replace(at);
+                    let has_task = std::mem::replace(&mut pool.has_task, true);
+                    drop(pool);
+                    if !has_task {
+                        self.spawn_wait(peer);
+                    } else if former.is_none_or(|former| at < former) {
+                        peer.due_changed.notify_one();
+                    }
+                    return;
+                }
+                Action::None => {
+                    pool.due = None;
+                    return;
                 }
             }
         }
     }
 
-    async fn dial(self: &Arc<Self>, peer: &Arc<PeerShared>) {
-        let address = peer.address.load_full();
-        let dialled = async {
-            let _permit = self.dials.acquire().await.map_err(|_| DialFailure::Io)?;
-            self.check_hello().map_err(|error| {
-                tracing::error!(%error, "no connection can be made");
-                DialFailure::Io
-            })?;
-            self.backend.dial(&address).await.map_err(|error| {
-                tracing::debug!(peer = ?peer.target, %address, %error, "dial failed");
-                error.failure
-            })
-        };
-        let result = tokio::time::timeout(self.config.dial_timeout, dialled).await;
-        match result.unwrap_or(Err(DialFailure::TimedOut)) {
-            Ok(io) => self.start_dialled(peer, io),
-            Err(failure) => self.dial_failed(peer, failure),
+    fn spawn_wait(self: &Arc<Self>, peer: &Arc<PeerShared>) {
+        let (inner, peer) = (Arc::clone(self), Arc::clone(peer));
+        self.tasks.spawn(async move { inner.stopping.run_until_cancelled(inner.wait_for_due(&peer)).await });
+    }
+
+    /// Asks the machine again whenever something is due, as long as something is.
+    async fn wait_for_due(self: &Arc<Self>, peer: &Arc<PeerShared>) {
+        loop {
+            let due = {
+                let mut pool = peer.lock_pool();
+                pool.has_task = pool.due.is_some();
+                pool.due
+            };
+            let Some(due) = due else { return };
+            if due <= self.clock.now() {
+                peer.lock_pool().due = None;
+                self.drive_peer(peer);
+                continue;
+            }
+            // Woken early where something is due before; such a change is remembered if it comes before the wait.
+            let _elapsed = tokio::time::timeout_at(self.clock.instant(due), peer.due_changed.notified()).await;
         }
     }
 
-    fn dial_failed(&self, peer: &Arc<PeerShared>, failure: DialFailure) {
-        let mut dialing = peer.lock_dialing();
-        // A seed's connection may have turned out to lead to this peer while it was dialled.
-        if dialing.machine.state() == State::Dialing {
-            dialing.machine.handle_dial_failed(self.clock.now(), failure);
+    fn spawn_dial(self: &Arc<Self>, peer: &Arc<PeerShared>, slot: Slot) {
+        let (inner, peer) = (Arc::clone(self), Arc::clone(peer));
+        self.tasks.spawn(async move { inner.stopping.run_until_cancelled(inner.dial(&peer, slot)).await });
+    }
+
+    async fn dial(self: &Arc<Self>, peer: &Arc<PeerShared>, slot: Slot) {
+        let result = match self.connect(peer).await {
+            Ok(io) => self.start_dialled(peer, slot, io).await,
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = result {
+            self.dial_failed(peer, slot, failure);
         }
-        drop(dialing);
+        self.drive_peer(peer);
+    }
+
+    async fn connect(self: &Arc<Self>, peer: &PeerShared) -> Result<Box<dyn Connection>, DialFailure> {
+        // Waiting for other dials of this process says nothing of the peer, so it counts for no time-out.
+        let _permit = self.dials.acquire().await.map_err(|_| DialFailure::Io)?;
+        // The peer is not bothered with a connection that has no place here.
+        if self.registry.is_full(self.config.connections_max) && !self.make_room().await {
+            return Err(self.no_room());
+        }
+        self.check_hello().map_err(|error| {
+            tracing::error!(%error, "no connection can be made");
+            DialFailure::Io
+        })?;
+        let address = peer.address.load_full();
+        let dialled = tokio::time::timeout(self.config.dial_timeout, self.backend.dial(&address)).await;
+        let dialled = dialled.map_err(|_| DialFailure::TimedOut)?;
+        dialled.map_err(|error| {
+            tracing::debug!(peer = ?peer.target, %address, %error, "dial failed");
+            error.failure
+        })
+    }
+
+    fn dial_failed(&self, peer: &PeerShared, slot: Slot, failure: DialFailure) {
+        let now = self.clock.now();
+        peer.with_machine(|machine| {
+            // A seed's connection may have turned out to lead to this peer while it was dialled.
+            match machine.is_dial_needed(now, slot) {
+                true => machine.handle_dial_failed(now, slot, failure),
+                false => machine.handle_dial_dropped(slot),
+            }
+        });
         self.registry.count_error(peer.target.as_ref(), failure.name());
         peer.changed.notify_waiters();
         let address = (**peer.address.load()).clone();
         self.events.push(PeerEvent::DialFailed { node: peer.target.clone(), address, failure: Failure::Dial(failure) });
     }
 
-    fn start_dialled(self: &Arc<Self>, peer: &Arc<PeerShared>, io: Box<dyn Connection>) {
+    async fn start_dialled(
+        self: &Arc<Self>,
+        peer: &Arc<PeerShared>,
+        slot: Slot,
+        io: Box<dyn Connection>,
+    ) -> Result<(), DialFailure> {
+        for _ in 0..ROOM_TRIES {
+            match self.enter(peer, slot, &*io) {
+                Ok(Some(link)) => {
+                    let owner = Owner::dialer(Arc::clone(self), Arc::clone(peer));
+                    self.links.spawn(self.cancel.clone().run_until_cancelled_owned(Driver::new(self, link, owner, io)));
+                    return Ok(());
+                }
+                Ok(None) | Err(NoPlace::Stopping) => return Ok(()),
+                Err(NoPlace::Full) if self.make_room().await => {}
+                Err(NoPlace::Full) => break,
+            }
+        }
+        Err(self.no_room())
+    }
+
+    fn no_room(&self) -> DialFailure {
+        tracing::warn!(connections_max = self.config.connections_max, "connection limit reached, dial given up");
+        DialFailure::ConnectionLimit
+    }
+
+    /// Counts a connection that was made; `None` where nobody needs it any more.
+    fn enter(&self, peer: &PeerShared, slot: Slot, io: &dyn Connection) -> Result<Option<Arc<Link>>, NoPlace> {
         let side = Side::Dialer { target: peer.target.clone() };
         let link = self.new_link(side, LinkSide::Dialer, io.protects_bytes());
-        let mut dialing = peer.lock_dialing();
-        if dialing.forgotten || dialing.machine.state() != State::Dialing {
-            // Nobody needs the connection any more.
-            return;
+        let mut pool = peer.lock_pool();
+        if pool.forgotten || !pool.machine.is_dial_needed(self.clock.now(), slot) {
+            pool.machine.handle_dial_dropped(slot);
+            return Ok(None);
         }
-        let placed = self.registry.insert_link(&link, self.config.connections_max);
-        dialing.link = placed.is_ok().then_some(link.number);
-        drop(dialing);
-        match placed {
-            Ok(()) => {
-                let owner = Owner::dialer(Arc::clone(self), Arc::clone(peer));
-                self.links.spawn(self.cancel.clone().run_until_cancelled_owned(Driver::new(self, link, owner, io)));
-            }
-            Err(NoPlace::Stopping) => {}
-            Err(NoPlace::Full) => {
-                tracing::warn!(
-                    connections_max = self.config.connections_max,
-                    "connection limit reached, dial given up"
-                );
-                self.dial_failed(peer, DialFailure::Io);
+        self.registry.insert_link(&link, io.path_probe(), self.config.connections_max)?;
+        pool.hold(slot, &link);
+        Ok(Some(link))
+    }
+
+    /// Closes the connection that was unused for longest of those that this node made, that nobody keeps, and that nothing is
+    /// under way on. Returns whether there was one and its place is free.
+    async fn make_room(self: &Arc<Self>) -> bool {
+        let freed = self.registry.freed.notified();
+        tokio::pin!(freed);
+        freed.as_mut().enable();
+        let Some((peer, slot)) = self.least_recently_used() else { return false };
+        peer.with_machine(|machine| machine.evict(slot));
+        self.drive_peer(&peer);
+        tokio::time::timeout(FAREWELL_TIMEOUT, freed).await.is_ok()
+    }
+
+    fn least_recently_used(&self) -> Option<(Arc<PeerShared>, Slot)> {
+        let now = self.clock.now();
+        let mut least: Option<(Duration, Arc<PeerShared>, Slot)> = None;
+        for peer in self.registry.peers() {
+            let mut pool = peer.lock_pool();
+            for slot in Slot::all(peer.connections()) {
+                if pool.machine.unused_since(slot).is_none() || !pool.look(now, slot) {
+                    continue;
+                }
+                // One that has been idle for its time has lost its place by the look.
+                let Some(since) = pool.machine.unused_since(slot) else {
+                    drop(pool);
+                    return Some((peer, slot));
+                };
+                if least.as_ref().is_none_or(|(least, ..)| since < *least) {
+                    least = Some((since, Arc::clone(&peer), slot));
+                }
             }
         }
+        least.map(|(_, peer, slot)| (peer, slot))
     }
 
     pub(crate) fn new_link(&self, side: Side, link_side: LinkSide, protects_bytes: bool) -> Arc<Link> {

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -12,6 +11,8 @@ use rdb_net_session::{Inbound, InboundId, Replies, Session, Terms};
 use rdb_net_types::{BoxFuture, Effect, Lane, MessageType, NodeId, OverloadScope, Payload, Reason};
 use rdb_net_wire::{BodyWriter, Encode, Prepared, control_type};
 
+use crate::clock::Clock;
+use crate::duty::{Duty, Guarded};
 use crate::handler::{Answer, Entry, HandlerError, Handling, Request, Running};
 use crate::large::LARGE_BYTES;
 use crate::link::Link;
@@ -84,8 +85,8 @@ fn apply(result: &Result<Answer, HandlerError>, out: &mut impl Out, id: InboundI
         Ok(Answer::Empty) => out.reply(id, &Bytes(&Payload::new())),
         Ok(Answer::Message(message)) => out.reply(id, &**message),
         Err(error) => {
-            let effect = if error.started { Effect::Unknown } else { Effect::NotStarted };
-            out.reply_error(id, effect, Reason::HandlerFailed, &error.text);
+            let (effect, reason) = error.outcome();
+            out.reply_error(id, effect, reason, &error.text);
         }
     }
 }
@@ -132,6 +133,8 @@ pub(crate) struct Dispatcher {
     inner: Arc<Inner>,
     link: Arc<Link>,
     from: Option<NodeId>,
+    /// The lanes whose next message waits for its handler, one bit each.
+    stalled: u8,
     /// What was answered at once, until it is handed over.
     pub(crate) replies: Replies,
 }
@@ -139,10 +142,11 @@ pub(crate) struct Dispatcher {
 impl Dispatcher {
     pub(crate) fn new(inner: Arc<Inner>, link: Arc<Link>, terms: Terms) -> Self {
         let replies = Replies::new(terms, &inner.config.session.compression);
-        Self { inner, link, from: None, replies }
+        Self { inner, link, from: None, stalled: 0, replies }
     }
 
-    /// Handles messages in their order. Those of the data lanes are left over as soon as the answers have some `room_bytes`.
+    /// Handles messages in their order. Those of the data lanes are left over as soon as the answers have some `room_bytes`;
+    /// those of a lane whose next one waits for its handler are left over until the task runs again.
     pub(crate) fn handle(&mut self, inbox: &mut VecDeque<Inbound>, room_bytes: usize, now: Duration) {
         if inbox.is_empty() {
             return;
@@ -158,22 +162,47 @@ impl Dispatcher {
         };
         // Bursts are mostly of one type, so its handler is looked up once; a new handler counts from the next burst.
         let mut turn = Turn::default();
-        while inbox.front().is_some_and(|next| next.lane == Lane::System || self.replies.bytes() < room_bytes)
-            && let Some(message) = inbox.pop_front()
-        {
+        let clock = self.link.clock;
+        let mut since = clock.now();
+        let mut left_over = VecDeque::new();
+        while let Some(message) = inbox.pop_front() {
+            let has_room = message.lane == Lane::System || self.replies.bytes() < room_bytes;
+            if !has_room || self.is_stalled(message.lane) {
+                left_over.push_back(message);
+                continue;
+            }
             if message.deadline.is_some_and(|deadline| deadline <= now) {
                 self.refuse(message.id, Reason::Expired, "");
                 continue;
             }
             if turn.message_type != Some(message.message_type) {
+                turn.count_time(clock, &mut since);
                 turn = Turn::of(message.message_type, self.inner.handlers.find(message.message_type));
             }
-            self.handle_one(&from, message, &mut turn);
+            if let Some(message) = self.handle_one(&from, message, &mut turn) {
+                self.stalled |= 1 << message.lane as u8;
+                left_over.push_back(message);
+            }
+        }
+        turn.count_time(clock, &mut since);
+        drop(turn);
+        if !left_over.is_empty() {
+            *inbox = left_over;
         }
         while let Some((id, prepared, compression)) = self.replies.poll_elsewhere() {
             self.link.answer_elsewhere(&self.inner, id, prepared, compression);
         }
         self.from = Some(from);
+    }
+
+    /// Whether a message of this lane waits for its handler.
+    pub(crate) fn is_stalled(&self, lane: Lane) -> bool {
+        self.stalled & 1 << lane as u8 != 0
+    }
+
+    /// Lanes whose messages wait for their handlers try again.
+    pub(crate) fn try_again(&mut self) {
+        self.stalled = 0;
     }
 
     /// No handler saw it.
@@ -182,25 +211,36 @@ impl Dispatcher {
         self.replies.reply_error(id, Effect::NotStarted, reason, text);
     }
 
+    /// Returns a message that has to wait for its handler.
     #[inline]
-    fn handle_one(&mut self, from: &NodeId, message: Inbound, turn: &mut Turn) {
-        let Inbound { id, message_type, lane, wants_stream, deadline, body } = message;
-        let wants_reply = id.wants_reply();
-        let request = || Request { message_type, lane, deadline, wants_reply, wants_stream, body };
+    fn handle_one(&mut self, from: &NodeId, message: Inbound, turn: &mut Turn) -> Option<Inbound> {
         let Some(entry) = &turn.entry else {
-            return self.unhandled(id, request());
+            self.unhandled(message);
+            return None;
         };
         if !turn.has_place && !entry.enter() {
-            return self.refuse(id, Reason::Overloaded(OverloadScope::Handler), "");
+            if !message.id.wants_reply() && !entry.enter_or_wait(&self.link) {
+                return Some(message);
+            } else if message.id.wants_reply() {
+                entry.count_overload();
+                self.refuse(message.id, Reason::Overloaded(OverloadScope::Handler), "");
+                return None;
+            }
         }
         turn.has_place = true;
-        match entry.run(from, request) {
-            Ok(Handling::Ready(result)) => apply(&result, &mut self.replies, id),
+        let (message_type, deadline, wants_stream) = (message.message_type, message.deadline, message.wants_stream);
+        let (id, request) = parts(message);
+        match entry.run(from, || request) {
+            Ok(Handling::Ready(result)) => {
+                turn.ready += 1;
+                apply(&result, &mut self.replies, id);
+            }
             Ok(Handling::Later(future)) => {
                 // The place goes with the future.
                 turn.has_place = false;
                 let running = Running(Arc::clone(entry));
-                self.later(id, Origin { from, message_type, deadline }, running, future);
+                let is_ready = self.later(id, Origin { from, message_type, deadline }, running, future);
+                turn.ready += u32::from(is_ready);
             }
             Ok(Handling::Stream(_)) if !wants_stream => {
                 apply(&Err(HandlerError::not_one_reply()), &mut self.replies, id);
@@ -213,11 +253,13 @@ impl Dispatcher {
             }
             Err(_) => self.panicked(id, message_type, from),
         }
+        None
     }
 
     /// A message of a type that nobody registered for: a heartbeat is answered by the transport itself, and the rest goes to
     /// whoever asks for unhandled messages.
-    fn unhandled(&mut self, id: InboundId, request: Request) {
+    fn unhandled(&mut self, message: Inbound) {
+        let (id, request) = parts(message);
         if request.message_type == MessageType::HEARTBEAT {
             apply(&Ok(Answer::Empty), &mut self.replies, id);
         } else if id.wants_reply() {
@@ -233,21 +275,25 @@ impl Dispatcher {
         Verdict::panicked().apply(&mut self.replies, id);
     }
 
-    /// Polls the handler once; if it is not ready, gives it a task.
+    /// Polls the handler once; if it is not ready, gives it a task. Returns whether it was ready.
     fn later(
         &mut self,
         id: InboundId,
         origin: Origin<'_>,
         running: Running,
         future: BoxFuture<'static, Result<Answer, HandlerError>>,
-    ) {
+    ) -> bool {
         let mut future = Guarded(future);
         let mut nobody = Context::from_waker(Waker::noop());
         match Pin::new(&mut future).poll(&mut nobody) {
             Poll::Ready(Some(result)) => apply(&result, &mut self.replies, id),
             Poll::Ready(None) => self.panicked(id, origin.message_type, origin.from),
-            Poll::Pending => self.spawn(id, origin, running, future),
+            Poll::Pending => {
+                self.spawn(id, origin, running, future);
+                return false;
+            }
         }
+        true
     }
 
     /// Gives a handler a task. A request's ends with the request, a one-way message's with the transport at the latest.
@@ -257,6 +303,8 @@ impl Dispatcher {
         let duty = Duty::new(Arc::clone(&self.link), id);
         let until = deadline.map(|deadline| self.link.clock.instant(deadline));
         let (inner, peer) = (Arc::clone(&self.inner), from.clone());
+        let began = self.link.clock.now();
+        let clock = self.link.clock;
         let task = async move {
             let in_time = async {
                 match until {
@@ -273,6 +321,7 @@ impl Dispatcher {
                 Some(None) => duty.end(Verdict::Error(Effect::Unknown, Reason::Expired, String::new())),
                 None => drop(duty),
             }
+            running.0.count_time(clock.now().saturating_sub(began), 1);
             drop(running);
         };
         // The task cannot end its message before it is kept: that takes the same lock.
@@ -292,6 +341,13 @@ struct Origin<'a> {
     deadline: Option<Duration>,
 }
 
+/// What a handler gets of a message, and the duty to end it.
+fn parts(message: Inbound) -> (InboundId, Request) {
+    let Inbound { id, message_type, lane, wants_stream, deadline, body } = message;
+    let wants_reply = id.wants_reply();
+    (id, Request { message_type, lane, deadline, wants_reply, wants_stream, body })
+}
+
 /// The handler of a run of messages of one type, and its place among those under way: one place for all that are ready at
 /// once, since they are handled one behind the other.
 #[derive(Default)]
@@ -299,11 +355,21 @@ struct Turn {
     message_type: Option<MessageType>,
     entry: Option<Arc<Entry>>,
     has_place: bool,
+    /// How many messages were answered at once.
+    ready: u32,
 }
 
 impl Turn {
     fn of(message_type: MessageType, entry: Option<Arc<Entry>>) -> Self {
-        Self { message_type: Some(message_type), entry, has_place: false }
+        Self { message_type: Some(message_type), entry, ..Self::default() }
+    }
+
+    /// Counts how long the messages took that were answered at once: all of the turn, since the last one ended.
+    fn count_time(&self, clock: Clock, since: &mut Duration) {
+        if let Some(entry) = self.entry.as_ref().filter(|_| self.ready > 0) {
+            let began = std::mem::replace(since, clock.now());
+            entry.count_time(since.saturating_sub(began), self.ready);
+        }
     }
 }
 
@@ -311,53 +377,6 @@ impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(entry) = self.entry.as_ref().filter(|_| self.has_place) {
             entry.leave();
-        }
-    }
-}
-
-/// A handler's future whose panic is an outcome: `None`.
-struct Guarded(BoxFuture<'static, Result<Answer, HandlerError>>);
-
-impl Future for Guarded {
-    type Output = Option<Result<Answer, HandlerError>>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
-            Ok(poll) => poll.map(Some),
-            Err(_) => Poll::Ready(None),
-        }
-    }
-}
-
-/// The duty to end an inbound message even when its handler's task is aborted.
-pub(crate) struct Duty {
-    link: Arc<Link>,
-    id: Option<InboundId>,
-}
-
-impl Duty {
-    pub(crate) fn new(link: Arc<Link>, id: InboundId) -> Self {
-        Self { link, id: Some(id) }
-    }
-
-    /// Ends it with an answer that was encoded before.
-    pub(crate) fn end_prepared(mut self, prepared: Prepared) {
-        if let Some(id) = self.id.take() {
-            self.link.answer_prepared(id, prepared);
-        }
-    }
-
-    fn end(mut self, verdict: Verdict) {
-        if let Some(id) = self.id.take() {
-            self.link.answer(id, verdict);
-        }
-    }
-}
-
-impl Drop for Duty {
-    fn drop(&mut self) {
-        if let Some(id) = self.id.take() {
-            self.link.abandon(id);
         }
     }
 }

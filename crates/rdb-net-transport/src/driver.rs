@@ -3,6 +3,8 @@
 //! A pass reads what is there, wakes the callers whose requests ended, and runs the handlers. If callers were woken it lets
 //! them run before it writes, so that what they queue next leaves in the same system call.
 
+mod farewell;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::IoSlice;
@@ -13,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rdb_net_session::{Arrivals, Batch, CloseReason, Event, Inbound, Loss, Terms};
+use rdb_net_types::Lane;
 use tokio::time::Sleep;
 
 use crate::backend::{Connection, loss_of};
@@ -23,6 +26,7 @@ use crate::input::Input;
 use crate::link::Link;
 use crate::owner::Owner;
 use crate::transport::Inner;
+use farewell::Ending;
 
 /// Reads and writes of one pass, so that one busy connection leaves others their turn.
 const READS_PER_PASS: usize = 8;
@@ -65,18 +69,6 @@ pub(crate) struct Driver {
     wakers: Vec<Waker>,
     ended: Vec<Ended>,
     events: Vec<Event>,
-}
-
-/// How far the end of the connection has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    /// It is not near.
-    Open,
-    /// The session has ended. Its farewell leaves, where the socket lives.
-    Farewell { socket_lives: bool },
-    /// Everything was written, and the other side told so. What it still sends is thrown away: a socket that closes over
-    /// unread bytes resets the connection, and the farewell with it.
-    Lingering,
 }
 
 /// Whether a part of a pass left something undone.
@@ -153,6 +145,10 @@ impl Driver {
                     self.input.expect(self.arrivals.longest_frame());
                 }
                 let mut core = self.link.lock();
+                // What is left over goes back to the head of its lane: its caller may have left meanwhile.
+                while let Some(message) = self.inbox.pop_back() {
+                    core.session.put_back(message);
+                }
                 if has_read {
                     core.session.handle_arrivals(self.now, &mut self.arrivals);
                     self.terms = core.session.terms();
@@ -170,10 +166,6 @@ impl Driver {
             if !self.dispatcher.replies.is_empty() {
                 core.session.take_replies(&mut self.dispatcher.replies);
             }
-            // Only messages of the data lanes are left over: they go back to the head of their lanes.
-            while let Some(message) = self.inbox.pop_back() {
-                core.session.put_back(message);
-            }
             core.session.tell_time(self.now);
             self.link.collect(&mut core, self.now);
             core.take_ended(&mut self.ended);
@@ -186,7 +178,8 @@ impl Driver {
             let room_bytes = self.reply_backlog_bytes.saturating_sub(queued_bytes + elsewhere_bytes);
             // Whoever brings a reply from elsewhere wakes the task.
             self.held_back = room_bytes == 0 && queued_bytes > 0;
-            core.session.take_messages(room_bytes > 0, &mut self.inbox);
+            let is_wanted = |lane| (room_bytes > 0 || lane == Lane::System) && !self.dispatcher.is_stalled(lane);
+            core.session.take_messages(is_wanted, &mut self.inbox);
             let is_quiet = self.inbox.is_empty() && self.events.is_empty();
             self.woke_callers |= !self.ended.is_empty();
             if is_quiet && !self.woke_callers && self.writing.is_none() {
@@ -292,37 +285,6 @@ impl Driver {
         }
         std::mem::take(&mut self.timer_set) && self.timer.as_mut().poll(context).is_ready()
     }
-
-    /// Writes the farewell and sees it taken, for a limited time. Ready when nothing more is to be done.
-    fn end(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.timer.as_mut().poll(context).is_ready() {
-            return Poll::Ready(());
-        }
-        if let Ending::Farewell { socket_lives } = self.ending {
-            let written = std::task::ready!(self.write(context));
-            if written == Progress::More || self.writing.is_some() {
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            let io: Pin<&mut dyn Connection> = Pin::new(&mut *self.io);
-            // An error here changes nothing any more.
-            let _ended = std::task::ready!(io.poll_shutdown(context));
-            if !socket_lives {
-                return Poll::Ready(());
-            }
-            self.ending = Ending::Lingering;
-        }
-        for _ in 0..READS_PER_PASS {
-            self.input.discard();
-            let io: Pin<&mut dyn Connection> = Pin::new(&mut *self.io);
-            match std::task::ready!(tokio_util::io::poll_read_buf(io, context, &mut self.input.bytes)) {
-                Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(_) => {}
-            }
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
 }
 
 impl Future for Driver {
@@ -336,6 +298,7 @@ impl Future for Driver {
             return this.end(context);
         }
         this.pumped = false;
+        this.dispatcher.try_again();
         let read = this.read(context);
         if !this.pumped {
             this.pump(false);

@@ -7,6 +7,7 @@ use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rdb_net_peer::Slot;
 use rdb_net_session::{CloseReason, Outcome, Reply, RequestId, RequestOptions, SendError};
 use rdb_net_types::{BoxFuture, Effect, OverloadScope, Reason, RequestError};
 use rdb_net_wire::{Encode, Prepared};
@@ -110,6 +111,8 @@ impl Deref for LinkRef<'_> {
 pub(crate) struct Exchange<'a, M: ?Sized> {
     link: LinkRef<'a>,
     options: RequestOptions,
+    /// Whether it keeps its place among the caller's others: it goes by the session itself, not by a thread's shard.
+    is_ordered: bool,
     message: &'a M,
     id: Option<RequestId>,
     /// A large message, encoded before it is offered.
@@ -119,12 +122,21 @@ pub(crate) struct Exchange<'a, M: ?Sized> {
 }
 
 impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
-    pub(crate) fn new(link: LinkRef<'a>, options: RequestOptions, message: &'a M) -> Self {
-        Self { link, options, message, id: None, large: None, wait: None }
+    pub(crate) fn new(link: LinkRef<'a>, options: RequestOptions, is_ordered: bool, message: &'a M) -> Self {
+        Self { link, options, is_ordered, message, id: None, large: None, wait: None }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
+    }
+
+    /// Whether the request was not sent because its connection was taken out of use while it was on its way there: another
+    /// one may take it.
+    #[cold]
+    pub(crate) fn was_turned_away(&self, error: &RequestError) -> bool {
+        error.effect == Effect::NotSent
+            && matches!(error.reason, Reason::Draining | Reason::ConnectionLost)
+            && self.link.is_retired()
     }
 
     /// The request's outcome; `Err` with the caller's deadline, where it is known, when another connection may take it.
@@ -135,14 +147,14 @@ impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
             self.id = None;
             return Poll::Ready(Ok(outcome));
         }
-        let Self { link, options, message, id, wait, .. } = self;
+        let Self { link, options, is_ordered, message, id, wait, .. } = self;
         if let Some(wait) = wait {
             options.timeout = Some(wait.deadline.saturating_sub(link.clock.now()));
         }
         if message.bytes_at_least() > LARGE_BYTES {
             return self.offer_large(context);
         }
-        if let Ok(written) = link.write(*options, *message, context.waker()) {
+        if !*is_ordered && let Ok(written) = link.write(*options, *message, context.waker()) {
             *id = Some(written);
             return Poll::Pending;
         }
@@ -164,7 +176,7 @@ impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
     /// What is too large for a shard, or comes when it has no room, is for the session itself, which also tells what to wait
     /// for. It leaves behind what this caller has written before.
     fn offer(&mut self, context: &mut Context<'_>) -> Poll<Result<Outcome, Option<Duration>>> {
-        let Self { link, options, message, id, large, wait } = self;
+        let Self { link, options, message, id, large, wait, .. } = self;
         let parcel = match large {
             Some(prepared) => Parcel::Large(prepared),
             None => Parcel::Small(*message),
@@ -221,6 +233,8 @@ impl<M: ?Sized> Drop for Exchange<'_, M> {
 pub struct Call<'a, M: ?Sized> {
     handle: &'a PeerHandle,
     options: RequestOptions,
+    /// The slot that it must take, where its order counts.
+    ordered: Option<Slot>,
     message: &'a M,
     way: Way<'a, M>,
 }
@@ -236,19 +250,20 @@ enum Way<'a, M: ?Sized> {
 }
 
 impl<'a, M: Encode + Sync + ?Sized> Call<'a, M> {
-    pub(crate) fn new(handle: &'a PeerHandle, options: RequestOptions, message: &'a M) -> Self {
-        let way = match handle.link() {
-            Some(link) => Way::Connected(Exchange::new(link, options, message)),
+    #[inline]
+    pub(crate) fn new(handle: &'a PeerHandle, options: RequestOptions, ordered: Option<Slot>, message: &'a M) -> Self {
+        let way = match handle.request_link(options.lane, ordered) {
+            Some(link) => Way::Connected(Exchange::new(link, options, ordered.is_some(), message)),
             None => Way::Unconnected,
         };
-        Self { handle, options, message, way }
+        Self { handle, options, ordered, message, way }
     }
 
     /// Goes on over a connection that has to be made.
     #[cold]
     fn begin_anew(&mut self, deadline: Option<Duration>) {
-        let (handle, options, message) = (self.handle, self.options, self.message);
-        self.way = Way::Anew(Box::pin(handle.request_anew(deadline, options, message)));
+        let (handle, options, ordered, message) = (self.handle, self.options, self.ordered, self.message);
+        self.way = Way::Anew(Box::pin(handle.request_anew(deadline, options, ordered, message)));
     }
 }
 
@@ -264,7 +279,12 @@ impl<M: Encode + Sync + ?Sized> Future for Call<'_, M> {
                     reply.release();
                     return Poll::Ready(Ok(reply));
                 }
-                Ok(Err(error)) => return Poll::Ready(Err(this.handle.ended(error))),
+                Ok(Err(error)) => {
+                    if !exchange.was_turned_away(&error) {
+                        return Poll::Ready(Err(this.handle.ended(error)));
+                    }
+                    this.begin_anew(None);
+                }
                 Err(deadline) => {
                     this.handle.retire(exchange.link());
                     this.begin_anew(deadline);

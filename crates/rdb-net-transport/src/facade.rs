@@ -3,9 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rdb_net_types::{
-    BoxFuture, ClusterMessage, Component, HealthStatus, Heartbeat, NetworkError, NetworkTransport, NodeAddress,
-};
+use rdb_net_types::{BoxFuture, ClusterMessage, Component, HealthStatus, NetworkError, NetworkTransport, NodeAddress};
 
 use crate::handle::CallOptions;
 use crate::transport::Transport;
@@ -70,10 +68,8 @@ impl NetworkTransport for Transport {
 
     fn ping<'a>(&'a self, address: &'a NodeAddress) -> BoxFuture<'a, Result<Duration, NetworkError>> {
         Box::pin(async move {
-            let node_id = self.inner.identity().node;
-            let heartbeat = Heartbeat { node_id, timestamp_us: 0 };
-            let reply = self.seed(address).request(&heartbeat, CallOptions::default()).await?;
-            Ok(reply.round_trip)
+            let timeout = self.inner.config.request_timeout;
+            Ok(self.seed(address).ping(timeout).await?)
         })
     }
 }

@@ -1,16 +1,18 @@
 //! What callers hold: a handle to a peer.
 
+use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rdb_net_peer::{Failure, State};
-use rdb_net_session::{Reply, RequestOptions};
-use rdb_net_types::{Effect, Lane, MessageType, NodeId, Reason, RequestError};
+use rdb_net_peer::{Epoch, Failure, Slot, State};
+use rdb_net_session::{CloseReason, Reply, RequestOptions};
+use rdb_net_types::{Effect, Heartbeat, Lane, MessageType, NodeId, Reason, RequestError};
 use rdb_net_wire::Encode;
 
 use crate::exchange::{Call, Exchange, LinkError, LinkRef, not_sent};
 use crate::link::Link;
-use crate::registry::{LOOK_AGAIN, PeerShared};
+use crate::pool::PeerShared;
+use crate::registry::LOOK_AGAIN;
 use crate::stream::{ReplyStream, StreamOptions};
 use crate::transport::Inner;
 
@@ -18,12 +20,17 @@ use crate::transport::Inner;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CallOptions {
     /// How long the caller waits, for everything: connection, credits and reply. On a connection that is up it counts from when
-    /// the connection's task takes the request, which is as soon as the runtime lets it.
+    /// the connection's task takes the request, which is as soon as the runtime lets it; where the connection ends before the
+    /// request was sent, it begins again with another one.
     pub timeout: Option<Duration>,
     /// The lane.
     pub lane: Option<Lane>,
     /// Whether carrying it out twice is the same as once.
     pub idempotent: Option<bool>,
+    /// The ordering key: messages of one lane and one key take the same connection, and their handlers start in the order in
+    /// which they were sent, as long as its [`epoch`](PeerHandle::epoch) lasts. Default none: one-way messages keep their
+    /// order all the same, requests are in no order and spread over the connections that are up.
+    pub key: Option<u64>,
 }
 
 impl CallOptions {
@@ -33,11 +40,32 @@ impl CallOptions {
     }
 }
 
+/// Which connection a message takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// This slot's, even where others are up: its order counts.
+    Only(Slot),
+    /// Any main one: this one's if it is up.
+    Any(u8),
+}
+
+impl Way {
+    /// The slot to dial for.
+    fn slot(self) -> Slot {
+        match self {
+            Self::Only(slot) => slot,
+            Self::Any(number) => Slot::Main(number),
+        }
+    }
+}
+
 /// A handle to one peer. Cheap to clone.
 pub struct PeerHandle {
     inner: Arc<Inner>,
     peer: Arc<PeerShared>,
     first_link: OnceLock<Arc<Link>>,
+    /// How many main connections the peer may have.
+    connections: u8,
 }
 
 impl Clone for PeerHandle {
@@ -49,17 +77,29 @@ impl Clone for PeerHandle {
 
 impl PeerHandle {
     pub(crate) fn new(inner: Arc<Inner>, peer: Arc<PeerShared>) -> Self {
-        Self { inner, peer, first_link: OnceLock::new() }
+        let connections = peer.connections();
+        Self { inner, peer, first_link: OnceLock::new(), connections }
     }
 
     /// The peer's id: the one it was asked for by, or the one its hello told.
     pub fn node(&self) -> Option<NodeId> {
-        self.peer.target.clone().or_else(|| self.peer.link.load().as_ref().and_then(|link| link.node().cloned()))
+        self.peer.target.clone().or_else(|| self.peer.any_link().and_then(|link| link.node().cloned()))
     }
 
     /// Whether a connection is up.
     pub fn is_up(&self) -> bool {
-        self.peer.link.load().as_ref().is_some_and(|link| link.is_up())
+        Slot::all(self.connections).filter_map(|slot| self.peer.link(slot)).any(|link| link.is_up())
+    }
+
+    /// The epoch of the connection that messages of this lane and key take, where one is up. It grows by one with each new
+    /// connection.
+    ///
+    /// Within an epoch, the handlers of one-way messages of a lane and key, and of requests that name a key, start in the order
+    /// in which these were sent. Between two epochs nothing is promised: where a connection was lost there may be a gap, and
+    /// where it was replaced, handlers of both run side by side. Whoever must know compares the epochs before and after what
+    /// it sends. A peer that was forgotten and is named again counts from the beginning.
+    pub fn epoch(&self, lane: Lane, key: Option<u64>) -> Option<Epoch> {
+        self.peer.with_machine(|machine| machine.epoch(Slot::of(self.connections, lane, key)))
     }
 
     /// Where the dialing stands.
@@ -67,7 +107,7 @@ impl PeerHandle {
         self.peer.with_machine(|machine| machine.state())
     }
 
-    /// Keeps a connection whether it is used or not, or stops keeping it.
+    /// Keeps the first connection whether it is used or not, or stops keeping it.
     pub fn keep(&self, kept: bool) {
         self.peer.with_machine(|machine| machine.keep(kept));
         self.inner.drive_peer(&self.peer);
@@ -82,8 +122,8 @@ impl PeerHandle {
 
     /// Sends a request and waits for the reply.
     ///
-    /// Requests that are under way at once are in no order: they are written by thread. One-way messages of a lane keep
-    /// theirs ([`send`](Self::send)).
+    /// Requests that are under way at once are in no order, unless they name a [`key`](CallOptions::key): they are written by
+    /// thread, and spread over the peer's connections. One-way messages of a lane keep theirs ([`send`](Self::send)).
     ///
     /// # Errors
     ///
@@ -92,6 +132,7 @@ impl PeerHandle {
     /// # Cancel safety
     ///
     /// Dropping the future gives the request up; the peer's handler is told. It may have acted.
+    #[inline]
     pub fn request<'a, M>(&'a self, message: &'a M, options: CallOptions) -> Call<'a, M>
     where
         M: Encode + Sync + ?Sized,
@@ -102,7 +143,24 @@ impl PeerHandle {
             timeout: Some(options.timeout.unwrap_or(self.inner.config.request_timeout)),
             idempotent: options.idempotent.unwrap_or(spec.idempotent),
         };
-        Call::new(self, request, message)
+        let ordered = if options.key.is_some() { Some(self.ordered_slot(request.lane, options.key)) } else { None };
+        Call::new(self, request, ordered, message)
+    }
+
+    /// Asks the peer whether it is there, on the System lane, and measures how long the answer takes. The peer's transport
+    /// answers by itself, where nobody handles heartbeats there. A connection is made where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] with the reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the ping up.
+    pub async fn ping(&self, timeout: Duration) -> Result<Duration, RequestError> {
+        let heartbeat = Heartbeat { node_id: self.inner.identity().node, timestamp_us: 0 };
+        let options = CallOptions { lane: Some(Lane::System), idempotent: Some(true), ..CallOptions::timeout(timeout) };
+        Ok(self.request(&heartbeat, options).await?.round_trip)
     }
 
     /// Sends a request on a connection that has to be made. The caller has waited already, where its deadline is known.
@@ -110,6 +168,7 @@ impl PeerHandle {
         &self,
         deadline: Option<Duration>,
         mut request: RequestOptions,
+        ordered: Option<Slot>,
         message: &M,
     ) -> Result<Reply, RequestError>
     where
@@ -118,32 +177,86 @@ impl PeerHandle {
         let timeout = request.timeout.unwrap_or(self.inner.config.request_timeout);
         let deadline = deadline.unwrap_or_else(|| self.inner.clock.now().saturating_add(timeout));
         loop {
-            let link = self.connect(deadline).await.map_err(|error| self.ended(error))?;
+            let way = self.request_way(request.lane, ordered);
+            let link = self.connect(deadline, way).await.map_err(|error| self.ended(error))?;
             request.timeout = Some(deadline.saturating_sub(self.inner.clock.now()));
-            let mut exchange = Exchange::new(LinkRef::Own(link), request, message);
+            let mut exchange = Exchange::new(LinkRef::Own(link), request, ordered.is_some(), message);
             match std::future::poll_fn(|context| exchange.poll_outcome(context)).await {
+                Ok(Err(error)) if exchange.was_turned_away(&error) => {}
                 Ok(outcome) => return outcome.map_err(|error| self.ended(error)),
                 Err(_) => self.retire(exchange.link()),
             }
         }
     }
 
-    /// The connection that messages take, if there is one. A handle remembers the first that it used, so that requests cost no
-    /// count of references until the first reconnect; clones of the handle start anew.
+    /// The connection that a request takes, if there is one.
     #[inline]
-    pub(crate) fn link(&self) -> Option<LinkRef<'_>> {
+    pub(crate) fn request_link(&self, lane: Lane, ordered: Option<Slot>) -> Option<LinkRef<'_>> {
+        if self.has_one_for(lane) { self.first_link() } else { self.link_of(self.request_way(lane, ordered)) }
+    }
+
+    /// The slot of messages that must keep their order.
+    #[inline(never)]
+    fn ordered_slot(&self, lane: Lane, key: Option<u64>) -> Slot {
+        Slot::of(self.connections, lane, key)
+    }
+
+    /// Whether all messages of a lane take the first connection.
+    #[inline]
+    fn has_one_for(&self, lane: Lane) -> bool {
+        self.connections == 1 && lane != Lane::Bulk
+    }
+
+    /// The connection that one-way messages take which name no key, if there is one. A handle remembers the first that it
+    /// used, so that requests cost no count of references until that is replaced; clones of the handle start anew.
+    #[inline]
+    fn first_link(&self) -> Option<LinkRef<'_>> {
         match self.first_link.get() {
             Some(link) if !link.is_retired() => Some(LinkRef::Kept(link)),
-            Some(_) => self.peer.link.load_full().map(LinkRef::Own),
+            Some(_) => self.peer.link(Slot::FIRST).map(LinkRef::Own),
             None => {
-                let link = self.peer.link.load_full()?;
+                let link = self.peer.link(Slot::FIRST)?;
                 Some(LinkRef::Kept(self.first_link.get_or_init(|| link)))
             }
         }
     }
 
+    fn request_way(&self, lane: Lane, ordered: Option<Slot>) -> Way {
+        match ordered {
+            Some(slot) => Way::Only(slot),
+            None if self.connections > 1 && lane != Lane::Bulk => Way::Any(next_number(self.connections)),
+            None => Way::Only(Slot::of(self.connections, lane, None)),
+        }
+    }
+
+    /// The connection that is up and may be taken. Where one is missing that others stand in for, it is dialled meanwhile.
+    #[inline(never)]
+    fn link_of(&self, way: Way) -> Option<LinkRef<'_>> {
+        if way.slot() == Slot::FIRST
+            && let Some(link) = self.first_link()
+        {
+            return Some(link);
+        }
+        let Way::Any(number) = way else { return self.peer.link(way.slot()).map(LinkRef::Own) };
+        if let Some(link) = self.peer.link(way.slot()) {
+            return Some(LinkRef::Own(link));
+        }
+        let another = self.peer.main_link_from(number)?;
+        if self.want(self.inner.clock.now(), way.slot()).is_ok() {
+            self.inner.drive_peer(&self.peer);
+        }
+        Some(LinkRef::Own(another))
+    }
+
+    /// This connection takes no more messages.
     pub(crate) fn retire(&self, link: &Arc<Link>) {
-        self.peer.retire(link);
+        if link.lock().session.is_closed() {
+            // Its task tells why it has ended.
+            self.peer.retire(link);
+        } else {
+            self.peer.ended(link, CloseReason::Local);
+            self.inner.drive_peer(&self.peer);
+        }
     }
 
     /// Queues a one-way message, waiting for a connection and credits. `Ok` means queued.
@@ -160,20 +273,22 @@ impl PeerHandle {
         M: Encode + Sync + ?Sized,
     {
         let lane = self.lane(message.message_type(), options);
-        if let Some(link) = self.link()
+        let way = || Way::Only(self.ordered_slot(lane, options.key));
+        let link = if self.has_one_for(lane) { self.first_link() } else { self.link_of(way()) };
+        if let Some(link) = link
             && link.try_post(lane, message).is_ok()
         {
             return Ok(());
         }
-        let deadline = self.deadline(self.inner.clock.now(), options);
+        let (way, deadline) = (way(), self.deadline(self.inner.clock.now(), options));
         let result = loop {
-            let link = match self.connect(deadline).await {
+            let link = match self.connect(deadline, way).await {
                 Ok(link) => link,
                 Err(error) => break Err(error),
             };
             match link.post(lane, deadline, message).await {
                 Ok(()) => return Ok(()),
-                Err(LinkError::NotUp { .. }) => self.peer.retire(&link),
+                Err(LinkError::NotUp { .. }) => self.retire(&link),
                 Err(LinkError::Ended(error)) => break Err(error),
             }
         };
@@ -194,14 +309,14 @@ impl PeerHandle {
         M: Encode + Sync + ?Sized,
     {
         let spec = message.message_type().spec();
+        let lane = options.call.lane.unwrap_or(spec.lane);
+        let ordered = options.call.key.map(|_| self.ordered_slot(lane, options.call.key));
         let mut deadline = self.deadline(self.inner.clock.now(), options.call);
-        let mut request = RequestOptions {
-            lane: options.call.lane.unwrap_or(spec.lane),
-            timeout: None,
-            idempotent: options.call.idempotent.unwrap_or(spec.idempotent),
-        };
+        let mut request =
+            RequestOptions { lane, timeout: None, idempotent: options.call.idempotent.unwrap_or(spec.idempotent) };
         loop {
-            let link = self.connect(deadline).await.map_err(|error| self.ended(error))?;
+            let way = self.request_way(lane, ordered);
+            let link = self.connect(deadline, way).await.map_err(|error| self.ended(error))?;
             request.timeout = Some(deadline.saturating_sub(self.inner.clock.now()));
             match link.open_stream(request, deadline, options.window_bytes, message).await {
                 Ok(stream) => return Ok(stream),
@@ -222,9 +337,10 @@ impl PeerHandle {
     /// scope it tells.
     pub fn try_send(&self, message: &(impl Encode + ?Sized), options: CallOptions) -> Result<(), RequestError> {
         let lane = self.lane(message.message_type(), options);
-        let error = match self.link() {
+        let slot = self.ordered_slot(lane, options.key);
+        let error = match self.link_of(Way::Only(slot)) {
             None => {
-                self.want(self.inner.clock.now()).map_err(|error| self.ended(error))?;
+                self.want(self.inner.clock.now(), slot).map_err(|error| self.ended(error))?;
                 self.inner.drive_peer(&self.peer);
                 RequestError::new(Effect::NotSent, Reason::Unreachable).because("no connection is up")
             }
@@ -254,18 +370,25 @@ impl PeerHandle {
         }
     }
 
-    fn want(&self, now: Duration) -> Result<(), RequestError> {
-        let mut dialing = self.peer.lock_dialing();
-        if dialing.forgotten {
+    fn want(&self, now: Duration, slot: Slot) -> Result<(), RequestError> {
+        let mut pool = self.peer.lock_pool();
+        if pool.forgotten {
             return Err(RequestError::new(Effect::NotSent, Reason::Unreachable).because("the peer was forgotten"));
         }
-        dialing.machine.want(now).map_err(unreachable_because)
+        pool.machine.want(now, slot).map_err(unreachable_because)
     }
 
-    /// The connection that messages take; made, if there is none. A peer that was away a moment ago is not waited for.
-    async fn connect(&self, deadline: Duration) -> Result<Arc<Link>, RequestError> {
+    fn up_link(&self, way: Way) -> Option<Arc<Link>> {
+        match way {
+            Way::Only(slot) => self.peer.link(slot),
+            Way::Any(number) => self.peer.main_link_from(number),
+        }
+    }
+
+    /// A connection that the message may take; made, if there is none. A peer that was away a moment ago is not waited for.
+    async fn connect(&self, deadline: Duration, way: Way) -> Result<Arc<Link>, RequestError> {
         loop {
-            if let Some(link) = self.peer.link.load_full() {
+            if let Some(link) = self.up_link(way) {
                 return Ok(link);
             }
             if self.inner.is_stopping() {
@@ -276,10 +399,10 @@ impl PeerHandle {
             // Listening begins before the look, so that a change between the two is not missed.
             changed.as_mut().enable();
             let now = self.inner.clock.now();
-            self.want(now)?;
+            self.want(now, way.slot())?;
             self.inner.drive_peer(&self.peer);
-            if self.peer.link.load().is_some() {
-                continue;
+            if let Some(link) = self.up_link(way) {
+                return Ok(link);
             }
             if now >= deadline {
                 return Err(RequestError::new(Effect::NotSent, Reason::Unreachable).because("no connection in time"));
@@ -288,6 +411,18 @@ impl PeerHandle {
             let _elapsed = tokio::time::timeout_at(until, changed).await;
         }
     }
+}
+
+/// The number of the connection that this thread's next request takes: each thread goes round by itself.
+fn next_number(connections: u8) -> u8 {
+    thread_local! {
+        static NEXT: Cell<u8> = const { Cell::new(0) };
+    }
+    NEXT.with(|next| {
+        let number = next.get() % connections;
+        next.set(number + 1);
+        number
+    })
 }
 
 fn unreachable_because(failure: Failure) -> RequestError {

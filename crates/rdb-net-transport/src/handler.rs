@@ -4,14 +4,17 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_core::Stream;
-use rdb_net_types::{BoxFuture, ClusterMessage, Lane, MessageType, NodeId, Payload};
+use rdb_net_session::LatencyHistogram;
+use rdb_net_types::{BoxFuture, ClusterMessage, Effect, Lane, MessageType, NodeId, Payload, Reason};
 use rdb_net_wire::{Body, DecodeError, Message, decode_cluster_message};
+
+use crate::link::Link;
 
 /// A message for a handler.
 #[derive(Debug)]
@@ -80,12 +83,14 @@ pub struct HandlerError {
     pub started: bool,
     /// What went wrong, for the caller.
     pub text: String,
+    /// Whether the body could not be read: the two sides disagree on the type's layout.
+    pub malformed: bool,
 }
 
 impl HandlerError {
     /// Something failed, and something may have been done.
     pub fn failed(text: impl Into<String>) -> Self {
-        Self { started: true, text: text.into() }
+        Self { started: true, text: text.into(), malformed: false }
     }
 
     /// The handler answers with a stream, and its caller has asked for one reply.
@@ -93,15 +98,21 @@ impl HandlerError {
         Self::failed("the answer is a stream of replies, and one reply was asked for")
     }
 
+    /// What its caller is told.
+    pub(crate) fn outcome(&self) -> (Effect, Reason) {
+        let effect = if self.started { Effect::Unknown } else { Effect::NotStarted };
+        (effect, if self.malformed { Reason::Malformed } else { Reason::HandlerFailed })
+    }
+
     /// Nothing was done.
     pub fn not_started(text: impl Into<String>) -> Self {
-        Self { started: false, text: text.into() }
+        Self { started: false, text: text.into(), malformed: false }
     }
 }
 
 impl From<DecodeError> for HandlerError {
     fn from(error: DecodeError) -> Self {
-        Self::not_started(error.to_string())
+        Self { malformed: true, ..Self::not_started(error.to_string()) }
     }
 }
 
@@ -145,7 +156,8 @@ impl<F: Fn(&NodeId, Request) -> Handling + Send + Sync> Handler for F {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HandlerOptions {
     /// How many messages of the type may be under way at once. Beyond it, requests are answered with an overload that says
-    /// that they were not started, and one-way messages are dropped and counted. Default 1,024.
+    /// that they were not started; one-way messages wait, and with them what came behind them on their lane: its credits run
+    /// out, and its senders wait. Default 1,024; at least 1.
     pub concurrency_max: usize,
 }
 
@@ -160,8 +172,28 @@ pub(crate) struct Entry {
     handler: Arc<dyn Handler>,
     concurrency_max: usize,
     running: AtomicUsize,
-    pub(crate) overloaded: AtomicU64,
-    pub(crate) panicked: AtomicU64,
+    overloaded: AtomicU64,
+    panicked: AtomicU64,
+    times: Mutex<LatencyHistogram>,
+    /// Connections that have a message for it and wait for a place.
+    waiting: Mutex<Vec<Weak<Link>>>,
+    has_waiting: AtomicBool,
+}
+
+/// What a handler has done so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandlerSnapshot {
+    /// What it answers.
+    pub message_type: MessageType,
+    /// Messages under way.
+    pub running: usize,
+    /// Requests that it was too busy for.
+    pub overloaded: u64,
+    /// How often it panicked.
+    pub panicked: u64,
+    /// How long it took, from its start to its answer: without the network, and without the time that messages waited for
+    /// it. Answers that are ready at once are timed by bursts.
+    pub times: LatencyHistogram,
 }
 
 impl std::fmt::Debug for Entry {
@@ -184,18 +216,60 @@ impl Entry {
     /// Takes a place for one more message; `false` at the limit. Each place is given back with [`leave`](Self::leave).
     #[inline]
     pub(crate) fn enter(&self) -> bool {
-        if self.running.fetch_add(1, Ordering::Relaxed) < self.concurrency_max {
+        if self.running.fetch_add(1, Ordering::SeqCst) < self.concurrency_max {
             return true;
         }
-        self.leave();
-        self.overloaded.fetch_add(1, Ordering::Relaxed);
+        self.running.fetch_sub(1, Ordering::SeqCst);
         false
+    }
+
+    /// Takes a place for one more message, or lets this connection know when there is one.
+    #[cold]
+    pub(crate) fn enter_or_wait(&self, link: &Arc<Link>) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.iter().any(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(link))) {
+            waiting.push(Arc::downgrade(link));
+        }
+        drop(waiting);
+        // Whoever leaves from now on sees that somebody waits, or is seen here to have left.
+        self.has_waiting.store(true, Ordering::SeqCst);
+        self.enter()
+    }
+
+    /// A request was refused for want of a place.
+    pub(crate) fn count_overload(&self) {
+        self.overloaded.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Gives a place back.
     #[inline]
     pub(crate) fn leave(&self) {
-        self.running.fetch_sub(1, Ordering::Relaxed);
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        if self.has_waiting.load(Ordering::SeqCst) {
+            self.wake_waiting();
+        }
+    }
+
+    #[cold]
+    fn wake_waiting(&self) {
+        self.has_waiting.store(false, Ordering::SeqCst);
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.iter().filter_map(Weak::upgrade).for_each(|link| link.wake_task_always());
+    }
+
+    /// So many messages took so long together.
+    pub(crate) fn count_time(&self, together: Duration, count: u32) {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).record_many(together, count);
+    }
+
+    fn snapshot(&self, message_type: MessageType) -> HandlerSnapshot {
+        HandlerSnapshot {
+            message_type,
+            running: self.running.load(Ordering::Relaxed),
+            overloaded: self.overloaded.load(Ordering::Relaxed),
+            panicked: self.panicked.load(Ordering::Relaxed),
+            times: self.times.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
     }
 
     /// Runs the handler; `Err` when it panicked. The request is made where the handler takes it.
@@ -220,16 +294,23 @@ impl HandlerTable {
     pub(crate) fn register(&self, message_type: MessageType, handler: Arc<dyn Handler>, options: HandlerOptions) {
         let entry = Arc::new(Entry {
             handler,
-            concurrency_max: options.concurrency_max,
+            concurrency_max: options.concurrency_max.max(1),
             running: AtomicUsize::new(0),
             overloaded: AtomicU64::new(0),
             panicked: AtomicU64::new(0),
+            times: Mutex::default(),
+            waiting: Mutex::default(),
+            has_waiting: AtomicBool::new(false),
         });
         self.entries.rcu(|entries| {
             let mut entries = BTreeMap::clone(entries);
             entries.insert(message_type, Arc::clone(&entry));
             entries
         });
+    }
+
+    pub(crate) fn snapshots(&self) -> Vec<HandlerSnapshot> {
+        self.entries.load().iter().map(|(message_type, entry)| entry.snapshot(*message_type)).collect()
     }
 
     pub(crate) fn find(&self, message_type: MessageType) -> Option<Arc<Entry>> {

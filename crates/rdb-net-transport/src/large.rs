@@ -8,7 +8,7 @@ use rdb_net_session::{InboundId, RequestId, RequestOptions, SendError};
 use rdb_net_types::Lane;
 use rdb_net_wire::{Codec, Encode, Prepared};
 
-use crate::dispatch::Duty;
+use crate::duty::Duty;
 use crate::link::{Core, Link};
 use crate::transport::Inner;
 

@@ -182,7 +182,7 @@ impl Link {
     }
 
     /// Wakes the connection's task, even one that waits for its socket: it carries on more than frames.
-    fn wake_task_always(&self) {
+    pub(crate) fn wake_task_always(&self) {
         self.awake.0.store(true, Ordering::SeqCst);
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(task) = task {

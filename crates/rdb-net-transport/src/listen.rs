@@ -38,7 +38,7 @@ impl Inner {
 
     fn start_accepted(self: &Arc<Self>, io: Box<dyn Connection>, place: OwnedSemaphorePermit) {
         let link = self.new_link(Side::Acceptor, LinkSide::Acceptor, io.protects_bytes());
-        let placed = self.registry.insert_link(&link, self.config.connections_max);
+        let placed = self.registry.insert_link(&link, io.path_probe(), self.config.connections_max);
         let certificate = io.certificate().map(<[u8]>::to_vec);
         let owner = Owner::acceptor(Arc::clone(self), place, certificate, placed);
         // One that has no place is told so; a shutdown does not wait for its hello.

@@ -57,8 +57,8 @@ impl Transport {
         };
         drop(running);
         let answer = result.map_err(|error| {
-            let effect = if error.started { Effect::Unknown } else { Effect::NotStarted };
-            failed(effect, Reason::HandlerFailed).because(&error.text)
+            let (effect, reason) = error.outcome();
+            failed(effect, reason).because(&error.text)
         })?;
         Ok(reply(answer, self.inner.clock.now().saturating_sub(started)))
     }

@@ -3,14 +3,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use rdb_net_peer::{Failure, LinkSide, PeerEvent};
+use rdb_net_peer::{Epoch, Failure, LinkSide, PeerEvent, Slot};
 use rdb_net_session::{CloseReason, Event};
 use rdb_net_types::{Credentials, RefusalReason};
-use rdb_net_wire::Hello;
+use rdb_net_wire::{CloseCode, Hello};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::link::Link;
-use crate::registry::{NoPlace, PeerShared};
+use crate::pool::PeerShared;
+use crate::registry::NoPlace;
 use crate::transport::Inner;
 
 /// Who made or took a connection.
@@ -43,7 +44,10 @@ impl Owner {
         match (event, &self.kind) {
             (Event::Hello(hello), _) => self.decide(link, hello),
             (Event::Up(hello), _) => self.dialled_up(link, hello),
-            (Event::GoAway, OwnerKind::Dialer(peer)) => self.inner.dialled_ended(peer, link, CloseReason::Local),
+            // It says farewell; that is all that the end of the connection will mean.
+            (Event::GoAway, OwnerKind::Dialer(peer)) => {
+                self.inner.dialled_ended(peer, link, CloseReason::Peer(CloseCode::Normal));
+            }
             _ => {}
         }
     }
@@ -70,7 +74,7 @@ impl Owner {
         drop(core);
         if refusal.is_none() {
             link.set_hello(hello.clone());
-            self.tell_up(hello, LinkSide::Acceptor);
+            self.tell_up(hello, LinkSide::Acceptor, None);
         }
     }
 
@@ -78,43 +82,29 @@ impl Owner {
         let OwnerKind::Dialer(peer) = &self.kind else { return };
         link.set_hello(hello.clone());
         link.lock().session.set_budget(&self.inner.budgets.peer(&hello.node));
-        let mut dialing = peer.lock_dialing();
-        if dialing.forgotten || dialing.link != Some(link.number) {
-            drop(dialing);
+        let former = peer.link(Slot::FIRST);
+        let mut place = peer.came_up(link);
+        if place.is_none() {
             // Nobody will use it.
             link.drain();
-        } else {
-            dialing.machine.handle_up(link.clock.now());
-            peer.link.store(Some(Arc::clone(link)));
-            drop(dialing);
-            if peer.target.is_none() {
-                self.lend(link, hello);
-            }
-            peer.changed.notify_waiters();
+        } else if peer.target.is_none() {
+            // A seed has told its name: messages to that node need no second connection.
+            let named = self.inner.named_peer(&hello.node, &hello.address);
+            place = named.lend(link, former.as_ref());
+            self.inner.drive_peer(&named);
         }
-        self.tell_up(hello, LinkSide::Dialer);
+        self.inner.drive_peer(peer);
+        self.tell_up(hello, LinkSide::Dialer, place);
     }
 
-    /// A seed has told its name: messages to that node need no second connection.
-    fn lend(&self, link: &Arc<Link>, hello: &Hello) {
-        let named = self.inner.named_peer(&hello.node, &hello.address);
-        let mut dialing = named.lock_dialing();
-        if named.link.load().is_none() {
-            dialing.machine.handle_up(link.clock.now());
-            dialing.link = Some(link.number);
-            named.link.store(Some(Arc::clone(link)));
-        }
-        drop(dialing);
-        named.changed.notify_waiters();
-    }
-
-    fn tell_up(&self, hello: &Hello, side: LinkSide) {
+    fn tell_up(&self, hello: &Hello, side: LinkSide, place: Option<(Slot, Epoch)>) {
         self.inner.events.push(PeerEvent::Up {
             node: hello.node.clone(),
             boot: hello.boot,
             incarnation: hello.incarnation,
             address: hello.address.clone(),
             side,
+            place,
         });
     }
 

@@ -1,98 +1,24 @@
 //! The peers and connections of a transport, and what they have carried.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-use rdb_net_peer::{Peer, PeerConfig, State};
+use rdb_net_peer::{LinkSide, State};
 use rdb_net_session::{CloseReason, LatencyHistogram};
 use rdb_net_types::{NodeAddress, NodeId, PeerStatistics, TransportStatistics};
 use tokio::sync::Notify;
 
+use crate::backend::PathProbe;
 use crate::link::Link;
-use rdb_net_peer::LinkSide;
+use crate::pool::PeerShared;
 
 /// How many peers are counted by themselves that have no connection any more.
 const ENDED_PEERS_MAX: usize = 20_000;
 
 const LOCKED: &str = "no code panics while it holds this lock";
 
-/// One peer that this node dials.
-#[derive(Debug)]
-pub(crate) struct PeerShared {
-    /// Who is meant; `None` for a seed, until its hello.
-    pub(crate) target: Option<NodeId>,
-    pub(crate) address: ArcSwap<NodeAddress>,
-    /// The connection that messages take.
-    pub(crate) link: ArcSwapOption<Link>,
-    pub(crate) dialing: Mutex<Dialing>,
-    /// Something about the connection has changed, for callers who wait for it.
-    pub(crate) changed: Notify,
-    /// Something about what is wanted has changed, for the task that dials.
-    pub(crate) dial_changed: Notify,
-}
-
-/// The machine that decides when to dial, and whether a task carries out what it says.
-#[derive(Debug)]
-pub(crate) struct Dialing {
-    pub(crate) machine: Peer,
-    pub(crate) has_task: bool,
-    /// The connection whose end the machine waits for, by number. One that was replaced while it drained is none of its
-    /// concern any more.
-    pub(crate) link: Option<u64>,
-    /// The transport forgot the peer: handles that are left make no connection.
-    pub(crate) forgotten: bool,
-}
-
-impl PeerShared {
-    pub(crate) fn new(target: Option<NodeId>, address: NodeAddress, config: PeerConfig, seed: u64) -> Self {
-        Self {
-            target,
-            address: ArcSwap::from_pointee(address),
-            link: ArcSwapOption::empty(),
-            dialing: Mutex::new(Dialing {
-                machine: Peer::new(config, seed),
-                has_task: false,
-                link: None,
-                forgotten: false,
-            }),
-            changed: Notify::new(),
-            dial_changed: Notify::new(),
-        }
-    }
-
-    pub(crate) fn with_machine<T>(&self, change: impl FnOnce(&mut Peer) -> T) -> T {
-        change(&mut self.lock_dialing().machine)
-    }
-
-    pub(crate) fn lock_dialing(&self) -> MutexGuard<'_, Dialing> {
-        self.dialing.lock().expect(LOCKED)
-    }
-
-    /// This connection takes no more messages. The machine is told, if it is the one that it counts on.
-    pub(crate) fn ended(&self, link: &Arc<Link>, reason: CloseReason) {
-        self.retire(link);
-        let mut dialing = self.lock_dialing();
-        if dialing.link == Some(link.number) {
-            dialing.link = None;
-            dialing.machine.handle_ended(link.clock.now(), reason);
-        }
-        drop(dialing);
-        self.changed.notify_waiters();
-    }
-
-    /// Stops giving this connection to callers, if it is the one they get.
-    pub(crate) fn retire(&self, link: &Arc<Link>) {
-        link.retire();
-        let current = self.link.load();
-        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
-            self.link.compare_and_swap(&current, None);
-        }
-    }
-}
-
-/// What is known of a peer's connection, for people.
+/// What is known of a peer's connections, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerSnapshot {
     /// Who, once known.
@@ -101,9 +27,9 @@ pub struct PeerSnapshot {
     pub address: NodeAddress,
     /// Where the dialing stands.
     pub state: State,
-    /// Whether the connection is kept without use.
+    /// Whether the first connection is kept without use.
     pub kept: bool,
-    /// Requests in flight.
+    /// Requests in flight, over all connections.
     pub requests_in_flight: usize,
 }
 
@@ -116,8 +42,16 @@ struct Ended {
 
 #[derive(Debug, Default)]
 struct Links {
-    open: BTreeMap<u64, Arc<Link>>,
+    open: BTreeMap<u64, Open>,
     stopping: bool,
+}
+
+/// A connection that is counted.
+#[derive(Debug, Clone)]
+struct Open {
+    link: Arc<Link>,
+    /// Tells how its path is doing.
+    path: Option<Arc<dyn PathProbe>>,
 }
 
 /// Why a connection has no place.
@@ -135,6 +69,8 @@ pub(crate) struct Registry {
     by_node: Mutex<BTreeMap<NodeId, Arc<PeerShared>>>,
     by_address: Mutex<BTreeMap<NodeAddress, Arc<PeerShared>>>,
     links: Mutex<Links>,
+    /// A place for a connection is free.
+    pub(crate) freed: Notify,
     ended: Mutex<Ended>,
 }
 
@@ -168,7 +104,12 @@ impl Registry {
     }
 
     /// Counts a connection, where there is a place for it.
-    pub(crate) fn insert_link(&self, link: &Arc<Link>, connections_max: usize) -> Result<(), NoPlace> {
+    pub(crate) fn insert_link(
+        &self,
+        link: &Arc<Link>,
+        path: Option<Arc<dyn PathProbe>>,
+        connections_max: usize,
+    ) -> Result<(), NoPlace> {
         let mut links = self.links.lock().expect(LOCKED);
         if links.stopping {
             return Err(NoPlace::Stopping);
@@ -176,8 +117,13 @@ impl Registry {
         if links.open.len() >= connections_max {
             return Err(NoPlace::Full);
         }
-        links.open.insert(link.number, Arc::clone(link));
+        links.open.insert(link.number, Open { link: Arc::clone(link), path });
         Ok(())
+    }
+
+    /// Whether there are as many connections as there may be.
+    pub(crate) fn is_full(&self, connections_max: usize) -> bool {
+        self.links.lock().expect(LOCKED).open.len() >= connections_max
     }
 
     /// Takes no more connections. Those that it returns are all that there will be.
@@ -186,14 +132,13 @@ impl Registry {
         self.links()
     }
 
-    pub(crate) fn find_link(&self, number: u64) -> Option<Arc<Link>> {
-        self.links.lock().expect(LOCKED).open.get(&number).cloned()
-    }
-
     /// Takes an ended connection out and adds what it carried to its peer's sums.
     pub(crate) fn remove_link(&self, link: &Link, reason: CloseReason) {
         self.links.lock().expect(LOCKED).open.remove(&link.number);
-        let (statistics, _) = link.statistics();
+        self.freed.notify_waiters();
+        let (mut statistics, _) = link.statistics();
+        // What waited has ended with it.
+        statistics.lanes.iter_mut().for_each(|lane| (lane.queued_bytes, lane.held_bytes) = (0, 0));
         let mut ended = self.ended.lock().expect(LOCKED);
         let known = ended.statistics.peers.len() < ENDED_PEERS_MAX;
         match link.node() {
@@ -231,23 +176,27 @@ impl Registry {
     }
 
     pub(crate) fn links(&self) -> Vec<Arc<Link>> {
-        self.links.lock().expect(LOCKED).open.values().cloned().collect()
+        self.links.lock().expect(LOCKED).open.values().map(|open| Arc::clone(&open.link)).collect()
     }
 
     /// Everything that was carried so far.
     pub(crate) fn statistics(&self) -> TransportStatistics {
         let mut sums = self.ended.lock().expect(LOCKED).statistics.clone();
-        for link in self.links() {
-            if let Some(node) = link.node() {
-                let peer = sums.peers.entry(node.clone()).or_default();
-                let (statistics, _) = link.statistics();
-                add(peer, &statistics);
-                peer.active_connections += 1;
-                if link.side == LinkSide::Dialer {
-                    peer.round_trip = statistics.round_trip.or(peer.round_trip);
-                    peer.clock_offset = statistics.clock_offset.or(peer.clock_offset);
-                }
+        let open: Vec<Open> = self.links.lock().expect(LOCKED).open.values().cloned().collect();
+        // What this node dialled itself comes last, and so wins where there is room for one connection only.
+        let (accepted, dialled): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|open| open.link.side == LinkSide::Acceptor);
+        for Open { link, path } in accepted.into_iter().chain(dialled) {
+            let Some(node) = link.node() else { continue };
+            let peer = sums.peers.entry(node.clone()).or_default();
+            let (statistics, _) = link.statistics();
+            add(peer, &statistics);
+            peer.active_connections += 1;
+            if link.side == LinkSide::Dialer {
+                peer.round_trip = statistics.round_trip.or(peer.round_trip);
+                peer.clock_offset = statistics.clock_offset.or(peer.clock_offset);
             }
+            peer.path = path.and_then(|path| path.statistics()).or(peer.path);
         }
         sums
     }
@@ -265,12 +214,11 @@ impl Registry {
 
     pub(crate) fn snapshots(&self) -> Vec<PeerSnapshot> {
         let snapshot = |peer: &Arc<PeerShared>| {
-            let link = peer.link.load_full();
-            let node = peer.target.clone().or_else(|| link.as_ref().and_then(|link| link.node().cloned()));
-            let (state, kept) = peer.with_machine(|machine| (machine.state(), machine.is_kept()));
-            let requests_in_flight = link.map_or(0, |link| link.lock().session.requests_in_flight());
+            let node = peer.target.clone().or_else(|| peer.any_link().and_then(|link| link.node().cloned()));
             let address = NodeAddress::clone(&peer.address.load());
-            PeerSnapshot { node, address, state, kept, requests_in_flight }
+            let pool = peer.lock_pool();
+            let (state, kept) = (pool.machine.state(), pool.machine.is_kept());
+            PeerSnapshot { node, address, state, kept, requests_in_flight: pool.requests_in_flight() }
         };
         self.peers().iter().map(snapshot).collect()
     }

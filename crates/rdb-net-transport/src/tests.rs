@@ -5,6 +5,8 @@ mod large;
 mod limits;
 mod peers;
 mod pipe;
+mod pool;
+mod recycling;
 mod storm;
 mod streams;
 

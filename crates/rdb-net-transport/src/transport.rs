@@ -16,13 +16,14 @@ use crate::backend::{Backend, ListenError, Listener};
 use crate::budgets::Budgets;
 use crate::clock::Clock;
 use crate::config::{Config, HelloError, check_hello};
-use crate::dispatch::Duty;
 use crate::driver::FAREWELL_TIMEOUT;
+use crate::duty::Duty;
 use crate::event::EventQueue;
 use crate::handle::PeerHandle;
-use crate::handler::{Handler, HandlerOptions, HandlerTable, Request};
+use crate::handler::{Handler, HandlerOptions, HandlerSnapshot, HandlerTable, Request};
 use crate::link::Link;
-use crate::registry::{PeerShared, PeerSnapshot, Registry};
+use crate::pool::PeerShared;
+use crate::registry::{PeerSnapshot, Registry};
 
 /// How many unhandled messages wait for [`NetworkTransport::receive`](rdb_net_types::NetworkTransport::receive).
 const UNHANDLED_MAX: usize = 1024;
@@ -271,7 +272,7 @@ impl Transport {
         PeerHandle::new(Arc::clone(&self.inner), peer)
     }
 
-    /// Closes the connection to a node that is no longer a peer, and forgets it.
+    /// Closes the connections to a node that is no longer a peer, and forgets it.
     pub fn forget(&self, node: &NodeId) {
         if let Some(peer) = self.inner.registry.forget_node(node) {
             self.stop_peer(&peer);
@@ -286,17 +287,17 @@ impl Transport {
     }
 
     fn stop_peer(&self, peer: &PeerShared) {
-        let mut dialing = peer.lock_dialing();
-        dialing.forgotten = true;
-        dialing.machine.give_up();
-        let link = dialing.link;
-        drop(dialing);
-        peer.link.store(None);
-        if let Some(link) = link.and_then(|number| self.inner.registry.find_link(number)) {
-            link.retire();
+        let mut pool = peer.lock_pool();
+        pool.forgotten = true;
+        pool.machine.give_up();
+        pool.due = None;
+        let links = pool.take_all();
+        drop(pool);
+        for link in links {
+            peer.retire(&link);
             link.drain();
         }
-        peer.dial_changed.notify_one();
+        peer.due_changed.notify_one();
         peer.changed.notify_waiters();
     }
 
@@ -312,6 +313,11 @@ impl Transport {
     /// What was carried so far.
     pub fn statistics(&self) -> TransportStatistics {
         self.inner.registry.statistics()
+    }
+
+    /// What the handlers have done so far, by message type.
+    pub fn handlers(&self) -> Vec<HandlerSnapshot> {
+        self.inner.handlers.snapshots()
     }
 
     /// Request latencies so far, by peer.

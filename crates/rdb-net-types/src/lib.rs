@@ -36,7 +36,7 @@ pub use outcome::{Effect, OverloadScope, Reason, RefusalReason, RequestError};
 pub use payload::Payload;
 pub use random::SeededRandom;
 pub use registry::{Lane, MessageSpec, MessageType};
-pub use statistics::{ClockOffset, LaneStatistics, PeerStatistics, TransportStatistics};
+pub use statistics::{ClockOffset, LaneStatistics, PathStatistics, PeerStatistics, TransportStatistics};
 pub use traits::{
     Authenticator, BoxFuture, BoxStream, ClusterMembership, Component, Credentials, HealthMonitor, LoadBalancer,
     NetworkError, NetworkTransport, Principal, Refusal, Role, ServiceDiscovery,

@@ -62,6 +62,26 @@ pub struct PeerStatistics {
     pub compressed: (u64, u64),
     /// Messages and replies that were refused because there was no memory for them.
     pub out_of_memory: u64,
+    /// The path of its newest connection, one that this node dialled where there is one, where the system tells.
+    pub path: Option<PathStatistics>,
+}
+
+/// How the path of one connection is doing, as its protocol's own control loop sees it: `TCP_INFO` of a TCP socket, the path
+/// statistics of a QUIC connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PathStatistics {
+    /// Smoothed round-trip time of the packets (RFC 6298), without the time that either process takes.
+    pub smoothed_rtt: Duration,
+    /// How much it varies: the mean deviation.
+    pub rtt_variance: Duration,
+    /// How many bytes may be on their way unacknowledged.
+    pub congestion_window_bytes: u64,
+    /// Segments that were sent again, since the connection began.
+    pub retransmits: u64,
+    /// Segments on their way that were not acknowledged yet.
+    pub unacknowledged: u64,
+    /// How fast bytes arrived at the other end lately, in bytes a second; `None` where it is not measured.
+    pub delivery_rate_bytes: Option<u64>,
 }
 
 /// What a whole transport has carried.

@@ -62,7 +62,14 @@ fn give(lab: &mut Lab, input: Input) {
         }
         Input::Up(node, boot, is_dialer) => {
             let (incarnation, address) = (Incarnation::default(), address(node));
-            let up = PeerEvent::Up { node: id(node), boot: BootId(boot), incarnation, address, side: side(is_dialer) };
+            let up = PeerEvent::Up {
+                node: id(node),
+                boot: BootId(boot),
+                incarnation,
+                address,
+                side: side(is_dialer),
+                place: None,
+            };
             engine.handle_peer(now, &up);
         }
         Input::Down(node, is_dialer) => {

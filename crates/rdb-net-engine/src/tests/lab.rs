@@ -191,7 +191,7 @@ impl Lab {
 
     pub(crate) fn up_with(&mut self, node: usize, with: usize, boot: BootId, side: LinkSide) {
         let incarnation = info(with).incarnation;
-        let event = PeerEvent::Up { node: id(with), boot, incarnation, address: address(with), side };
+        let event = PeerEvent::Up { node: id(with), boot, incarnation, address: address(with), side, place: None };
         self.act(node, |engine, now| engine.handle_peer(now, &event));
     }
 

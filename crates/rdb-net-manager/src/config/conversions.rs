@@ -96,7 +96,12 @@ impl Config {
         rdb_net_transport::Config {
             bind: Some(self.bind_address.clone()),
             session: self.session(),
-            peer: self.transport.peer,
+            peer: rdb_net_peer::PeerConfig {
+                connections: self.connections_per_peer,
+                idle_timeout: unless_zero(self.transport.idle_timeout),
+                age_max: unless_zero(self.transport.age_max),
+                ..self.transport.peer
+            },
             dial_timeout: self.connection_timeout,
             dials_max: self.transport.dials_max,
             connections_max: self.max_connections,
@@ -114,10 +119,12 @@ impl Config {
     /// The options of TCP sockets.
     #[cfg(feature = "tcp")]
     pub fn tcp(&self) -> rdb_net_tcp::TcpConfig {
+        let transport = &self.transport;
         rdb_net_tcp::TcpConfig {
-            user_timeout: self.transport.tcp_user_timeout,
-            unsent_bytes_max: self.transport.tcp_unsent_bytes_max,
-            backlog: self.transport.tcp_backlog,
+            user_timeout: transport.tcp_user_timeout.unwrap_or(transport.session.liveness * 3),
+            unsent_bytes_max: (transport.tcp_unsent_bytes_max > 0).then_some(transport.tcp_unsent_bytes_max),
+            keep_alive: unless_zero(transport.tcp_keep_alive).map(rdb_net_tcp::KeepAlive::after),
+            backlog: transport.tcp_backlog,
         }
     }
 
@@ -147,4 +154,9 @@ impl Config {
             ..rdb_discovery_static::StaticConfig::default()
         })
     }
+}
+
+/// A time that zero stands for never in.
+fn unless_zero(time: std::time::Duration) -> Option<std::time::Duration> {
+    (!time.is_zero()).then_some(time)
 }

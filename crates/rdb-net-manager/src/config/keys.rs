@@ -85,7 +85,11 @@ pub static KEYS: &[Key] = &[
      system pick one.",
     unset "the host of `bind_address` and its port + 1, or port 0 where that has port 0" },
     key! { "networking.max_connections", max_connections, Restart, count(1, 1_000_000), "2000",
-    "How many connections there may be, both directions. At the limit, new ones are refused with a reason." },
+    "How many connections there may be, both directions. At the limit a new one of this node takes the place of the \
+     unused one that was not used for longest, and those that others make are refused with a reason." },
+    key! { "networking.connections_per_peer", connections_per_peer, Restart, count(1, 16), "4",
+    "How many main connections a node makes to another one, beside the one for bulk. Messages without an ordering key \
+     spread over them. More let several cores and congestion windows work for one peer, and cost sockets and memory." },
     key! { "networking.connection_timeout_ms", connection_timeout, Restart, ms(1), "3000",
     "How long making a connection may take." },
     key! { "networking.request_timeout_ms", request_timeout, Hot, ms(1), "2000",
@@ -219,9 +223,12 @@ pub static KEYS: &[Key] = &[
     bytes(4096, 1024 * MIB), "8388608",
     "How many bytes a peer may send on a data lane before handlers took them; at least `frame_bytes_max`. This \
      is the memory that a peer can make a node hold." },
-    key! { "networking.transport.batch_bytes", transport.session.batch_bytes, Restart, bytes(1024, 16 * MIB), "65536",
+    key! { "networking.transport.batch_max_bytes", transport.session.batch_bytes, Restart, bytes(1024, 16 * MIB), "65536",
     "About how many bytes are given to a socket at once. More saves system calls; an urgent frame waits for so \
      much." },
+    key! { "networking.transport.batch_delay_us", transport.session.batch_delay_us, Restart, count(0, 10_000), "50",
+    "How long frames may wait for others to share a write with, in microseconds. Costs processor time meanwhile; a burst \
+     shares a write without it." },
     key! { "networking.transport.checksum", transport.session.checksum, Restart, Range::Any, "false",
     "Whether frames carry a checksum." },
     key! { "networking.transport.hello_timeout_ms", transport.session.hello_timeout, Restart, ms(1), "1000",
@@ -236,12 +243,20 @@ pub static KEYS: &[Key] = &[
     "How long a connection that closes waits for what is under way on it." },
     key! { "networking.transport.reconnect_first_ms", transport.peer.backoff.shortest, Restart, ms(1), "100",
     "The shortest wait between two dials of a peer." },
-    key! { "networking.transport.reconnect_max_ms", transport.peer.backoff.longest, Restart, ms(1), "10000",
+    key! { "networking.transport.reconnect_max_ms", transport.peer.backoff.longest, Restart, ms(1), "3000",
     "The longest wait between two dials of a peer; at least `reconnect_first_ms`." },
     key! { "networking.transport.reconnect_stable_ms", transport.peer.stable_after, Restart, ms(0), "60000",
     "How long a connection must have been up for its loss to begin again at the shortest wait." },
     key! { "networking.transport.refused_wait_ms", transport.peer.refused_wait, Restart, ms(1), "60000",
     "How long a peer is left alone that refused for a reason that only its configuration can change." },
+    key! { "networking.transport.idle_timeout_ms", transport.idle_timeout, Restart, Range::Whole { min: 0, max: 24 * HOUR_MS, unit: "ms" },
+    "60000",
+    "How long a connection that nobody keeps may carry nothing for the application before it is closed, give or take a \
+     fifth. 0 never closes it." },
+    key! { "networking.transport.age_max_ms", transport.age_max, Restart, Range::Whole { min: 0, max: 1000 * HOUR_MS, unit: "ms" },
+    "600000",
+    "How old a connection may become before another takes its place, give or take a fifth. No request fails by it. 0 \
+     never replaces it." },
     key! { "networking.transport.dials_max", transport.dials_max, Restart, count(1, 65_536), "128",
     "How many dials may be under way." },
     key! { "networking.transport.handshakes_max", transport.handshakes_max, Restart, count(1, 65_536), "512",
@@ -250,10 +265,16 @@ pub static KEYS: &[Key] = &[
     "4194304",
     "How many bytes of replies may wait for a socket before handlers are held back." },
     key! { "networking.transport.tcp_user_timeout_ms", transport.tcp_user_timeout, Restart, ms(1), "30000",
-    "How long sent bytes may stay unacknowledged before TCP gives up the connection." },
-    key! { "networking.transport.tcp_unsent_bytes_max", transport.tcp_unsent_bytes_max, Restart, bytes(4096, 16 * MIB),
+    "How long sent bytes may stay unacknowledged before TCP gives up the connection. Shorter finds a host that is gone \
+     sooner, and ends connections over outages that they would survive.",
+    unset "three times `liveness_ms`" },
+    key! { "networking.transport.tcp_unsent_bytes_max", transport.tcp_unsent_bytes_max, Restart, bytes(0, 16 * MIB),
     "65536",
-    "How many bytes may wait unsent in the kernel. More delays urgent frames." },
+    "How many bytes may wait unsent in the kernel. More delays urgent frames; 0 leaves it to the kernel, which takes \
+     megabytes." },
+    key! { "networking.transport.tcp_keep_alive_ms", transport.tcp_keep_alive, Restart, ms(0), "60000",
+    "After how long without a packet TCP asks for a sign of life, in whole seconds. It keeps state in middle boxes \
+     alive. 0 never asks." },
     key! { "networking.transport.tcp_backlog", transport.tcp_backlog, Restart, count(1, 65_535), "4096",
     "How many connections may wait in the kernel to be accepted." },
 ];

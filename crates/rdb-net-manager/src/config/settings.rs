@@ -29,6 +29,8 @@ pub struct Config {
     pub gossip_address: Option<NodeAddress>,
     /// Connections at most, both directions.
     pub max_connections: usize,
+    /// Main connections to each peer.
+    pub connections_per_peer: u8,
     /// How long a dial may take.
     pub connection_timeout: Duration,
     /// How long a request may take that names no deadline.
@@ -207,18 +209,24 @@ pub struct Transport {
     pub memory_bytes_max: u64,
     /// How many of them one peer may take.
     pub peer_memory_bytes_max: u64,
-    /// Waits between dials.
+    /// Waits between dials. How many connections there are, and when they are recycled, is said beside it.
     pub peer: rdb_net_peer::PeerConfig,
+    /// How long a connection may be idle; zero is for ever.
+    pub idle_timeout: Duration,
+    /// How old a connection may become; zero is for ever.
+    pub age_max: Duration,
     /// Dials under way at most.
     pub dials_max: usize,
     /// Accepted connections without a hello at most.
     pub handshakes_max: usize,
     /// Bytes of replies that may wait for a connection's socket before its handlers are held back.
     pub reply_backlog_bytes: usize,
-    /// How long bytes may stay unacknowledged in TCP.
-    pub tcp_user_timeout: Duration,
-    /// Bytes that may wait unsent in the kernel.
+    /// How long bytes may stay unacknowledged in TCP; three times the liveness time where it is not set.
+    pub tcp_user_timeout: Option<Duration>,
+    /// Bytes that may wait unsent in the kernel; 0 for as many as it takes.
     pub tcp_unsent_bytes_max: u32,
+    /// After how long without a packet TCP asks for a sign of life; zero for never.
+    pub tcp_keep_alive: Duration,
     /// Connections that may wait in the kernel to be accepted.
     pub tcp_backlog: i32,
 }
@@ -232,6 +240,7 @@ impl Default for Config {
             advertise_address: None,
             gossip_address: None,
             max_connections: 1000,
+            connections_per_peer: 1,
             connection_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(10),
@@ -268,11 +277,14 @@ impl Default for Transport {
             memory_bytes_max: 512 * 1024 * 1024,
             peer_memory_bytes_max: 128 * 1024 * 1024,
             peer: rdb_net_peer::PeerConfig::default(),
+            idle_timeout: Duration::from_secs(300),
+            age_max: Duration::from_secs(3600),
             dials_max: 64,
             handshakes_max: 256,
             reply_backlog_bytes: 1024 * 1024,
-            tcp_user_timeout: Duration::from_secs(15),
+            tcp_user_timeout: None,
             tcp_unsent_bytes_max: 128 * 1024,
+            tcp_keep_alive: Duration::from_secs(15),
             tcp_backlog: 1024,
         }
     }

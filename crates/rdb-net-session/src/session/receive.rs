@@ -373,6 +373,7 @@ impl Session {
                 self.streams.close(frame.head.correlation);
                 self.reassembly.end(frame.head.correlation);
                 self.lanes.abandon_reply(frame.head.correlation);
+                self.intake.withdraw(frame.head.correlation, self.config.requests_max);
                 self.events.push_back(Event::Cancelled { correlation: frame.head.correlation });
             }
             control_type::GO_AWAY => {

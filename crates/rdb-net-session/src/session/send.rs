@@ -41,6 +41,12 @@ impl Session {
         self.push_uncharged(self.control_head(message.message_type()), message);
     }
 
+    /// Queues a message of the protocol itself, before all others.
+    pub(super) fn push_uncharged(&mut self, head: FrameHead, message: &impl Encode) {
+        let pushed = self.lanes.push_control(head, message);
+        debug_assert!(pushed.is_ok(), "the protocol's own messages fit the smallest frame: {pushed:?}");
+    }
+
     /// The head of a message of the protocol itself.
     pub(super) fn control_head(&self, message_type: MessageType) -> FrameHead {
         self.head(message_type, Flags::ONE_WAY, Lane::System, 0)
@@ -52,12 +58,6 @@ impl Session {
         self.push_uncharged(head, &Raw { message_type: control_type::CANCEL, payload: Default::default() });
     }
 
-    pub(super) fn push_uncharged(&mut self, head: FrameHead, message: &impl Encode) {
-        let sending = Sending::new(head, None, false);
-        let pushed = self.lanes.push(sending, message);
-        debug_assert!(pushed.is_ok(), "the protocol's own messages fit the smallest frame: {pushed:?}");
-    }
-
     pub(super) fn push_error(&mut self, lane: Lane, correlation: u64, effect: Effect, reason: Reason, detail: &str) {
         let head = self.head(control_type::REPLY, Flags::RESPONSE.with(Flags::ERROR), lane, correlation);
         let reason = match reason {
@@ -67,7 +67,8 @@ impl Session {
             }
             reason => reason,
         };
-        self.push_uncharged(head, &ErrorReply::new(effect, reason, detail));
+        let pushed = self.lanes.push(Sending::new(head, None, false), &ErrorReply::new(effect, reason, detail));
+        debug_assert!(pushed.is_ok(), "an error reply fits the smallest frame: {pushed:?}");
     }
 
     /// Writes the answers that the protocol owes: at most one pong and one credit a lane, however often they were asked for.

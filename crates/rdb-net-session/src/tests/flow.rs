@@ -149,6 +149,27 @@ fn a_batch_is_about_as_large_as_was_asked_for() {
 }
 
 #[test]
+fn frames_wait_for_others_as_long_as_is_configured_and_urgent_ones_do_not() {
+    let delay = std::time::Duration::from_micros(200);
+    let mut pair = Pair::up(Config { batch_delay_us: 200, batch_bytes: 4000, ..Config::default() });
+    let send = |pair: &mut Pair, lane, bytes| pair.dialer.session.one_way(lane, &message(bytes)).expect("credits");
+    send(&mut pair, Lane::Bulk, 10);
+    assert!(pair.dialer.write_batch(pair.now).is_none() && pair.dialer.session.wants_write());
+    pair.now += delay / 2;
+    send(&mut pair, Lane::Interactive, 10);
+    assert!(pair.dialer.write_batch(pair.now).is_none());
+    pair.now += delay / 2;
+    assert_eq!(pair.dialer.write_batch(pair.now), Some(2 * 46), "both, when the first has waited long enough");
+    send(&mut pair, Lane::Bulk, 10);
+    assert!(pair.dialer.write_batch(pair.now).is_none(), "the next one begins anew");
+    send(&mut pair, Lane::Bulk, 5000);
+    assert!(pair.dialer.write_batch(pair.now).is_some(), "a full batch waits no longer");
+    send(&mut pair, Lane::Bulk, 10);
+    send(&mut pair, Lane::System, 10);
+    assert!(pair.dialer.write_batch(pair.now).is_some(), "an urgent frame takes the others along");
+}
+
+#[test]
 fn a_burst_is_one_batch() {
     let mut pair = Pair::up(Config::default());
     let ids: Vec<_> = (0..64).map(|_| pair.request(on(Lane::Interactive))).collect();

@@ -97,6 +97,20 @@ fn urgent_frames_wait_for_no_more_than_a_batch_of_a_large_message() {
 }
 
 #[test]
+fn the_protocols_own_messages_wait_for_no_large_one_of_the_system_lane() {
+    let mut pair =
+        Pair::up(Config { lane_credit_bytes_first: [1 << 20; 4], lane_credit_bytes: [1 << 20; 4], ..narrow() });
+    pair.dialer.session.one_way(Lane::System, &message(500_000)).expect("queued");
+    pair.dialer.write_batch(pair.now).expect("the first part");
+    pair.dialer.wire.clear();
+    let ping = rdb_net_wire::Ping { token: 7 };
+    pair.dialer.feed(pair.now, &super::pair::control(&ping));
+    pair.dialer.write_batch(pair.now).expect("the pong and more");
+    let (_, first) = rdb_net_wire::split_frame(&pair.dialer.wire).map(|(frame, _)| (0, frame[7])).expect("a frame");
+    assert_eq!(u16::from(first), control_type::PONG.0);
+}
+
+#[test]
 fn lanes_share_a_connection_by_their_weights() {
     let wide = [8 << 20; 4];
     let mut pair = Pair::up(Config { lane_credit_bytes_first: wide, lane_credit_bytes: wide, ..narrow() });

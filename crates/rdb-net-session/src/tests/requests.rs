@@ -81,6 +81,20 @@ fn a_request_that_is_larger_than_the_other_side_takes_is_not_queued() {
 }
 
 #[test]
+fn a_request_given_up_before_its_handler_began_is_seen_by_none() {
+    let mut pair = Pair::up(Config::default());
+    let [given_up, other] = [0, 1].map(|_| pair.request(on(Lane::Interactive)));
+    pair.dialer.write_all(pair.now);
+    pair.dialer.session.cancel(pair.now, given_up);
+    pair.feed_acceptor();
+    let inbound = pair.acceptor.pop_all();
+    assert_eq!(inbound.iter().map(|inbound| inbound.id.correlation()).collect::<Vec<_>>(), [other.correlation()]);
+    assert_eq!(pair.acceptor.session.inbound_open(), 1);
+    inbound.into_iter().for_each(|inbound| pair.acceptor.session.finish(inbound.id));
+    assert_eq!(pair.acceptor.session.statistics().lanes[1].held_bytes, 0, "its credits come back");
+}
+
+#[test]
 fn a_one_way_message_arrives_and_nobody_answers() {
     let mut pair = Pair::up(Config::default());
     pair.dialer.session.one_way(Lane::Replication, &message(5)).expect("queued");

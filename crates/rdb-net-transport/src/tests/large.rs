@@ -97,6 +97,42 @@ async fn a_slow_handler_holds_up_its_own_lane_only() {
 }
 
 #[tokio::test]
+async fn one_way_messages_wait_for_their_handler_and_hold_up_their_lane_only() {
+    let (a, b) = pair().await;
+    let busy = rdb_net_types::MessageType(0x8021);
+    let places = Arc::new(tokio::sync::Semaphore::new(0));
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (kept, held) = (Arc::clone(&seen), Arc::clone(&places));
+    let slow = move |_: &NodeId, request: Request| {
+        kept.lock().expect("no panic").push(request.into_payload().into_bytes()[0]);
+        let held = Arc::clone(&held);
+        Handling::Later(Box::pin(async move {
+            held.acquire().await.expect("never closed").forget();
+            Ok(Answer::Empty)
+        }))
+    };
+    b.handle(busy, Arc::new(slow), HandlerOptions { concurrency_max: 2 });
+    let peer = to(&a, "b");
+    for number in 0..100u8 {
+        peer.send(&message(busy, vec![number; 100]), on(Lane::Replication)).await.expect("queued");
+    }
+    until("two begin", || seen.lock().expect("no panic").len() == 2).await;
+    let refused = peer.request(&message(busy, vec![200; 100]), on(Lane::Bulk)).await.expect_err("no place");
+    assert_eq!((refused.effect, refused.reason), (Effect::NotStarted, Reason::Overloaded(OverloadScope::Handler)));
+    for lane in [Lane::System, Lane::Interactive, Lane::Bulk] {
+        peer.request(&message(ECHO, "x"), on(lane)).await.expect("answered");
+    }
+    assert_eq!(seen.lock().expect("no panic").len(), 2);
+    places.add_permits(100);
+    until("all were handled", || seen.lock().expect("no panic").len() == 100).await;
+    assert_eq!(*seen.lock().expect("no panic"), (0..100).collect::<Vec<u8>>());
+    let handlers = b.handlers();
+    let busy = handlers.iter().find(|handler| handler.message_type == busy).expect("registered");
+    assert_eq!((busy.overloaded, busy.panicked), (1, 0));
+    until("all were timed", || b.handlers().iter().any(|handler| handler.times.count() == 100)).await;
+}
+
+#[tokio::test]
 async fn the_pieces_of_a_large_message_are_those_of_its_sender() {
     let (a, b) = pair().await;
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));

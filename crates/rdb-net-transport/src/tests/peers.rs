@@ -1,19 +1,20 @@
 //! Which connection a peer's messages take.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use rdb_net_peer::{Action, LinkSide, PeerConfig, State};
+use rdb_net_peer::{Action, Epoch, LinkSide, PeerConfig, Slot, State};
 use rdb_net_session::{CloseReason, Config as SessionConfig, Loss, Session, Side};
 use rdb_net_types::{Effect, Reason};
 
 use super::{NEVER, Network, SOON, config, echo, id, message, pair, start, to, until};
 use crate::link::Link;
-use crate::registry::PeerShared;
+use crate::pool::PeerShared;
 use crate::{CallOptions, Clock};
 
 fn link(number: u64) -> Arc<Link> {
-    let clock = Clock::start();
+    static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::start);
+    let clock = *CLOCK;
     let side = Side::Dialer { target: Some(id("b")) };
     let session = Session::new(SessionConfig::default(), config("a").identity, side, clock.now());
     Arc::new(Link::new(session, clock, LinkSide::Dialer, number))
@@ -23,20 +24,52 @@ fn link(number: u64) -> Arc<Link> {
 fn the_end_of_a_replaced_connection_does_not_disturb_the_next_dial() {
     let address = "b:1".parse().expect("legal");
     let peer = PeerShared::new(Some(id("b")), address, PeerConfig::default(), 1);
-    let old = link(1);
+    let (old, new) = (link(1), link(2));
     peer.with_machine(|machine| machine.keep(true));
     let now = old.clock.now();
-    assert_eq!(peer.with_machine(|machine| machine.poll_action(now)), Action::Dial);
-    peer.lock_dialing().link = Some(1);
-    peer.with_machine(|machine| machine.handle_up(now));
-    peer.link.store(Some(Arc::clone(&old)));
+    assert_eq!(peer.with_machine(|machine| machine.poll_action(now)), Action::Dial(Slot::FIRST));
+    peer.lock_pool().hold(Slot::FIRST, &old);
+    assert_eq!(peer.came_up(&old), Some((Slot::FIRST, Epoch(1))));
     // It is asked to go away, and another one is dialled while it drains.
     peer.ended(&old, CloseReason::Local);
-    assert!(peer.link.load().is_none());
-    assert_eq!(peer.with_machine(|machine| machine.poll_action(now)), Action::Dial);
-    peer.lock_dialing().link = Some(2);
+    assert!(peer.link(Slot::FIRST).is_none());
+    assert_eq!(peer.with_machine(|machine| machine.poll_action(now)), Action::Dial(Slot::FIRST));
+    peer.lock_pool().hold(Slot::FIRST, &new);
     peer.ended(&old, CloseReason::Lost(Loss::Eof));
     assert_eq!(peer.with_machine(|machine| machine.state()), State::Dialing);
+}
+
+/// A peer and, as if dialled and connected, a connection whose hello is under way.
+fn dialled(config: PeerConfig, link: &Arc<Link>) -> PeerShared {
+    let peer = PeerShared::new(Some(id("b")), "b:1".parse().expect("legal"), config, 1);
+    peer.with_machine(|machine| machine.keep(true));
+    let action = peer.with_machine(|machine| machine.poll_action(link.clock.now()));
+    assert_eq!(action, Action::Dial(Slot::FIRST));
+    peer.lock_pool().hold(Slot::FIRST, link);
+    peer
+}
+
+#[test]
+fn who_knows_of_the_new_epoch_does_not_take_the_former_connection() {
+    let (old, new) = (link(1), link(2));
+    let peer = dialled(PeerConfig { age_max: Some(Duration::ZERO), ..PeerConfig::default() }, &old);
+    peer.came_up(&old).expect("it is needed");
+    let action = peer.with_machine(|machine| machine.poll_action(old.clock.now()));
+    assert_eq!((action, old.is_retired()), (Action::Dial(Slot::FIRST), false));
+    peer.lock_pool().hold(Slot::FIRST, &new);
+    assert_eq!(peer.came_up(&new), Some((Slot::FIRST, Epoch(2))));
+    assert!(old.is_retired() && !new.is_retired());
+}
+
+#[test]
+fn a_lent_connection_is_not_driven_out_by_the_one_that_comes_late() {
+    let (own, lent) = (link(1), link(2));
+    let peer = dialled(PeerConfig::default(), &own);
+    assert_eq!(peer.lend(&lent, None), Some((Slot::FIRST, Epoch(1))));
+    assert_eq!(peer.came_up(&own), None);
+    assert!(peer.link(Slot::FIRST).is_some_and(|link| Arc::ptr_eq(&link, &lent)));
+    let action = peer.with_machine(|machine| machine.poll_action(own.clock.now()));
+    assert_eq!(action, Action::None, "nothing drains");
 }
 
 #[tokio::test]
@@ -59,7 +92,7 @@ async fn a_connection_that_drains_is_replaced_for_the_seed_and_for_the_node_it_l
     echo(&named).await.expect("answered");
     assert_eq!(a.inner.registry.links().len(), 2, "the old connection still drains");
     theirs.close(CloseReason::Local);
-    until("the old connection ends", || a.inner.registry.find_link(old).is_none()).await;
+    until("the old connection ends", || a.inner.registry.links().iter().all(|link| link.number != old)).await;
     assert!(named.is_up() && under_way.await.expect("no panic").is_err());
 }
 

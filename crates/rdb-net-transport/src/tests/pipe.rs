@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -18,11 +19,30 @@ pub(super) struct Network {
     listeners: Arc<Mutex<BTreeMap<NodeAddress, mpsc::Sender<DuplexStream>>>>,
     /// Dials that may succeed.
     pub(super) dials: Arc<Semaphore>,
+    /// Dials under way, and the most that ever were at once.
+    pub(super) under_way: Arc<(AtomicUsize, AtomicUsize)>,
+}
+
+/// A dial under way.
+struct UnderWay(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl UnderWay {
+    fn begin(counts: &Arc<(AtomicUsize, AtomicUsize)>) -> Self {
+        let now = counts.0.fetch_add(1, Ordering::SeqCst) + 1;
+        counts.1.fetch_max(now, Ordering::SeqCst);
+        Self(Arc::clone(counts))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { listeners: Arc::default(), dials: Arc::new(Semaphore::new(1000)) }
+        Self { listeners: Arc::default(), dials: Arc::new(Semaphore::new(1000)), under_way: Arc::default() }
     }
 }
 
@@ -37,6 +57,7 @@ impl Backend for Network {
 
     fn dial<'a>(&'a self, address: &'a NodeAddress) -> BoxFuture<'a, Result<Box<dyn Connection>, DialError>> {
         Box::pin(async move {
+            let _under_way = UnderWay::begin(&self.under_way);
             self.dials.acquire().await.expect("never closed").forget();
             let refused = || DialError::new(address, io::ErrorKind::ConnectionRefused.into());
             let listener = self.listeners.lock().expect("no panic").get(address).cloned().ok_or_else(refused)?;

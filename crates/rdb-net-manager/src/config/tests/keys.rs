@@ -138,3 +138,17 @@ fn the_defaults_are_those_of_the_parts() {
     #[cfg(feature = "discovery-static")]
     assert_eq!(config.static_discovery(), Some(rdb_discovery_static::StaticConfig::default()));
 }
+
+#[test]
+fn zero_stands_for_never() {
+    let config = loaded("[networking.transport]\nidle_timeout_ms = 0\nage_max_ms = 0\n");
+    let transport = config.transport(config.identity(&config.advertised(7), Incarnation::default(), BootId(1)), 0);
+    assert_eq!((transport.peer.idle_timeout, transport.peer.age_max), (None, None));
+    #[cfg(feature = "tcp")]
+    {
+        let tcp = loaded("[networking.transport]\ntcp_unsent_bytes_max = 0\ntcp_keep_alive_ms = 0\n").tcp();
+        assert_eq!((tcp.unsent_bytes_max, tcp.keep_alive), (None, None));
+        let user_timeout = loaded("[networking.transport]\nliveness_ms = 2000\n").tcp().user_timeout;
+        assert_eq!(user_timeout, std::time::Duration::from_secs(6), "three times the liveness");
+    }
+}

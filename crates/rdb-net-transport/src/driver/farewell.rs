@@ -1,0 +1,52 @@
+//! The end of a connection: its farewell leaves, and is seen taken.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::{Driver, Progress, READS_PER_PASS};
+use crate::backend::Connection;
+
+/// How far the end of the connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It is not near.
+    Open,
+    /// The session has ended. Its farewell leaves, where the socket lives.
+    Farewell { socket_lives: bool },
+    /// Everything was written, and the other side told so. What it still sends is thrown away: a socket that closes over
+    /// unread bytes resets the connection, and the farewell with it.
+    Lingering,
+}
+
+impl Driver {
+    /// Writes the farewell and sees it taken, for a limited time. Ready when nothing more is to be done.
+    pub(super) fn end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.timer.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        if let Ending::Farewell { socket_lives } = self.ending {
+            let written = std::task::ready!(self.write(context));
+            if written == Progress::More || self.writing.is_some() {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let io: Pin<&mut dyn Connection> = Pin::new(&mut *self.io);
+            // An error here changes nothing any more.
+            let _ended = std::task::ready!(io.poll_shutdown(context));
+            if !socket_lives {
+                return Poll::Ready(());
+            }
+            self.ending = Ending::Lingering;
+        }
+        for _ in 0..READS_PER_PASS {
+            self.input.discard();
+            let io: Pin<&mut dyn Connection> = Pin::new(&mut *self.io);
+            match std::task::ready!(tokio_util::io::poll_read_buf(io, context, &mut self.input.bytes)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,163 @@
+//! What happens to a session, out of any input: bytes that arrive, time that passes, and calls of its owner.
+
+use std::time::Duration;
+
+use arbitrary::{Result, Unstructured};
+use rdb_net_session::Side;
+use rdb_net_types::{ClusterId, Lane, ProtocolRange};
+use rdb_net_wire::{Flags, Hello, Message};
+
+use crate::frames::{self, Fault, Written};
+use crate::{messages, world};
+
+const STEPS_MAX: usize = 40;
+const FRAMES_MAX: usize = 8;
+
+/// A session's life.
+#[derive(Debug)]
+pub(crate) struct Script {
+    pub(crate) side: Side,
+    /// Whether a dialer is let in.
+    pub(crate) accepts: bool,
+    /// Whether the session wants checksums.
+    pub(crate) checksum: bool,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// One thing that happens.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Bytes arrive, in one piece or in several.
+    Arrive(Vec<u8>),
+    Wait(Duration),
+    Request {
+        lane: Lane,
+        timeout: Option<Duration>,
+        bytes: usize,
+    },
+    OneWay {
+        lane: Lane,
+        bytes: usize,
+    },
+    Cancel(usize),
+    Reply {
+        which: usize,
+        bytes: usize,
+    },
+    ReplyError(usize),
+    Finish(usize),
+    Write,
+    Drain,
+    Close,
+    Lose,
+}
+
+impl Script {
+    /// As the input tells it. It ends where the input does.
+    pub(crate) fn read(side: Side, input: &mut Unstructured<'_>) -> Self {
+        let mut script = Self { side, accepts: true, checksum: true, steps: Vec::new() };
+        // What was read so far is a script too.
+        let _end = script.extend(input);
+        script
+    }
+
+    fn extend(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
+        let peer = if matches!(self.side, Side::Acceptor) { "dialer" } else { "acceptor" };
+        let hello = said(input, world::hello(peer))?;
+        self.accepts = !input.ratio(1u8, 16)?;
+        self.checksum = !input.ratio(1u8, 8)?;
+        let hello = Hello { checksum: hello.checksum && self.checksum, ..hello };
+        if !input.ratio(1u8, 8)? {
+            let mut arriving = hello_frame(&hello);
+            if input.ratio(1u8, 4)? {
+                arriving.extend(frames::frame(input, &hello)?.bytes());
+            }
+            self.steps.push(Step::Arrive(arriving));
+        }
+        while self.steps.len() < STEPS_MAX && !input.is_empty() {
+            let step = step(input, &hello)?;
+            self.steps.push(step);
+        }
+        Ok(())
+    }
+}
+
+/// A hello that is mostly sound.
+fn said(input: &mut Unstructured<'_>, sound: Hello) -> Result<Hello> {
+    Ok(match input.int_in_range(0..=31u8)? {
+        0 => Hello { cluster: ClusterId::new("another").expect("legal"), ..sound },
+        1 => Hello { node: world::hello("self").node, ..sound },
+        2 => Hello { target: Some(world::hello("nobody").node), ..sound },
+        3 => Hello { protocol: ProtocolRange { min: input.arbitrary()?, max: input.arbitrary()? }, ..sound },
+        4 => Hello { frame_bytes_max: input.arbitrary()?, ..sound },
+        5 => Hello { requests_max: input.arbitrary()?, ..sound },
+        6 => Hello { credits: vec![input.arbitrary()?; input.int_in_range(0..=6)?], ..sound },
+        7 => Hello { liveness_ms: input.arbitrary()?, ..sound },
+        8 => Hello { features: input.arbitrary()?, ..sound },
+        9 => messages::hello(input)?,
+        _ => sound,
+    })
+}
+
+/// The frame of a hello.
+pub(crate) fn hello_frame(hello: &Hello) -> Vec<u8> {
+    let written = Written {
+        message_type: Hello::TYPE,
+        flags: Flags::ONE_WAY.with(Flags::CHECKSUM),
+        lane: 0,
+        correlation: 0,
+        deadline_us: 0,
+        extensions: Vec::new(),
+        body: messages::body(hello).structure().to_vec(),
+        fault: Fault::None,
+    };
+    written.bytes()
+}
+
+fn lane(input: &mut Unstructured<'_>) -> Result<Lane> {
+    input.choose(&Lane::ALL).copied()
+}
+
+fn milliseconds(input: &mut Unstructured<'_>) -> Result<Duration> {
+    let ceiling = *input.choose(&[0u64, 1, 50, 5000, 60_000])?;
+    input.int_in_range(0..=ceiling).map(Duration::from_millis)
+}
+
+fn bytes(input: &mut Unstructured<'_>) -> Result<usize> {
+    let ceiling = *input.choose(&[0usize, 40, 4200])?;
+    input.int_in_range(0..=ceiling)
+}
+
+fn step(input: &mut Unstructured<'_>, hello: &Hello) -> Result<Step> {
+    Ok(match input.int_in_range(0..=23u8)? {
+        0..=9 => {
+            let count = input.int_in_range(1..=FRAMES_MAX)?;
+            let mut arriving = Vec::new();
+            for _ in 0..count {
+                arriving.extend(frames::frame(input, hello)?.bytes());
+            }
+            Step::Arrive(arriving)
+        }
+        10 => {
+            let length = input.int_in_range(0..=64usize)?.min(input.len());
+            Step::Arrive(input.bytes(length)?.to_vec())
+        }
+        11 | 12 => Step::Wait(milliseconds(input)?),
+        13..=15 => {
+            let timeout = if input.arbitrary()? { Some(milliseconds(input)?) } else { None };
+            Step::Request { lane: lane(input)?, timeout, bytes: bytes(input)? }
+        }
+        16 => Step::OneWay { lane: lane(input)?, bytes: bytes(input)? },
+        17 => Step::Cancel(input.int_in_range(0..=7)?),
+        18 | 19 => Step::Reply { which: input.int_in_range(0..=7)?, bytes: bytes(input)? },
+        20 => Step::ReplyError(input.int_in_range(0..=7)?),
+        21 => Step::Finish(input.int_in_range(0..=7)?),
+        22 => Step::Write,
+        _ => match input.int_in_range(0..=5u8)? {
+            0 => Step::Close,
+            1 => Step::Lose,
+            2 | 3 => Step::Drain,
+            _ => Step::Write,
+        },
+    })
+}

@@ -1,0 +1,10 @@
+//! The targets, one file each.
+
+pub(crate) mod acceptor;
+pub(crate) mod cluster_message;
+pub(crate) mod control_message;
+pub(crate) mod dialer;
+pub(crate) mod envelope;
+pub(crate) mod header;
+pub(crate) mod hello;
+pub(crate) mod stream;
