@@ -80,7 +80,7 @@ fn name(text: &str) -> NodeId {
 
 /// Writes an end of one version.
 macro_rules! end {
-    ($version:ident, $session:ident, $wire:ident, $name:literal, $config:expr, $budget:expr) => {
+    ($version:ident, $session:ident, $wire:ident, $name:literal, $config:expr, $budget:expr, $one_way:expr) => {
         pub(crate) mod $version {
             use bytes::BytesMut;
             use $session::{Config, Event, Identity, InboundId, RequestId, RequestOptions, Session, Side};
@@ -195,7 +195,8 @@ macro_rules! end {
                 }
 
                 fn one_way(&mut self, lane: Lane, message: &ClusterMessage) -> bool {
-                    self.session.one_way(lane, message).is_ok()
+                    let send: fn(&mut Session, Lane, &ClusterMessage) -> bool = $one_way;
+                    send(&mut self.session, lane, message)
                 }
 
                 fn cancel(&mut self, now: Duration, correlation: u64) {
@@ -290,9 +291,11 @@ end!(
         batch_bytes: 2000,
         ..Config::default()
     },
-    |_, _| ()
+    |_, _| (),
+    |session, lane, message| session.one_way(lane, message).is_ok()
 );
 
+// Larger messages are encoded before they are offered, as the transport does it.
 // The windows begin smaller than they may become, as by default; everything is compressed that may be.
 end!(
     today,
@@ -308,5 +311,11 @@ end!(
         batch_bytes: 2000,
         ..Config::default()
     },
-    |session, bytes| session.set_budget(&rdb_net_session::Budget::process(bytes))
+    |session, bytes| session.set_budget(&rdb_net_session::Budget::process(bytes)),
+    |session, lane, message| {
+        if rdb_net_wire::Encode::bytes_at_least(message) < 5000 {
+            return session.one_way(lane, message).is_ok();
+        }
+        session.one_way_prepared(lane, &mut rdb_net_wire::Prepared::new(message)).is_ok()
+    }
 );
