@@ -6,7 +6,7 @@ use rdb_net_types::MessageType;
 use rdb_net_wire::{Codec, Encode, EncodeError, FrameBuffer, FrameHead, FrameMark, Prepared};
 
 use crate::compression::Compression;
-use crate::costs::Sizes;
+use crate::costs::{Costs, Sizes};
 use crate::requests::{RequestId, nanoseconds};
 
 /// A frame in a batch.
@@ -22,7 +22,15 @@ pub(crate) struct Queued {
     /// Whether a message of ours ends with it: one that the other side counts.
     pub(crate) counts: bool,
     /// What it costs of its lane's credits; 0 where it costs nothing.
-    pub(crate) charge: u32,
+    pub(crate) charge: u64,
+}
+
+/// What a frame is that was queued.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pushed {
+    pub(crate) wire_bytes: u32,
+    pub(crate) structure_bytes: u32,
+    pub(crate) charge: u64,
 }
 
 /// What kind of frame is queued.
@@ -103,14 +111,13 @@ impl Batch {
         }
         let mut saved = 0;
         for index in given_up.into_iter().rev() {
-            saved += u64::from(self.frames[index].charge);
+            saved += self.frames[index].charge;
             self.remove(index);
         }
         saved
     }
 
-    /// Encodes a message behind those that are there, and tells the frame's sizes. What it costs is told by
-    /// [`charge_last`](Self::charge_last).
+    /// Encodes a message behind those that are there, and tells the frame's length and what it costs: 0 where it is not charged.
     #[inline(always)]
     pub(crate) fn push(
         &mut self,
@@ -118,7 +125,8 @@ impl Batch {
         message: &(impl Encode + ?Sized),
         frame_bytes_max: u32,
         compression: &mut Compression,
-    ) -> Result<Sizes, EncodeError> {
+        costs: &Costs,
+    ) -> Result<Pushed, EncodeError> {
         let Sending { head, request, charged, timeout_ns } = sending;
         let mut frame = self.buffer.push(head, message, frame_bytes_max)?;
         let mut saved_bytes = 0;
@@ -126,9 +134,11 @@ impl Batch {
         if let Some(codec) = compression.choose(head.lane, head.message_type, frame.wire_bytes) {
             (frame, saved_bytes) = self.compress_last(frame, head.message_type, codec, compression);
         }
-        let message_type = head.message_type;
-        self.frames.push(Queued { frame, deadline_ns: timeout_ns, request, message_type, counts: charged, charge: 0 });
-        Ok(Sizes { wire_bytes: frame.wire_bytes, saved_bytes, structure_bytes: frame.structure_bytes })
+        let (message_type, wire_bytes, structure_bytes) = (head.message_type, frame.wire_bytes, frame.structure_bytes);
+        let sizes = Sizes { wire_bytes, saved_bytes, structure_bytes };
+        let charge = if charged { costs.charge(message_type, sizes) } else { 0 };
+        self.frames.push(Queued { frame, deadline_ns: timeout_ns, request, message_type, counts: charged, charge });
+        Ok(Pushed { wire_bytes, structure_bytes, charge })
     }
 
     #[cold]
@@ -143,13 +153,6 @@ impl Batch {
         let (saved_bytes, frame) = self.buffer.compress_last(&frame, codec).unwrap_or((0, frame));
         compression.record(message_type, u64::from(raw_bytes), u64::from(raw_bytes - saved_bytes));
         (frame, saved_bytes)
-    }
-
-    #[inline]
-    pub(crate) fn charge_last(&mut self, charge: u64) {
-        if let Some(last) = self.frames.last_mut() {
-            last.charge = charge as u32;
-        }
     }
 
     /// Cuts the next frame off a prepared message, and tells its sizes. Only that of a whole message has a struct to speak of.

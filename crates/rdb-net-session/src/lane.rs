@@ -7,9 +7,9 @@ use rdb_net_types::{Effect, Lane, Reason};
 use rdb_net_wire::{Encode, EncodeError, ErrorReply, Flags, FrameHead, Prepared, Raw, control_type};
 
 use crate::TypeCounts;
-use crate::batch::{Batch, Queued, Sending};
+use crate::batch::{Batch, Pushed, Queued, Sending};
 use crate::compression::Compression;
-use crate::costs::{Costs, Sizes};
+use crate::costs::Costs;
 use crate::requests::RequestId;
 
 /// How many bytes of a lane may wait for the socket before senders are held back: four times the default credits, so that it
@@ -115,19 +115,16 @@ impl LaneQueue {
         message: &(impl Encode + ?Sized),
         writing: &mut Writer,
         spare: &mut Vec<Batch>,
-    ) -> Result<Sizes, EncodeError> {
+    ) -> Result<Pushed, EncodeError> {
         if self.open.buffer.len() >= writing.batch_bytes {
             let next = spare.pop().unwrap_or_default();
             self.waiting.push_back(Waiting::Batch(std::mem::replace(&mut self.open, next)));
         }
-        let sizes = self.open.push(sending, message, writing.frame_bytes_max, &mut writing.compression)?;
-        self.queued_bytes += sizes.wire_bytes as usize;
-        if sending.charged {
-            let charge = writing.costs.charge(sending.head.message_type, sizes);
-            self.open.charge_last(charge);
-            self.sent_charge += charge;
-        }
-        Ok(sizes)
+        let Writer { frame_bytes_max, compression, costs, .. } = writing;
+        let pushed = self.open.push(sending, message, *frame_bytes_max, compression, costs)?;
+        self.queued_bytes += pushed.wire_bytes as usize;
+        self.sent_charge += pushed.charge;
+        Ok(pushed)
     }
 
     /// Puts a large message behind those that wait.
@@ -182,7 +179,7 @@ impl LaneQueue {
         for (index, queued) in batch.frames.iter_mut().enumerate() {
             if let Some(request) = queued.request {
                 let Some(deadline_ns) = hand_over(request, self.handed_messages + 1) else {
-                    self.sent_charge -= u64::from(queued.charge);
+                    self.sent_charge -= queued.charge;
                     given_up.push(index);
                     continue;
                 };
@@ -264,12 +261,12 @@ impl LaneQueue {
             return;
         }
         let checksum = Flags(large.head.flags.0 & Flags::CHECKSUM.0);
-        let mut none = Compression::default();
+        let (mut none, costs) = (Compression::default(), Costs::default());
         let pushed = if large.head.flags.has(Flags::RESPONSE) {
             let flags = checksum.with(Flags::RESPONSE).with(Flags::ERROR);
             let head = FrameHead { message_type: control_type::REPLY, flags, ..large.head };
             let reply = ErrorReply::new(Effect::Unknown, Reason::Cancelled, "");
-            batch.push(Sending::new(head, None, false), &reply, u32::MAX, &mut none)
+            batch.push(Sending::new(head, None, false), &reply, u32::MAX, &mut none, &costs)
         } else {
             let head = FrameHead {
                 message_type: control_type::CANCEL,
@@ -278,7 +275,7 @@ impl LaneQueue {
                 correlation: large.head.correlation,
             };
             let empty = Raw { message_type: control_type::CANCEL, payload: Default::default() };
-            batch.push(Sending::new(head, None, false), &empty, u32::MAX, &mut none)
+            batch.push(Sending::new(head, None, false), &empty, u32::MAX, &mut none, &costs)
         };
         debug_assert!(pushed.is_ok(), "the protocol's own messages fit every frame: {pushed:?}");
     }

@@ -6,8 +6,7 @@ use rdb_net_types::{Lane, LaneStatistics};
 use rdb_net_wire::{Encode, EncodeError, FrameHead};
 
 use crate::TypeCounts;
-use crate::batch::{Batch, Sending};
-use crate::costs::Sizes;
+use crate::batch::{Batch, Pushed, Sending};
 use crate::lane::{LaneQueue, Large, QUEUED_BYTES_MAX, Writer};
 use crate::requests::RequestId;
 
@@ -63,11 +62,11 @@ impl Lanes {
 
     /// Encodes a message into its lane. Always inlined, as [`Batch::push`]: what describes a frame stays in registers.
     #[inline(always)]
-    pub(crate) fn push(&mut self, sending: Sending, message: &(impl Encode + ?Sized)) -> Result<Sizes, EncodeError> {
+    pub(crate) fn push(&mut self, sending: Sending, message: &(impl Encode + ?Sized)) -> Result<Pushed, EncodeError> {
         let Self { lanes, writer, spare, .. } = self;
-        let sizes = lanes[sending.head.lane as usize].push(sending, message, writer, spare)?;
+        let pushed = lanes[sending.head.lane as usize].push(sending, message, writer, spare)?;
         self.waiting += 1;
-        Ok(sizes)
+        Ok(pushed)
     }
 
     /// Encodes one of the protocol's own messages, which goes before all others.

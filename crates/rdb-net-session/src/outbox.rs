@@ -155,20 +155,19 @@ impl Outbox {
         let timeout_ns = options.timeout.map_or(u64::MAX, nanoseconds);
         let out = &mut self.lanes[lane as usize];
         let sending = Sending { head, request: Some(id), charged: true, timeout_ns };
-        let sizes = match out.batch.push(sending, message, peer.frame_bytes_max, &mut self.compression) {
-            Ok(sizes) => sizes,
+        let Self { compression, costs, .. } = self;
+        let charge = match out.batch.push(sending, message, peer.frame_bytes_max, compression, costs) {
+            Ok(pushed) => pushed.charge,
             Err(error) => {
                 self.ids.free.push(place);
                 return Err(error.into());
             }
         };
-        let charge = self.costs.charge(message_type, sizes);
         if out.spent + charge > out.grant {
             out.batch.remove_last();
             self.ids.free.push(place);
             return Err(SendError::NoCredit);
         }
-        out.batch.charge_last(charge);
         out.spent += charge;
         self.ids.slots[place as usize].state = State::Open;
         Ok(id)

@@ -7,6 +7,7 @@ use rdb_net_wire::{Codec, Encode, EncodeError, ErrorReply, Flags, FrameHead, Pre
 use crate::Terms;
 use crate::batch::{Batch, Sending};
 use crate::compression::{Compression, CompressionConfig};
+use crate::costs::Costs;
 use crate::event::InboundId;
 
 /// A large reply, and how it is to be compressed into frames of at most which size.
@@ -143,8 +144,9 @@ impl Replies {
         let head = FrameHead { message_type, flags, lane: id.lane, correlation: id.correlation };
         let sending = Sending::new(head, None, false);
         let batch = &mut self.lanes[id.lane as usize].batch;
-        let sizes = batch.push(sending, message, self.terms.peer.frame_bytes_max, &mut self.compression)?;
-        self.bytes += sizes.wire_bytes as usize;
+        let max = self.terms.peer.frame_bytes_max;
+        let pushed = batch.push(sending, message, max, &mut self.compression, &Costs::default())?;
+        self.bytes += pushed.wire_bytes as usize;
         Ok(())
     }
 

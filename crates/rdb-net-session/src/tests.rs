@@ -3,6 +3,7 @@
 mod draining;
 mod flow;
 mod greeting;
+mod hostile;
 mod large;
 mod liveness;
 mod outboxes;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The number of a message type on the wire. 0x0000–0x00FF are the protocol's own, 0x0100–0x7FFF the cluster messages of
 /// [`ClusterMessage`](crate::ClusterMessage), 0x8000–0xFFFF the application's.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct MessageType(pub u16);
 
 impl MessageType {

@@ -26,6 +26,15 @@ use crate::{Arrivals, CloseReason, Reservation, Side, Terms, hello};
 /// Replies up to this size need no memory of the budget: there are no more of them than requests in flight.
 const FREE_REPLY_BYTES_MAX: usize = 16 * 1024;
 
+/// Frames of one type and lane, one behind the other: counted together.
+#[derive(Default)]
+struct Run {
+    message_type: MessageType,
+    lane: Option<Lane>,
+    messages: u64,
+    bytes: u64,
+}
+
 impl Session {
     /// Takes every whole frame out of the buffer; what remains is the beginning of one.
     pub fn handle_input(&mut self, now: Duration, input: &mut BytesMut) {
@@ -59,48 +68,46 @@ impl Session {
         self.liveness.received(now);
         self.statistics.bytes_received += arrivals.wire_bytes;
         let now_ns = nanoseconds(now);
-        let mut counted: Option<(MessageType, u64)> = None;
+        let mut run = Run::default();
         for arrived in &mut arrivals.frames {
             if self.phase == Phase::Closed {
                 break;
             }
-            let message_type = arrived.head.message_type;
-            let carried = &mut self.statistics.lanes[arrived.head.lane as usize];
-            carried.bytes_received += u64::from(arrived.wire_bytes);
-            if arrived.head.flags.has(Flags::MORE) {
-                self.handle_frame(now, now_ns, arrived);
-                continue;
+            let FrameHead { message_type, lane, flags, .. } = arrived.head;
+            if run.message_type != message_type || run.lane != Some(lane) {
+                self.count_run(&run);
+                run = Run { message_type, lane: Some(lane), ..Run::default() };
             }
-            carried.messages_received += 1;
-            match &mut counted {
-                Some((run, count)) if *run == message_type => *count += 1,
-                _ => {
-                    if let Some((run, count)) = counted.replace((message_type, 1)) {
-                        self.statistics.received.add(run, count);
-                    }
-                }
-            }
+            run.bytes += u64::from(arrived.wire_bytes);
+            run.messages += u64::from(!flags.has(Flags::MORE));
             self.handle_frame(now, now_ns, arrived);
         }
-        if let Some((run, count)) = counted {
-            self.statistics.received.add(run, count);
-        }
+        self.count_run(&run);
+        self.after_completions(now);
         if let Some(error) = arrivals.problem {
             self.close(CloseReason::Frame(error));
         }
         arrivals.clear();
     }
 
+    fn count_run(&mut self, run: &Run) {
+        let Some(lane) = run.lane else { return };
+        let carried = &mut self.statistics.lanes[lane as usize];
+        carried.bytes_received += run.bytes;
+        carried.messages_received += run.messages;
+        if run.messages > 0 {
+            self.statistics.received.add(run.message_type, run.messages);
+        }
+    }
+
     #[inline]
     fn handle_frame(&mut self, now: Duration, now_ns: u64, frame: &mut Arrived) {
         if self.phase == Phase::Up {
             if frame.special.is_some() && frame.fragment().is_some() {
-                self.handle_fragment(now_ns, frame);
-                return self.after_completions(now);
+                return self.handle_fragment(now_ns, frame);
             }
             if frame.head.flags.has(Flags::RESPONSE) {
-                self.handle_reply(now_ns, frame);
-                return self.after_completions(now);
+                return self.handle_reply(now_ns, frame);
             }
             if !frame.head.message_type.is_control() || frame.head.message_type == control_type::MEMBERSHIP_SYNC {
                 return self.handle_message(now_ns, frame);

@@ -71,8 +71,8 @@ impl Session {
         let head = self.item_head(stream, message.message_type())?;
         let sending = Sending::new(head, None, false);
         match self.lanes.push(sending, message) {
-            Ok(sizes) => {
-                let body_bytes = sizes.structure_bytes as usize + message.attachment_bytes();
+            Ok(pushed) => {
+                let body_bytes = pushed.structure_bytes as usize + message.attachment_bytes();
                 self.streams.charge(stream.correlation, item_charge(body_bytes));
                 Ok(())
             }
