@@ -2,7 +2,9 @@
 //! frames do and not for parsing them.
 
 use bytes::BytesMut;
-use rdb_net_wire::{Body, Fragment, Frame, FrameError, FrameHead, control_type, frame_length, split_frame};
+use rdb_net_wire::{
+    Body, Flags, Fragment, Frame, FrameError, FrameHead, HEAD_BYTES, control_type, frame_length, split_frame,
+};
 
 use crate::Terms;
 use crate::costs::{MESSAGE_CHARGE, Sizes};
@@ -64,6 +66,25 @@ pub struct Arrivals {
     pub(crate) wire_bytes: u64,
     pub(crate) problem: Option<FrameError>,
     longest: usize,
+    /// How large the buffer is that is read into, as far as is known.
+    buffer_bytes: usize,
+    /// What was read becomes so large that the rest waits until it is admitted.
+    stopped: bool,
+}
+
+/// A buffer up to this size may be kept by a message however small.
+const SMALL_BUFFER_BYTES: usize = 4 * 1024;
+/// How much the compressed frames of one read may become before their credits are looked at.
+const UNPACKED_BYTES_MAX: usize = 1024 * 1024;
+
+/// What the frame at the head of these bytes becomes, if it is compressed; 0 if not.
+fn unpacked_bytes(frames: &[u8]) -> usize {
+    match frames.first_chunk::<HEAD_BYTES>() {
+        Some(head) if Flags(u16::from_be_bytes([head[12], head[13]])).has(Flags::CODEC) => {
+            u32::from_be_bytes([head[28], head[29], head[30], head[31]]) as usize
+        }
+        _ => 0,
+    }
 }
 
 impl Arrivals {
@@ -76,6 +97,7 @@ impl Arrivals {
             return false;
         }
         self.wire_bytes = whole as u64;
+        self.buffer_bytes = self.buffer_bytes.max(input.capacity());
         let frames = input.split_to(whole).freeze();
         let mut rest = &frames[..];
         let mut kept_bytes = 0;
@@ -97,17 +119,19 @@ impl Arrivals {
                 }
             };
             let message_type = read.head.message_type;
-            let is_own = message_type.is_control()
-                && message_type != control_type::REPLY
-                && message_type != control_type::MEMBERSHIP_SYNC;
-            kept_bytes += if is_own { 0 } else { frame.len() + MESSAGE_CHARGE as usize };
+            let is_own = message_type.is_control() && message_type != control_type::MEMBERSHIP_SYNC;
+            let is_reply = read.head.flags.has(Flags::RESPONSE);
+            let is_kept = if terms.dials { is_reply } else { !is_own && !is_reply };
+            kept_bytes += if is_kept { frame.len() + MESSAGE_CHARGE as usize } else { 0 };
             self.frames.push(Arrived::new(&read, frame.len() as u32, body));
             rest = behind;
         }
-        if kept_bytes < whole / 2 {
+        // Whatever is kept keeps its whole buffer.
+        let buffer_bytes = self.buffer_bytes.max(whole);
+        if kept_bytes < whole / 2 || (buffer_bytes > SMALL_BUFFER_BYTES && kept_bytes < buffer_bytes / 8) {
             self.detach();
         }
-        terms.one_by_one && self.problem.is_none()
+        (terms.one_by_one || std::mem::take(&mut self.stopped)) && self.problem.is_none()
     }
 
     /// Most of what came is the protocol's own and will be gone in a moment. The few messages among it get memory of their
@@ -121,13 +145,18 @@ impl Arrivals {
 
     /// How many bytes at the head of the buffer are whole frames.
     fn measure(&mut self, terms: Terms, input: &[u8]) -> usize {
-        let mut whole = 0;
+        let (mut whole, mut unpacked) = (0, 0);
         self.longest = 0;
         loop {
             match frame_length(&input[whole..], terms.frame_bytes_max) {
                 Ok(Some(length)) if whole + length <= input.len() => {
                     whole += length;
                     self.longest = self.longest.max(length);
+                    unpacked += unpacked_bytes(&input[whole - length..]);
+                    if unpacked >= UNPACKED_BYTES_MAX {
+                        self.stopped = true;
+                        return whole;
+                    }
                 }
                 Ok(_) => return whole,
                 Err(error) => {
@@ -144,6 +173,11 @@ impl Arrivals {
     /// How long the longest frame of the last read was, in bytes; 0 where none was whole.
     pub fn longest_frame(&self) -> usize {
         self.longest
+    }
+
+    /// Tells how large the buffer is that is read into from now on.
+    pub fn set_buffer(&mut self, bytes: usize) {
+        self.buffer_bytes = bytes;
     }
 
     /// Whether nothing was read that is not handled.

@@ -155,15 +155,12 @@ impl Batch {
         (frame, saved_bytes)
     }
 
-    /// Cuts the next frame off a prepared message, and tells its sizes. Only that of a whole message has a struct to speak of.
+    /// Cuts the next frame off a prepared message, and tells its sizes.
     pub(crate) fn push_part(&mut self, queued: &Queued, head: FrameHead, prepared: &mut Prepared, max: u32) -> Sizes {
-        let has_begun = prepared.has_begun();
         let frame = self.buffer.push_part(head, prepared, max);
         let saved_bytes = self.buffer.saved_bytes(&frame);
         self.frames.push(Queued { frame, ..*queued });
-        let is_whole = !has_begun && prepared.is_done();
-        let structure_bytes = if is_whole { prepared.structure_bytes() } else { 0 };
-        Sizes { wire_bytes: frame.wire_bytes, saved_bytes, structure_bytes }
+        Sizes { wire_bytes: frame.wire_bytes, saved_bytes, structure_bytes: 0 }
     }
 
     pub(crate) fn clear(&mut self) {

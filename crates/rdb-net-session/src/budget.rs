@@ -44,6 +44,13 @@ impl Budget {
         Ok(Reservation { budget: Arc::clone(self), bytes })
     }
 
+    /// Reserves so many bytes where three quarters of each limit stay free: for what is convenient and may be held for long.
+    pub fn reserve_spare(self: &Arc<Self>, bytes: u64) -> Option<Reservation> {
+        let has_spare = |budget: &Self| budget.reserved_bytes().saturating_add(bytes) <= budget.limit_bytes / 4;
+        let spare = has_spare(self) && self.parent.as_ref().is_none_or(|parent| has_spare(parent));
+        if spare { self.reserve(bytes).ok() } else { None }
+    }
+
     fn take(&self, bytes: u64) -> Result<(), OverloadScope> {
         let fits = |reserved: u64| reserved.checked_add(bytes).filter(|sum| *sum <= self.limit_bytes);
         // The numbers order nothing else.

@@ -75,6 +75,8 @@ pub struct Config {
     /// How long an asked connection may stay silent before it is called dead. Default 5 s: above the pauses that healthy
     /// processes make.
     pub liveness: Duration,
+    /// How long a message that came in parts is waited for after its last one, before its memory is given back. Default 30 s.
+    pub fragment_timeout: Duration,
     /// How long a drain waits for what is under way. Default 10 s.
     pub drain_timeout: Duration,
     /// Whether frames carry a checksum. Default true; off where TLS or QUIC protects the bytes already.
@@ -98,6 +100,7 @@ impl Default for Config {
             keep_alive_idle: Duration::from_secs(15),
             keep_alive_busy: Duration::from_secs(1),
             liveness: Duration::from_secs(5),
+            fragment_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
             checksum: true,
         }

@@ -137,6 +137,8 @@ pub struct InboundId {
     /// Memory that no credits stand for: that of a message that came in fragments, or what reading adds to one of an old peer.
     #[expect(dead_code, reason = "it is held, and released by being dropped")]
     pub(crate) reservation: Held,
+    /// Whether a stream of replies was asked for.
+    pub(crate) wants_stream: bool,
 }
 
 /// The stream of replies to an inbound request, for whoever writes it while another has the duty to end it.

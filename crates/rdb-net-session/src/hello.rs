@@ -73,13 +73,15 @@ pub(crate) fn rules(config: &Config, checksum: bool) -> FrameRules {
 
 /// What the other side reads, as its hello says.
 pub(crate) fn peer_terms(config: &Config, theirs: &Hello, checksum: bool) -> PeerTerms {
+    let fragments = theirs.features & feature::FRAGMENTS != 0;
     let reads = |codec: &Codec| codec.is_built_in() && theirs.codecs.contains(&codec.number());
     PeerTerms {
         frame_bytes_max: theirs.frame_bytes_max.min(config.frame_bytes_max),
         message_bytes_max: theirs.message_bytes_max,
         checksum,
-        codec: config.compression.codecs.iter().copied().find(reads),
-        fragments: theirs.features & feature::FRAGMENTS != 0,
+        // Blocks of large messages are fragments.
+        codec: config.compression.codecs.iter().copied().filter(|_| fragments).find(reads),
+        fragments,
         lanes: theirs.features & feature::LANES != 0,
     }
 }

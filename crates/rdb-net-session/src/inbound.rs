@@ -25,6 +25,17 @@ struct LaneIntake {
     messages: u64,
 }
 
+impl LaneIntake {
+    /// Whether enough has ended to be worth telling: half a window, or as much as the other side has left. The rest of the
+    /// window may be held for long.
+    #[inline]
+    fn is_credit_due(&self) -> bool {
+        let raise = self.ended + self.window - self.granted;
+        let left = self.granted.saturating_sub(self.received);
+        raise >= (self.window / 2).min(left).max(1)
+    }
+}
+
 /// The receiving end of all lanes.
 #[derive(Debug)]
 pub(crate) struct Intake {
@@ -54,9 +65,13 @@ impl Intake {
     /// which come messages that were accepted before it was cut.
     #[inline]
     pub(crate) fn admit(&mut self, lane: Lane, charge: u64) -> bool {
+        let bit = 1 << lane as u8;
         let lane = &mut self.lanes[lane as usize];
         let had_credits = lane.received < lane.granted + self.overdraft;
         lane.received += charge;
+        if lane.is_credit_due() {
+            self.credits_due |= bit;
+        }
         had_credits
     }
 
@@ -170,7 +185,7 @@ impl Intake {
     fn give_back(&mut self, lane: Lane, charge: u64) {
         let state = &mut self.lanes[lane as usize];
         state.ended += charge;
-        if state.ended + state.window - state.granted >= (state.window / 2).max(1) {
+        if state.is_credit_due() {
             self.credits_due |= 1 << lane as u8;
         }
     }
@@ -187,7 +202,7 @@ impl Intake {
         let unused = lane.granted.saturating_sub(lane.received);
         if by > 0
             && unused <= lane.window / 4
-            && let Ok(reservation) = budget.reserve(by)
+            && let Some(reservation) = budget.reserve_spare(by)
         {
             lane.window += by;
             lane.widened.push(reservation);

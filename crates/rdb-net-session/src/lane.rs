@@ -9,7 +9,7 @@ use rdb_net_wire::{Encode, EncodeError, ErrorReply, Flags, FrameHead, Prepared, 
 use crate::TypeCounts;
 use crate::batch::{Batch, Pushed, Queued, Sending};
 use crate::compression::Compression;
-use crate::costs::Costs;
+use crate::costs::{Costs, frame_charge};
 use crate::requests::RequestId;
 
 /// How many bytes of a lane may wait for the socket before senders are held back: four times the default credits, so that it
@@ -27,6 +27,8 @@ pub(crate) struct Large {
     pub(crate) abandoned: bool,
     /// At least what is still to be charged for it.
     pub(crate) waiting_charge: u64,
+    /// What reading it needs beyond its bytes.
+    pub(crate) beyond_bytes: u64,
 }
 
 /// What waits, in order.
@@ -45,6 +47,10 @@ pub(crate) struct LaneQueue {
     queued_bytes: usize,
     /// Charge of everything accepted for sending, since the connection began; of a large message, of what was cut off it.
     sent_charge: u64,
+    /// Charge of everything given to the socket.
+    handed_charge: u64,
+    /// What outboxes brought behind a large message that waits: they were granted it before.
+    brought_charge: u64,
     /// At least what is still to be charged for large messages that wait.
     waiting_charge: u64,
     /// How much may be charged in all.
@@ -70,8 +76,16 @@ impl LaneQueue {
         match self.waiting.front() {
             None => !self.open.is_empty(),
             Some(Waiting::Batch(_)) => true,
-            Some(Waiting::Large(large)) => !large.charged || large.abandoned || self.sent_charge < self.limit,
+            Some(Waiting::Large(large)) => self.may_cut(large),
         }
+    }
+
+    /// Whether the next part of the large message at the head may be sent. What outboxes were granted stays theirs. What was
+    /// accepted behind the message allowed for the whole of it, so it may go if all that is left of it fits; otherwise as long
+    /// as there are credits for which nothing was accepted.
+    fn may_cut(&self, large: &Large) -> bool {
+        let all = self.handed_charge + self.granted + self.brought_charge + large.waiting_charge;
+        !large.charged || large.abandoned || self.sent_charge + self.granted < self.limit || all < self.limit
     }
 
     /// Raises how much may be charged; a lower limit is an old one and changes nothing. `true` when it rose.
@@ -98,6 +112,7 @@ impl LaneQueue {
         let former = std::mem::take(grant);
         self.granted -= former;
         self.sent_charge += spent;
+        self.brought_charge = if self.waiting_charge > 0 { self.brought_charge + spent } else { 0 };
         let left = self.limit.saturating_sub(self.sent_charge + self.granted + self.waiting_charge);
         let share = (self.window / 4).saturating_sub(self.granted);
         if self.queued_bytes < QUEUED_BYTES_MAX / 2 {
@@ -164,14 +179,14 @@ impl LaneQueue {
         &mut self,
         room: usize,
         spare: &mut Vec<Batch>,
-        writer: &Writer,
+        frame_bytes_max: u32,
         mut hand_over: impl FnMut(RequestId, u64) -> Option<u64>,
     ) -> Taken {
         let mut batch = match self.waiting.pop_front() {
             None => std::mem::replace(&mut self.open, spare.pop().unwrap_or_default()),
             Some(Waiting::Batch(batch)) => batch,
             Some(Waiting::Large(large)) => {
-                return self.cut(large, room, spare.pop().unwrap_or_default(), writer, hand_over);
+                return self.cut(large, room, spare.pop().unwrap_or_default(), frame_bytes_max, hand_over);
             }
         };
         let (frames, mut given_up) = (batch.frames.len(), Vec::new());
@@ -185,6 +200,7 @@ impl LaneQueue {
                 };
                 queued.deadline_ns = deadline_ns;
             }
+            self.handed_charge += queued.charge;
             self.handed_messages += u64::from(queued.counts);
         }
         let frees = !given_up.is_empty();
@@ -197,11 +213,11 @@ impl LaneQueue {
         mut large: Box<Large>,
         room: usize,
         mut batch: Batch,
-        writer: &Writer,
+        frame_bytes_max: u32,
         mut hand_over: impl FnMut(RequestId, u64) -> Option<u64>,
     ) -> Taken {
         let room = room.max(1);
-        while batch.buffer.len() < room && (!large.charged || large.abandoned || self.sent_charge < self.limit) {
+        while batch.buffer.len() < room && self.may_cut(&large) {
             let deadline_ns = match large.request {
                 _ if large.abandoned => None,
                 None => Some(u64::MAX),
@@ -222,12 +238,17 @@ impl LaneQueue {
                 counts: false,
                 charge: 0,
             };
-            let sizes = batch.push_part(&queued, large.head, &mut large.prepared, writer.frame_bytes_max);
+            let is_whole = !large.prepared.has_begun();
+            let sizes = batch.push_part(&queued, large.head, &mut large.prepared, frame_bytes_max);
             let bytes = before - large.prepared.remaining_bytes();
             self.queued_bytes -= bytes as usize;
             if large.charged {
-                let charge = writer.costs.charge(message_type, sizes);
+                // The memory of fragments is reserved as a whole; one frame is charged as any other.
+                let is_whole = is_whole && large.prepared.is_done();
+                let beyond = if is_whole { large.beyond_bytes } else { 0 };
+                let charge = frame_charge(sizes) + beyond;
                 self.sent_charge += charge;
+                self.handed_charge += charge;
                 self.settle_waiting(&mut large, charge);
             }
             if large.prepared.is_done() {
@@ -317,7 +338,7 @@ pub(crate) struct Taken {
     /// Whether senders that are held back may try again.
     pub(crate) frees: bool,
     /// Of parts of a large message: how many messages end with them.
-    large: Option<u64>,
+    pub(crate) large: Option<u64>,
 }
 
 impl Taken {

@@ -30,6 +30,8 @@ pub(crate) struct Lanes {
     /// Frames and large messages that wait, on all lanes together.
     waiting: usize,
     pub(crate) writer: Writer,
+    /// Large messages among them.
+    large: usize,
     /// Whose turn it is among the data lanes.
     turn: usize,
     /// A lane that took no messages may take some, though no new credits came.
@@ -40,7 +42,7 @@ impl Lanes {
     pub(crate) fn new(writer: Writer) -> Self {
         // Whoever is next has its quantum first.
         let turn = Lane::Bulk as usize;
-        Self { lanes: Default::default(), spare: Vec::new(), waiting: 0, writer, turn, freed: false }
+        Self { lanes: Default::default(), spare: Vec::new(), waiting: 0, large: 0, writer, turn, freed: false }
     }
 
     /// About how many bytes are given to the socket at once.
@@ -81,6 +83,7 @@ impl Lanes {
     pub(crate) fn push_large(&mut self, large: Large) {
         self.lanes[large.head.lane as usize].push_large(large, &mut self.spare);
         self.waiting += 1;
+        self.large += 1;
     }
 
     /// Takes over a batch that was written elsewhere, and leaves an empty one in its place. Its frames leave behind those that
@@ -112,10 +115,11 @@ impl Lanes {
             let lane = &mut lanes[index];
             let was_full = lane.queued_bytes() >= QUEUED_BYTES_MAX;
             let room = writer.batch_bytes - bytes.min(writer.batch_bytes);
-            let mut taken = lane.take(room, spare, writer, &mut hand_over);
+            let mut taken = lane.take(room, spare, writer.frame_bytes_max, &mut hand_over);
             let bytes = taken.batch.buffer.len();
             lane.deficit -= bytes as i64;
             self.waiting -= taken.ended;
+            self.large -= if taken.large.is_some() { taken.ended } else { 0 };
             self.freed |= taken.frees || was_full;
             let carried = &mut carried[if index == CONTROL { Lane::System as usize } else { index }];
             carried.messages_sent += taken.count(sent);
@@ -163,6 +167,11 @@ impl Lanes {
         }
     }
 
+    /// Whether large messages wait.
+    pub(crate) fn has_large(&self) -> bool {
+        self.large > 0
+    }
+
     /// Lets those large messages go that nobody waits for any more.
     pub(crate) fn forget_unwaited(&mut self, is_waiting: impl Fn(RequestId) -> bool) {
         self.lanes.iter_mut().for_each(|lane| lane.forget_unwaited(&is_waiting));
@@ -170,6 +179,9 @@ impl Lanes {
 
     /// Nobody waits for the answer to this request any more.
     pub(crate) fn abandon_reply(&mut self, correlation: u64) {
+        if self.large == 0 {
+            return;
+        }
         self.lanes.iter_mut().for_each(|lane| lane.abandon_reply(correlation));
     }
 
@@ -206,7 +218,7 @@ impl Lanes {
 
     /// Forgets everything that waits, because the connection is gone.
     pub(crate) fn clear(&mut self) {
-        self.waiting = 0;
+        (self.waiting, self.large) = (0, 0);
         self.spare.clear();
         self.lanes.iter_mut().for_each(LaneQueue::clear);
     }

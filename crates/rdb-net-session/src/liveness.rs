@@ -131,11 +131,13 @@ impl Liveness {
     /// (Cristian, "Probabilistic clock synchronization", 1989): wrong by at most half the round trip. A more exact measurement
     /// stands for a minute.
     fn measure_offset(&mut self, now: Duration, at: Duration, their_clock_us: u64) {
-        if their_clock_us == 0 || self.wall_origin_us.is_none() {
+        let half = now.saturating_sub(at) / 2;
+        let ours = self.wall_origin_us.and_then(|_| i64::try_from(self.wall_us(at + half)).ok());
+        let (Some(ours), Ok(theirs)) = (ours, i64::try_from(their_clock_us)) else { return };
+        if theirs == 0 {
             return;
         }
-        let half = now.saturating_sub(at) / 2;
-        let offset_us = their_clock_us as i64 - self.wall_us(at + half) as i64;
+        let offset_us = theirs - ours;
         let measured = ClockOffset { offset_us, uncertainty: half, measured_at: now };
         let stands = self
             .clock_offset

@@ -3,6 +3,8 @@
 //! What the whole message needs in memory is reserved when its first fragment comes. Where there is no room for it, its sender
 //! is told at once, and its fragments are thrown away as they come: they cost it credits, and us nothing.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use rdb_net_types::Lane;
 use rdb_net_wire::{Body, FrameHead};
@@ -22,6 +24,8 @@ struct Partial {
     attachment_bytes: u32,
     stream_window: u32,
     pieces: Vec<Bytes>,
+    /// When the last part of it came.
+    last_at: Duration,
     /// None where nobody wants the message.
     reservation: Option<Reservation>,
 }
@@ -84,7 +88,7 @@ impl Reassembly {
     }
 
     /// Begins with a message, which is wanted where memory was reserved for it.
-    pub(crate) fn begin(&mut self, arrived: &mut Arrived, reservation: Option<Reservation>) {
+    pub(crate) fn begin(&mut self, now: Duration, arrived: &mut Arrived, reservation: Option<Reservation>) {
         let total_bytes = arrived.fragment().map_or(0, |fragment| fragment.total_bytes);
         self.lanes[arrived.head.lane as usize] = Some(Box::new(Partial {
             head: arrived.head,
@@ -93,15 +97,17 @@ impl Reassembly {
             attachment_bytes: arrived.body.attachment_bytes(),
             stream_window: arrived.stream_window(),
             pieces: Vec::new(),
+            last_at: now,
             reservation,
         }));
-        self.add(arrived);
+        self.add(now, arrived);
     }
 
     /// Adds the next fragment; `Some` with the message when it was the last one.
-    pub(crate) fn add(&mut self, arrived: &mut Arrived) -> Option<Whole> {
+    pub(crate) fn add(&mut self, now: Duration, arrived: &mut Arrived) -> Option<Whole> {
         let lane = &mut self.lanes[arrived.head.lane as usize];
         let partial = lane.as_mut()?;
+        partial.last_at = now;
         partial.received_bytes += arrived.body.len() as u32;
         if partial.reservation.is_some() {
             partial.pieces.push(std::mem::take(&mut arrived.body).into_bytes());
@@ -119,6 +125,29 @@ impl Reassembly {
         for partial in self.lanes.iter_mut().flatten().filter(|partial| partial.head.correlation == correlation) {
             (partial.reservation, partial.pieces) = (None, Vec::new());
         }
+    }
+
+    /// Gives up what nobody waits for any more.
+    pub(crate) fn discard_unwaited(&mut self, is_waiting: impl Fn(u64) -> bool) {
+        for partial in self.lanes.iter_mut().flatten().filter(|partial| !is_waiting(partial.head.correlation)) {
+            (partial.reservation, partial.pieces) = (None, Vec::new());
+        }
+    }
+
+    /// When a message that holds memory has waited so long for its next part that it is given up.
+    pub(crate) fn timeout(&self, patience: Duration) -> Option<Duration> {
+        let holding = self.lanes.iter().flatten().filter(|partial| partial.reservation.is_some());
+        holding.map(|partial| partial.last_at + patience).min()
+    }
+
+    /// Gives those up that have waited so long; what still comes of them is thrown away.
+    pub(crate) fn give_up(&mut self, now: Duration, patience: Duration) -> Vec<FrameHead> {
+        let waited = |partial: &&mut Box<Partial>| partial.reservation.is_some() && partial.last_at + patience <= now;
+        let given_up = self.lanes.iter_mut().flatten().filter(waited).map(|partial| {
+            (partial.reservation, partial.pieces) = (None, Vec::new());
+            partial.head
+        });
+        given_up.collect()
     }
 
     /// The sender says that nothing more comes of this request's message.

@@ -33,11 +33,14 @@ pub struct Replies {
     pub(crate) lanes: [LaneReplies; Lane::ALL.len()],
     /// Replies that are larger than a frame, with the requests that they end.
     pub(crate) large: Vec<(InboundId, Prepared)>,
+    /// The ended requests that asked for a stream.
+    pub(crate) streams: Vec<u64>,
     /// Large replies that are to be compressed first, where nobody waits for it.
     elsewhere: Vec<Elsewhere>,
     compression: Compression,
     ended: u32,
-    bytes: usize,
+    /// By lane number.
+    bytes: [usize; Lane::ALL.len()],
 }
 
 impl Replies {
@@ -48,10 +51,11 @@ impl Replies {
             terms,
             lanes: Default::default(),
             large: Vec::new(),
+            streams: Vec::new(),
             elsewhere: Vec::new(),
             compression,
             ended: 0,
-            bytes: 0,
+            bytes: Default::default(),
         }
     }
 
@@ -107,12 +111,12 @@ impl Replies {
         let bytes = prepared.total_bytes();
         match self.compression.choose(id.lane, prepared.message_type(), bytes) {
             Some(codec) if id.wants_reply() => {
-                self.bytes += bytes as usize;
+                self.bytes[id.lane as usize] += bytes as usize;
                 self.elsewhere.push((id, prepared, (codec, self.terms.peer.frame_bytes_max)));
             }
             _ => {
                 self.ended += 1;
-                self.bytes += bytes as usize;
+                self.bytes[id.lane as usize] += bytes as usize;
                 self.large.push((id, prepared));
             }
         }
@@ -122,7 +126,8 @@ impl Replies {
     /// [`Session::reply_prepared`](crate::Session::reply_prepared).
     pub fn poll_elsewhere(&mut self) -> Option<Elsewhere> {
         let elsewhere = self.elsewhere.pop()?;
-        self.bytes = self.bytes.saturating_sub(elsewhere.1.total_bytes() as usize);
+        let bytes = &mut self.bytes[elsewhere.0.lane as usize];
+        *bytes = bytes.saturating_sub(elsewhere.1.total_bytes() as usize);
         Some(elsewhere)
     }
 
@@ -146,13 +151,16 @@ impl Replies {
         let batch = &mut self.lanes[id.lane as usize].batch;
         let max = self.terms.peer.frame_bytes_max;
         let pushed = batch.push(sending, message, max, &mut self.compression, &Costs::default())?;
-        self.bytes += pushed.wire_bytes as usize;
+        self.bytes[id.lane as usize] += pushed.wire_bytes as usize;
         Ok(())
     }
 
     /// Ends an inbound message without an answer: a one-way message that its handler is done with.
     #[inline]
     pub fn finish(&mut self, id: InboundId) {
+        if id.wants_stream {
+            self.streams.push(id.correlation);
+        }
         let lane = &mut self.lanes[id.lane as usize];
         lane.ended_charge += id.charge;
         lane.ended += 1;
@@ -165,9 +173,9 @@ impl Replies {
         self.ended == 0
     }
 
-    /// How many bytes wait to be handed over, or to be taken elsewhere.
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    /// How many bytes of a lane wait to be handed over, or to be taken elsewhere.
+    pub fn bytes_of(&self, lane: Lane) -> usize {
+        self.bytes[lane as usize]
     }
 
     pub(crate) fn take_totals(&mut self) -> (u64, u64) {
@@ -175,6 +183,6 @@ impl Replies {
     }
 
     pub(crate) fn handed_over(&mut self) {
-        (self.ended, self.bytes) = (0, 0);
+        (self.ended, self.bytes) = (0, Default::default());
     }
 }

@@ -254,9 +254,14 @@ impl Requests {
         Some(had_credits)
     }
 
-    /// The next reply of a stream, and its new limit where that is worth telling.
-    pub(crate) fn pop_item(&mut self, id: RequestId) -> Option<(Reply, Option<u64>)> {
+    /// The next reply of a stream, and whether its limit waits to be told since.
+    pub(crate) fn pop_item(&mut self, id: RequestId) -> Option<(Reply, bool)> {
         self.get(id)?.stream.as_mut()?.pop()
+    }
+
+    /// The limit of a stream that is to be told, while its replies still come.
+    pub(crate) fn take_stream_limit(&mut self, id: RequestId) -> Option<u64> {
+        self.get(id).filter(|slot| slot.is_waiting())?.stream.as_mut()?.take_limit()
     }
 
     /// The outcome of an ended request; its slot becomes free.

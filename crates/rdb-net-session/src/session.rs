@@ -109,6 +109,8 @@ pub struct Session {
     budget: Arc<Budget>,
     /// What the structs of our own readers cost.
     own_costs: Costs,
+    /// What of it the other side knows, and is charged for.
+    told_costs: Costs,
     requests: Requests,
     liveness: Liveness,
     drain: Drain,
@@ -117,6 +119,8 @@ pub struct Session {
     pong_due: Option<u64>,
     /// A ping has come since the last pong.
     sign_of_life_due: bool,
+    /// Streams of replies whose limits wait to be told, each once.
+    stream_limits_due: Vec<RequestId>,
     blocked: bool,
     /// Since when frames wait for others.
     corked_since: Option<Duration>,
@@ -142,6 +146,7 @@ impl Session {
             streams: StreamsOut::default(),
             budget: Budget::process(u64::MAX),
             own_costs: Costs::new(&Costs::own()),
+            told_costs: Costs::default(),
             liveness: Liveness::new(&config, config.liveness, now),
             config,
             identity,
@@ -156,6 +161,7 @@ impl Session {
             ping_due: None,
             pong_due: None,
             sign_of_life_due: false,
+            stream_limits_due: Vec::new(),
             blocked: false,
             corked_since: None,
             events: VecDeque::new(),
@@ -318,12 +324,12 @@ impl Session {
     fn push_large(&mut self, head: FrameHead, prepared: Prepared, request: Option<RequestId>, charged: bool) {
         let parts = u64::from(prepared.parts_max(self.peer_terms.frame_bytes_max));
         let costs = &self.lanes.writer.costs;
-        let beyond = costs.beyond_bytes(prepared.message_type(), prepared.structure_bytes());
-        // What comes in fragments is not charged for its struct.
-        let beyond = if prepared.fits_frame(self.peer_terms.frame_bytes_max) { beyond } else { 0 };
-        let waiting_charge = u64::from(prepared.total_bytes()) + parts * (MESSAGE_CHARGE + PART_BYTES) + beyond;
+        let beyond_bytes = costs.beyond_bytes(prepared.message_type(), prepared.structure_bytes());
+        let beyond_bytes = if parts <= 2 { beyond_bytes } else { 0 };
+        let waiting_charge = u64::from(prepared.total_bytes()) + parts * (MESSAGE_CHARGE + PART_BYTES) + beyond_bytes;
         let waiting_charge = if charged { waiting_charge } else { 0 };
-        self.lanes.push_large(Large { head, prepared, request, charged, abandoned: false, waiting_charge });
+        let large = Large { head, prepared, request, charged, abandoned: false, waiting_charge, beyond_bytes };
+        self.lanes.push_large(large);
     }
 
     /// Outboxes for this session, to be asked for once and before the first request. Each takes requests as soon as it was
@@ -397,8 +403,7 @@ impl Session {
         let was_handed = self.requests.cancel(id);
         self.reassembly.discard(id.correlation());
         if was_handed == Some(false) {
-            let Self { lanes, requests, .. } = self;
-            lanes.forget_unwaited(|id| requests.is_waiting(id));
+            self.forget_unwaited();
         }
         if was_handed == Some(true) && self.phase == Phase::Up {
             self.push_cancel(id.correlation());
@@ -502,6 +507,7 @@ impl Session {
         let compressed = replies.take_totals();
         self.statistics.compressed.0 += compressed.0;
         self.statistics.compressed.1 += compressed.1;
+        replies.streams.drain(..).for_each(|correlation| self.streams.close(correlation));
         for (id, prepared) in replies.large.drain(..) {
             // Its size was checked when it was written.
             let _fits = self.reply_prepared(id, prepared);
@@ -643,7 +649,8 @@ impl Session {
     /// Whether [`take_batch`](Self::take_batch) may have something.
     pub fn wants_write(&self) -> bool {
         let owes_pong = || if self.may_say_pong() { self.pong_due.is_some() } else { self.sign_of_life_due };
-        let owes = || self.ping_due.is_some() || owes_pong() || self.intake.any_credit_due();
+        let owes_credit = || self.intake.any_credit_due() || !self.stream_limits_due.is_empty();
+        let owes = || self.ping_due.is_some() || owes_pong() || owes_credit();
         self.lanes.is_ready() || (self.phase == Phase::Up && owes())
     }
 
@@ -713,6 +720,11 @@ impl Session {
     /// Inbound messages that handlers have not ended.
     pub fn inbound_open(&self) -> u32 {
         self.intake.open()
+    }
+
+    /// Bytes of one lane that wait for the socket.
+    pub fn queued_bytes_of(&self, lane: Lane) -> usize {
+        self.lanes.lane(lane).queued_bytes()
     }
 
     /// Bytes that wait for the socket.

@@ -25,6 +25,8 @@ pub(crate) struct StreamIn {
     taken: u64,
     /// What the other side was told that it may send in all.
     limit: u64,
+    /// A higher limit waits to be told.
+    pub(crate) is_limit_due: bool,
     #[expect(dead_code, reason = "it is held, and released by being dropped")]
     reservation: Reservation,
 }
@@ -32,7 +34,7 @@ pub(crate) struct StreamIn {
 impl StreamIn {
     pub(crate) fn new(window: u32, reservation: Reservation) -> Self {
         let window = u64::from(window);
-        Self { items: VecDeque::new(), window, received: 0, taken: 0, limit: window, reservation }
+        Self { items: VecDeque::new(), window, received: 0, taken: 0, limit: window, is_limit_due: false, reservation }
     }
 
     /// Takes a reply in. `false` when the other side had no credits for it.
@@ -43,17 +45,24 @@ impl StreamIn {
         had_credits
     }
 
-    /// The next reply, and the new limit where it is worth telling: when half a window was taken.
-    pub(crate) fn pop(&mut self) -> Option<(Reply, Option<u64>)> {
+    /// The next reply. Returns with it whether a higher limit waits to be told since: when half a window was taken.
+    pub(crate) fn pop(&mut self) -> Option<(Reply, bool)> {
         let mut reply = self.items.pop_front()?;
         reply.release();
         self.taken += item_charge(reply.body.len());
-        let limit = self.taken + self.window;
-        if limit - self.limit < self.window / 2 {
-            return Some((reply, None));
+        let is_worth_it = self.taken + self.window - self.limit >= self.window / 2;
+        let is_new = is_worth_it && !self.is_limit_due;
+        self.is_limit_due |= is_worth_it;
+        Some((reply, is_new))
+    }
+
+    /// The limit that is to be told.
+    pub(crate) fn take_limit(&mut self) -> Option<u64> {
+        if !std::mem::take(&mut self.is_limit_due) {
+            return None;
         }
-        self.limit = limit;
-        Some((reply, Some(limit)))
+        self.limit = self.taken + self.window;
+        Some(self.limit)
     }
 }
 

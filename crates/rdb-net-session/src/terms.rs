@@ -11,6 +11,8 @@ pub struct Terms {
     pub(crate) frame_bytes_max: u32,
     /// What else is read.
     pub(crate) rules: FrameRules,
+    /// Whether this side dials: it keeps replies, the other side messages.
+    pub(crate) dials: bool,
     /// The next frame decides how those behind it are read.
     pub(crate) one_by_one: bool,
     /// What the other side reads.

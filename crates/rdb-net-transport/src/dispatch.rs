@@ -145,9 +145,9 @@ impl Dispatcher {
         Self { inner, link, from: None, stalled: 0, replies }
     }
 
-    /// Handles messages in their order. Those of the data lanes are left over as soon as the answers have some `room_bytes`;
+    /// Handles messages in their order. Those of the data lanes are left over as soon as the answers of their lane have no more of its room;
     /// those of a lane whose next one waits for its handler are left over until the task runs again.
-    pub(crate) fn handle(&mut self, inbox: &mut VecDeque<Inbound>, room_bytes: usize, now: Duration) {
+    pub(crate) fn handle(&mut self, inbox: &mut VecDeque<Inbound>, rooms: [usize; Lane::ALL.len()], now: Duration) {
         if inbox.is_empty() {
             return;
         }
@@ -166,7 +166,8 @@ impl Dispatcher {
         let mut since = clock.now();
         let mut left_over = VecDeque::new();
         while let Some(message) = inbox.pop_front() {
-            let has_room = message.lane == Lane::System || self.replies.bytes() < room_bytes;
+            let has_room =
+                message.lane == Lane::System || self.replies.bytes_of(message.lane) < rooms[message.lane as usize];
             if !has_room || self.is_stalled(message.lane) {
                 left_over.push_back(message);
                 continue;
@@ -297,9 +298,12 @@ impl Dispatcher {
     }
 
     /// Gives a handler a task. A request's ends with the request, a one-way message's with the transport at the latest.
-    fn spawn(&self, id: InboundId, origin: Origin<'_>, running: Running, future: Guarded) {
+    fn spawn(&mut self, id: InboundId, origin: Origin<'_>, running: Running, future: Guarded) {
         let Origin { from, message_type, deadline } = origin;
         let correlation = id.correlation();
+        if correlation != 0 && !self.link.lock().expect_handler(correlation) {
+            return self.replies.finish(id);
+        }
         let duty = Duty::new(Arc::clone(&self.link), id);
         let until = deadline.map(|deadline| self.link.clock.instant(deadline));
         let (inner, peer) = (Arc::clone(&self.inner), from.clone());
@@ -324,11 +328,10 @@ impl Dispatcher {
             running.0.count_time(clock.now().saturating_sub(began), 1);
             drop(running);
         };
-        // The task cannot end its message before it is kept: that takes the same lock.
-        let mut core = self.link.lock();
+        // Without the lock: a runtime that ends drops the task here and now, and its duty takes the lock.
         let task = self.inner.tasks.spawn(task);
         if correlation != 0 {
-            core.set_handler(correlation, task.abort_handle());
+            self.link.lock().set_handler(correlation, task.abort_handle());
         }
     }
 }

@@ -116,12 +116,15 @@ impl Driver {
             if self.ending != Ending::Open {
                 return Progress::Done;
             }
-            self.input.make_room(self.terms);
+            self.arrivals.set_buffer(self.input.make_room(self.terms));
             let io: Pin<&mut dyn Connection> = Pin::new(&mut *self.io);
             match tokio_util::io::poll_read_buf(io, context, &mut self.input.bytes) {
                 Poll::Pending => return Progress::Done,
                 Poll::Ready(Ok(0)) => self.lost(Loss::Eof),
-                Poll::Ready(Ok(_)) => self.pump(true),
+                Poll::Ready(Ok(count)) => {
+                    self.input.took(count);
+                    self.pump(true);
+                }
                 Poll::Ready(Err(error)) => self.lost(loss_of(&error)),
             }
         }
@@ -173,12 +176,15 @@ impl Driver {
                 self.events.push(event);
             }
             // Handlers of the data lanes wait while their replies have no room; those of the System lane never do.
-            let queued_bytes = core.session.queued_bytes();
-            let elsewhere_bytes = self.link.elsewhere_bytes.load(Ordering::Relaxed);
-            let room_bytes = self.reply_backlog_bytes.saturating_sub(queued_bytes + elsewhere_bytes);
+            let rooms = Lane::ALL.map(|lane| {
+                let elsewhere_bytes = self.link.elsewhere_bytes[lane as usize].load(Ordering::Relaxed);
+                let waiting = core.session.queued_bytes_of(lane) + elsewhere_bytes;
+                self.reply_backlog_bytes.saturating_sub(waiting)
+            });
             // Whoever brings a reply from elsewhere wakes the task.
-            self.held_back = room_bytes == 0 && queued_bytes > 0;
-            let is_wanted = |lane| (room_bytes > 0 || lane == Lane::System) && !self.dispatcher.is_stalled(lane);
+            self.held_back = rooms[1..].contains(&0) && core.session.queued_bytes() > 0;
+            let has_room = |lane: Lane| lane == Lane::System || rooms[lane as usize] > 0;
+            let is_wanted = |lane| has_room(lane) && !self.dispatcher.is_stalled(lane);
             core.session.take_messages(is_wanted, &mut self.inbox);
             let is_quiet = self.inbox.is_empty() && self.events.is_empty();
             self.woke_callers |= !self.ended.is_empty();
@@ -199,7 +205,7 @@ impl Driver {
             // Those who were held back may send, or find out that they may not.
             self.woke_callers |= !self.wakers.is_empty();
             self.wakers.drain(..).for_each(Waker::wake);
-            self.dispatcher.handle(&mut self.inbox, room_bytes.min(self.batch_bytes), self.now);
+            self.dispatcher.handle(&mut self.inbox, rooms.map(|room| room.min(self.batch_bytes)), self.now);
         }
     }
 

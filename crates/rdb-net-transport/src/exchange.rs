@@ -58,11 +58,21 @@ impl Wait {
             return Poll::Ready(if takes_none { LinkError::NotUp { deadline } } else { LinkError::Ended(outcome) });
         }
         self.place = Some(core.blocked.wait(self.place, context.waker()));
+        // What the attempt took along may let others go on.
+        let frees_others = core.session.has_events();
         drop(core);
+        if frees_others {
+            self.link.wake_task();
+        }
         let until = self.link.clock.instant(self.deadline.min(self.link.clock.now().saturating_add(FOREVER)));
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         timer.as_mut().poll(context).map(|()| LinkError::Ended(outcome))
     }
+}
+
+/// What a message of 4 GiB or more ends with.
+pub(crate) fn beyond_any_frame() -> RequestError {
+    RequestError::new(Effect::NotSent, Reason::TooLarge).because("4 GiB or more")
 }
 
 /// What a refused attempt means to a caller who does not wait.
@@ -167,8 +177,7 @@ impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
         let Self { link, options, message, large, .. } = self;
         let prepared = large.get_or_insert_with(|| Box::new(link.prepare(options.lane, *message)));
         if prepared.is_none() {
-            let error = RequestError::new(Effect::NotSent, Reason::TooLarge);
-            return Poll::Ready(Ok(Err(error)));
+            return Poll::Ready(Ok(Err(beyond_any_frame())));
         }
         self.offer(context)
     }

@@ -9,8 +9,8 @@ use rdb_net_session::{CloseReason, Reply, RequestOptions};
 use rdb_net_types::{Effect, Heartbeat, Lane, MessageType, NodeId, Reason, RequestError};
 use rdb_net_wire::Encode;
 
-use crate::exchange::{Call, Exchange, LinkError, LinkRef, not_sent};
-use crate::link::Link;
+use crate::exchange::{Call, Exchange, LinkError, LinkRef, beyond_any_frame, not_sent};
+use crate::link::{Link, TryPostError};
 use crate::pool::PeerShared;
 use crate::registry::LOOK_AGAIN;
 use crate::stream::{ReplyStream, StreamOptions};
@@ -183,7 +183,11 @@ impl PeerHandle {
             let mut exchange = Exchange::new(LinkRef::Own(link), request, ordered.is_some(), message);
             match std::future::poll_fn(|context| exchange.poll_outcome(context)).await {
                 Ok(Err(error)) if exchange.was_turned_away(&error) => {}
-                Ok(outcome) => return outcome.map_err(|error| self.ended(error)),
+                Ok(Ok(mut reply)) => {
+                    reply.release();
+                    return Ok(reply);
+                }
+                Ok(Err(error)) => return Err(self.ended(error)),
                 Err(_) => self.retire(exchange.link()),
             }
         }
@@ -346,7 +350,8 @@ impl PeerHandle {
             }
             Some(link) => match link.try_post(lane, message) {
                 Ok(()) => return Ok(()),
-                Err(error) => not_sent(&error),
+                Err(TryPostError::Refused(error)) => not_sent(&error),
+                Err(TryPostError::TooLarge) => beyond_any_frame(),
             },
         };
         Err(self.ended(error))

@@ -44,19 +44,20 @@ impl<M: Encode + ?Sized> Parcel<'_, M> {
 /// Bytes of a reply that is being compressed: they count as waiting for the socket.
 struct Backlog {
     link: Arc<Link>,
+    lane: Lane,
     bytes: usize,
 }
 
 impl Backlog {
-    fn new(link: Arc<Link>, bytes: usize) -> Self {
-        link.elsewhere_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Self { link, bytes }
+    fn new(link: Arc<Link>, lane: Lane, bytes: usize) -> Self {
+        link.elsewhere_bytes[lane as usize].fetch_add(bytes, Ordering::Relaxed);
+        Self { link, lane, bytes }
     }
 }
 
 impl Drop for Backlog {
     fn drop(&mut self) {
-        self.link.elsewhere_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.link.elsewhere_bytes[self.lane as usize].fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -85,8 +86,8 @@ impl Link {
         mut prepared: Prepared,
         compression: (Codec, u32),
     ) {
+        let backlog = Backlog::new(Arc::clone(self), id.lane(), prepared.total_bytes() as usize);
         let duty = Duty::new(Arc::clone(self), id);
-        let backlog = Backlog::new(Arc::clone(self), prepared.total_bytes() as usize);
         inner.tasks.spawn_blocking(move || {
             let (codec, frame_bytes_max) = compression;
             backlog.link.compress(&mut prepared, codec, frame_bytes_max);

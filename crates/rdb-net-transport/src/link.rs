@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use rdb_net_session::{CloseReason, InboundId, RequestId, SendError, Session, SessionStatistics};
 use rdb_net_types::{Effect, Lane, NodeId, Reason};
-use rdb_net_wire::{Encode, Hello, Prepared, Raw};
+use rdb_net_wire::{Encode, Hello, Prepared};
 use tokio::task::AbortHandle;
 
 use crate::blocked::Blocked;
 use crate::callers::Ended;
 use crate::clock::Clock;
 use crate::dispatch::Verdict;
-use crate::exchange::{LinkError, Wait};
+use crate::exchange::{LinkError, Wait, beyond_any_frame};
 use crate::large::{LARGE_BYTES, Parcel};
 use crate::mail::Mail;
 use crate::shard::{Shard, shards};
@@ -35,8 +35,8 @@ pub(crate) struct Link {
     /// Nobody needs to wake the connection's task: it runs, or will, and looks at session and shards before it sleeps.
     awake: Padded<AtomicBool>,
     task: Mutex<Option<Waker>>,
-    /// Bytes of replies that are being compressed.
-    pub(crate) elsewhere_bytes: AtomicUsize,
+    /// Bytes of replies that are being compressed, by lane number.
+    pub(crate) elsewhere_bytes: [AtomicUsize; Lane::ALL.len()],
     /// Outcomes on their way to callers.
     pub(crate) mail: Mail,
     pub(crate) clock: Clock,
@@ -46,6 +46,15 @@ pub(crate) struct Link {
     hello: OnceLock<Hello>,
     /// It is given to no caller any more.
     retired: AtomicBool,
+}
+
+/// Why a message was not queued at once.
+#[derive(Debug)]
+pub(crate) enum TryPostError {
+    /// The session says why.
+    Refused(SendError),
+    /// It has 4 GiB or more.
+    TooLarge,
 }
 
 /// Alone on its cache lines: what many threads write keeps no reader of its neighbours waiting.
@@ -65,7 +74,7 @@ pub(crate) struct Core {
     /// Handlers that write a stream of replies and wait for its credits, by correlation id.
     pub(crate) stream_writers: HashMap<u64, Waker>,
     /// Handlers that have a task, by correlation id, so that a cancelled request ends its handler.
-    pub(crate) handlers: HashMap<u64, AbortHandle>,
+    pub(crate) handlers: HashMap<u64, Option<AbortHandle>>,
     completed: Vec<RequestId>,
 }
 
@@ -95,9 +104,23 @@ impl Core {
         wakers.extend(self.stream_writers.remove(&correlation));
     }
 
-    /// Keeps the handler's task of a request. Whoever ends the request takes it out again.
+    /// A request's handler is given a task; whoever ends the request takes it out again. `false` where another request of this
+    /// id is open: the other side may not do that, and its connection ends.
+    pub(crate) fn expect_handler(&mut self, correlation: u64) -> bool {
+        if self.handlers.contains_key(&correlation) {
+            self.session.close(CloseReason::Protocol("a correlation id that is in use"));
+            return false;
+        }
+        self.handlers.insert(correlation, None);
+        true
+    }
+
+    /// Keeps the handler's task, unless the request has ended meanwhile.
     pub(crate) fn set_handler(&mut self, correlation: u64, handler: AbortHandle) {
-        self.handlers.insert(correlation, handler);
+        match self.handlers.get_mut(&correlation) {
+            Some(expected) => *expected = Some(handler),
+            None => handler.abort(),
+        }
     }
 
     /// The handler has ended. Returns whether it had a task that somebody waits for.
@@ -107,13 +130,13 @@ impl Core {
     }
 
     pub(crate) fn end_handler(&mut self, correlation: u64) {
-        if let Some(handler) = self.handlers.remove(&correlation) {
+        if let Some(Some(handler)) = self.handlers.remove(&correlation) {
             handler.abort();
         }
     }
 
     pub(crate) fn end_all_handlers(&mut self) {
-        self.handlers.drain().for_each(|(_, handler)| handler.abort());
+        self.handlers.drain().filter_map(|(_, handler)| handler).for_each(|handler| handler.abort());
     }
 
     pub(crate) fn set_caller(&mut self, id: RequestId, waker: &Waker) {
@@ -151,7 +174,7 @@ impl Link {
             written: Padded(AtomicU32::new(0)),
             awake: Padded(AtomicBool::new(true)),
             task: Mutex::new(None),
-            elsewhere_bytes: AtomicUsize::new(0),
+            elsewhere_bytes: Default::default(),
             mail: Mail::new(outboxes_count),
             clock,
             side,
@@ -339,12 +362,21 @@ impl Link {
     }
 
     /// Queues a one-way message, or says why not now.
-    pub(crate) fn try_post(&self, lane: Lane, message: &(impl Encode + ?Sized)) -> Result<(), SendError> {
-        if message.bytes_at_least() > LARGE_BYTES {
-            let mut prepared = self.prepare(lane, message);
-            return self.offer_one_way::<Raw>(lane, Parcel::Large(&mut prepared)).map_err(|(error, _)| error);
-        }
-        self.offer_one_way(lane, Parcel::Small(message)).map_err(|(error, _)| error)
+    pub(crate) fn try_post(&self, lane: Lane, message: &(impl Encode + ?Sized)) -> Result<(), TryPostError> {
+        let mut large = (message.bytes_at_least() > LARGE_BYTES).then(|| self.prepare(lane, message));
+        let parcel = match &mut large {
+            Some(None) => return Err(TryPostError::TooLarge),
+            Some(prepared) => Parcel::Large(prepared),
+            None => Parcel::Small(message),
+        };
+        self.offer_one_way(lane, parcel).map_err(|(error, core)| {
+            let frees_others = core.session.has_events();
+            drop(core);
+            if frees_others {
+                self.wake_task();
+            }
+            TryPostError::Refused(error)
+        })
     }
 
     /// Queues a one-way message, or says why not while the lock that saw it is held.
@@ -376,6 +408,7 @@ impl Link {
         let mut large = (message.bytes_at_least() > LARGE_BYTES).then(|| self.prepare(lane, message));
         std::future::poll_fn(move |context| {
             let parcel = match &mut large {
+                Some(None) => return Poll::Ready(Err(LinkError::Ended(beyond_any_frame()))),
                 Some(prepared) => Parcel::Large(prepared),
                 None => Parcel::Small(message),
             };

@@ -13,7 +13,7 @@ use rdb_net_wire::Encode;
 
 use crate::CallOptions;
 use crate::dispatch::Bytes;
-use crate::exchange::{LinkError, Wait};
+use crate::exchange::{LinkError, Wait, beyond_any_frame};
 use crate::handler::{Answer, AnswerStream, HandlerError};
 use crate::large::LARGE_BYTES;
 use crate::link::Link;
@@ -60,9 +60,10 @@ impl ReplyStream {
             core.set_caller(id, context.waker());
             return Poll::Pending;
         };
-        let wants_write = core.session.wants_write();
+        // Its end frees a slot, which others may wait for.
+        let wakes = core.session.wants_write() || core.session.has_events();
         drop(core);
-        if wants_write {
+        if wakes {
             self.link.wake_task();
         }
         let end = match news {
@@ -73,7 +74,11 @@ impl ReplyStream {
         Poll::Ready(match end {
             // A handler that has one answer gives it with the end.
             Ok(reply) if reply.body.is_empty() => None,
-            end => Some(end),
+            Ok(mut reply) => {
+                reply.release();
+                Some(Ok(reply))
+            }
+            Err(error) => Some(Err(error)),
         })
     }
 }
@@ -111,7 +116,11 @@ impl Link {
     ) -> impl Future<Output = Result<ReplyStream, LinkError>> + 'a {
         let mut wait = Wait::new(self, deadline);
         let mut prepared = self.prepare(options.lane, message);
+        let is_too_large = prepared.is_none();
         poll_fn(move |context| {
+            if is_too_large {
+                return Poll::Ready(Err(LinkError::Ended(beyond_any_frame())));
+            }
             let mut core = self.lock();
             self.collect_written(&mut core);
             options.timeout = Some(deadline.saturating_sub(self.clock.now()));

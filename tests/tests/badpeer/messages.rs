@@ -189,10 +189,10 @@ fn plays() -> Vec<Case> {
         ),
         Case::play_of(
             "correlation_again_held",
-            "two requests with one id whose handlers wait, and its cancel",
-            "1 reply",
+            "two requests with one id whose handlers wait",
+            "close state",
             correlation_again_held,
-            Counted::NOTHING,
+            Counted::error("protocol"),
         ),
         Case::play_of(
             "message_behind_last_word",
@@ -272,19 +272,11 @@ fn deadline_of_a_moment(world: &mut World) -> Result<(), String> {
     leaves(stranger)
 }
 
-/// The second takes the first one's place: the cancel ends it, and the first goes on unseen until it ends by itself.
+/// An id whose request is open cannot be used again.
 fn correlation_again_held(world: &mut World) -> Result<(), String> {
     let mut stranger = up(world);
     stranger.send(&[message(HOLD, 9, "x"), message(HOLD, 9, "y")].concat());
-    lives(&mut stranger, &[])?;
-    let cancel = frame(&Raw { message_type: control_type::CANCEL, payload: Payload::new() });
-    stranger.send(&patched(cancel, 16, &9u64.to_be_bytes()));
-    lives(&mut stranger, &[])?;
-    world.release();
-    expect(said(&mut stranger)?, Said::Reply(9))?;
-    world.hold();
-    lives(&mut stranger, &[])?;
-    leaves(stranger)
+    ends(stranger.end(), End::Closed(CloseCode::State))
 }
 
 fn message_behind_last_word(world: &mut World) -> Result<(), String> {

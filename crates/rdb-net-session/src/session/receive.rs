@@ -57,6 +57,7 @@ impl Session {
         Terms {
             frame_bytes_max: if greets { HELLO_BYTES_MAX } else { self.config.frame_bytes_max },
             rules: self.rules,
+            dials: matches!(self.side, Side::Dialer { .. }),
             one_by_one: self.phase == Phase::AwaitingHello,
             peer: self.peer_terms,
         }
@@ -83,6 +84,7 @@ impl Session {
             self.handle_frame(now, now_ns, arrived);
         }
         self.count_run(&run);
+        self.forget_unwaited();
         self.after_completions(now);
         if let Some(error) = arrivals.problem {
             self.close(CloseReason::Frame(error));
@@ -104,7 +106,7 @@ impl Session {
     fn handle_frame(&mut self, now: Duration, now_ns: u64, frame: &mut Arrived) {
         if self.phase == Phase::Up {
             if frame.special.is_some() && frame.fragment().is_some() {
-                return self.handle_fragment(now_ns, frame);
+                return self.handle_fragment(now, now_ns, frame);
             }
             if frame.head.flags.has(Flags::RESPONSE) {
                 return self.handle_reply(now_ns, frame);
@@ -174,6 +176,7 @@ impl Session {
     pub(super) fn come_up(&mut self, now: Duration) {
         let Some(peer) = &self.peer else { return };
         self.peer_terms = hello::peer_terms(&self.config, peer, self.config.checksum || peer.checksum);
+        self.told_costs = if self.peer_terms.lanes { self.own_costs.clone() } else { Costs::default() };
         self.rules = hello::rules(&self.config, self.peer_terms.checksum);
         let writer = &mut self.lanes.writer;
         writer.frame_bytes_max = self.peer_terms.frame_bytes_max;
@@ -244,7 +247,7 @@ impl Session {
     }
 
     /// Ends a request whose reply there is no memory for. The other side need not go on with a stream.
-    fn refuse_reply(&mut self, head: FrameHead, scope: OverloadScope) {
+    pub(super) fn refuse_reply(&mut self, head: FrameHead, scope: OverloadScope) {
         self.statistics.out_of_memory += 1;
         let error = RequestError::new(Effect::Unknown, Reason::Overloaded(scope)).because("no memory for the reply");
         let waited = self.requests.complete(RequestId::from_correlation(head.correlation), |_| Err(error));
@@ -274,7 +277,7 @@ impl Session {
 
     /// A part of a message or of a reply.
     #[cold]
-    fn handle_fragment(&mut self, now_ns: u64, frame: &mut Arrived) {
+    fn handle_fragment(&mut self, now: Duration, now_ns: u64, frame: &mut Arrived) {
         let is_reply = frame.head.flags.has(Flags::RESPONSE);
         if !is_reply {
             if !self.may_come(frame) {
@@ -291,10 +294,10 @@ impl Session {
             Err(problem) => self.close(CloseReason::Protocol(problem)),
             Ok(Part::First) => {
                 let reservation = self.reserve_message(frame, is_reply);
-                self.reassembly.begin(frame, reservation);
+                self.reassembly.begin(now, frame, reservation);
             }
             Ok(Part::Later) => {
-                if let Some(whole) = self.reassembly.add(frame) {
+                if let Some(whole) = self.reassembly.add(now, frame) {
                     frame.special =
                         Some(Box::new(Special { stream_window: whole.stream_window, ..Special::default() }));
                     self.handle_whole(now_ns, frame, is_reply, whole);
@@ -453,10 +456,7 @@ impl Session {
         if self.reassembly.is_open(head.lane) {
             return self.close(CloseReason::Protocol("a message between the fragments of another"));
         }
-        let (lane, sizes) = (head.lane, frame.sizes());
-        let beyond = self.own_costs.beyond_bytes(head.message_type, sizes.structure_bytes);
-        let knows_costs = self.peer_terms.lanes;
-        let charge = frame_charge(sizes) + if knows_costs { beyond } else { 0 };
+        let (lane, charge) = (head.lane, self.told_costs.charge(head.message_type, frame.sizes()));
         if !self.intake.admit(lane, charge) {
             self.close(CloseReason::CreditExceeded);
             return;
@@ -467,10 +467,11 @@ impl Session {
             return;
         }
         let mut held = Held::default();
-        if beyond > 0 && !knows_costs {
-            match self.reserve_uncharged(head, charge, beyond) {
-                Some(reservation) => held = Held::new(Some(reservation)),
-                None => return,
+        if !self.peer_terms.lanes {
+            let uncharged = self.own_costs.beyond_bytes(head.message_type, frame.sizes().structure_bytes);
+            if uncharged > 0 {
+                let Some(reservation) = self.reserve_uncharged(head, charge, uncharged) else { return };
+                held = Held::new(Some(reservation));
             }
         }
         let body = std::mem::take(&mut frame.body);
@@ -480,8 +481,8 @@ impl Session {
     /// Reserves what reading adds to a message of a dialer that is too old to be charged for it. Where there is no memory, the
     /// message goes no further, and its sender is told, if it can be.
     #[cold]
-    fn reserve_uncharged(&mut self, head: FrameHead, charge: u64, beyond: u64) -> Option<Reservation> {
-        match self.budget.reserve(beyond) {
+    fn reserve_uncharged(&mut self, head: FrameHead, charge: u64, bytes: u64) -> Option<Reservation> {
+        match self.budget.reserve(bytes) {
             Ok(reservation) => Some(reservation),
             Err(scope) => {
                 self.statistics.out_of_memory += 1;
@@ -505,7 +506,7 @@ impl Session {
         }
         self.intake.push(Inbound {
             wants_stream,
-            id: InboundId { correlation: head.correlation, lane: head.lane, charge, reservation },
+            id: InboundId { correlation: head.correlation, lane: head.lane, charge, reservation, wants_stream },
             message_type: head.message_type,
             lane: head.lane,
             deadline: (frame.deadline_us != 0).then(|| Duration::from_nanos(deadline_ns)),
@@ -531,5 +532,6 @@ fn error_of(body: &Body) -> RequestError {
     };
     let (effect, reason) = error.outcome();
     let outcome = RequestError::new(effect, reason);
+    let error = ErrorReply::new(effect, reason, &error.detail);
     if error.detail.is_empty() { outcome } else { outcome.because(&error.detail) }
 }

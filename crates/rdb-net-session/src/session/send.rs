@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdb_net_types::{Effect, Lane, MessageType, OverloadScope, Reason};
-use rdb_net_wire::{Credit, Encode, ErrorReply, Flags, FrameHead, Ping, Pong, Raw, control_type};
+use rdb_net_wire::{Credit, Encode, ErrorReply, Flags, FrameHead, Ping, Pong, Raw, StreamCredit, control_type};
 
 use super::{Phase, SendError, Session};
 use crate::batch::Sending;
@@ -88,6 +88,13 @@ impl Session {
         } else if std::mem::take(&mut self.sign_of_life_due) {
             self.push_control(&Pong { token: 0, clock_us });
         }
+        for id in std::mem::take(&mut self.stream_limits_due) {
+            if let Some(limit) = self.requests.take_stream_limit(id) {
+                let credit = StreamCredit { limit };
+                let head = FrameHead { correlation: id.correlation(), ..self.control_head(credit.message_type()) };
+                self.push_uncharged(head, &credit);
+            }
+        }
         if !self.intake.any_credit_due() {
             return;
         }
@@ -108,6 +115,15 @@ impl Session {
     pub(super) fn unblock(&mut self) {
         if std::mem::take(&mut self.blocked) {
             self.events.push_back(Event::Writable);
+        }
+    }
+
+    /// Large messages whose requests have ended wait for no credits.
+    #[inline]
+    pub(super) fn forget_unwaited(&mut self) {
+        let Self { lanes, requests, .. } = self;
+        if lanes.has_large() {
+            lanes.forget_unwaited(|id| requests.is_waiting(id));
         }
     }
 
@@ -133,6 +149,7 @@ impl Session {
         self.lanes.clear();
         self.reassembly.clear();
         self.streams.clear();
+        self.stream_limits_due.clear();
         // One-way messages that came before a farewell are still for their handlers; nobody waits for a reply any more.
         let said_farewell = reason.is_orderly() && reason != CloseReason::Local;
         self.intake.abandon(|message| !said_farewell || message.id.wants_reply());

@@ -1,7 +1,7 @@
 //! Streams of replies: opened and taken by the dialer, written by the acceptor.
 
 use rdb_net_types::MessageType;
-use rdb_net_wire::{Encode, Flags, FrameHead, Prepared, StreamCredit, feature};
+use rdb_net_wire::{Encode, Flags, FrameHead, Prepared, feature};
 
 use super::{Phase, RequestOptions, SendError, Session};
 use crate::batch::Sending;
@@ -50,11 +50,9 @@ impl Session {
 
     /// Takes what came of a stream since; `None` while it waits, and after its end.
     pub fn take_stream(&mut self, id: RequestId) -> Option<StreamNews> {
-        if let Some((reply, limit)) = self.requests.pop_item(id) {
-            if let Some(limit) = limit.filter(|_| self.phase == Phase::Up && self.requests.is_waiting(id)) {
-                let credit = StreamCredit { limit };
-                let head = FrameHead { correlation: id.correlation(), ..self.control_head(credit.message_type()) };
-                self.push_uncharged(head, &credit);
+        if let Some((reply, is_limit_due)) = self.requests.pop_item(id) {
+            if is_limit_due && self.phase == Phase::Up && self.requests.is_waiting(id) {
+                self.stream_limits_due.push(id);
             }
             return Some(StreamNews::Reply(reply));
         }

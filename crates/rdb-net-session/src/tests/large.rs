@@ -311,7 +311,7 @@ fn a_drain_waits_for_what_is_half_way() {
 #[test]
 fn windows_widen_for_those_who_use_them_and_within_the_budget() {
     let wide = Config { lane_credit_bytes_first: [16 * 1024; 4], lane_credit_bytes: [256 * 1024; 4], ..narrow() };
-    for (budget, most) in [(u64::MAX, 250 * 1024), (64 * 1024, 60 * 1024), (0, 15 * 1024)] {
+    for (budget, most) in [(u64::MAX, 250 * 1024), (256 * 1024, 60 * 1024), (0, 15 * 1024)] {
         let mut pair = Pair::up(wide.clone());
         let process = Budget::process(budget);
         pair.acceptor.session.set_budget(&process);

@@ -58,7 +58,7 @@ async fn a_one_way_message_beyond_4_gib_is_too_large_and_ends_no_connection() {
     echo(&peer).await.expect("answered");
     let number = a.inner.registry.links()[0].number;
     let error = peer.send(&huge(), CallOptions::timeout(Duration::from_secs(1))).await.expect_err("too large");
-    let same = a.inner.registry.find_link(number).is_some_and(|link| link.is_up());
+    let same = a.inner.registry.links().iter().any(|link| link.number == number && link.is_up());
     assert_eq!((error.effect, error.reason, same), (Effect::NotSent, Reason::TooLarge, true));
 }
 
@@ -70,7 +70,7 @@ async fn a_request_for_a_stream_beyond_4_gib_is_too_large_and_ends_no_connection
     let number = a.inner.registry.links()[0].number;
     let call = CallOptions::timeout(Duration::from_secs(1));
     let error = peer.stream(&huge(), StreamOptions { call, window_bytes: 1000 }).await.expect_err("too large");
-    let same = a.inner.registry.find_link(number).is_some_and(|link| link.is_up() && !link.is_retired());
+    let same = a.inner.registry.links().iter().any(|link| link.number == number && link.is_up() && !link.is_retired());
     assert_eq!((error.effect, error.reason, same), (Effect::NotSent, Reason::TooLarge, true));
 }
 
@@ -227,10 +227,10 @@ async fn free_and_wait() {
         drop(ask(Lane::Replication));
         rest().await;
     }
-    fill(Lane::Bulk);
+    fill(Lane::Interactive);
     let sending = tokio::spawn({
         let peer = peer.clone();
-        async move { peer.send(&message(NEVER, vec![7; 500]), on(Lane::Bulk)).await }
+        async move { peer.send(&message(NEVER, vec![7; 500]), on(Lane::Interactive)).await }
     });
     rest().await;
     assert!(!sending.is_finished(), "it waits for credits");
@@ -239,7 +239,7 @@ async fn free_and_wait() {
     rest().await;
     let told = tokio::time::timeout(AT_ONCE, sending).await;
     let Ok(sent) = told else {
-        let takes = peer.try_send(&message(NEVER, vec![7; 500]), on(Lane::Bulk)).is_ok();
+        let takes = peer.try_send(&message(NEVER, vec![7; 500]), on(Lane::Interactive)).is_ok();
         panic!("nobody told it, though the lane takes messages ({takes})");
     };
     sent.expect("no panic").expect("queued");

@@ -222,7 +222,9 @@ async fn a_handler_that_is_cut_off_still_answers() {
         tokio::spawn(async move { peer.request(&message(NEVER, "x"), CallOptions::timeout(SOON)).await.map(drop) });
     let link = || b.inner.registry.links().pop();
     until("the handler runs", || link().is_some_and(|link| !link.lock().handlers.is_empty())).await;
-    link().expect("up").lock().handlers.values().for_each(tokio::task::AbortHandle::abort);
+    until("the handler has a task", || link().is_some_and(|link| link.lock().handlers.values().all(Option::is_some)))
+        .await;
+    link().expect("up").lock().handlers.values().flatten().for_each(tokio::task::AbortHandle::abort);
     let error = waiting.await.expect("no panic").expect_err("no answer");
     assert_eq!((error.effect, error.reason), (Effect::Unknown, Reason::Cancelled));
 }
