@@ -23,20 +23,22 @@ from rdbn import (
     attachment_extension,
 )
 
-HELLO, REJECT, PING, PONG, CREDIT, CANCEL, GO_AWAY, CLOSE = range(0x0001, 0x0009)
+HELLO, REJECT, PING, PONG, CREDIT, CANCEL, GO_AWAY, CLOSE, STREAM_CREDIT = range(0x0001, 0x000A)
 MEMBERSHIP_SYNC, REPLY = 0x0010, 0x0011
 HEARTBEAT, QUERY_REQUEST, QUERY_RESPONSE = 0x0100, 0x0110, 0x0111
 REPLICATION_LOG, REPLICATION_ACK = 0x0120, 0x0121
 PREPARE, VOTE, COMMIT, ABORT, TRANSACTION_ACK = range(0x0130, 0x0135)
 FIRST_CLUSTER, FIRST_APPLICATION = 0x0100, 0x8000
 
+# Features (section 3).
+LANES, FRAGMENTS, STREAMS = 1, 2, 4
 # Refusal codes (section 3).
 REFUSED_MALFORMED, REFUSED_VERSION, REFUSED_CLUSTER, REFUSED_TARGET = 1, 2, 3, 4
 REFUSED_DUPLICATE, REFUSED_SELF = 6, 9
 # Close codes (section 5).
 CLOSE_NORMAL, CLOSE_PROTOCOL, CLOSE_CREDIT, CLOSE_STATE = 1, 2, 3, 4
 # Error codes (section 4).
-ERROR_NO_HANDLER, ERROR_UNDECODABLE, ERROR_HANDLER = 4, 6, 7
+ERROR_NO_HANDLER, ERROR_TOO_LARGE, ERROR_UNDECODABLE, ERROR_HANDLER = 4, 5, 6, 7
 
 LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 
@@ -59,6 +61,7 @@ def is_address(text):
 ID = String(re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch)
 ADDRESS = String(is_address)
 PROTOCOL_RANGE = Nested(("min", U16), ("max", U16))
+TYPE_COST = Nested(("message_type", U16), ("bytes_per_byte", U16))
 
 STRUCTS = {
     HELLO: Struct(
@@ -80,13 +83,15 @@ STRUCTS = {
         ("channel_binding", BYTES),
         ("token", BYTES),
         ("software", STRING),
+        later=(("costs", List(TYPE_COST), []),),
     ),
     REJECT: Struct(("code", U16), ("retry_after_ms", U32)),
     PING: Struct(("token", U64)),
-    PONG: Struct(("token", U64)),
+    PONG: Struct(("token", U64), later=(("clock_us", U64, 0),)),
     CREDIT: Struct(("lane", U8), ("limit", U64)),
     GO_AWAY: Struct(("last", BOOL), ("accepted", List(U64))),
     CLOSE: Struct(("code", U16)),
+    STREAM_CREDIT: Struct(("limit", U64)),
     HEARTBEAT: Struct(("node_id", ID), ("timestamp_us", U64)),
     QUERY_REQUEST: Struct(("query_id", U64), ("fragment", U32), ("query", STRING)),
     QUERY_RESPONSE: Struct(("query_id", U64), ("fragment", U32), ("more", BOOL), ("lengths", List(U32))),

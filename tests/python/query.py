@@ -1,7 +1,8 @@
 """A client in the second implementation: it joins a node, asks, and prints a line of JSON for each thing that happened.
 
     python3 tests/python/query.py HOST:PORT [--cluster C] [--target NODE] [--ping N] [--query TEXT] [--parameters HEX]
-                                  [--count N] [--window N] [--send TYPE:HEX] [--await-drain]
+                                  [--parameters-bytes N] [--count N] [--window N] [--send TYPE:HEX] [--stream TYPE:HEX]
+                                  [--stream-window N] [--features N] [--await-drain]
 
 Ends with exit code 0 when everything that was asked for was done, 3 when the hello was refused.
 """
@@ -13,6 +14,10 @@ import sys
 import connection
 import messages as m
 from rdbn import IDEMPOTENT
+
+
+# Rows that are longer together are told by their lengths.
+ROWS_BYTES_TOLD = 65_536
 
 
 def say(event, **values):
@@ -28,9 +33,14 @@ def arguments():
     parser.add_argument("--ping", type=int, default=0, help="how many pings")
     parser.add_argument("--query", help="the text of a QueryRequest")
     parser.add_argument("--parameters", type=bytes.fromhex, default=b"", help="its parameters, in hexadecimal")
+    parser.add_argument("--parameters-bytes", type=int, help="so many bytes of a pattern as its parameters")
     parser.add_argument("--count", type=int, default=1, help="how many queries")
     parser.add_argument("--window", type=int, default=1, help="how many of them in flight")
     parser.add_argument("--send", action="append", default=[], help="an opaque request, TYPE:HEX, TYPE in hexadecimal")
+    parser.add_argument("--lane", type=int, default=1, help="the lane of the queries")
+    parser.add_argument("--stream", help="an opaque request for a stream of replies, TYPE:HEX")
+    parser.add_argument("--stream-window", type=int, default=16_384, help="its window, in bytes")
+    parser.add_argument("--features", type=int, default=connection.FEATURES, help="0: a client of the first version")
     parser.add_argument("--await-drain", action="store_true", help="stay until the node says that it drains")
     return parser.parse_args()
 
@@ -40,14 +50,15 @@ def ask(dialer, options):
     waiting = []
     for query_id in range(options.count):
         values = {"query_id": query_id, "fragment": query_id % 7, "query": options.query}
-        waiting.append(dialer.request(m.QUERY_REQUEST, values, options.parameters, flags=IDEMPOTENT))
+        asked = dialer.request(m.QUERY_REQUEST, values, options.parameters, options.lane, flags=IDEMPOTENT)
+        waiting.append(asked)
         if len(waiting) >= options.window:
-            tell_answer(dialer, waiting.pop(0))
+            tell_answer(dialer, waiting.pop(0), options.parameters)
     for correlation in waiting:
-        tell_answer(dialer, correlation)
+        tell_answer(dialer, correlation, options.parameters)
 
 
-def tell_answer(dialer, correlation):
+def tell_answer(dialer, correlation, parameters=b""):
     try:
         values, attachment = dialer.answer(correlation)
     except connection.RequestError as error:
@@ -56,8 +67,20 @@ def tell_answer(dialer, correlation):
     if values is None:
         say("reply", body=attachment.hex())
         return
-    rows = [row.hex() for row in m.split(attachment, values.pop("lengths"))]
-    say("answer", **values, rows=rows)
+    rows = m.split(attachment, values.pop("lengths"))
+    if len(attachment) > ROWS_BYTES_TOLD:
+        say("answer", **values, lengths=[len(row) for row in rows], same=rows[-1] == parameters)
+    else:
+        say("answer", **values, rows=[row.hex() for row in rows])
+
+
+def tell_stream(dialer, message, window):
+    """Asks for a stream, and tells how long its items were and how it ended."""
+    message_type, _, body = message.partition(":")
+    correlation = dialer.request_stream(int(message_type, 16), None, bytes.fromhex(body), window=window)
+    for _, item in dialer.items(correlation):
+        say("item", bytes=len(item), first=item[:8].hex())
+    tell_answer(dialer, correlation)
 
 
 def await_drain(dialer):
@@ -71,13 +94,16 @@ def await_drain(dialer):
 def main():
     options = arguments()
     host, _, port = options.address.rpartition(":")
-    ours = connection.hello(options.cluster, options.node, options.target)
+    if options.parameters_bytes is not None:
+        options.parameters = bytes(index % 251 for index in range(options.parameters_bytes))
+    ours = connection.hello(options.cluster, options.node, options.target, options.features)
     try:
         dialer = connection.Dialer((host, int(port)), ours)
     except connection.Refused as refused:
         say("refused", code=refused.code)
         return 3
-    say("up", node=dialer.theirs["node"], software=dialer.theirs["software"])
+    theirs = dialer.theirs
+    say("up", node=theirs["node"], software=theirs["software"], features=theirs["features"])
     for _ in range(options.ping):
         say("pong", took_s=dialer.ping())
     if options.query is not None:
@@ -85,7 +111,10 @@ def main():
     for message in options.send:
         message_type, _, body = message.partition(":")
         tell_answer(dialer, dialer.request(int(message_type, 16), None, bytes.fromhex(body)))
+    if options.stream is not None:
+        tell_stream(dialer, options.stream, options.stream_window)
     say("credits", messages=dialer.credit_messages, charged=dialer.charged, limits=dialer.limits)
+    say("fragments", sent=dialer.fragments_sent, read=dialer.fragments_read)
     if options.await_drain:
         await_drain(dialer)
     dialer.close()

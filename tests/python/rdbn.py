@@ -24,10 +24,14 @@ CHECKSUM = 0x0040
 IDEMPOTENT = 0x0080
 STREAM = 0x0100
 
-# A frame with one of these is refused. Whoever learns to read one takes it out.
-RESERVED = MORE | CODEC | STREAM
-
+EXTENSION_FRAGMENT = 0x03
 EXTENSION_ATTACHMENT = 0x04
+EXTENSION_STREAM_WINDOW = 0x07
+# Of the extensions that are known here, how many words each has.
+EXTENSION_WORDS = {EXTENSION_FRAGMENT: 3, EXTENSION_ATTACHMENT: 2, EXTENSION_STREAM_WINDOW: 2}
+
+FRAGMENT_BYTES_MIN = 2048
+COMPRESSION_RATIO_MAX = 1024
 
 LANE_SYSTEM = 0
 LANE_INTERACTIVE = 1
@@ -65,6 +69,20 @@ def crc32c(data):
     return crc ^ 0xFFFFFFFF
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What a reader announced, and its limits. `codecs` has for each number what reads it: bytes and raw length to bytes."""
+
+    fragments: bool = False
+    streams: bool = False
+    codecs: dict = field(default_factory=dict)
+    frame_bytes_max: int = 0xFFFFFFFF
+    message_bytes_max: int = 0xFFFFFFFF
+
+
+PLAIN = Rules()
+
+
 @dataclass
 class Frame:
     """One frame (section 1). Its extensions are kept as they came, those without a meaning included, each as (type, data)."""
@@ -76,15 +94,26 @@ class Frame:
     deadline_us: int = 0
     body: bytes = b""
     extensions: list = field(default_factory=list)
+    # Of a frame that was read: how many bytes compression has saved.
+    saved_bytes: int = 0
 
     def has(self, flag):
         return self.flags & flag != 0
 
+    def numbers(self, kind):
+        """The numbers of an extension; None without it. Of several the last one counts."""
+        found = [data[2:] for each, data in self.extensions if each == kind]
+        return [int.from_bytes(found[-1][at : at + 4], "big") for at in range(0, len(found[-1]), 4)] if found else None
+
     @property
     def attachment_bytes(self):
-        """How many bytes at the end of the body are the attachment. Of several extensions the last one counts."""
-        found = [data for kind, data in self.extensions if kind == EXTENSION_ATTACHMENT]
-        return int.from_bytes(found[-1][2:6], "big") if found else 0
+        """How many bytes at the end of the message are the attachment."""
+        return (self.numbers(EXTENSION_ATTACHMENT) or [0])[0]
+
+    @property
+    def fragment(self):
+        """Which part of its message it is: the length of the whole, and what comes before; None for all of it."""
+        return self.numbers(EXTENSION_FRAGMENT)
 
     @property
     def structure(self):
@@ -95,9 +124,14 @@ class Frame:
         return self.body[len(self.body) - self.attachment_bytes :]
 
 
+def extension(kind, *numbers):
+    """An extension of numbers of 4 bytes each."""
+    return (kind, bytes(2) + b"".join(number.to_bytes(4, "big") for number in numbers))
+
+
 def attachment_extension(length):
     """The extension that says how long the attachment is."""
-    return (EXTENSION_ATTACHMENT, bytes(2) + length.to_bytes(4, "big"))
+    return extension(EXTENSION_ATTACHMENT, length)
 
 
 def encode_frame(frame):
@@ -145,8 +179,8 @@ def frame_length(data, frame_bytes_max):
     return HEADER_BYTES + size
 
 
-def decode_frame(data, checksum_required):
-    """Reads a whole frame (section 1, "Reading", 3)."""
+def decode_frame(data, checksum_required, rules=PLAIN):
+    """Reads a whole frame (section 1, "Reading", 3 and 4)."""
     number = lambda start, end: int.from_bytes(data[start:end], "big")
     flags = number(12, 14)
     if checksum_required and not flags & CHECKSUM:
@@ -156,8 +190,6 @@ def decode_frame(data, checksum_required):
         end -= CHECKSUM_BYTES
         if number(end, len(data)) != crc32c(data[:end]):
             raise FrameError("checksum")
-    if flags & RESERVED:
-        raise FrameError("reserved flag")
     lane, words = data[14], data[15]
     if lane >= LANES:
         raise FrameError("lane")
@@ -166,11 +198,49 @@ def decode_frame(data, checksum_required):
         raise FrameError("envelope")
     extensions = _decode_extensions(data[HEAD_BYTES:body_start])
     frame = Frame(number(6, 8), flags, lane, number(16, 24), number(24, 28), bytes(data[body_start:end]), extensions)
-    if frame.attachment_bytes > len(frame.body):
-        raise FrameError("attachment longer than the body")
-    if number(28, 32) != len(frame.body):
-        raise FrameError("raw length")
+    _check_agreed(frame, number(28, 32), rules)
+    if flags & CODEC:
+        compressed = frame.body
+        frame.body = _decompressed(frame, number(28, 32), rules)
+        frame.saved_bytes = max(0, len(frame.body) - len(compressed))
     return frame
+
+
+def _check_agreed(frame, raw_length, rules):
+    """Whether a frame that is compressed, or a part of something, is so as this side announced."""
+    codec, fragment, more = (frame.flags & CODEC) >> 4, frame.fragment, frame.has(MORE)
+    if frame.has(STREAM) and not rules.streams:
+        raise FrameError("a stream that was not announced")
+    if (more or fragment is not None) and not rules.fragments:
+        raise FrameError("a fragment that was not announced")
+    if codec and codec not in rules.codecs:
+        raise FrameError("a codec that was not announced")
+    if not codec and raw_length != len(frame.body):
+        raise FrameError("raw length")
+    if codec and raw_length > min(rules.frame_bytes_max, COMPRESSION_RATIO_MAX * len(frame.body)):
+        raise FrameError("raw length beyond its limit")
+    if fragment is None and more:
+        raise FrameError("more of what is not told")
+    total, offset = fragment or (raw_length, 0)
+    if fragment is not None and total > rules.message_bytes_max:
+        raise FrameError("message too large")
+    end = offset + raw_length
+    if more and (end >= total or raw_length < FRAGMENT_BYTES_MIN):
+        raise FrameError("fragment")
+    if fragment is not None and not more and (end != total or raw_length == 0 or offset == 0):
+        raise FrameError("fragment")
+    if frame.attachment_bytes > total:
+        raise FrameError("attachment longer than the body")
+
+
+def _decompressed(frame, raw_length, rules):
+    try:
+        body = rules.codecs[(frame.flags & CODEC) >> 4](frame.body, raw_length)
+    except (IndexError, ValueError) as error:
+        raise FrameError("compressed body") from error
+    if len(body) != raw_length:
+        raise FrameError("compressed body")
+    return body
 
 
 def _decode_extensions(data):
@@ -180,8 +250,8 @@ def _decode_extensions(data):
         end = at + words * WORD_BYTES
         if words == 0 or end > len(data):
             raise FrameError("extension length")
-        if kind == EXTENSION_ATTACHMENT and words != 2:
-            raise FrameError("attachment extension")
+        if words != EXTENSION_WORDS.get(kind, words):
+            raise FrameError("extension of another length")
         extensions.append((kind, bytes(data[at + 2 : end])))
         at = end
     return extensions
@@ -343,23 +413,31 @@ class Nested:
 
 
 class Struct:
-    """A struct as a body: its field count, then its fields."""
+    """A struct as a body: its field count, then its fields. `later` are those that the first version did not have, each with
+    the default for a message without it."""
 
-    def __init__(self, *fields):
-        self.fields = fields
+    def __init__(self, *fields, later=()):
+        self.fields, self.later = fields, later
 
     def decode(self, data):
         reader = Reader(data)
-        if U32.read(reader) < len(self.fields):
+        count = U32.read(reader) - len(self.fields)
+        if count < 0:
             raise Malformed("a field of the first version is missing")
+        values = {name: kind.read(reader) for name, kind in self.fields}
+        for name, kind, default in self.later:
+            values[name] = kind.read(reader) if count > 0 else default
+            count -= 1
         # What stands behind the last field is a newer writer's.
-        return {name: kind.read(reader) for name, kind in self.fields}
+        return values
 
     def encode(self, values):
-        if set(values) != {name for name, _ in self.fields}:
+        """Writes the fields; a peer of the first version is written to without the later ones."""
+        names = [name for name, _ in self.fields] + [name for name, _, _ in self.later if name in values]
+        if set(values) != set(names):
             raise ValueError(f"these are not the fields: {sorted(values)}")
-        fields = b"".join(kind.write(values[name]) for name, kind in self.fields)
-        return varint(len(self.fields)) + fields
+        kinds = {name: kind for name, kind, *_ in (*self.fields, *self.later)}
+        return varint(len(names)) + b"".join(kinds[name].write(values[name]) for name in names)
 
 
 U8, U16, U32, U64, U128 = Byte(), Unsigned(16), Unsigned(32), Unsigned(64), Unsigned(128)

@@ -1,6 +1,6 @@
 """A server in the second implementation: it takes one connection and answers queries on it until the dialer goes.
 
-    python3 tests/python/serve.py [--cluster C] [--node N]
+    python3 tests/python/serve.py [--cluster C] [--node N] [--features N]
 
 Prints `{"event": "listening", "port": P}`, then one line of JSON at the end. A query is answered with two rows: its text
 and its parameters, the query `fail` with an error, a heartbeat with an empty reply. Other types have no handler.
@@ -41,13 +41,14 @@ def main():
     parser = argparse.ArgumentParser(description="answers one connection over the wire")
     parser.add_argument("--cluster", default="rustydb")
     parser.add_argument("--node", default="python")
+    parser.add_argument("--features", type=int, default=connection.FEATURES, help="0: a server of the first version")
     options = parser.parse_args()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(connection.TIMEOUT_S)
         port = listener.getsockname()[1]
         print(json.dumps({"event": "listening", "port": port}), flush=True)
         stream, _ = listener.accept()
-    ours = connection.hello(options.cluster, options.node, address=f"127.0.0.1:{port}")
+    ours = connection.hello(options.cluster, options.node, features=options.features, address=f"127.0.0.1:{port}")
     try:
         acceptor = connection.Acceptor(stream, ours, answer)
     except connection.Refused as refused:
@@ -55,6 +56,7 @@ def main():
         return
     code = acceptor.serve()
     summary = {"handled": acceptor.handled, "pongs": acceptor.pongs, "limits": acceptor.limits, "code": code}
+    summary |= {"fragments": acceptor.fragments_read, "lanes": sorted(acceptor.lanes)}
     print(json.dumps({"event": "ended", "peer": acceptor.theirs["node"], **summary}), flush=True)
 
 

@@ -6,12 +6,26 @@
 import pathlib
 import unittest
 
+import decompress
+import fragments
 import messages
 import rdbn
 from rdbn import CHECKSUM, FrameError, Malformed, decode_frame, encode_frame, frame_length
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "crates" / "rdb-net-wire" / "golden"
 FRAME_BYTES_MAX = 4096
+# The files with the frames of one message each, and its body.
+SERIES = {
+    "fragments": bytes(index % 251 for index in range(9000)),
+    "compressed_lz4": bytes([7]) * 3000,
+    "compressed_snappy": bytes([7]) * 3000,
+    "compressed_zstd": bytes(index // 100 for index in range(3000)),
+    "compressed_fragments": bytes(index // 64 & 255 for index in range(20_000)),
+}
+# There is no Zstandard here: its frames are read, their bodies are not.
+UNREAD = "compressed_zstd"
+CODECS = {1: decompress.lz4, 2: decompress.snappy, 3: lambda data, raw_length: bytes(raw_length)}
+RULES = rdbn.Rules(fragments=True, streams=True, codecs=CODECS, frame_bytes_max=4096)
 
 
 def golden_bytes(path):
@@ -31,7 +45,8 @@ def frames_of(data):
 
 class Golden(unittest.TestCase):
     def test_every_file_is_read_and_written_back_byte_for_byte(self):
-        paths = sorted(path for path in GOLDEN.glob("*.hex") if not path.name.startswith("refused_"))
+        others = ("refused_", "compressed_", "fragments")
+        paths = sorted(path for path in GOLDEN.glob("*.hex") if not path.name.startswith(others))
         self.assertTrue(paths)
         for path in paths:
             with self.subTest(path.stem):
@@ -44,12 +59,51 @@ class Golden(unittest.TestCase):
                     # From the values, not from the bytes that were read.
                     again = rdbn.Frame(frame.message_type, frame.flags, frame.lane, frame.correlation)
                     again.deadline_us = frame.deadline_us
-                    others = [each for each in frame.extensions if each[0] != rdbn.EXTENSION_ATTACHMENT]
-                    again.extensions = others
+                    kept = [each for each in frame.extensions if each[0] != rdbn.EXTENSION_ATTACHMENT]
+                    again.extensions = kept
                     messages.fill(again, values, attachment)
                     self.assertEqual(encode_frame(again), data)
                 self.assertEqual(checksums, [False, True])
         print(f"{len(paths)} golden files are read and written")
+
+    def test_files_of_older_writers_are_read_with_defaults_and_written_without_the_later_fields(self):
+        paths = sorted((GOLDEN / "older").glob("*.hex"))
+        self.assertTrue(paths)
+        for path in paths:
+            for data in frames_of(golden_bytes(path)):
+                with self.subTest(path.stem):
+                    frame = decode_frame(data, checksum_required=False)
+                    values, _ = messages.decode(frame)
+                    for name, _, default in messages.struct_of(frame).later:
+                        self.assertEqual(values.pop(name), default)
+                    again = rdbn.Frame(frame.message_type, frame.flags, frame.lane, frame.correlation)
+                    self.assertEqual(encode_frame(messages.fill(again, values)), data)
+        print(f"{len(paths)} older golden files are read")
+
+    def test_the_frames_of_a_message_are_put_together(self):
+        for name, body in SERIES.items():
+            with self.subTest(name):
+                frames = list(frames_of(golden_bytes(GOLDEN / f"{name}.hex")))
+                parts = [decode_frame(data, True, RULES) for data in frames]
+                for data in frames:
+                    with self.assertRaisesRegex(FrameError, "not announced"):
+                        decode_frame(data, True)
+                if len(parts) == 1:
+                    self.assertEqual(len(parts[0].body), len(body))
+                    if name != UNREAD:
+                        self.assertEqual(parts[0].body, body)
+                    self.assertEqual(parts[0].saved_bytes, len(body) - (len(frames[0]) - 36))
+                    continue
+                reassembly = fragments.Reassembly()
+                results = [reassembly.add(part) for part in parts]
+                self.assertEqual([is_whole for is_whole, _ in results], [False] * (len(parts) - 1) + [True])
+                self.assertEqual(results[-1][1].body, body)
+        print(f"{len(SERIES)} messages of several frames or codecs are read")
+
+    def test_what_is_cut_is_what_is_written(self):
+        whole = rdbn.Frame(messages.FIRST_APPLICATION, CHECKSUM, 1, 0x0000000300000007, 0, SERIES["fragments"])
+        written = b"".join(encode_frame(part) for part in fragments.cut(whole, FRAME_BYTES_MAX))
+        self.assertEqual(written, golden_bytes(GOLDEN / "fragments.hex"))
 
     def test_every_refused_file_is_refused(self):
         paths = sorted(GOLDEN.glob("refused_*.hex"))
@@ -62,7 +116,7 @@ class Golden(unittest.TestCase):
 
     def test_every_struct_has_a_golden_file(self):
         found = set()
-        for path in GOLDEN.glob("*.hex"):
+        for path in GOLDEN.rglob("*.hex"):
             found |= {int.from_bytes(data[6:8], "big") for data in frames_of(golden_bytes(path))}
         self.assertEqual(set(messages.STRUCTS) - found, set())
 
@@ -116,9 +170,9 @@ class Refusals(unittest.TestCase):
 
     def test_an_envelope_that_is_none(self):
         for at, value, why in [
-            (12, 0x01, "reserved"),
-            (13, 0x08, "reserved"),
-            (13, 0x10, "reserved"),
+            (12, 0x01, "stream that was not announced"),
+            (13, 0x08, "fragment that was not announced"),
+            (13, 0x10, "codec that was not announced"),
             (14, 4, "lane"),
             (15, 4, "envelope"),
             (15, 7, "envelope"),
@@ -131,7 +185,10 @@ class Refusals(unittest.TestCase):
 
     def test_extensions_that_are_none(self):
         for extension, why in [
-            ((0x04, bytes(2)), "attachment extension"),
+            ((0x04, bytes(2)), "another length"),
+            ((0x03, bytes(6)), "another length"),
+            ((0x07, bytes(10)), "another length"),
+            ((0x03, bytes(10)), "fragment that was not announced"),
             ((0x04, bytes(2) + (5).to_bytes(4, "big")), "attachment longer"),
         ]:
             self.check(self.frame(extensions=[extension]), why)
@@ -139,6 +196,55 @@ class Refusals(unittest.TestCase):
             data = self.frame(extensions=[(0x3F, bytes(6))])
             data[33] = words
             self.check(data, why)
+
+    def test_fragments_that_are_none(self):
+        part = lambda flags, body, *numbers: rdbn.Frame(
+            messages.FIRST_APPLICATION, flags, 1, 1, 0, bytes(body), [rdbn.extension(0x03, *numbers)] if numbers else []
+        )
+        rules = rdbn.Rules(fragments=True, frame_bytes_max=4096, message_bytes_max=10_000)
+        for frame, why in [
+            (part(rdbn.MORE, 2048), "more of what"),
+            (part(rdbn.MORE, 2047, 9000, 0), "fragment"),
+            (part(rdbn.MORE, 2048, 2048, 0), "fragment"),
+            (part(rdbn.MORE, 2048, 9000, 0xFFFFFFFF), "fragment"),
+            (part(0, 2048, 9000, 2048), "fragment"),
+            (part(0, 0, 9000, 9000), "fragment"),
+            (part(0, 2048, 2048, 0), "fragment"),
+            (part(rdbn.MORE, 2048, 10_001, 0), "too large"),
+        ]:
+            with self.subTest(why), self.assertRaisesRegex(FrameError, why):
+                decode_frame(encode_frame(frame), False, rules)
+        first, later = part(rdbn.MORE, 2048, 9000, 0), part(rdbn.MORE, 2048, 9000, 4096)
+        reassembly = fragments.Reassembly()
+        with self.assertRaises(fragments.OutOfPlace):
+            reassembly.add(later)
+        reassembly.add(first)
+        for frame in [first, later, part(rdbn.MORE, 2048, 9001, 2048)]:
+            with self.assertRaises(fragments.OutOfPlace):
+                reassembly.add(frame)
+        with self.assertRaises(fragments.OutOfPlace):
+            reassembly.check_between(part(0, 1))
+        reassembly.end(1)
+        reassembly.check_between(part(0, 1))
+
+    def test_compressed_bodies_that_are_none(self):
+        rules = rdbn.Rules(codecs=CODECS, frame_bytes_max=4096)
+        data = lambda number, body: rdbn.Frame(messages.FIRST_APPLICATION, number << 4, 1, 1, 0, bytes.fromhex(body))
+        for frame, raw_length, why in [
+            (data(1, "1005"), 5000, "beyond its limit"),
+            (data(1, "10"), 1025, "beyond its limit"),
+            (data(1, "1005"), 2, "compressed body"),
+            (data(1, "100500"), 9, "compressed body"),
+            (data(1, "10050200"), 9, "compressed body"),
+            (data(1, "10050100"), 3, "compressed body"),
+            (data(1, "f0"), 3, "compressed body"),
+            (data(2, "0300050a"), 4, "compressed body"),
+            (data(2, "03000509"), 3, "compressed body"),
+        ]:
+            with self.subTest(frame.body.hex()), self.assertRaisesRegex(FrameError, why):
+                written = bytearray(encode_frame(frame))
+                written[28:32] = raw_length.to_bytes(4, "big")
+                decode_frame(bytes(written), False, rules)
 
     def test_fields_that_are_none(self):
         for kind, data in [
@@ -175,6 +281,13 @@ class Refusals(unittest.TestCase):
         for data in [b"\0", b"\1", b"", b"\0\7"]:
             with self.subTest(data), self.assertRaises(Malformed):
                 ping.decode(data)
+
+    def test_a_later_field_has_a_default(self):
+        pong = messages.STRUCTS[messages.PONG]
+        for data, clock_us in [(b"\1\7", 0), (b"\2\7\5", 5), (b"\1\7\5", 0), (b"\3\7\5anything", 5)]:
+            self.assertEqual(pong.decode(data), {"token": 7, "clock_us": clock_us})
+        with self.assertRaises(Malformed):
+            pong.decode(b"\2\7")
 
     def test_lengths_that_do_not_fit(self):
         for message_type, values in [

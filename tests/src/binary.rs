@@ -10,6 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Names the binary, built beforehand.
 const NODE_BINARY: &str = "RDB_NET_NODE_BIN";
+/// Names the binary of the previous release.
+const PREVIOUS_BINARY: &str = "RDB_NET_PREVIOUS_BIN";
 /// Names the file that collects the tests that could not run.
 const SKIPPED_FILE: &str = "RDB_SKIPPED_FILE";
 
@@ -27,10 +29,8 @@ impl Rdbnet {
     ///
     /// When the variable names something that is not there.
     pub fn find() -> Option<Self> {
-        if let Some(path) = std::env::var_os(NODE_BINARY) {
-            let path = PathBuf::from(path);
-            assert!(path.is_file(), "{NODE_BINARY} names {}, which is no file", path.display());
-            return Some(Self { path });
+        if let Some(named) = Self::named(NODE_BINARY) {
+            return Some(named);
         }
         // target/PROFILE/deps/test-HASH, beside target/PROFILE/rdbnet.
         let test = std::env::current_exe().expect("a running test has a path");
@@ -40,6 +40,29 @@ impl Rdbnet {
             skip("rdbnet is not built: cargo build -p rdb-net-node, or name it in RDB_NET_NODE_BIN");
         }
         found
+    }
+
+    /// The binary of the previous release, which `RDB_NET_PREVIOUS_BIN` names. Without one the test is skipped: it gets `None`
+    /// and returns.
+    ///
+    /// # Panics
+    ///
+    /// When the variable names something that is not there.
+    pub fn find_previous() -> Option<Self> {
+        let named = Self::named(PREVIOUS_BINARY);
+        if named.is_none() {
+            skip(
+                "there is no rdbnet of the previous release: cargo xtask test builds it where the history of the repository \
+                 has its commit, or name it in RDB_NET_PREVIOUS_BIN",
+            );
+        }
+        named
+    }
+
+    fn named(variable: &str) -> Option<Self> {
+        let path = PathBuf::from(std::env::var_os(variable)?);
+        assert!(path.is_file(), "{variable} names {}, which is no file", path.display());
+        Some(Self { path })
     }
 
     /// The program with these arguments, without the caller's settings of it.

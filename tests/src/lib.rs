@@ -6,6 +6,7 @@
 //!
 //! [`conformance`] is another matter: what every transport must do, checked in one process.
 
+mod asker;
 mod binary;
 mod cluster;
 pub mod conformance;
@@ -19,6 +20,7 @@ mod ports;
 mod python;
 mod stranger;
 
+pub use asker::{Asker, Reply};
 pub use binary::{Rdbnet, skip, text};
 pub use cluster::Cluster;
 pub use handmade::{extended, frame, message, patched, sealed};

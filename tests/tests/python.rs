@@ -3,10 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_core::Stream;
 use rdb_net_session::Identity;
 use rdb_net_tcp::{TcpConfig, TcpTransport};
 use rdb_net_tests::{Node, Python, Ran, Rdbnet, Spec};
@@ -21,6 +24,9 @@ use tokio::runtime::Runtime;
 
 const ECHO: MessageType = MessageType::FIRST_APPLICATION;
 const FAILS: MessageType = MessageType(0x8001);
+/// Answered by a stream of numbers, each of 1,000 bytes, as many as its first byte says; the last one is large.
+const COUNTS: MessageType = MessageType(0x8003);
+const MEGABYTE: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn runtime() -> Runtime {
@@ -68,6 +74,12 @@ impl Answering {
             Handling::Ready(request.decode::<QueryRequest>().map(rows).map_err(HandlerError::from))
         };
         let echo = |_: &NodeId, request: Request| Handling::Ready(Ok(Answer::Payload(request.into_payload())));
+        let count = |_: &NodeId, request: Request| {
+            assert!(request.wants_stream);
+            let end = request.into_payload().into_bytes()[0];
+            Handling::Stream(Box::pin(Numbers { next: 0, end }))
+        };
+        transport.handle(COUNTS, Arc::new(count), HandlerOptions::default());
         let fail = |_: &NodeId, _: Request| Handling::Ready(Err(HandlerError::failed("the disk is full")));
         transport.handle(QueryRequest::TYPE, Arc::new(answer), HandlerOptions::default());
         transport.handle(ECHO, Arc::new(echo), HandlerOptions::default());
@@ -89,6 +101,30 @@ impl Answering {
     }
 }
 
+/// The answers to [`COUNTS`].
+struct Numbers {
+    next: u8,
+    end: u8,
+}
+
+impl Stream for Numbers {
+    type Item = Result<Answer, HandlerError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.next == self.end {
+            return Poll::Ready(None);
+        }
+        self.next += 1;
+        let bytes = if self.next == self.end { MEGABYTE } else { 1000 };
+        Poll::Ready(Some(Ok(Answer::Payload(vec![self.next; bytes].into()))))
+    }
+}
+
+/// The bytes that `query.py` sends for so many.
+fn pattern(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|index| (index % 251) as u8).collect()
+}
+
 fn rows(query: QueryRequest) -> Answer {
     let result = vec![Tuple(query.query.into()), Tuple(query.parameters.into_bytes())];
     QueryResponse { query_id: query.query_id, fragment: query.fragment, more: true, result }.into()
@@ -105,12 +141,19 @@ fn every_golden_file_is_read_refused_and_written_as_the_document_says() {
     let ran = python.run("test_wire.py", &[]);
     assert_eq!(ran.code, Some(0), "{}", ran.errors);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/rdb-net-wire/golden");
-    let files = std::fs::read_dir(folder).expect("a folder").map(|file| file.expect("readable").file_name());
-    let names: BTreeSet<String> = files.map(|name| name.into_string().expect("plain")).collect();
-    let refused = names.iter().filter(|name| name.starts_with("refused_")).count();
+    let names = |folder: &Path| -> BTreeSet<String> {
+        let files = std::fs::read_dir(folder).expect("a folder").map(|file| file.expect("readable").path());
+        let files = files.filter(|path| path.is_file());
+        files.map(|path| path.file_stem().and_then(|name| name.to_str()).expect("plain").to_owned()).collect()
+    };
+    let (all, older) = (names(&folder), names(&folder.join("older")).len());
+    let count = |kind: &str| all.iter().filter(|name| name.starts_with(kind)).count();
+    let (refused, series) = (count("refused_"), count("compressed_") + count("fragments"));
     for line in [
-        format!("{} golden files are read and written", names.len() - refused),
+        format!("{} golden files are read and written", all.len() - refused - series),
         format!("{refused} golden files are refused"),
+        format!("{older} older golden files are read"),
+        format!("{series} messages of several frames or codecs are read"),
     ] {
         assert!(ran.output.contains(&line), "{line:?} is not said: {:?}", ran.output);
     }
@@ -174,6 +217,100 @@ fn it_keeps_to_its_credits_and_gets_new_ones() {
 }
 
 #[test]
+fn a_query_of_a_megabyte_and_its_answer_travel_in_fragments() {
+    let Some(python) = Python::find() else { return };
+    let node = Answering::start(|config| config.session.frame_bytes_max = 64 * 1024);
+    let (address, bytes) = (node.address(), MEGABYTE.to_string());
+    let ask = ["--query", "q", "--parameters-bytes", &bytes, "--count", "3", "--window", "2", "--lane", "3"];
+    let ran = python.run("query.py", &[&[address.as_str()], &ask[..]].concat());
+    check_done(&ran);
+    let answers = ran.events("answer");
+    assert_eq!((answers.len(), node.answered()), (3, 3));
+    for answer in answers {
+        assert_eq!((&answer["lengths"], &answer["same"]), (&json!([1, MEGABYTE]), &json!(true)), "{answer}");
+    }
+    let fragments = ran.event("fragments");
+    let expected = Some(3 * 17);
+    assert_eq!((fragments["sent"].as_u64(), fragments["read"].as_u64()), (expected, expected), "{fragments}");
+    // First windows of 256 KiB carried them, on the lane that was asked for.
+    assert!(ran.event("credits")["charged"][Lane::Bulk as usize].as_u64() > Some(3 << 20), "{ran:?}");
+    node.shutdown();
+}
+
+#[test]
+fn it_takes_a_stream_of_replies_as_far_as_it_gives_credits() {
+    let Some(python) = Python::find() else { return };
+    let node = Answering::start(|_| ());
+    let address = node.address();
+    let ran =
+        python.run("query.py", &[&address, "--stream", "8003:c8", "--stream-window", "5000", "--send", "8000:01"]);
+    check_done(&ran);
+    let items = ran.events("item");
+    assert_eq!(items.len(), 200, "{ran:?}");
+    for (number, item) in (1..).zip(&items) {
+        let bytes = if number == 200 { MEGABYTE } else { 1000 };
+        let first = format!("{number:02x}").repeat(8);
+        assert_eq!((&item["bytes"], &item["first"]), (&json!(bytes), &json!(first)));
+    }
+    // The other request, and the end of the stream.
+    assert_eq!(ran.events("reply").iter().map(|reply| &reply["body"]).collect::<Vec<_>>(), ["01", ""]);
+    node.shutdown();
+}
+
+#[test]
+fn a_client_without_features_is_spoken_to_as_before() {
+    let Some(python) = Python::find() else { return };
+    let node = Answering::start(|_| ());
+    let address = node.address();
+    // It refuses every frame that only a feature allows, and reads no frame longer than 256 KiB.
+    let ask = ["--features", "0", "--query", "q", "--parameters-bytes", "100000", "--lane", "3", "--ping", "2"];
+    let send = ["--count", "20", "--window", "5", "--send", "8000:01", "--send", "8001:00"];
+    let ran = python.run("query.py", &[&[address.as_str()], &ask[..], &send].concat());
+    check_done(&ran);
+    assert_eq!((ran.events("answer").len(), ran.events("pong").len()), (20, 2));
+    assert_eq!(ran.event("reply")["body"], "01");
+    assert_eq!(ran.event("error")["code"], 7);
+    // It has two lanes, whatever the node says.
+    let charged = ran.event("credits")["charged"].clone();
+    assert!(charged[Lane::Interactive as usize].as_u64() > Some(2_000_000), "{charged}");
+    assert_eq!(charged[Lane::Bulk as usize], 0);
+    node.shutdown();
+}
+
+#[test]
+fn a_server_without_features_is_spoken_to_as_before() {
+    let Some(python) = Python::find() else { return };
+    let server = python.spawn("serve.py", &["--features", "0"]);
+    let port = server.wait_event("listening")["port"].as_u64().and_then(|port| u16::try_from(port).ok());
+    let address = NodeAddress::new("127.0.0.1", port.expect("a port")).expect("legal");
+    runtime().block_on(async {
+        let (transport, options) = (transport(None, |_| ()), CallOptions::timeout(PATIENCE));
+        let peer = transport.peer(&id("python"), &address);
+        // Bulk has a connection of its own, and the server takes one.
+        for lane in [Lane::System, Lane::Interactive, Lane::Replication] {
+            let query = QueryRequest { parameters: vec![7; 100_000].into(), ..QueryRequest::default() };
+            let options = CallOptions { lane: Some(lane), ..options };
+            let reply = peer.request(&query, options).await.expect("answered");
+            let response = QueryResponse::decode(&reply.body).expect("a response");
+            assert_eq!(response.result[1].0.len(), 100_000);
+        }
+        let large = QueryRequest { parameters: vec![7; MEGABYTE].into(), ..QueryRequest::default() };
+        let refused = peer.request(&large, options).await.expect_err("it fits no frame");
+        assert_eq!((refused.effect, &refused.reason), (Effect::NotSent, &Reason::TooLarge), "{refused}");
+        let stream = rdb_net_transport::StreamOptions { call: options, window_bytes: 1000 };
+        let nobody = Application { message_type: ECHO, payload: "hello".into() };
+        let Err(refused) = peer.stream(&nobody, stream).await else { panic!("it gives none") };
+        assert_eq!(refused.effect, Effect::NotSent, "{refused}");
+        assert!(transport.shutdown().await, "everything ended by itself");
+    });
+    let ran = server.wait_exit();
+    check_done(&ran);
+    let ended = ran.event("ended");
+    assert_eq!((&ended["handled"], &ended["code"]), (&json!(3), &json!(1)), "{ended}");
+    assert_eq!((&ended["fragments"], &ended["lanes"]), (&json!(0), &json!([0, 1])), "{ended}");
+}
+
+#[test]
 fn it_is_refused_with_the_reason() {
     let Some(python) = Python::find() else { return };
     let node = Answering::start(|_| ());
@@ -228,6 +365,11 @@ fn it_answers_what_it_is_asked() {
             assert_eq!(response, QueryResponse { query_id, fragment: 3, more: false, result });
         }
 
+        let query = QueryRequest { parameters: pattern(MEGABYTE).into(), ..QueryRequest::default() };
+        let reply = peer.request(&query, options).await.expect("answered in fragments");
+        let response = QueryResponse::decode(&reply.body).expect("a response");
+        assert_eq!(response.result[1], Tuple(pattern(MEGABYTE).into()));
+
         let fail = QueryRequest { query: "fail".to_owned(), ..QueryRequest::default() };
         let failed: RequestError = peer.request(&fail, options).await.expect_err("it fails when it is told to");
         assert_eq!((failed.effect, &failed.reason), (Effect::Unknown, &Reason::HandlerFailed), "{failed}");
@@ -239,7 +381,8 @@ fn it_answers_what_it_is_asked() {
     let ran = server.wait_exit();
     check_done(&ran);
     let ended = ran.event("ended");
-    assert_eq!((&ended["peer"], &ended["handled"], &ended["code"]), (&json!("n1"), &json!(103), &json!(1)), "{ended}");
+    assert_eq!((&ended["peer"], &ended["handled"], &ended["code"]), (&json!("n1"), &json!(104), &json!(1)), "{ended}");
+    assert!(ended["fragments"].as_u64() > Some(4), "{ended}");
     assert!(ended["limits"][1].as_u64() > Some(300_000), "{ended}");
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::failure::Failure;
@@ -58,9 +59,10 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-/// The command as one would type it: `cargo` by its bare name, arguments separated by blanks.
+/// The command as one would type it: the program by its bare name, arguments separated by blanks.
 fn shown(command: &Command) -> String {
     let words = command.get_args().map(|argument| argument.to_string_lossy().into_owned());
-    let words: Vec<String> = std::iter::once(String::from("cargo")).chain(words).collect();
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program()).to_string_lossy();
+    let words: Vec<String> = std::iter::once(program.into_owned()).chain(words).collect();
     words.join(" ")
 }

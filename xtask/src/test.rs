@@ -3,6 +3,7 @@
 //! The contract with the tests:
 //!
 //! * [`NODE_BINARY`] names the binary `rdbnet`, built beforehand with the features that its users get.
+//! * [`PREVIOUS_BINARY`] names that of the previous release, where the history of the repository has it.
 //! * A test that cannot run here (no root, no server) appends one line `SKIPPED: <reason>` to the file that
 //!   [`SKIPPED_FILE`] names, in one write, prints the same line and passes. Output of passing tests is captured, so the
 //!   file is what is read; without the variable (plain `cargo test`) only the print is left.
@@ -12,6 +13,7 @@
 //!
 //! Plain `cargo test` rather than another runner: a fresh machine with a Rust toolchain can run it.
 
+mod previous;
 pub(crate) mod record;
 
 use std::collections::BTreeMap;
@@ -27,6 +29,8 @@ use record::{Reader, Record};
 
 /// The environment variable with the path of `rdbnet`.
 const NODE_BINARY: &str = "RDB_NET_NODE_BIN";
+/// The environment variable with the path of the previous release's `rdbnet`.
+const PREVIOUS_BINARY: &str = "RDB_NET_PREVIOUS_BIN";
 /// The environment variable with the path of the file that collects skipped tests.
 const SKIPPED_FILE: &str = "RDB_SKIPPED_FILE";
 
@@ -39,6 +43,7 @@ const CLUSTER_PACKAGE: &str = "rdb-net-tests";
 pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
     let Options { deny_skips, passed_on } = Options::parse(arguments)?;
     let node = build_node(house)?;
+    let previous = previous::build(house)?;
     let skipped_file = fresh_skipped_file(house)?;
     let (mut reader, mut failed) = (Reader::new(house), Vec::new());
     // What an interrupted run leaves behind is that nothing ran.
@@ -46,6 +51,7 @@ pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
     for stage in stages(house, &passed_on) {
         let mut command = process::cargo(house, &stage.arguments);
         command.env(NODE_BINARY, &node).env(SKIPPED_FILE, &skipped_file);
+        command.envs(previous.iter().map(|path| (PREVIOUS_BINARY, path)));
         let show = |line: &str| {
             if reader.read(line) {
                 println!("{line}");

@@ -134,7 +134,7 @@ pub struct InboundId {
     pub(crate) correlation: u64,
     pub(crate) lane: Lane,
     pub(crate) charge: u64,
-    /// Of a message that came in fragments: its memory, instead of credits.
+    /// Memory that no credits stand for: that of a message that came in fragments, or what reading adds to one of an old peer.
     #[expect(dead_code, reason = "it is held, and released by being dropped")]
     pub(crate) reservation: Held,
     /// Whether a stream of replies was asked for.

@@ -313,7 +313,8 @@ impl FrameRules {
         let is_sound = if flags.has(Flags::MORE) {
             end < total && frame.raw_bytes >= FRAGMENT_BYTES_MIN
         } else {
-            end == total && frame.raw_bytes > 0
+            // A message of one frame is none of fragments.
+            end == total && frame.raw_bytes > 0 && fragment.offset > 0
         };
         if is_sound && frame.attachment_bytes <= fragment.total_bytes { Ok(()) } else { Err(FrameError::Fragment) }
     }

@@ -60,7 +60,7 @@ pub(crate) fn cases() -> Vec<Case> {
         play(
             "rapid_reset",
             "10,000 requests, each given up at once",
-            "nothing, or error 11",
+            "nothing, or error 3",
             rapid_reset,
             received(HOLD, RESETS as usize),
         ),
@@ -173,7 +173,7 @@ fn rapid_reset(world: &mut World) -> Result<(), String> {
             let (head, body) = stranger.hear().ok_or("it has ended")?;
             match Said::of(&head, &body) {
                 Some(Said::Pong) => break,
-                Some(Said::Error(_, 11, true)) | None => {}
+                Some(Said::Error(_, 3, true)) | None => {}
                 Some(other) => return Err(format!("{other:?} instead of an overload or nothing")),
             }
         }

@@ -176,7 +176,7 @@ fn plays() -> Vec<Case> {
         Case::play_of(
             "requests_beyond_limit",
             "20 requests at once where 16 were agreed",
-            "4 errors 11, not started, then 16 replies",
+            "4 errors 3, not started, then 16 replies",
             requests_beyond_limit,
             Counted::NOTHING,
         ),
@@ -250,7 +250,7 @@ fn requests_beyond_limit(world: &mut World) -> Result<(), String> {
     let limit = u64::from(REQUESTS_MAX);
     (1..=limit + 4).for_each(|id| stranger.send(&message(HOLD, id, "x")));
     for id in limit + 1..=limit + 4 {
-        expect(said(&mut stranger)?, Said::Error(id, 11, true))?;
+        expect(said(&mut stranger)?, Said::Error(id, 3, true))?;
     }
     world.release();
     for _ in 1..=limit {

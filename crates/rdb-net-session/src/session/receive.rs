@@ -466,8 +466,33 @@ impl Session {
             self.refuse_request(lane, charge, head.correlation);
             return;
         }
+        let mut held = Held::default();
+        if !self.peer_terms.lanes {
+            let uncharged = self.own_costs.beyond_bytes(head.message_type, frame.sizes().structure_bytes);
+            if uncharged > 0 {
+                let Some(reservation) = self.reserve_uncharged(head, charge, uncharged) else { return };
+                held = Held::new(Some(reservation));
+            }
+        }
         let body = std::mem::take(&mut frame.body);
-        self.take_in(now_ns, frame, body, charge, Held::default());
+        self.take_in(now_ns, frame, body, charge, held);
+    }
+
+    /// Reserves what reading adds to a message of a dialer that is too old to be charged for it. Where there is no memory, the
+    /// message goes no further, and its sender is told, if it can be.
+    #[cold]
+    fn reserve_uncharged(&mut self, head: FrameHead, charge: u64, bytes: u64) -> Option<Reservation> {
+        match self.budget.reserve(bytes) {
+            Ok(reservation) => Some(reservation),
+            Err(scope) => {
+                self.statistics.out_of_memory += 1;
+                self.intake.turn_away(head.lane, charge);
+                if head.correlation != 0 {
+                    self.push_error(head.lane, head.correlation, Effect::NotStarted, Reason::Overloaded(scope), "");
+                }
+                None
+            }
+        }
     }
 
     /// Keeps a message for its handler.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdb_net_types::{Effect, Lane, MessageType, Reason};
+use rdb_net_types::{Effect, Lane, MessageType, OverloadScope, Reason};
 use rdb_net_wire::{Credit, Encode, ErrorReply, Flags, FrameHead, Ping, Pong, Raw, StreamCredit, control_type};
 
 use super::{Phase, SendError, Session};
@@ -60,6 +60,13 @@ impl Session {
 
     pub(super) fn push_error(&mut self, lane: Lane, correlation: u64, effect: Effect, reason: Reason, detail: &str) {
         let head = self.head(control_type::REPLY, Flags::RESPONSE.with(Flags::ERROR), lane, correlation);
+        let reason = match reason {
+            // The first version has one word for all limits but the handler's, and reads others as a failed handler.
+            Reason::Overloaded(OverloadScope::Requests | OverloadScope::Peer) if !self.peer_terms.lanes => {
+                Reason::Overloaded(OverloadScope::Process)
+            }
+            reason => reason,
+        };
         let pushed = self.lanes.push(Sending::new(head, None, false), &ErrorReply::new(effect, reason, detail));
         debug_assert!(pushed.is_ok(), "an error reply fits the smallest frame: {pushed:?}");
     }

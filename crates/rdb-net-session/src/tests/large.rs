@@ -1,6 +1,7 @@
 //! Messages of several frames: how they travel, whom they hold up, what they may cost, and how they end early.
 
-use rdb_net_types::{Effect, Lane, OverloadScope, QueryResponse, Reason, Tuple};
+use bytes::Bytes;
+use rdb_net_types::{Effect, Lane, LogEntry, OverloadScope, QueryResponse, Reason, ReplicationLog, Tuple};
 use rdb_net_wire::{Flags, FrameBuffer, FrameHead, Prepared, Raw, control_type, split_frame};
 
 use super::pair::{ASK, MILLISECOND, Pair, SECOND, message, on, within};
@@ -443,4 +444,25 @@ fn a_prepared_message_is_kept_by_its_caller_until_it_is_accepted() {
     assert!(prepared.is_some());
     assert_eq!(pair.dialer.session.one_way_prepared(Lane::Interactive, &mut prepared), Ok(()));
     assert!(prepared.is_none());
+}
+
+/// It is charged like one that was never prepared: its struct by what it becomes.
+#[test]
+fn prepared_messages_of_one_frame_are_charged_by_both_sides_alike() {
+    let mut pair = Pair::up(narrow());
+    let entry = LogEntry { index: 1, epoch: 1, data: Bytes::new() };
+    let log = ReplicationLog { entries: vec![entry; 900], ..ReplicationLog::default() };
+    let (mut prepared, mut arrived) = (Prepared::new(&log), 0);
+    assert!(prepared.as_ref().is_some_and(|prepared| prepared.fits_frame(FRAME)));
+    while arrived < 100 {
+        while pair.dialer.session.one_way_prepared(Lane::Replication, &mut prepared).is_ok() {
+            prepared = Prepared::new(&log);
+        }
+        pair.drive();
+        assert_eq!((pair.dialer.close_reason(), pair.acceptor.close_reason()), (None, None), "after {arrived}");
+        for inbound in pair.acceptor.pop_all() {
+            arrived += 1;
+            pair.acceptor.session.finish(inbound.id);
+        }
+    }
 }

@@ -167,6 +167,13 @@ fn a_fragment_that_its_message_cannot_have_is_refused() {
     refused(|frame| frame[OFFSET].copy_from_slice(&9_999u32.to_be_bytes()), FrameError::Fragment);
     // The last one, though its end is not the message's.
     refused(|frame| frame[13] &= !(Flags::MORE.0 as u8), FrameError::Fragment);
+    // All of its message: that is no fragment.
+    let whole = |frame: &mut [u8]| {
+        frame[13] &= !(Flags::MORE.0 as u8);
+        frame.copy_within(28..32, TOTAL.start);
+        frame[OFFSET].fill(0);
+    };
+    refused(whole, FrameError::Fragment);
     let limit = 1 << 20;
     refused(
         |frame| frame[TOTAL].copy_from_slice(&(limit + 1).to_be_bytes()),

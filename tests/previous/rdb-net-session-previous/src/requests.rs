@@ -1,0 +1,336 @@
+//! The table of requests in flight: generational slots, so that a late reply finds no one.
+
+use std::time::Duration;
+
+use rdb_net_types::{Effect, Lane, Reason, RequestError};
+
+use crate::event::Outcome;
+
+/// A request in flight: its slot, and a generation that tells it from earlier ones in the same slot. One word, as on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestId(u64);
+
+impl RequestId {
+    pub(crate) fn new(slot: u32, generation: u32) -> Self {
+        Self(u64::from(generation) << 32 | u64::from(slot))
+    }
+
+    /// The slot: small numbers, reused.
+    pub fn slot(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    pub(crate) fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The correlation id on the wire; never 0.
+    pub fn correlation(self) -> u64 {
+        self.0
+    }
+
+    /// The request of this correlation id.
+    pub fn from_correlation(correlation: u64) -> Self {
+        Self(correlation)
+    }
+}
+
+/// A time as a number that is cheap to compare; the largest one for all that are too far away to matter.
+#[inline]
+pub(crate) fn nanoseconds(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(time.subsec_nanos()))
+}
+
+/// Deadlines are looked at no more often than this, so that a table of requests with many different ones costs little.
+const SCAN_INTERVAL: Duration = Duration::from_millis(1);
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    state: State,
+    /// Of an ended request, until its caller takes it.
+    outcome: Option<Outcome>,
+    lane: Lane,
+    /// Which message of its lane it was when handed to the socket, from 1; 0 while it waits for the socket.
+    ordinal: u64,
+    /// [`FRESH`] until the session is told the time.
+    started_ns: u64,
+    /// The largest number for none; of a fresh request, how long it may take.
+    deadline_ns: u64,
+    /// It is in the list of fresh slots, though its request may be gone.
+    listed: bool,
+}
+
+/// The start of a request that was accepted since the session was last told the time.
+const FRESH: u64 = u64::MAX;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Free,
+    Waiting,
+    Done,
+}
+
+impl Slot {
+    fn new() -> Self {
+        Self {
+            generation: 1,
+            state: State::Free,
+            outcome: None,
+            lane: Lane::System,
+            ordinal: 0,
+            started_ns: FRESH,
+            deadline_ns: u64::MAX,
+            listed: false,
+        }
+    }
+
+    #[inline]
+    fn is_waiting(&self) -> bool {
+        self.state == State::Waiting
+    }
+
+    #[inline]
+    fn end(&mut self, outcome: Outcome) {
+        self.state = State::Done;
+        self.outcome = Some(outcome);
+    }
+}
+
+/// All requests of one session.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    slots: Vec<Slot>,
+    /// Slots that this table gives out are those whose number is a multiple of this; the others belong to outboxes.
+    pub(crate) stride: u32,
+    /// How many slots this table has given out so far.
+    own: u32,
+    /// Those of them that are free.
+    free: Vec<u32>,
+    waiting: usize,
+    /// Slots whose requests count from the next time that the session is told.
+    fresh: Vec<u32>,
+    /// No waiting request's deadline is before this; the largest number where none has one.
+    next_deadline_ns: u64,
+    completed: Vec<RequestId>,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            stride: 1,
+            own: 0,
+            free: Vec::new(),
+            waiting: 0,
+            fresh: Vec::new(),
+            next_deadline_ns: u64::MAX,
+            completed: Vec::new(),
+        }
+    }
+}
+
+impl Requests {
+    pub(crate) fn in_flight(&self) -> usize {
+        self.waiting
+    }
+
+    /// Slots of its own that are not free, ended requests included whose outcome nobody took yet.
+    pub(crate) fn occupied(&self) -> usize {
+        self.own as usize - self.free.len()
+    }
+
+    fn grow(&mut self, slot: u32) {
+        if self.slots.len() <= slot as usize {
+            self.slots.resize_with(slot as usize + 1, Slot::new);
+        }
+    }
+
+    /// Takes in a request that an outbox has given this id.
+    #[inline]
+    pub(crate) fn register(&mut self, id: RequestId, lane: Lane, timeout_ns: u64, now_ns: u64) {
+        self.grow(id.slot() as u32);
+        let slot = &mut self.slots[id.slot()];
+        debug_assert!(slot.state == State::Free, "an outbox gives out an id again only when its request has ended");
+        slot.generation = id.generation();
+        slot.state = State::Waiting;
+        slot.lane = lane;
+        slot.ordinal = 0;
+        slot.started_ns = now_ns;
+        slot.deadline_ns = timeout_ns.saturating_add(now_ns);
+        self.next_deadline_ns = self.next_deadline_ns.min(slot.deadline_ns);
+        self.waiting += 1;
+    }
+
+    /// A slot for a request that may take so long, from the next [`stamp`](Self::stamp) on.
+    #[inline]
+    pub(crate) fn insert(&mut self, lane: Lane, timeout: Option<Duration>) -> RequestId {
+        let deadline_ns = timeout.map_or(u64::MAX, nanoseconds);
+        self.waiting += 1;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            let slot = self.own * self.stride;
+            self.own += 1;
+            self.grow(slot);
+            slot
+        });
+        let taken = &mut self.slots[slot as usize];
+        taken.state = State::Waiting;
+        taken.lane = lane;
+        taken.ordinal = 0;
+        taken.started_ns = FRESH;
+        taken.deadline_ns = deadline_ns;
+        if !std::mem::replace(&mut taken.listed, true) {
+            self.fresh.push(slot);
+        }
+        RequestId::new(slot, taken.generation)
+    }
+
+    /// Lets the requests accepted since the last call count from now.
+    #[inline]
+    pub(crate) fn stamp(&mut self, now: Duration) {
+        if self.fresh.is_empty() {
+            return;
+        }
+        let now_ns = nanoseconds(now);
+        for slot in self.fresh.drain(..) {
+            let slot = &mut self.slots[slot as usize];
+            slot.listed = false;
+            if slot.is_waiting() && slot.started_ns == FRESH {
+                slot.started_ns = now_ns;
+                slot.deadline_ns = slot.deadline_ns.saturating_add(now_ns);
+                self.next_deadline_ns = self.next_deadline_ns.min(slot.deadline_ns);
+            }
+        }
+    }
+
+    #[inline]
+    fn get(&mut self, id: RequestId) -> Option<&mut Slot> {
+        self.slots.get_mut(id.slot()).filter(|slot| slot.generation == id.generation())
+    }
+
+    /// Notes that the request's frame goes to the socket as this message of its lane, and returns its deadline; `None` when
+    /// nobody waits for it any more, so that the frame must not be sent.
+    #[inline]
+    pub(crate) fn hand_over(&mut self, id: RequestId, ordinal: u64) -> Option<u64> {
+        let slot = self.get(id).filter(|slot| slot.is_waiting())?;
+        slot.ordinal = ordinal;
+        Some(slot.deadline_ns)
+    }
+
+    /// Ends a waiting request with an outcome that is told when it began, and returns whether there was one.
+    #[inline(always)]
+    pub(crate) fn complete(&mut self, id: RequestId, outcome: impl FnOnce(u64) -> Outcome) -> bool {
+        let Some(slot) = self.get(id).filter(|slot| slot.is_waiting()) else { return false };
+        slot.state = State::Done;
+        slot.outcome = Some(outcome(slot.started_ns));
+        self.waiting -= 1;
+        self.completed.push(id);
+        true
+    }
+
+    /// The outcome of an ended request; its slot becomes free.
+    #[inline]
+    pub(crate) fn take(&mut self, id: RequestId) -> Option<Outcome> {
+        let outcome = self.get(id)?.outcome.take()?;
+        self.release(id);
+        Some(outcome)
+    }
+
+    pub(crate) fn is_waiting(&self, id: RequestId) -> bool {
+        let slot = self.slots.get(id.slot());
+        slot.is_some_and(|slot| slot.generation == id.generation() && slot.is_waiting())
+    }
+
+    pub(crate) fn holds(&self, id: RequestId) -> bool {
+        let slot = self.slots.get(id.slot());
+        slot.is_some_and(|slot| slot.generation == id.generation() && slot.state != State::Free)
+    }
+
+    /// Frees the slot of a request that its caller gave up. `Some(was handed to the socket)` where it was still waiting.
+    pub(crate) fn cancel(&mut self, id: RequestId) -> Option<bool> {
+        let slot = self.get(id)?;
+        let (state, handed) = (slot.state, slot.ordinal != 0);
+        slot.outcome = None;
+        match state {
+            State::Free => return None,
+            State::Waiting => self.waiting -= 1,
+            State::Done => {}
+        }
+        self.release(id);
+        (state == State::Waiting).then_some(handed)
+    }
+
+    #[inline]
+    fn release(&mut self, id: RequestId) {
+        let slot = &mut self.slots[id.slot()];
+        slot.state = State::Free;
+        if (id.slot() as u32).is_multiple_of(self.stride) {
+            // Generation 0 would make a correlation id of 0, which is a one-way message's.
+            slot.generation = slot.generation.checked_add(1).unwrap_or(1);
+            self.free.push(id.slot() as u32);
+        }
+    }
+
+    /// When [`expire`](Self::expire) has to be called.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        (self.next_deadline_ns != u64::MAX).then(|| Duration::from_nanos(self.next_deadline_ns))
+    }
+
+    /// Ends every request whose deadline has passed. Looks at the whole table, which is bounded, and only when some deadline
+    /// is due.
+    pub(crate) fn expire(&mut self, now: Duration) -> usize {
+        let now_ns = nanoseconds(now);
+        if now_ns < self.next_deadline_ns {
+            return 0;
+        }
+        let expired = self.end_where(Reason::Expired, |slot| slot.deadline_ns <= now_ns);
+        let waiting = self.slots.iter().filter(|slot| slot.is_waiting());
+        let next_ns = waiting.map(|slot| slot.deadline_ns).min().unwrap_or(u64::MAX);
+        self.next_deadline_ns = next_ns.max(nanoseconds(now + SCAN_INTERVAL));
+        expired
+    }
+
+    /// Ends a request that was never sent.
+    pub(crate) fn end_unsent(&mut self, id: RequestId, reason: Reason) {
+        self.complete(id, |_| Err(RequestError::new(Effect::NotSent, reason)));
+    }
+
+    /// Ends everything that waits, because the connection is gone.
+    pub(crate) fn end_all(&mut self, reason: Reason) -> usize {
+        self.next_deadline_ns = u64::MAX;
+        self.end_where(reason, |_| true)
+    }
+
+    /// Ends what the other side says it has not taken: everything beyond this message of the lane.
+    pub(crate) fn end_beyond(&mut self, lane: Lane, accepted: u64, reason: Reason) -> usize {
+        let beyond = |slot: &Slot| slot.lane == lane && (slot.ordinal == 0 || slot.ordinal > accepted);
+        let effect = |slot: &Slot| if slot.ordinal == 0 { Effect::NotSent } else { Effect::NotStarted };
+        self.end_with(reason, beyond, effect)
+    }
+
+    fn end_where(&mut self, reason: Reason, filter: impl Fn(&Slot) -> bool) -> usize {
+        self.end_with(reason, filter, |slot| if slot.ordinal == 0 { Effect::NotSent } else { Effect::Unknown })
+    }
+
+    fn end_with(&mut self, reason: Reason, filter: impl Fn(&Slot) -> bool, effect: impl Fn(&Slot) -> Effect) -> usize {
+        let mut ended = 0;
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            if slot.is_waiting() && filter(slot) {
+                slot.end(Err(RequestError::new(effect(slot), reason)));
+                self.completed.push(RequestId::new(index as u32, slot.generation));
+                ended += 1;
+            }
+        }
+        self.waiting -= ended;
+        ended
+    }
+
+    /// Moves the requests that ended since the last call into `into`.
+    pub(crate) fn drain_completed(&mut self, into: &mut Vec<RequestId>) {
+        into.append(&mut self.completed);
+    }
+
+    pub(crate) fn has_completed(&self) -> bool {
+        !self.completed.is_empty()
+    }
+}

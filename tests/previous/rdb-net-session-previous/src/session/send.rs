@@ -1,0 +1,118 @@
+//! What goes out: frames of callers and handlers, the protocol's own answers, and the end.
+
+use std::time::Duration;
+
+use rdb_net_types::{Effect, Lane, MessageType, Reason};
+use rdb_net_wire::{Credit, Encode, ErrorReply, Flags, FrameHead, Ping, Pong, control_type};
+
+use super::{Phase, SendError, Session};
+use crate::drain::Drain;
+use crate::event::Event;
+use crate::lanes::Sending;
+use crate::outbox::check_type;
+use crate::{CloseReason, Side, hello};
+
+impl Session {
+    #[inline]
+    pub(super) fn check_sendable(&mut self, lane: Lane, message_type: MessageType) -> Result<(), SendError> {
+        check_type(message_type)?;
+        if !self.is_up() || matches!(self.side, Side::Acceptor) {
+            return Err(SendError::NotUp);
+        }
+        if !self.lanes.lane(lane).has_credit() {
+            self.blocked = true;
+            return Err(SendError::NoCredit);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn head(&self, message_type: MessageType, flags: Flags, lane: Lane, correlation: u64) -> FrameHead {
+        let flags = if self.checksum { flags.with(Flags::CHECKSUM) } else { flags };
+        FrameHead { message_type, flags, lane, correlation }
+    }
+
+    pub(super) fn push_hello(&mut self) {
+        let hello = hello::hello(&self.config, &self.identity, &self.side);
+        self.push_control(&hello);
+    }
+
+    pub(super) fn push_control(&mut self, message: &impl Encode) {
+        let head = self.head(message.message_type(), Flags::ONE_WAY, Lane::System, 0);
+        self.push_uncharged(head, message);
+    }
+
+    pub(super) fn push_uncharged(&mut self, head: FrameHead, message: &impl Encode) {
+        let sending = Sending::new(head, None, false);
+        let pushed = self.lanes.push(sending, message);
+        debug_assert!(pushed.is_ok(), "the protocol's own messages fit the smallest frame: {pushed:?}");
+    }
+
+    pub(super) fn push_error(&mut self, lane: Lane, correlation: u64, effect: Effect, reason: Reason, detail: &str) {
+        let head = self.head(control_type::REPLY, Flags::RESPONSE.with(Flags::ERROR), lane, correlation);
+        self.push_uncharged(head, &ErrorReply::new(effect, reason, detail));
+    }
+
+    /// Writes the answers that the protocol owes: at most one pong and one credit a lane, however often they were asked for.
+    pub(super) fn push_due(&mut self) {
+        if self.phase != Phase::Up {
+            return;
+        }
+        if let Some(token) = self.ping_due.take() {
+            self.push_control(&Ping { token });
+        }
+        // To a side that drains, the pong says that nothing more comes: it leaves behind everything that is queued.
+        if (!self.peer_drains || self.lanes.is_empty())
+            && let Some(token) = self.pong_due.take()
+        {
+            self.push_control(&Pong { token });
+        }
+        if !self.intake.any_credit_due() {
+            return;
+        }
+        for lane in Lane::ALL {
+            if let Some(limit) = self.intake.credit_due(lane) {
+                self.push_control(&Credit { lane: lane as u8, limit });
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn unblock(&mut self) {
+        if std::mem::take(&mut self.blocked) {
+            self.events.push_back(Event::Writable);
+        }
+    }
+
+    #[inline]
+    pub(super) fn after_completions(&mut self, now: Duration) {
+        if self.requests.in_flight() == 0 {
+            self.liveness.set_busy(now, false);
+            self.end_if_drained();
+        }
+    }
+
+    /// A drained session ends when nothing is under way in either direction.
+    #[inline]
+    pub(super) fn end_if_drained(&mut self) {
+        let ending = matches!(self.drain, Drain::Ending { .. });
+        if ending && self.requests.in_flight() == 0 && self.intake.open() == 0 && self.lanes.is_empty() {
+            self.close(CloseReason::Local);
+        }
+    }
+
+    pub(super) fn end(&mut self, reason: CloseReason) {
+        self.phase = Phase::Closed;
+        self.lanes.clear();
+        // One-way messages that came before a farewell are still for their handlers; nobody waits for a reply any more.
+        let said_farewell = reason.is_orderly() && reason != CloseReason::Local;
+        self.intake.abandon(|message| !said_farewell || message.id.wants_reply());
+        self.ping_due = None;
+        self.pong_due = None;
+        self.requests.end_all(match reason {
+            CloseReason::Refused(refusal) | CloseReason::Rejected(refusal) => Reason::Refused(refusal),
+            _ => Reason::ConnectionLost,
+        });
+        self.events.push_back(Event::Closed(reason));
+    }
+}

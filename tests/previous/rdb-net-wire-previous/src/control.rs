@@ -1,0 +1,305 @@
+//! The protocol's own messages: hello, refusal, liveness, credits, cancellation, drain.
+
+use rdb_net_types::{
+    BootId, ClusterId, Effect, Incarnation, MessageType, NodeAddress, NodeId, OverloadScope, ProtocolRange, Reason,
+    RefusalReason,
+};
+
+use crate::DecodeError;
+use crate::body::{Body, BodyWriter, Encode, Message};
+use crate::codec::wire_struct;
+
+/// The numbers of the protocol's own messages.
+pub mod control_type {
+    use rdb_net_types::MessageType;
+
+    /// The first frame of either side: who it is and what it can.
+    pub const HELLO: MessageType = MessageType(0x0001);
+    /// The hello is not accepted; the connection ends.
+    pub const REJECT: MessageType = MessageType(0x0002);
+    /// Are you there?
+    pub const PING: MessageType = MessageType(0x0003);
+    /// I am.
+    pub const PONG: MessageType = MessageType(0x0004);
+    /// More may be sent on a lane.
+    pub const CREDIT: MessageType = MessageType(0x0005);
+    /// The request of this correlation id is given up. Its body is empty.
+    pub const CANCEL: MessageType = MessageType(0x0006);
+    /// No new messages are taken on this connection.
+    pub const GO_AWAY: MessageType = MessageType(0x0007);
+    /// The connection ends, for this reason.
+    pub const CLOSE: MessageType = MessageType(0x0008);
+    /// A membership exchange, as a request: its body is the membership protocol's own.
+    pub const MEMBERSHIP_SYNC: MessageType = MessageType(0x0010);
+    /// The answer to a request that has no body type of its own.
+    pub const REPLY: MessageType = MessageType(0x0011);
+}
+
+macro_rules! control_message {
+    ($name:ident = $message_type:expr) => {
+        impl Encode for $name {
+            fn message_type(&self) -> MessageType {
+                $message_type
+            }
+
+            fn encode(&self, body: &mut BodyWriter<'_>) {
+                self.encode_fields(body.out());
+            }
+        }
+
+        impl Message for $name {
+            const TYPE: MessageType = $message_type;
+
+            fn decode(body: &Body) -> Result<Self, DecodeError> {
+                let malformed = |_| DecodeError::Malformed { message_type: $message_type };
+                Self::decode_fields(body.structure()).map_err(malformed)
+            }
+        }
+    };
+}
+
+/// Who a side is and what it can. The dialer's comes first; the acceptor's is the answer that brings the connection up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// Its node id; proved by the certificate where TLS is on.
+    pub node: NodeId,
+    /// The node that the dialer means to reach, where it knows.
+    pub target: Option<NodeId>,
+    /// Its newest incarnation.
+    pub incarnation: Incarnation,
+    /// Which process it is.
+    pub boot: BootId,
+    /// Where its transport can be reached by others.
+    pub address: NodeAddress,
+    /// The wire versions that it speaks.
+    pub protocol: ProtocolRange,
+    /// Optional abilities, one bit each; unknown bits are ignored.
+    pub features: u64,
+    /// The compression codecs that it can read, the preferred first.
+    pub codecs: Vec<u8>,
+    /// The largest frame that it reads, in bytes, header included.
+    pub frame_bytes_max: u32,
+    /// The largest message that it puts together, in bytes.
+    pub message_bytes_max: u32,
+    /// How many requests the other side may have in flight.
+    pub requests_max: u32,
+    /// How many bytes the other side may send at first, by lane.
+    pub credits: Vec<u64>,
+    /// How long it waits for any byte before it calls the connection dead, in milliseconds.
+    pub liveness_ms: u32,
+    /// Whether its frames carry a checksum, and it wants one on those it reads.
+    pub checksum: bool,
+    /// What ties the hello to this TLS session; empty without TLS.
+    pub channel_binding: Vec<u8>,
+    /// Bytes for the other side's authenticator; empty where none is used.
+    pub token: Vec<u8>,
+    /// Version of its software, for people.
+    pub software: String,
+}
+
+wire_struct!(Hello {
+    cluster,
+    node,
+    target,
+    incarnation,
+    boot,
+    address,
+    protocol,
+    features,
+    codecs,
+    frame_bytes_max,
+    message_bytes_max,
+    requests_max,
+    credits,
+    liveness_ms,
+    checksum,
+    channel_binding,
+    token,
+    software,
+});
+control_message!(Hello = control_type::HELLO);
+
+/// Why a hello is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// Code of a [`RefusalReason`].
+    pub code: u16,
+    /// Earliest useful retry, in milliseconds; 0 for none.
+    pub retry_after_ms: u32,
+}
+
+impl Reject {
+    /// The reason, `None` where a newer version knows one that this does not.
+    pub fn reason(&self) -> Option<RefusalReason> {
+        RefusalReason::from_code(self.code)
+    }
+}
+
+wire_struct!(Reject { code, retry_after_ms });
+control_message!(Reject = control_type::REJECT);
+
+/// Are you there?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ping {
+    /// Comes back in the pong.
+    pub token: u64,
+}
+
+wire_struct!(Ping { token });
+control_message!(Ping = control_type::PING);
+
+/// I am.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pong {
+    /// The ping's token.
+    pub token: u64,
+}
+
+wire_struct!(Pong { token });
+control_message!(Pong = control_type::PONG);
+
+/// More may be sent on a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Credit {
+    /// The lane's number.
+    pub lane: u8,
+    /// Bytes that may have been sent on the lane in all, since the connection began. Never falls.
+    pub limit: u64,
+}
+
+wire_struct!(Credit { lane, limit });
+control_message!(Credit = control_type::CREDIT);
+
+/// No new messages are taken. Sent twice: a warning, after which everything under way is still taken, and the last word, after
+/// which nothing is. Whoever sent a message beyond the last word knows that no handler saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoAway {
+    /// Whether this is the last word.
+    pub last: bool,
+    /// How many messages were taken on each lane, by lane number.
+    pub accepted: Vec<u64>,
+}
+
+wire_struct!(GoAway { last, accepted });
+control_message!(GoAway = control_type::GO_AWAY);
+
+/// Why a side ends a connection that was up. The number is its code on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+#[repr(u16)]
+pub enum CloseCode {
+    /// The drain is complete, or the connection was idle.
+    Normal = 1,
+    /// The other side's bytes were no frame.
+    Protocol = 2,
+    /// The other side sent more than its credits.
+    Credit = 3,
+    /// The other side sent something that it may not at this point.
+    State = 4,
+    /// Nothing came for longer than the liveness time.
+    Silent = 5,
+    /// The process ends.
+    Shutdown = 6,
+    /// The connection limit needs the place.
+    Evicted = 7,
+}
+
+impl CloseCode {
+    const ALL: [Self; 7] =
+        [Self::Normal, Self::Protocol, Self::Credit, Self::State, Self::Silent, Self::Shutdown, Self::Evicted];
+
+    /// The code of this number, `None` for a newer version's.
+    pub fn from_code(code: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|close| *close as u16 == code)
+    }
+
+    /// Its name, as metrics and logs show it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Protocol => "protocol",
+            Self::Credit => "credit",
+            Self::State => "state",
+            Self::Silent => "silent",
+            Self::Shutdown => "shutdown",
+            Self::Evicted => "evicted",
+        }
+    }
+}
+
+/// The connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Close {
+    /// Number of a [`CloseCode`].
+    pub code: u16,
+}
+
+wire_struct!(Close { code });
+control_message!(Close = control_type::CLOSE);
+
+/// The answer to a request that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorReply {
+    /// Whether it is sure that no handler saw the request.
+    pub not_started: bool,
+    /// Which reason.
+    pub code: u16,
+    /// More words; the handler's error text.
+    pub detail: String,
+}
+
+wire_struct!(ErrorReply { not_started, code, detail });
+control_message!(ErrorReply = control_type::REPLY);
+
+/// The longest detail of an error that is sent, in bytes.
+const DETAIL_BYTES_MAX: usize = 1024;
+
+impl ErrorReply {
+    /// The reply that tells this outcome. A detail beyond 1,024 bytes is cut.
+    pub fn new(effect: Effect, reason: Reason, detail: &str) -> Self {
+        let mut end = detail.len().min(DETAIL_BYTES_MAX);
+        while !detail.is_char_boundary(end) {
+            end -= 1;
+        }
+        let not_started = matches!(effect, Effect::NotStarted | Effect::NotSent);
+        Self { not_started, code: reason_code(reason), detail: detail[..end].to_owned() }
+    }
+
+    /// What it means to the caller: the peer answered, so the effect is `NotStarted` or `Unknown`.
+    pub fn outcome(&self) -> (Effect, Reason) {
+        let effect = if self.not_started { Effect::NotStarted } else { Effect::Unknown };
+        (effect, reason_of(self.code))
+    }
+}
+
+const fn reason_code(reason: Reason) -> u16 {
+    match reason {
+        Reason::Expired => 1,
+        Reason::Overloaded(OverloadScope::Handler) => 2,
+        Reason::Overloaded(_) => 3,
+        Reason::UnknownType => 4,
+        Reason::TooLarge => 5,
+        Reason::Malformed => 6,
+        Reason::HandlerPanicked => 8,
+        Reason::Cancelled => 9,
+        Reason::Draining | Reason::ShuttingDown => 10,
+        _ => 7,
+    }
+}
+
+const fn reason_of(code: u16) -> Reason {
+    match code {
+        1 => Reason::Expired,
+        2 => Reason::Overloaded(OverloadScope::Handler),
+        3 => Reason::Overloaded(OverloadScope::Process),
+        4 => Reason::UnknownType,
+        5 => Reason::TooLarge,
+        6 => Reason::Malformed,
+        8 => Reason::HandlerPanicked,
+        9 => Reason::Cancelled,
+        10 => Reason::Draining,
+        _ => Reason::HandlerFailed,
+    }
+}
