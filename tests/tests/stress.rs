@@ -3,6 +3,8 @@
 //!
 //! Runs for ten seconds; `RDB_STRESS_SECONDS` makes it longer.
 
+#![expect(clippy::print_stdout, reason = "what was measured is told")]
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;

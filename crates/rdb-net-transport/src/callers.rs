@@ -8,7 +8,8 @@ use std::time::Duration;
 use rdb_net_session::{Outcome, RequestId, RequestOptions, SendError};
 use rdb_net_wire::Encode;
 
-use crate::link::{Core, Link};
+use crate::guarded::Core;
+use crate::link::Link;
 use crate::shard::{Shard, this_thread};
 
 /// A request that has ended, on its way to its caller.

@@ -14,9 +14,10 @@ use rdb_net_wire::{Encode, Prepared};
 use tokio::time::Sleep;
 
 use crate::blocked::BlockedPlace;
+use crate::guarded::Core;
 use crate::handle::PeerHandle;
 use crate::large::{LARGE_BYTES, Parcel};
-use crate::link::{Core, Link};
+use crate::link::Link;
 
 /// Why a message did not get through this connection.
 #[derive(Debug)]

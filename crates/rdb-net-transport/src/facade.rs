@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdb_net_types::{BoxFuture, ClusterMessage, Component, HealthStatus, NetworkError, NetworkTransport, NodeAddress};
 
-use crate::handle::CallOptions;
+use crate::options::CallOptions;
 use crate::transport::Transport;
 
 impl Component for Transport {

@@ -11,34 +11,10 @@ use rdb_net_wire::Encode;
 
 use crate::exchange::{Call, Exchange, LinkError, LinkRef, beyond_any_frame, not_sent};
 use crate::link::{Link, TryPostError};
+use crate::options::CallOptions;
 use crate::pool::PeerShared;
 use crate::registry::LOOK_AGAIN;
-use crate::stream::{ReplyStream, StreamOptions};
 use crate::transport::Inner;
-
-/// How a message travels. The defaults come from its type's row in the registry and from the transport's configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CallOptions {
-    /// How long the caller waits, for everything: connection, credits and reply. On a connection that is up it counts from when
-    /// the connection's task takes the request, which is as soon as the runtime lets it; where the connection ends before the
-    /// request was sent, it begins again with another one.
-    pub timeout: Option<Duration>,
-    /// The lane.
-    pub lane: Option<Lane>,
-    /// Whether carrying it out twice is the same as once.
-    pub idempotent: Option<bool>,
-    /// The ordering key: messages of one lane and one key take the same connection, and their handlers start in the order in
-    /// which they were sent, as long as its [`epoch`](PeerHandle::epoch) lasts. Default none: one-way messages keep their
-    /// order all the same, requests are in no order and spread over the connections that are up.
-    pub key: Option<u64>,
-}
-
-impl CallOptions {
-    /// The defaults, with this time-out.
-    pub fn timeout(timeout: Duration) -> Self {
-        Self { timeout: Some(timeout), ..Self::default() }
-    }
-}
 
 /// Which connection a message takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +37,7 @@ impl Way {
 
 /// A handle to one peer. Cheap to clone.
 pub struct PeerHandle {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     peer: Arc<PeerShared>,
     first_link: OnceLock<Arc<Link>>,
     /// How many main connections the peer may have.
@@ -201,7 +177,7 @@ impl PeerHandle {
 
     /// The slot of messages that must keep their order.
     #[inline(never)]
-    fn ordered_slot(&self, lane: Lane, key: Option<u64>) -> Slot {
+    pub(crate) fn ordered_slot(&self, lane: Lane, key: Option<u64>) -> Slot {
         Slot::of(self.connections, lane, key)
     }
 
@@ -225,7 +201,7 @@ impl PeerHandle {
         }
     }
 
-    fn request_way(&self, lane: Lane, ordered: Option<Slot>) -> Way {
+    pub(crate) fn request_way(&self, lane: Lane, ordered: Option<Slot>) -> Way {
         match ordered {
             Some(slot) => Way::Only(slot),
             None if self.connections > 1 && lane != Lane::Bulk => Way::Any(next_number(self.connections)),
@@ -299,40 +275,6 @@ impl PeerHandle {
         result.map_err(|error| self.ended(error))
     }
 
-    /// Sends a request that is answered by a stream of replies. Ready when it is queued.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError`] with the effect `NotSent`.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future before it is ready sends nothing. Dropping the stream gives the request up.
-    pub async fn stream<M>(&self, message: &M, options: StreamOptions) -> Result<ReplyStream, RequestError>
-    where
-        M: Encode + Sync + ?Sized,
-    {
-        let spec = message.message_type().spec();
-        let lane = options.call.lane.unwrap_or(spec.lane);
-        let ordered = options.call.key.map(|_| self.ordered_slot(lane, options.call.key));
-        let mut deadline = self.deadline(self.inner.clock.now(), options.call);
-        let mut request =
-            RequestOptions { lane, timeout: None, idempotent: options.call.idempotent.unwrap_or(spec.idempotent) };
-        loop {
-            let way = self.request_way(lane, ordered);
-            let link = self.connect(deadline, way).await.map_err(|error| self.ended(error))?;
-            request.timeout = Some(deadline.saturating_sub(self.inner.clock.now()));
-            match link.open_stream(request, deadline, options.window_bytes, message).await {
-                Ok(stream) => return Ok(stream),
-                Err(LinkError::Ended(error)) => return Err(self.ended(error)),
-                Err(LinkError::NotUp { deadline: until }) => {
-                    deadline = until.unwrap_or(deadline);
-                    self.retire(&link);
-                }
-            }
-        }
-    }
-
     /// Queues a one-way message if that is possible at once. `Ok` means queued.
     ///
     /// # Errors
@@ -361,7 +303,7 @@ impl PeerHandle {
         options.lane.unwrap_or_else(|| message_type.spec().lane)
     }
 
-    fn deadline(&self, now: Duration, options: CallOptions) -> Duration {
+    pub(crate) fn deadline(&self, now: Duration, options: CallOptions) -> Duration {
         now.saturating_add(options.timeout.unwrap_or(self.inner.config.request_timeout))
     }
 
@@ -391,7 +333,7 @@ impl PeerHandle {
     }
 
     /// A connection that the message may take; made, if there is none. A peer that was away a moment ago is not waited for.
-    async fn connect(&self, deadline: Duration, way: Way) -> Result<Arc<Link>, RequestError> {
+    pub(crate) async fn connect(&self, deadline: Duration, way: Way) -> Result<Arc<Link>, RequestError> {
         loop {
             if let Some(link) = self.up_link(way) {
                 return Ok(link);

@@ -9,7 +9,8 @@ use rdb_net_types::Lane;
 use rdb_net_wire::{Codec, Encode, Prepared};
 
 use crate::duty::Duty;
-use crate::link::{Core, Link};
+use crate::guarded::Core;
+use crate::link::Link;
 use crate::transport::Inner;
 
 /// A message with more bytes than this is prepared before any lock is taken.

@@ -3,23 +3,20 @@
 //! Nobody holds the lock over an await, a system call or a handler. Whoever queues a frame wakes the connection's task only if
 //! it sleeps; whoever ends requests wakes their callers after the lock is released.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use rdb_net_session::{CloseReason, InboundId, RequestId, SendError, Session, SessionStatistics};
+use rdb_net_session::{CloseReason, InboundId, SendError, Session, SessionStatistics};
 use rdb_net_types::{Effect, Lane, NodeId, Reason};
 use rdb_net_wire::{Encode, Hello, Prepared};
-use tokio::task::AbortHandle;
 
-use crate::blocked::Blocked;
-use crate::callers::Ended;
 use crate::clock::Clock;
 use crate::dispatch::Verdict;
 use crate::exchange::{LinkError, Wait, beyond_any_frame};
+use crate::guarded::Core;
 use crate::large::{LARGE_BYTES, Parcel};
 use crate::mail::Mail;
 use crate::shard::{Shard, shards};
@@ -61,113 +58,11 @@ pub(crate) enum TryPostError {
 #[repr(align(128))]
 pub(crate) struct Padded<T>(pub(crate) T);
 
-/// What the lock guards.
-pub(crate) struct Core {
-    pub(crate) session: Session,
-    /// Who sleeps in which of the session's own request slots.
-    callers: Vec<Option<Waker>>,
-    pub(crate) blocked: Blocked,
-    /// The waker that the link has of its task.
-    task: Option<Waker>,
-    /// Whether the outboxes know the connection for up.
-    pub(crate) outboxes_take: bool,
-    /// Handlers that write a stream of replies and wait for its credits, by correlation id.
-    pub(crate) stream_writers: HashMap<u64, Waker>,
-    /// Handlers that have a task, by correlation id, so that a cancelled request ends its handler.
-    pub(crate) handlers: HashMap<u64, Option<AbortHandle>>,
-    completed: Vec<RequestId>,
-}
-
-impl Core {
-    /// Takes the outcomes of requests that have ended.
-    pub(crate) fn take_ended(&mut self, ended: &mut Vec<Ended>) {
-        if !self.session.has_completed() {
-            return;
-        }
-        self.session.drain_completed(&mut self.completed);
-        for id in self.completed.drain(..) {
-            let caller = self.callers.get_mut(id.slot()).and_then(Option::take);
-            if self.session.is_stream(id) {
-                ended.push(Ended { id, outcome: None, caller });
-            } else if let Some(outcome) = self.session.take_outcome(id) {
-                ended.push(Ended { id, outcome: Some(outcome), caller });
-            }
-        }
-    }
-
-    pub(crate) fn take_blocked(&mut self, wakers: &mut Vec<Waker>) {
-        self.blocked.take(wakers);
-        wakers.extend(self.stream_writers.drain().map(|(_, writer)| writer));
-    }
-
-    pub(crate) fn take_stream_writer(&mut self, correlation: u64, wakers: &mut Vec<Waker>) {
-        wakers.extend(self.stream_writers.remove(&correlation));
-    }
-
-    /// A request's handler is given a task; whoever ends the request takes it out again. `false` where another request of this
-    /// id is open: the other side may not do that, and its connection ends.
-    pub(crate) fn expect_handler(&mut self, correlation: u64) -> bool {
-        if self.handlers.contains_key(&correlation) {
-            self.session.close(CloseReason::Protocol("a correlation id that is in use"));
-            return false;
-        }
-        self.handlers.insert(correlation, None);
-        true
-    }
-
-    /// Keeps the handler's task, unless the request has ended meanwhile.
-    pub(crate) fn set_handler(&mut self, correlation: u64, handler: AbortHandle) {
-        match self.handlers.get_mut(&correlation) {
-            Some(expected) => *expected = Some(handler),
-            None => handler.abort(),
-        }
-    }
-
-    /// The handler has ended. Returns whether it had a task that somebody waits for.
-    fn forget_handler(&mut self, correlation: u64) -> bool {
-        self.stream_writers.remove(&correlation);
-        self.handlers.remove(&correlation).is_some()
-    }
-
-    pub(crate) fn end_handler(&mut self, correlation: u64) {
-        if let Some(Some(handler)) = self.handlers.remove(&correlation) {
-            handler.abort();
-        }
-    }
-
-    pub(crate) fn end_all_handlers(&mut self) {
-        self.handlers.drain().filter_map(|(_, handler)| handler).for_each(|handler| handler.abort());
-    }
-
-    pub(crate) fn set_caller(&mut self, id: RequestId, waker: &Waker) {
-        let slot = id.slot();
-        if self.callers.len() <= slot {
-            self.callers.resize_with(slot + 1, || None);
-        }
-        self.callers[slot] = Some(waker.clone());
-    }
-
-    pub(crate) fn clear_caller(&mut self, id: RequestId) {
-        if let Some(caller) = self.callers.get_mut(id.slot()) {
-            *caller = None;
-        }
-    }
-}
-
 impl Link {
     pub(crate) fn new(mut session: Session, clock: Clock, side: LinkSide, number: u64) -> Self {
         let outboxes = if side == LinkSide::Dialer { session.outboxes(shards()) } else { Vec::new() };
         let outboxes_count = outboxes.len();
-        let core = Core {
-            session,
-            callers: Vec::new(),
-            blocked: Blocked::default(),
-            task: None,
-            outboxes_take: false,
-            stream_writers: HashMap::new(),
-            handlers: HashMap::new(),
-            completed: Vec::new(),
-        };
+        let core = Core::new(session);
         Self {
             core: Padded(Mutex::new(core)),
             shards: outboxes.into_iter().map(|outbox| Padded(Mutex::new(Shard::new(outbox)))).collect(),

@@ -7,8 +7,8 @@ use rdb_net_session::Reply;
 use rdb_net_types::{Effect, Lane, MessageType, OverloadScope, Payload, Reason, RequestError};
 use rdb_net_wire::{Body, Encode, Flags, FrameBuffer, FrameHead, Raw, control_type, decode_frame};
 
-use crate::handle::CallOptions;
 use crate::handler::{Answer, HandlerError, Handling, Request, Running};
+use crate::options::CallOptions;
 use crate::transport::Transport;
 
 impl Transport {

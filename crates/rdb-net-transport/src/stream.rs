@@ -14,6 +14,7 @@ use rdb_net_wire::Encode;
 use crate::CallOptions;
 use crate::dispatch::Bytes;
 use crate::exchange::{LinkError, Wait, beyond_any_frame};
+use crate::handle::PeerHandle;
 use crate::handler::{Answer, AnswerStream, HandlerError};
 use crate::large::LARGE_BYTES;
 use crate::link::Link;
@@ -102,6 +103,42 @@ impl Drop for ReplyStream {
 impl std::fmt::Debug for ReplyStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ReplyStream").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl PeerHandle {
+    /// Sends a request that is answered by a stream of replies. Ready when it is queued.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] with the effect `NotSent`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it is ready sends nothing. Dropping the stream gives the request up.
+    pub async fn stream<M>(&self, message: &M, options: StreamOptions) -> Result<ReplyStream, RequestError>
+    where
+        M: Encode + Sync + ?Sized,
+    {
+        let spec = message.message_type().spec();
+        let lane = options.call.lane.unwrap_or(spec.lane);
+        let ordered = options.call.key.map(|_| self.ordered_slot(lane, options.call.key));
+        let mut deadline = self.deadline(self.inner.clock.now(), options.call);
+        let mut request =
+            RequestOptions { lane, timeout: None, idempotent: options.call.idempotent.unwrap_or(spec.idempotent) };
+        loop {
+            let way = self.request_way(lane, ordered);
+            let link = self.connect(deadline, way).await.map_err(|error| self.ended(error))?;
+            request.timeout = Some(deadline.saturating_sub(self.inner.clock.now()));
+            match link.open_stream(request, deadline, options.window_bytes, message).await {
+                Ok(stream) => return Ok(stream),
+                Err(LinkError::Ended(error)) => return Err(self.ended(error)),
+                Err(LinkError::NotUp { deadline: until }) => {
+                    deadline = until.unwrap_or(deadline);
+                    self.retire(&link);
+                }
+            }
+        }
     }
 }
 

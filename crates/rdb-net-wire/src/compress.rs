@@ -87,7 +87,7 @@ impl Codec {
 
     #[cfg_attr(
         not(any(feature = "lz4", feature = "snappy", feature = "zstd")),
-        expect(unused_variables, reason = "no codec is built in")
+        expect(unused_variables, clippy::ptr_arg, reason = "no codec is built in")
     )]
     fn append(self, raw: &[u8], out: &mut Vec<u8>) -> bool {
         match self {

@@ -98,9 +98,12 @@ fn a_reply_of_many_frames_is_one_reply() {
     assert_eq!((lengths, end.expect("ended").expect_err("failed").reason), (vec![9_000], Reason::HandlerFailed));
 }
 
+/// What ends a stream, and what its caller is told.
+type Ending = (fn(&mut Pair, RequestId), Option<(Effect, Reason)>);
+
 #[test]
 fn a_stream_ends_once_whatever_ends_it_and_frees_its_memory() {
-    let ends: [(fn(&mut Pair, RequestId), Option<(Effect, Reason)>); 4] = [
+    let ends: [Ending; 4] = [
         (|pair, id| assert!(pair.dialer.session.cancel(pair.now, id)), None),
         (|pair, _| pair.dialer.session.handle_lost(Loss::Reset), Some((Effect::Unknown, Reason::ConnectionLost))),
         (
