@@ -16,6 +16,8 @@ struct LaneIntake {
     window_max: u64,
     /// What the window was widened by.
     widened: Vec<Reservation>,
+    /// There was no memory to widen it, since something has ended last.
+    is_refused: bool,
     /// Charge of everything received.
     received: u64,
     /// Charge of everything that handlers have ended.
@@ -32,7 +34,12 @@ impl LaneIntake {
     fn is_credit_due(&self) -> bool {
         let raise = self.ended + self.window - self.granted;
         let left = self.granted.saturating_sub(self.received);
-        raise >= (self.window / 2).min(left).max(1)
+        raise >= (self.window / 2).min(left).max(1) || (left <= self.window / 4 && self.may_widen())
+    }
+
+    #[inline]
+    fn may_widen(&self) -> bool {
+        self.window < self.window_max && !self.is_refused
     }
 }
 
@@ -185,6 +192,7 @@ impl Intake {
     fn give_back(&mut self, lane: Lane, charge: u64) {
         let state = &mut self.lanes[lane as usize];
         state.ended += charge;
+        state.is_refused = false;
         if state.is_credit_due() {
             self.credits_due |= 1 << lane as u8;
         }
@@ -200,15 +208,17 @@ impl Intake {
         let lane = &mut self.lanes[lane as usize];
         let by = lane.window.min(lane.window_max - lane.window);
         let unused = lane.granted.saturating_sub(lane.received);
-        if by > 0
-            && unused <= lane.window / 4
-            && let Some(reservation) = budget.reserve_spare(by)
-        {
-            lane.window += by;
-            lane.widened.push(reservation);
+        if lane.may_widen() && unused <= lane.window / 4 {
+            match budget.reserve_spare(by) {
+                Some(reservation) => {
+                    lane.window += by;
+                    lane.widened.push(reservation);
+                }
+                None => lane.is_refused = true,
+            }
         }
-        lane.granted = lane.ended + lane.window;
-        Some(lane.granted)
+        let former = std::mem::replace(&mut lane.granted, lane.ended + lane.window);
+        (lane.granted > former).then_some(lane.granted)
     }
 
     /// How much of the lane is taken in and not ended, in bytes as they are charged.

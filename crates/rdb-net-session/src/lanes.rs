@@ -7,7 +7,7 @@ use rdb_net_wire::{Encode, EncodeError, FrameHead};
 
 use crate::TypeCounts;
 use crate::batch::{Batch, Pushed, Sending};
-use crate::lane::{LaneQueue, Large, QUEUED_BYTES_MAX, Writer};
+use crate::lane::{LaneQueue, Large, STREAM_QUEUED_BYTES_MAX, Writer};
 use crate::requests::RequestId;
 
 /// How many bytes a lane may send in its turn, by lane; the System lane waits for no turn.
@@ -113,7 +113,7 @@ impl Lanes {
                 break;
             }
             let lane = &mut lanes[index];
-            let was_full = lane.queued_bytes() >= QUEUED_BYTES_MAX;
+            let was_full = lane.queued_bytes() >= STREAM_QUEUED_BYTES_MAX;
             let room = writer.batch_bytes - bytes.min(writer.batch_bytes);
             let mut taken = lane.take(room, spare, writer.frame_bytes_max, &mut hand_over);
             let bytes = taken.batch.buffer.len();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdb_net_types::Lane;
-use rdb_net_wire::{Body, FrameHead};
+use rdb_net_wire::{Body, Flags, FrameHead};
 
 use crate::arrivals::Arrived;
 use crate::budget::Reservation;
@@ -49,6 +49,12 @@ pub(crate) struct Whole {
     pub(crate) reservation: Option<Reservation>,
 }
 
+/// Whether both are of requests, of one-way messages, of replies, or of replies of a stream.
+fn is_same_kind(one: Flags, other: Flags) -> bool {
+    const KIND: u16 = Flags::RESPONSE.0 | Flags::ERROR.0 | Flags::ONE_WAY.0 | Flags::STREAM.0;
+    one.0 & KIND == other.0 & KIND
+}
+
 /// The messages that are being put together, one a lane at most.
 #[derive(Debug, Default)]
 pub(crate) struct Reassembly {
@@ -81,7 +87,8 @@ impl Reassembly {
             Some(partial) => {
                 let is_next = fragment.offset == partial.received_bytes && fragment.total_bytes == partial.total_bytes;
                 let is_same = arrived.head.correlation == partial.head.correlation
-                    && arrived.head.message_type == partial.head.message_type;
+                    && arrived.head.message_type == partial.head.message_type
+                    && is_same_kind(arrived.head.flags, partial.head.flags);
                 if is_next && is_same { Ok(Part::Later) } else { Err("a fragment out of its order") }
             }
         }

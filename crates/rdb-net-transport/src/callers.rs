@@ -114,6 +114,23 @@ impl Link {
         }
     }
 
+    /// Visits every shard, so that credits which some were granted and do not use are there for others. Only for who finds none.
+    /// Returns whether there are shards.
+    #[cold]
+    pub(crate) fn collect_all(&self, core: &mut Core) -> bool {
+        let now = self.clock.now();
+        self.written.0.store(0, Ordering::SeqCst);
+        for (index, shard) in self.shards.iter().enumerate() {
+            let mut shard = shard.0.lock().unwrap_or_else(|poisoned| {
+                self.shards[index].0.clear_poison();
+                self.close_broken(core);
+                poisoned.into_inner()
+            });
+            core.session.collect(now, &mut shard.outbox);
+        }
+        !self.shards.is_empty()
+    }
+
     /// Looks again for a request that has no outcome yet. `false` where the outcome is on its way.
     pub(crate) fn waits(&self, id: RequestId, caller: &Waker) -> bool {
         if let Some(mut shard) = self.shard_of(id) {

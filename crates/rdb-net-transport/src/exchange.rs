@@ -187,13 +187,17 @@ impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
     /// for. It leaves behind what this caller has written before.
     fn offer(&mut self, context: &mut Context<'_>) -> Poll<Result<Outcome, Option<Duration>>> {
         let Self { link, options, message, id, large, wait, .. } = self;
-        let parcel = match large {
+        let mut parcel = match large {
             Some(prepared) => Parcel::Large(prepared),
             None => Parcel::Small(*message),
         };
         let mut core = link.lock();
         link.collect_written(&mut core);
-        match parcel.request(&mut core, *options) {
+        let mut offered = parcel.request(&mut core, *options);
+        if matches!(offered, Err(SendError::NoCredit)) && link.collect_all(&mut core) {
+            offered = parcel.request(&mut core, *options);
+        }
+        match offered {
             Ok(accepted) => {
                 core.set_caller(accepted, context.waker());
                 drop(core);

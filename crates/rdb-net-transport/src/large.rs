@@ -26,17 +26,17 @@ pub(crate) enum Parcel<'a, M: ?Sized> {
 
 impl<M: Encode + ?Sized> Parcel<'_, M> {
     /// Offers it as a request.
-    pub(crate) fn request(self, core: &mut Core, options: RequestOptions) -> Result<RequestId, SendError> {
+    pub(crate) fn request(&mut self, core: &mut Core, options: RequestOptions) -> Result<RequestId, SendError> {
         match self {
-            Self::Small(message) => core.session.request(options, message),
+            Self::Small(message) => core.session.request(options, *message),
             Self::Large(prepared) => core.session.request_prepared(options, prepared),
         }
     }
 
     /// Offers it as a one-way message.
-    pub(crate) fn one_way(self, core: &mut Core, lane: Lane) -> Result<(), SendError> {
+    pub(crate) fn one_way(&mut self, core: &mut Core, lane: Lane) -> Result<(), SendError> {
         match self {
-            Self::Small(message) => core.session.one_way(lane, message),
+            Self::Small(message) => core.session.one_way(lane, *message),
             Self::Large(prepared) => core.session.one_way_prepared(lane, prepared),
         }
     }

@@ -278,11 +278,15 @@ impl Link {
     fn offer_one_way<M: Encode + ?Sized>(
         &self,
         lane: Lane,
-        parcel: Parcel<'_, M>,
+        mut parcel: Parcel<'_, M>,
     ) -> Result<(), (SendError, MutexGuard<'_, Core>)> {
         let mut core = self.lock();
         self.collect_written(&mut core);
-        match parcel.one_way(&mut core, lane) {
+        let mut offered = parcel.one_way(&mut core, lane);
+        if matches!(offered, Err(SendError::NoCredit)) && self.collect_all(&mut core) {
+            offered = parcel.one_way(&mut core, lane);
+        }
+        match offered {
             Ok(()) => {
                 drop(core);
                 self.wake_task();

@@ -6,7 +6,7 @@ use rdb_net_wire::{Encode, Flags, FrameHead, Prepared, feature};
 use super::{Phase, RequestOptions, SendError, Session};
 use crate::batch::Sending;
 use crate::event::{Outcome, Reply, StreamId};
-use crate::lane::QUEUED_BYTES_MAX;
+use crate::lane::STREAM_QUEUED_BYTES_MAX;
 use crate::requests::RequestId;
 use crate::streams::{StreamIn, item_charge};
 
@@ -110,7 +110,7 @@ impl Session {
             Some(false) => return Err(SendError::NoCredit),
             Some(true) => {}
         }
-        if self.lanes.lane(stream.lane).queued_bytes() >= QUEUED_BYTES_MAX {
+        if self.lanes.lane(stream.lane).queued_bytes() >= STREAM_QUEUED_BYTES_MAX {
             self.blocked = true;
             return Err(SendError::NoCredit);
         }
