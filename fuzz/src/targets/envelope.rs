@@ -2,13 +2,13 @@
 
 use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
-use rdb_net_types::{MessageType, Payload};
+use rdb_net_types::MessageType;
 use rdb_net_wire::{
     Body, BodyWriter, Encode, Flags, FrameBuffer, HEAD_BYTES, HEADER_BYTES, decode_frame, frame_length,
 };
 
 use crate::frames::{self, Fault};
-use crate::{memory, messages, world};
+use crate::{memory, messages, sides};
 
 /// The first byte decides whether the rest is a frame or tells how to write one.
 pub(crate) fn run(bytes: &[u8]) {
@@ -21,7 +21,7 @@ pub(crate) fn run(bytes: &[u8]) {
 
 /// A sound frame is read as what was written; one with a fault may be refused.
 fn written(input: &mut Unstructured<'_>) -> Result<()> {
-    let written = frames::frame(input, &world::hello("dialer"))?;
+    let written = frames::frame(input, &sides::hello("dialer"))?;
     let bytes = written.bytes();
     read(&bytes);
     if written.fault == Fault::None
@@ -84,6 +84,6 @@ impl Encode for Opaque<'_> {
 
     fn encode(&self, writer: &mut BodyWriter<'_>) {
         writer.bytes(self.body.structure());
-        writer.share(&Payload::from(self.body.attachment()));
+        writer.share(&self.body.attachment());
     }
 }
