@@ -1,11 +1,13 @@
 //! Streams of replies whose callers give no credits, endless ones or odd ones, and costs that no sender can pay.
 
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use rdb_net_tests::{End, Stranger, flagged, frame, hello, message, patched, streamed};
 use rdb_net_transport::{CallOptions, StreamOptions};
 use rdb_net_types::{Application, Payload};
-use rdb_net_wire::{CloseCode, Credit, Flags, Hello, Ping, Raw, StreamCredit, TypeCost, control_type};
+use rdb_net_wire::{Close, CloseCode, Credit, Flags, Hello, Ping, Raw, StreamCredit, TypeCost, control_type};
 
 use crate::CASE_BYTES_MAX;
 use crate::case::{Case, Counted, Said, leaves, lives};
@@ -19,6 +21,9 @@ const ITEM_CHARGE: u64 = ITEM_BYTES as u64 + 64;
 const RESETS: u64 = 10_000;
 /// How many are given up in one write.
 const BURST: u64 = 16;
+/// How many read as fast as they can, and for how long: less than the node waits for a byte of them.
+const READERS: usize = 2;
+const READING: Duration = Duration::from_millis(700);
 /// How much waits for the socket of one who gives credits without end.
 const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -77,6 +82,14 @@ fn plays() -> Vec<Case> {
         Counted::error("silent"),
     );
     endless.bytes_max = 2 * QUEUED_BYTES_MAX + CASE_BYTES_MAX;
+    let mut read = play(
+        "stream_endless_read",
+        "2 endless streams with endless credits, read as fast as they come",
+        "replies",
+        endless_read,
+        out.clone(),
+    );
+    read.bytes_max = READERS * endless.bytes_max;
     vec![
         play(
             "stream_without_credits",
@@ -100,6 +113,7 @@ fn plays() -> Vec<Case> {
             out.clone(),
         ),
         endless,
+        read.flood(),
         play("stream_reset", "10,000 streams, each given up at once", "nothing, items, or error 11", rapid_reset, out)
             .flood(),
         play(
@@ -174,6 +188,37 @@ fn endless_credits(world: &mut World) -> Result<(), String> {
     world.wait_counted(&before, &Counted::error("silent"))?;
     drop(stranger);
     world.wait("no handler writes any more", |world| world.counting() == 0)
+}
+
+/// Whoever reads as fast as replies come keeps their handlers at work, and holds up nobody else.
+fn endless_read(world: &mut World) -> Result<(), String> {
+    let connected = || TcpStream::connect(world.address()).map_err(|error| error.to_string());
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        let stream = connected()?;
+        let mut stranger = Stranger::on(stream.try_clone().map_err(|error| error.to_string())?);
+        stranger.shake(&hello("stranger"));
+        stranger.send(&[streamed(message(COUNT, 1, "x"), 1000), credit(1, u64::MAX)].concat());
+        readers.push(std::thread::spawn(move || read_for(stream, READING)));
+    }
+    let read: Vec<usize> = readers.into_iter().filter_map(|reader| reader.join().ok()).collect();
+    world.wait("no handler writes any more", |world| world.counting() == 0)?;
+    if read.iter().all(|bytes| *bytes > 1024 * 1024) { Ok(()) } else { Err(format!("{read:?} bytes were read")) }
+}
+
+/// Reads for so long, and returns how many bytes came.
+fn read_for(mut stream: TcpStream, time: Duration) -> usize {
+    let begun = Instant::now();
+    let (mut bytes, mut chunk) = (0, vec![0; 64 * 1024]);
+    while begun.elapsed() < time
+        && let Ok(count @ 1..) = stream.read(&mut chunk)
+    {
+        bytes += count;
+    }
+    // A socket that is closed over bytes that nobody has read resets its connection: this ends it in order.
+    let _gone = stream.write_all(&frame(&Close { code: CloseCode::Normal as u16 }));
+    while let Ok(1..) = stream.read(&mut chunk) {}
+    bytes
 }
 
 fn rapid_reset(world: &mut World) -> Result<(), String> {
