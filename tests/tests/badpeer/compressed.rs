@@ -1,11 +1,14 @@
 //! Compressed bodies that are not what they say.
 
+use rdb_net_session::CloseReason;
 use rdb_net_tests::{compressed, extended, flagged, message, part, patched};
-use rdb_net_wire::{COMPRESSION_RATIO_MAX, Codec, Flags, FrameError};
+use rdb_net_wire::{COMPRESSION_RATIO_MAX, CloseCode, Codec, Flags, FrameError};
 
 use crate::case::{Case, Said};
 use crate::world::{ECHO, FRAME_BYTES_MAX};
 
+/// How much a connection reads at once.
+const READ_BYTES: usize = 64 * 1024;
 /// Where a frame has its body's raw length.
 const RAW_AT: usize = 28;
 
@@ -33,6 +36,8 @@ fn of(codec: Codec) -> Vec<Case> {
     let refused =
         |what: &str, sends, bytes: Vec<u8>| Case::bad_frame(name(what), sends, bytes, FrameError::Compression);
     let ratio = claimed(codec, &[0x5a; 15], 15 * COMPRESSION_RATIO_MAX + 1);
+    let full = compressed(codec, ECHO, 1, vec![7; FRAME_BYTES_MAX as usize]).expect("zeros can be compressed");
+    let flood = full.repeat(READ_BYTES / full.len());
     let attached = extended(whole.clone(), &[4, 2, 0, 0, 0, 0, 0x0f, 0xa1]);
     vec![
         Case::lives(name("sound"), "a compressed request", whole.clone(), &[Said::Reply(1)]),
@@ -49,6 +54,13 @@ fn of(codec: Codec) -> Vec<Case> {
             "a compressed last fragment that ends before the total",
             part(whole.clone(), false, 100_000, 0),
             FrameError::Fragment,
+        ),
+        Case::ends(
+            name("flood"),
+            "64 KiB of bodies that become 16 KiB each",
+            flood,
+            CloseReason::CreditExceeded,
+            CloseCode::Credit,
         ),
         Case::bad_frame(name("attachment"), "an attachment longer than the raw body", attached, FrameError::Extension),
     ]

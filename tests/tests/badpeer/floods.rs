@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use rdb_net_tests::{End, Stranger, frame, hello, message, patched};
-use rdb_net_types::{MessageType, Payload};
-use rdb_net_wire::{CloseCode, Credit, Ping, Pong, Raw, control_type};
+use rdb_net_types::{Lane, MessageType, Payload};
+use rdb_net_wire::{CloseCode, Credit, FRAGMENT_BYTES_MIN, Ping, Pong, Raw, control_type};
 
 use crate::case::{Case, Counted, Said, leaves, lives};
+use crate::fragments::{of, on};
 use crate::world::{
     CREDIT_BYTES, HANDSHAKES_MAX, HELLO_TIMEOUT, HOLD, KEEP_ALIVE, LARGE, LIVENESS, REQUESTS_MAX, World,
 };
@@ -18,6 +19,8 @@ const RESETS: u64 = 10_000;
 const PINNED: usize = 100;
 const CONNECTIONS: usize = 1000;
 const WITHOUT_HELLO: usize = 300;
+/// How many answers to nothing fill a read.
+const ANSWERS: usize = 64 * 1024 / 36;
 /// How much is written at once.
 const WRITE_BYTES: usize = 64 * 1024;
 
@@ -59,6 +62,20 @@ pub(crate) fn cases() -> Vec<Case> {
             "nothing",
             pinned_reads,
             Counted::NOTHING,
+        ),
+        play(
+            "pinned_reads_answers",
+            "messages that wait, each beside 64 KiB of answers to nothing",
+            "nothing",
+            pinned_reads_answers,
+            Counted { late_replies: (PINNED * ANSWERS) as u64, ..Counted::NOTHING },
+        ),
+        play(
+            "pinned_fragments",
+            "fragments of 2 KiB, each beside 64 KiB of answers to nothing",
+            "nothing",
+            pinned_fragments,
+            Counted { late_replies: (PINNED * ANSWERS) as u64, ..Counted::NOTHING },
         ),
         play(
             "never_reads",
@@ -190,6 +207,38 @@ fn pinned_reads(world: &mut World) -> Result<(), String> {
     world.release();
     lives(&mut stranger, &[])?;
     world.hold();
+    leaves(stranger)
+}
+
+/// Answers to nothing, which are gone in a moment.
+fn answers() -> Vec<u8> {
+    patched(message(control_type::REPLY, 77, ""), 12, &0x0041u16.to_be_bytes()).repeat(ANSWERS)
+}
+
+/// What a message is charged for is what it may keep: not the answers beside it.
+fn pinned_reads_answers(world: &mut World) -> Result<(), String> {
+    let mut stranger = up(world);
+    let beside = answers();
+    for _ in 0..PINNED {
+        stranger.send(&message(HOLD, 0, "x"));
+        stranger.send(&beside);
+    }
+    lives(&mut stranger, &[])?;
+    world.release();
+    lives(&mut stranger, &[])?;
+    world.hold();
+    leaves(stranger)
+}
+
+/// Nor may a fragment.
+fn pinned_fragments(world: &mut World) -> Result<(), String> {
+    let mut stranger = up(world);
+    let (beside, bytes) = (answers(), FRAGMENT_BYTES_MIN as usize);
+    for number in 0..PINNED {
+        stranger.send(&on(Lane::Bulk, of(1, true, 1024 * 1024, number * bytes, bytes)));
+        stranger.send(&beside);
+    }
+    lives(&mut stranger, &[])?;
     leaves(stranger)
 }
 

@@ -35,6 +35,7 @@ fn orders() -> Vec<Case> {
     let second = of(1, true, total, PART, PART);
     let last = of(1, false, total, 2 * PART, PART);
     let whole = [first.clone(), second.clone(), last.clone()].concat();
+    let answer = [first.clone(), flagged(second.clone(), Flags::RESPONSE)].concat();
     let other_type = patched(second.clone(), 6, &0x8001u16.to_be_bytes());
     vec![
         Case::lives("fragments", "a request in three fragments", whole, &[Said::Reply(1)]),
@@ -61,6 +62,7 @@ fn orders() -> Vec<Case> {
             "a second fragment under another correlation id",
             [first.clone(), of(2, true, total, PART, PART)].concat(),
         ),
+        Case::breach("fragment_turns_answer", "a request whose second fragment is one of an answer", answer),
         Case::breach("fragment_other_type", "a second fragment of another type", [first, other_type].concat()),
     ]
 }
@@ -96,6 +98,12 @@ fn sizes() -> Vec<Case> {
             "fragment_last_empty",
             "a last fragment of no bytes",
             [of(1, true, PART + 1, 0, PART), of(1, false, PART + 1, PART + 1, 0)].concat(),
+        ),
+        Case::lives(
+            "fragment_of_all",
+            "one fragment that is the whole message",
+            of(1, false, PART, 0, PART),
+            &[Said::Reply(1)],
         ),
         bad("fragment_first_ends", "a last fragment that does not reach the total", plain),
         bad("fragment_attachment", "an attachment longer than the message", attachment),

@@ -70,6 +70,13 @@ pub(crate) fn cases() -> Vec<Case> {
             Counted::error("protocol"),
         ),
         play(
+            "reply_behind_deadline",
+            "the beginning of a reply of 64 MiB whose request expires, to a node that has dialled",
+            "nothing; its memory is free",
+            reply_behind_deadline,
+            Counted::NOTHING,
+        ),
+        play(
             "reply_beyond_memory",
             "the beginnings of two replies of 64 MiB to a node that has dialled",
             "nothing; one of the requests fails",
@@ -291,4 +298,32 @@ fn beyond_requests(world: &mut World) -> Result<(), String> {
     world.hold();
     lives(&mut stranger, &[])?;
     leaves(stranger)
+}
+
+/// Nobody waits for the reply any more, while the connection lives.
+fn reply_behind_deadline(world: &mut World) -> Result<(), String> {
+    let before = world.reserved_bytes();
+    let (listener, peer, name) = awaited(world)?;
+    let asking = world.runtime.spawn(async move {
+        let message = Application { message_type: ECHO, payload: Payload::from("x") };
+        peer.request(&message, CallOptions::timeout(Duration::from_millis(500))).await.is_err()
+    });
+    let (stream, _) = listener.accept().map_err(|error| error.to_string())?;
+    let mut stranger = Stranger::on(stream);
+    stranger.hear().ok_or("the node says hello")?;
+    let id = asked(&mut stranger, &hello("stranger"), ECHO).ok_or("it has ended")?;
+    stranger.send(&reply(id, true, MESSAGE_BYTES_MAX as usize, 0, PART));
+    stranger.send(&frame(&Ping { token: 1 }));
+    expect(said(&mut stranger)?, Said::Pong)?;
+    if world.reserved_bytes() <= before {
+        return Err(String::from("nothing is reserved"));
+    }
+    if !world.runtime.block_on(asking).map_err(|error| error.to_string())? {
+        return Err(String::from("the request was answered"));
+    }
+    stranger.send(&frame(&Ping { token: 2 }));
+    expect(said(&mut stranger)?, Said::Pong)?;
+    let left = world.reserved_bytes().saturating_sub(before);
+    world.node.forget(&name);
+    if left == 0 { Ok(()) } else { Err(format!("{left} bytes are reserved for a reply that nobody waits for")) }
 }

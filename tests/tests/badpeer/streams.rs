@@ -9,7 +9,6 @@ use rdb_net_transport::{CallOptions, StreamOptions};
 use rdb_net_types::{Application, Payload};
 use rdb_net_wire::{Close, CloseCode, Credit, Flags, Hello, Ping, Raw, StreamCredit, TypeCost, control_type};
 
-use crate::CASE_BYTES_MAX;
 use crate::case::{Case, Counted, Said, leaves, lives};
 use crate::fragments::cancel;
 use crate::memory::{asked, heard};
@@ -24,8 +23,9 @@ const BURST: u64 = 16;
 /// How many read as fast as they can, and for how long: less than the node waits for a byte of them.
 const READERS: usize = 2;
 const READING: Duration = Duration::from_millis(700);
-/// How much waits for the socket of one who gives credits without end.
-const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How many streams are opened and ended on one connection, and how many at once.
+const STREAMS: u64 = 200_000;
+const STREAMS_AT_ONCE: u64 = 16;
 
 pub(crate) fn cases() -> Vec<Case> {
     [plain(), plays()].concat()
@@ -74,22 +74,6 @@ fn windowed() -> Vec<u8> {
 fn plays() -> Vec<Case> {
     let play = Case::play_of;
     let out = Counted::NOTHING;
-    let mut endless = play(
-        "stream_credit_endless",
-        "credits of 2^64 - 1 for endless replies, and never reads",
-        "close silent",
-        endless_credits,
-        Counted::error("silent"),
-    );
-    endless.bytes_max = 2 * QUEUED_BYTES_MAX + CASE_BYTES_MAX;
-    let mut read = play(
-        "stream_endless_read",
-        "2 endless streams with endless credits, read as fast as they come",
-        "replies",
-        endless_read,
-        out.clone(),
-    );
-    read.bytes_max = READERS * endless.bytes_max;
     vec![
         play(
             "stream_without_credits",
@@ -112,8 +96,29 @@ fn plays() -> Vec<Case> {
             falling_credits,
             out.clone(),
         ),
-        endless,
-        read.flood(),
+        play(
+            "stream_credit_endless",
+            "credits of 2^64 - 1 for endless replies, and never reads",
+            "close silent",
+            endless_credits,
+            Counted::error("silent"),
+        ),
+        play(
+            "stream_endless_read",
+            "2 endless streams with endless credits, read as fast as they come",
+            "replies",
+            endless_read,
+            out.clone(),
+        )
+        .flood(),
+        play(
+            "streams_of_one",
+            "200,000 requests for streams, each answered at once",
+            "replies",
+            many_streams,
+            out.clone(),
+        )
+        .flood(),
         play("stream_reset", "10,000 streams, each given up at once", "nothing, items, or error 11", rapid_reset, out)
             .flood(),
         play(
@@ -188,6 +193,18 @@ fn endless_credits(world: &mut World) -> Result<(), String> {
     world.wait_counted(&before, &Counted::error("silent"))?;
     drop(stranger);
     world.wait("no handler writes any more", |world| world.counting() == 0)
+}
+
+/// A stream that has ended leaves nothing behind.
+fn many_streams(world: &mut World) -> Result<(), String> {
+    let mut stranger = up(world);
+    for batch in 0..STREAMS / STREAMS_AT_ONCE {
+        let ids = batch * STREAMS_AT_ONCE + 1..=(batch + 1) * STREAMS_AT_ONCE;
+        let burst: Vec<u8> = ids.clone().flat_map(|id| streamed(message(ECHO, id, ""), 1000)).collect();
+        stranger.send(&burst);
+        ids.into_iter().try_for_each(|id| expect(said(&mut stranger)?, Said::Reply(id)))?;
+    }
+    left(world, stranger)
 }
 
 /// Whoever reads as fast as replies come keeps their handlers at work, and holds up nobody else.
