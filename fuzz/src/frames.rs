@@ -4,11 +4,11 @@
 use arbitrary::{Result, Unstructured};
 use rdb_net_types::MessageType;
 use rdb_net_wire::{
-    Close, Credit, Encode, ErrorReply, Flags, GoAway, HEADER_BYTES, Hello, MAGIC, Ping, Pong, Reject, VERSION,
-    control_type,
+    CHECKSUM_BYTES, Close, Codec, Credit, Encode, ErrorReply, Flags, GoAway, HEADER_BYTES, Hello, MAGIC, Ping, Pong,
+    Reject, StreamCredit, VERSION, control_type,
 };
 
-use crate::messages;
+use crate::{compressed, messages};
 
 /// Everything that stands in a frame.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub(crate) struct Written {
     pub(crate) extensions: Vec<u8>,
     /// Struct and attachment.
     pub(crate) body: Vec<u8>,
+    /// How long the body was before it was compressed; `None` where it is as it was.
+    pub(crate) raw_bytes: Option<u32>,
     pub(crate) fault: Fault,
 }
 
@@ -57,7 +59,8 @@ impl Written {
         out.push(if let Fault::Words(words) = self.fault { words } else { words });
         out.extend_from_slice(&self.correlation.to_be_bytes());
         out.extend_from_slice(&self.deadline_us.to_be_bytes());
-        let raw = if let Fault::RawBytes(raw) = self.fault { raw } else { self.body.len() as u32 };
+        let raw = self.raw_bytes.unwrap_or(self.body.len() as u32);
+        let raw = if let Fault::RawBytes(raw) = self.fault { raw } else { raw };
         out.extend_from_slice(&raw.to_be_bytes());
         out.extend_from_slice(&self.extensions);
         out.extend_from_slice(&self.body);
@@ -73,6 +76,17 @@ impl Written {
         }
         out
     }
+}
+
+/// The frame with these bytes at this offset, and the checksum that fits where there is one.
+pub(crate) fn patched(mut frame: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
+    frame[at..at + bytes.len()].copy_from_slice(bytes);
+    if Flags(u16::from_be_bytes([frame[12], frame[13]])).has(Flags::CHECKSUM)
+        && let Some((covered, sum)) = frame.split_last_chunk_mut::<CHECKSUM_BYTES>()
+    {
+        *sum = crc_fast::crc32_iscsi(covered).to_be_bytes();
+    }
+    frame
 }
 
 fn flip(bytes: &mut [u8], at: u16) {
@@ -116,7 +130,7 @@ fn extensions(input: &mut Unstructured<'_>, body_bytes: usize) -> Result<Vec<u8>
 }
 
 /// A correlation id: often one that a session gives out first, or one that was used already.
-fn correlation(input: &mut Unstructured<'_>) -> Result<u64> {
+pub(crate) fn correlation(input: &mut Unstructured<'_>) -> Result<u64> {
     let generation = input.int_in_range(1..=2u64)?;
     Ok(match input.int_in_range(0..=7u8)? {
         0 => input.arbitrary()?,
@@ -135,10 +149,7 @@ fn control(input: &mut Unstructured<'_>, hello: &Hello) -> Result<(MessageType, 
         1 => of(&Reject { code: input.int_in_range(0..=12)?, retry_after_ms: input.arbitrary()? }),
         2 => of(&Ping { token: input.arbitrary()? }),
         3 => of(&Pong { token: input.int_in_range(0..=5)?, clock_us: input.arbitrary()? }),
-        4 | 5 => {
-            let limit = if input.arbitrary()? { input.arbitrary()? } else { input.int_in_range(0..=20_000)? };
-            of(&Credit { lane: input.int_in_range(0..=5)?, limit })
-        }
+        4 | 5 => of(&Credit { lane: input.int_in_range(0..=5)?, limit: limit(input)? }),
         6 => (control_type::CANCEL, Vec::new()),
         7 => of(&GoAway { last: input.arbitrary()?, accepted: vec![input.int_in_range(0..=4)?; 4] }),
         8 => of(&Close { code: input.int_in_range(0..=9)? }),
@@ -149,7 +160,7 @@ fn control(input: &mut Unstructured<'_>, hello: &Hello) -> Result<(MessageType, 
 /// One frame. `hello` is what the sender says of itself where it says hello.
 pub(crate) fn frame(input: &mut Unstructured<'_>, hello: &Hello) -> Result<Written> {
     let one_way = Flags::ONE_WAY;
-    let (message_type, body, flags, correlation) = match input.int_in_range(0..=9u8)? {
+    let (message_type, body, flags, correlation) = match input.int_in_range(0..=13u8)? {
         0..=3 => {
             let (message_type, body) = control(input, hello)?;
             let correlation = if message_type == control_type::CANCEL { correlation(input)? } else { 0 };
@@ -167,6 +178,12 @@ pub(crate) fn frame(input: &mut Unstructured<'_>, hello: &Hello) -> Result<Writt
             let (message_type, body) = of(&error);
             (message_type, body, Flags::RESPONSE.with(Flags::ERROR), correlation(input)?)
         }
+        9 => (MessageType(0x8001), small(input)?, Flags::STREAM, correlation(input)?),
+        10 | 11 => (control_type::REPLY, small(input)?, Flags::RESPONSE.with(Flags::STREAM), correlation(input)?),
+        12 => {
+            let (message_type, body) = of(&StreamCredit { limit: limit(input)? });
+            (message_type, body, one_way, correlation(input)?)
+        }
         _ => {
             let (message_type, flags) = (MessageType(input.arbitrary()?), Flags(input.arbitrary()?));
             (message_type, small(input)?, flags, input.arbitrary()?)
@@ -174,16 +191,39 @@ pub(crate) fn frame(input: &mut Unstructured<'_>, hello: &Hello) -> Result<Writt
     };
     let checksum = if input.ratio(1u8, 16)? { Flags::default() } else { Flags::CHECKSUM };
     let extra = if input.ratio(1u8, 16)? { Flags(1 << input.int_in_range(0..=15u16)?) } else { Flags::default() };
-    Ok(Written {
+    let mut extensions = extensions(input, body.len())?;
+    if flags.has(Flags::STREAM) && !flags.has(Flags::RESPONSE) && !input.ratio(1u8, 8)? {
+        extensions.extend_from_slice(&[7, 2, 0, 0]);
+        extensions.extend_from_slice(&input.int_in_range(0..=5000u32)?.to_be_bytes());
+    }
+    let written = Written {
         message_type,
         flags: flags.with(checksum).with(extra),
         lane: input.int_in_range(0..=3u8)? + u8::from(input.ratio(1u8, 32)?),
         correlation,
         deadline_us: *input.choose(&[0, 0, 1, 1000, 1_000_000, u32::MAX])?,
-        extensions: extensions(input, body.len())?,
+        extensions,
         body,
+        raw_bytes: None,
         fault: fault(input)?,
+    };
+    if input.ratio(1u8, 8)? { compressed(input, written) } else { Ok(written) }
+}
+
+/// The frame with its body compressed, where that saves something; where it does not, it says so all the same now and then.
+fn compressed(input: &mut Unstructured<'_>, written: Written) -> Result<Written> {
+    let codec = *input.choose(&Codec::ALL)?;
+    let flags = written.flags.with(Flags(u16::from(codec.number()) << 4));
+    Ok(match compressed::compress(codec, &written.body) {
+        Some(body) => Written { raw_bytes: Some(written.body.len() as u32), body, flags, ..written },
+        None if input.ratio(1u8, 8)? => Written { flags, ..written },
+        None => written,
     })
+}
+
+/// Credits up to a limit: few or any number.
+fn limit(input: &mut Unstructured<'_>) -> Result<u64> {
+    if input.arbitrary()? { input.arbitrary() } else { input.int_in_range(0..=20_000) }
 }
 
 /// Plain bytes, few or some thousands.

@@ -7,11 +7,14 @@
 //! `cargo xtask fuzz` looks for new inputs, guided by coverage, on the stable toolchain. The corpora are replayed by the
 //! ordinary tests, and `cargo run -p rdb-net-fuzz -- TARGET FILE` repeats a single input.
 
+mod compressed;
 mod corpus;
 mod frames;
 mod memory;
 mod messages;
 mod script;
+mod series;
+mod sides;
 mod target;
 mod targets;
 mod world;

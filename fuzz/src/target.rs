@@ -1,6 +1,8 @@
 //! The table of targets.
 
-use crate::targets::{acceptor, cluster_message, control_message, dialer, envelope, header, hello, stream};
+use crate::targets::{
+    acceptor, cluster_message, compressed, control_message, dialer, envelope, fragments, header, hello, stream,
+};
 
 /// Something that takes any bytes, and panics when a promise is broken.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +24,8 @@ impl Target {
         Self { name: "stream", run: stream::run },
         Self { name: "acceptor", run: acceptor::run },
         Self { name: "dialer", run: dialer::run },
+        Self { name: "compressed", run: compressed::run },
+        Self { name: "fragments", run: fragments::run },
     ];
 
     /// The target of this name.

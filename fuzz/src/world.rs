@@ -1,88 +1,31 @@
 //! A session and its owner, who does what a script says and looks whether every promise is kept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use rdb_net_session::{
-    CloseReason, Config, Event, Identity, InboundId, Loss, Outcome, RequestId, RequestOptions, Session,
+    Budget, CloseReason, Event, InboundId, Loss, Outcome, Reply, RequestId, RequestOptions, Session, StreamNews,
 };
-use rdb_net_types::{
-    BootId, ClusterId, Effect, Incarnation, Lane, MessageType, NodeAddress, NodeId, Payload, ProtocolRange, Reason,
-};
-use rdb_net_wire::{Body, FrameError, FrameRules, Hello, Raw, feature, frame_length};
+use rdb_net_types::{Effect, Lane, MessageType, Payload, Reason};
+use rdb_net_wire::{Body, FRAGMENT_BYTES_MIN, Flags, FrameError, HEAD_BYTES, Prepared, Raw, frame_length, split_frame};
 
 use crate::memory;
 use crate::script::{Script, Step};
-
-const FRAME_BYTES_MAX: u32 = 4096;
-const WINDOW_BYTES: u64 = 8192;
-const REQUESTS_MAX: u32 = 6;
+use crate::sides::{FRAME_BYTES_MAX, WINDOW_BYTES, WINDOW_BYTES_FIRST, config, identity, rules};
 
 /// What an arrival may hold at once for each of its bytes: a frame of 32 bytes becomes an entry of 100 bytes in a list that may
 /// just have doubled, and a message or an answer in another such list.
 const ARRIVAL_FACTOR: u64 = 20;
 /// What an arrival of few bytes may hold: tables that are made when they are first used.
 const ARRIVAL_BYTES: u64 = 4 * 1024;
-/// What a session and its owner may hold at any moment, however long its script is: what waits on two lanes within the credits,
-/// in buffers that may just have doubled, and what arrives.
-const SESSION_BYTES_MAX: u64 = 192 * 1024;
-
-/// What a session may write to one that said this hello.
-const RULES: FrameRules = FrameRules { fragments: true, streams: true, ..FrameRules::plain(false) };
-
-fn node(name: &str) -> NodeId {
-    NodeId::new(name).expect("legal")
-}
-
-/// A hello that the session accepts.
-pub(crate) fn hello(name: &str) -> Hello {
-    Hello {
-        cluster: ClusterId::new("fuzz").expect("legal"),
-        node: node(name),
-        target: None,
-        incarnation: Incarnation::first_of(1),
-        boot: BootId(7),
-        address: NodeAddress::new("10.0.0.1", 7000).expect("legal"),
-        protocol: ProtocolRange::CURRENT,
-        features: feature::LANES | feature::FRAGMENTS | feature::STREAMS,
-        codecs: Vec::new(),
-        frame_bytes_max: FRAME_BYTES_MAX,
-        message_bytes_max: 4 * FRAME_BYTES_MAX,
-        requests_max: REQUESTS_MAX,
-        credits: vec![WINDOW_BYTES; 4],
-        liveness_ms: 5000,
-        checksum: true,
-        channel_binding: Vec::new(),
-        token: Vec::new(),
-        software: String::new(),
-        costs: Vec::new(),
-    }
-}
-
-fn config(checksum: bool) -> Config {
-    Config {
-        checksum,
-        frame_bytes_max: FRAME_BYTES_MAX,
-        message_bytes_max: 4 * FRAME_BYTES_MAX,
-        requests_max: REQUESTS_MAX,
-        lane_credit_bytes: [WINDOW_BYTES; 4],
-        batch_bytes: 600,
-        ..Config::default()
-    }
-}
-
-fn identity() -> Identity {
-    Identity {
-        cluster: ClusterId::new("fuzz").expect("legal"),
-        node: node("self"),
-        incarnation: Incarnation::first_of(1),
-        boot: BootId(1),
-        address: NodeAddress::new("10.0.0.2", 7000).expect("legal"),
-        protocol: ProtocolRange::CURRENT,
-        software: String::new(),
-        token: Vec::new(),
-    }
-}
+/// What a codec may hold while it compresses an answer to what arrived: its table.
+const CODEC_BYTES: u64 = 40 * 1024;
+/// What a session and its owner may hold at any moment beyond its budget, however long its script is: what waits on four lanes
+/// within the credits, in buffers that may just have doubled, and what arrives.
+const SESSION_BYTES_MAX: u64 = 320 * 1024;
+/// A fragment may come with as many bytes as it has itself that are gone in a moment, and keeps both.
+const BUDGET_FACTOR: u64 = 2;
 
 /// How what arrives is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,13 +40,15 @@ pub(crate) enum Cut {
 enum Seen {
     Event(Event),
     Message { message_type: MessageType, correlation: u64, lane: Lane, deadline: Option<Duration>, body: Body },
+    Item(RequestId, Reply),
     Outcome(RequestId, Option<Outcome>),
     Wrote(Vec<u8>),
 }
 
 /// Plays the script in one piece and cut, and compares what the owner saw.
 pub(crate) fn play(script: &Script, pieces: usize) {
-    memory::within(SESSION_BYTES_MAX, "a session", || World::new(script, Cut::Whole, false).play(script));
+    let permitted = SESSION_BYTES_MAX + BUDGET_FACTOR * script.budget_bytes;
+    memory::within(permitted, "a session", || World::new(script, Cut::Whole, false).play(script));
     let whole = World::new(script, Cut::Whole, true).play(script);
     for pieces in [1, pieces] {
         let cut = World::new(script, Cut::Pieces(pieces), true).play(script);
@@ -115,7 +60,10 @@ pub(crate) fn play(script: &Script, pieces: usize) {
 
 struct World {
     session: Session,
+    budget: Arc<Budget>,
     accepts: bool,
+    compresses: bool,
+    slow: bool,
     cut: Cut,
     /// Whether what is seen is kept.
     keeps: bool,
@@ -130,9 +78,15 @@ struct World {
 
 impl World {
     fn new(script: &Script, cut: Cut, keeps: bool) -> Self {
+        let budget = Budget::process(script.budget_bytes);
+        let mut session = Session::new(config(script), identity(), script.side.clone(), Duration::ZERO);
+        session.set_budget(&budget);
         Self {
-            session: Session::new(config(script.checksum), identity(), script.side.clone(), Duration::ZERO),
+            session,
+            budget,
             accepts: script.accepts,
+            compresses: script.compresses,
+            slow: script.slow,
             cut,
             keeps,
             seen: Vec::new(),
@@ -156,8 +110,15 @@ impl World {
         self.collect();
         self.check();
         assert!(self.closed.is_some(), "a lost connection has ended");
+        self.waiting.clone().into_iter().for_each(|id| while self.take_item(id) {});
         assert_eq!(self.waiting, [], "every request has its end");
-        self.seen
+        self.open.drain(..).for_each(|id| self.session.finish(id));
+        let Self { session, budget, seen, .. } = self;
+        let widened = Lane::ALL.len() as u64 * (WINDOW_BYTES - WINDOW_BYTES_FIRST);
+        assert!(budget.reserved_bytes() <= widened, "{} bytes are reserved for nothing", budget.reserved_bytes());
+        drop(session);
+        assert_eq!(budget.reserved_bytes(), 0, "a session leaves nothing behind");
+        seen
     }
 
     fn see(&mut self, seen: Seen) {
@@ -179,6 +140,25 @@ impl World {
                 self.session.tell_time(self.now);
             }
             Step::OneWay { lane, bytes } => drop(self.session.one_way(*lane, &message(*bytes))),
+            Step::Stream { lane, window_bytes, bytes } => {
+                let options = RequestOptions { lane: *lane, timeout: None, idempotent: false };
+                let mut prepared = Prepared::new(&message(*bytes));
+                if let Ok(id) = self.session.open_stream(options, *window_bytes, &mut prepared) {
+                    self.waiting.push(id);
+                }
+                self.session.tell_time(self.now);
+            }
+            Step::TakeItem(which) => {
+                if let Some(id) = self.waiting.get(*which).copied() {
+                    self.take_item(id);
+                }
+            }
+            Step::ReplyItem { which, bytes } => {
+                if let Some(id) = self.open.get(*which) {
+                    let stream = id.stream();
+                    let _no_credit = self.session.reply_item(stream, &message(*bytes));
+                }
+            }
             Step::Cancel(which) => {
                 if let Some(id) = self.waiting.get(*which).copied() {
                     self.waiting.remove(*which);
@@ -224,7 +204,9 @@ impl World {
             self.input.extend_from_slice(piece);
             let wanted = self.session.terms().bytes_wanted(&self.input);
             assert!(wanted <= 2 * FRAME_BYTES_MAX as usize, "{wanted} bytes of room are asked for");
-            let permitted = ARRIVAL_FACTOR * self.input.len() as u64 + ARRIVAL_BYTES;
+            let codec_bytes = if self.compresses { CODEC_BYTES } else { 0 };
+            let fixed = ARRIVAL_BYTES + codec_bytes;
+            let permitted = ARRIVAL_FACTOR * self.input.len() as u64 + fixed + unpacked(&self.input);
             let Self { session, input, now, cut, .. } = self;
             match cut {
                 Cut::Whole => memory::within(permitted, "an arrival", || session.handle_input(*now, input)),
@@ -259,7 +241,7 @@ impl World {
             while !rest.is_empty() {
                 let whole = frame_length(rest, u32::MAX).expect("our own frames").expect("a batch is whole frames");
                 let (frame, behind) = rest.split_at(whole);
-                RULES.read(frame).expect("our own frames");
+                rules().read(frame).expect("our own frames");
                 rest = behind;
             }
             self.see(Seen::Wrote(bytes));
@@ -289,12 +271,42 @@ impl World {
         }
         self.session.drain_completed(&mut self.completed);
         for id in std::mem::take(&mut self.completed) {
+            if self.session.is_stream(id) {
+                while !self.slow && self.take_item(id) {}
+                continue;
+            }
             let outcome = self.session.take_outcome(id);
             let position = self.waiting.iter().position(|waiting| *waiting == id);
             assert_eq!(position.is_some(), outcome.is_some(), "who waits has an outcome, and nobody else");
-            position.map(|position| self.waiting.remove(position));
-            assert_eq!(self.session.take_outcome(id), None, "once only");
-            self.see(Seen::Outcome(id, outcome));
+            self.ended(id, outcome);
+        }
+    }
+
+    fn ended(&mut self, id: RequestId, mut outcome: Option<Outcome>) {
+        if let Some(Ok(reply)) = &mut outcome {
+            reply.release();
+        }
+        self.waiting.retain(|waiting| *waiting != id);
+        assert_eq!(self.session.take_outcome(id), None, "once only");
+        self.see(Seen::Outcome(id, outcome));
+    }
+
+    /// Takes what came next of a stream. `false` where nothing did.
+    fn take_item(&mut self, id: RequestId) -> bool {
+        if !self.session.is_stream(id) {
+            return false;
+        }
+        match self.session.take_stream(id) {
+            None => false,
+            Some(StreamNews::Reply(reply)) => {
+                self.see(Seen::Item(id, reply));
+                true
+            }
+            Some(StreamNews::End(outcome)) => {
+                assert!(self.waiting.contains(&id), "who waits has an outcome, and nobody else");
+                self.ended(id, Some(outcome));
+                false
+            }
         }
     }
 
@@ -303,10 +315,25 @@ impl World {
         assert_eq!(self.session.is_closed(), self.closed.is_some(), "the end is told");
         assert_eq!(self.session.poll_timeout().is_none(), self.session.is_closed(), "only the dead have no timer");
         assert_eq!(self.session.inbound_open() as usize, self.open.len(), "every message has one end");
-        let charged = 2 * (WINDOW_BYTES + u64::from(FRAME_BYTES_MAX) + 64) / 96 + 2;
-        assert!(u64::from(self.session.inbound_open()) <= charged, "no more messages than credits");
+        let charged = 4 * (WINDOW_BYTES + u64::from(FRAME_BYTES_MAX) + 64) / 96 + 4;
+        let reserved = self.budget.limit_bytes() / u64::from(FRAGMENT_BYTES_MIN);
+        assert!(u64::from(self.session.inbound_open()) <= charged + reserved, "no more messages than credits");
+        assert!(self.budget.reserved_bytes() <= self.budget.limit_bytes(), "no more than may be reserved");
         assert!(self.session.requests_in_flight() <= self.waiting.len(), "nobody's request is in flight");
     }
+}
+
+/// How many bytes the compressed bodies among these frames may become.
+fn unpacked(input: &[u8]) -> u64 {
+    let (mut rest, mut bytes) = (input, 0);
+    while let Some((frame, behind)) = split_frame(rest) {
+        if frame.len() >= HEAD_BYTES && Flags(u16::from_be_bytes([frame[12], frame[13]])).has(Flags::CODEC) {
+            let raw = u32::from_be_bytes([frame[28], frame[29], frame[30], frame[31]]);
+            bytes += u64::from(raw.min(FRAME_BYTES_MAX));
+        }
+        rest = behind;
+    }
+    bytes
 }
 
 /// A wrong magic is told from its first wrong byte, hence with as much of it as had come.

@@ -1,7 +1,9 @@
 //! Frames made by hand: as a node would send them, and then changed at will.
 
 use rdb_net_types::{Lane, MessageType, Payload};
-use rdb_net_wire::{CHECKSUM_BYTES, Encode, Flags, FrameBuffer, FrameHead, HEAD_BYTES, HEADER_BYTES, Raw};
+use rdb_net_wire::{
+    CHECKSUM_BYTES, Codec, Encode, Flags, FrameBuffer, FrameHead, HEAD_BYTES, HEADER_BYTES, Prepared, Raw,
+};
 
 const FRAME_BYTES_MAX: u32 = 1 << 20;
 
@@ -31,6 +33,53 @@ fn written(message: &impl Encode, flags: Flags, correlation: u64, lane: Lane) ->
     let mark = buffer.push(head, message, FRAME_BYTES_MAX).expect("the message is small");
     buffer.seal(&mark, 0);
     buffer.to_vec()
+}
+
+/// The frame, which has no extensions, as the part of a message of so many bytes that begins at this offset.
+///
+/// # Panics
+///
+/// When it cannot have extensions.
+pub fn part(frame: Vec<u8>, has_more: bool, total_bytes: u32, offset: u32) -> Vec<u8> {
+    let frame = if has_more { flagged(frame, Flags::MORE) } else { frame };
+    let place = [total_bytes, offset].map(u32::to_be_bytes).concat();
+    extended(frame, &[[3, 3, 0, 0].as_slice(), &place].concat())
+}
+
+/// The request as one for a stream of replies, of which so many bytes may come before more are asked for.
+///
+/// # Panics
+///
+/// When it cannot have extensions.
+pub fn streamed(frame: Vec<u8>, window_bytes: u32) -> Vec<u8> {
+    let window = window_bytes.to_be_bytes();
+    extended(flagged(frame, Flags::STREAM), &[[7, 2, 0, 0], window].concat())
+}
+
+/// A request whose body is compressed as a node would do it; `None` where that saves too little, or this build cannot.
+///
+/// # Panics
+///
+/// When the message does not fit a frame.
+pub fn compressed(codec: Codec, message_type: MessageType, correlation: u64, raw: Vec<u8>) -> Option<Vec<u8>> {
+    let mut prepared = Prepared::new(&Raw { message_type, payload: raw.into() }).expect("the message is small");
+    let (before, after) = prepared.compress(codec, FRAME_BYTES_MAX);
+    let head = FrameHead { message_type, flags: Flags::CHECKSUM, lane: Lane::Interactive, correlation };
+    let mut buffer = FrameBuffer::new();
+    let mark = buffer.push_part(head, &mut prepared, FRAME_BYTES_MAX);
+    assert!(prepared.is_done(), "one block is one frame");
+    buffer.seal(&mark, 0);
+    (after < before).then(|| buffer.to_vec())
+}
+
+/// The frame with these flags beside those that it has.
+///
+/// # Panics
+///
+/// When it is no whole frame.
+pub fn flagged(frame: Vec<u8>, flags: Flags) -> Vec<u8> {
+    let had = Flags(u16::from_be_bytes([frame[12], frame[13]]));
+    patched(frame, 12, &had.with(flags).0.to_be_bytes())
 }
 
 /// The frame with these bytes at this offset, and the checksum that fits.

@@ -23,7 +23,7 @@ mod stranger;
 pub use asker::{Asker, Reply};
 pub use binary::{Rdbnet, skip, text};
 pub use cluster::Cluster;
-pub use handmade::{extended, frame, message, patched, sealed};
+pub use handmade::{compressed, extended, flagged, frame, message, part, patched, sealed, streamed};
 pub use http::{get, get_json};
 pub use log::{Change, Log};
 pub use measure::{Samples, runs};

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdb_net_types::{BootId, ClusterId, Incarnation, NodeAddress, NodeId, ProtocolRange};
-use rdb_net_wire::{
-    Body, Close, CloseCode, FrameHead, Hello, Message, Reject, control_type, decode_frame, frame_length,
-};
+use rdb_net_wire::{Body, Close, CloseCode, FrameHead, FrameRules, Hello, Message, Reject, control_type, frame_length};
 
 use crate::handmade::frame;
 
@@ -129,7 +127,8 @@ impl Stranger {
             let length = frame_length(&self.read, FRAME_BYTES_MAX).expect("the node sends frames");
             if let Some(length) = length.filter(|length| self.read.len() >= *length) {
                 let bytes: Vec<u8> = self.read.drain(..length).collect();
-                let decoded = decode_frame(&bytes, true).expect("the node sends frames with a checksum");
+                let rules = FrameRules { streams: true, ..FrameRules::plain(true) };
+                let decoded = rules.read(&bytes).expect("the node sends frames with a checksum");
                 return Some((decoded.head, Body::of(&decoded, &Bytes::from(bytes))));
             }
             let mut chunk = [0; 4096];

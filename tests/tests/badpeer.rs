@@ -8,18 +8,26 @@
 mod bodies;
 #[path = "badpeer/case.rs"]
 mod case;
+#[path = "badpeer/compressed.rs"]
+mod compressed;
 #[path = "badpeer/floods.rs"]
 mod floods;
+#[path = "badpeer/fragments.rs"]
+mod fragments;
 #[path = "badpeer/frames.rs"]
 mod frames;
 #[path = "badpeer/greeting.rs"]
 mod greeting;
 #[path = "badpeer/healthy.rs"]
 mod healthy;
+#[path = "badpeer/memory.rs"]
+mod memory;
 #[path = "badpeer/messages.rs"]
 mod messages;
 #[path = "badpeer/silence.rs"]
 mod silence;
+#[path = "badpeer/streams.rs"]
+mod streams;
 #[path = "badpeer/world.rs"]
 mod world;
 
@@ -49,7 +57,19 @@ const NOISE: Duration = Duration::from_millis(8);
 const SUITE_TIME_MAX: Duration = Duration::from_secs(60);
 
 fn cases() -> Vec<Case> {
-    [greeting::cases(), frames::cases(), bodies::cases(), messages::cases(), silence::cases(), floods::cases()].concat()
+    [
+        greeting::cases(),
+        frames::cases(),
+        bodies::cases(),
+        compressed::cases(),
+        messages::cases(),
+        fragments::cases(),
+        memory::cases(),
+        streams::cases(),
+        silence::cases(),
+        floods::cases(),
+    ]
+    .concat()
 }
 
 #[test]
@@ -77,7 +97,7 @@ fn every_misbehaviour_ends_as_documented_and_harms_nobody() {
     println!("MEASURED misbehaviours: {} in {took:.1?}, {} failed; {left} bytes left", reports.len(), failed.len());
     println!("MEASURED healthy peer: {latencies}");
     assert!(failed.is_empty(), "{failed:?}");
-    assert!(reports.len() >= 60, "{} cases", reports.len());
+    assert!(reports.len() >= 180, "{} cases", reports.len());
     assert!(left <= LEFT_BYTES_MAX, "{left} bytes are left");
     assert!(latencies.failed == 0, "the healthy peer was not served: {latencies}");
     assert!(latencies.flood <= 2 * latencies.alone + NOISE, "the healthy peer was slowed down: {latencies}");

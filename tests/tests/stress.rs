@@ -214,13 +214,18 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 /// Sockets of TCP; those that ask the kernel about them stay open.
 fn open_sockets() -> usize {
-    let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
-    let inodes: Vec<&str> = tables.iter().flat_map(|table| table.lines()).filter_map(|line| line.split_whitespace().nth(9)).collect();
+    let tables =
+        ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    let inodes: Vec<&str> =
+        tables.iter().flat_map(|table| table.lines()).filter_map(|line| line.split_whitespace().nth(9)).collect();
     let entries = std::fs::read_dir("/proc/self/fd").expect("Linux").flatten();
     let targets = entries.filter_map(|entry| std::fs::read_link(entry.path()).ok());
     let is_tcp = |target: &std::path::PathBuf| {
         let target = target.to_string_lossy();
-        target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')).is_some_and(|inode| inodes.contains(&inode))
+        target
+            .strip_prefix("socket:[")
+            .and_then(|rest| rest.strip_suffix(']'))
+            .is_some_and(|inode| inodes.contains(&inode))
     };
     targets.filter(is_tcp).count()
 }

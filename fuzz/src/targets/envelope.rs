@@ -8,7 +8,7 @@ use rdb_net_wire::{
 };
 
 use crate::frames::{self, Fault};
-use crate::{memory, messages, world};
+use crate::{memory, messages, sides};
 
 /// The first byte decides whether the rest is a frame or tells how to write one.
 pub(crate) fn run(bytes: &[u8]) {
@@ -21,7 +21,7 @@ pub(crate) fn run(bytes: &[u8]) {
 
 /// A sound frame is read as what was written; one with a fault may be refused.
 fn written(input: &mut Unstructured<'_>) -> Result<()> {
-    let written = frames::frame(input, &world::hello("dialer"))?;
+    let written = frames::frame(input, &sides::hello("dialer"))?;
     let bytes = written.bytes();
     read(&bytes);
     if written.fault == Fault::None

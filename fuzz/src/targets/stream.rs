@@ -4,7 +4,7 @@ use rdb_net_session::Side;
 use rdb_net_wire::Hello;
 
 use crate::script::{Script, Step, hello_frame};
-use crate::world;
+use crate::{sides, world};
 
 /// The first byte tells the side, whether a hello comes before the bytes or with them, whether checksums are agreed, without
 /// which more gets through, and into which pieces the stream is cut the second time.
@@ -13,7 +13,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let (dials, greets, at_once) = (kind & 1 != 0, kind & 2 != 0, kind & 4 != 0);
     let (side, peer) = if dials { (Side::Dialer { target: None }, "acceptor") } else { (Side::Acceptor, "dialer") };
     let checksum = kind & 8 != 0;
-    let hello = Hello { checksum, ..world::hello(peer) };
+    let hello = Hello { checksum, ..sides::hello(peer) };
     let hello = if greets { hello_frame(&hello) } else { Vec::new() };
     let mut steps = if at_once {
         vec![Step::Arrive([&hello, stream].concat())]
@@ -21,5 +21,5 @@ pub(crate) fn run(bytes: &[u8]) {
         vec![Step::Arrive(hello), Step::Arrive(stream.to_vec())]
     };
     steps.push(Step::Write);
-    world::play(&Script { side, accepts: true, checksum, steps }, usize::from(kind >> 4));
+    world::play(&Script { checksum, steps, ..Script::new(side) }, usize::from(kind >> 4));
 }

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use rdb_net_tests::{End, Stranger, frame, hello, message, patched};
-use rdb_net_types::{MessageType, Payload};
-use rdb_net_wire::{CloseCode, Credit, Ping, Pong, Raw, control_type};
+use rdb_net_types::{Lane, MessageType, Payload};
+use rdb_net_wire::{CloseCode, Credit, FRAGMENT_BYTES_MIN, Ping, Pong, Raw, control_type};
 
-use crate::CASE_BYTES_MAX;
 use crate::case::{Case, Counted, Said, leaves, lives};
+use crate::fragments::{of, on};
 use crate::world::{
     CREDIT_BYTES, HANDSHAKES_MAX, HELLO_TIMEOUT, HOLD, KEEP_ALIVE, LARGE, LIVENESS, REQUESTS_MAX, World,
 };
@@ -19,8 +19,8 @@ const RESETS: u64 = 10_000;
 const PINNED: usize = 100;
 const CONNECTIONS: usize = 1000;
 const WITHOUT_HELLO: usize = 300;
-/// How much a connection reads at once.
-const READ_BYTES: usize = 64 * 1024;
+/// How many answers to nothing fill a read.
+const ANSWERS: usize = 64 * 1024 / 36;
 /// How much is written at once.
 const WRITE_BYTES: usize = 64 * 1024;
 
@@ -30,14 +30,6 @@ pub(crate) fn cases() -> Vec<Case> {
         |message_type, count: usize| Counted { received: Some((message_type, count as u64)), ..Counted::NOTHING };
     let late = Counted { late_replies: FRAMES as u64, ..Counted::NOTHING };
     let odd = MessageType(0x00fd);
-    let mut pinned = play(
-        "pinned_reads",
-        "messages that wait, each beside 64 KiB of unknown frames",
-        "nothing",
-        pinned_reads,
-        Counted::NOTHING,
-    );
-    pinned.bytes_max = PINNED * READ_BYTES + CASE_BYTES_MAX;
     vec![
         play("ping_flood", "100,000 pings", "few pongs", ping_flood, received(control_type::PING, FRAMES)),
         play("pong_flood", "100,000 pongs", "nothing", pong_flood, received(control_type::PONG, FRAMES)),
@@ -64,7 +56,27 @@ pub(crate) fn cases() -> Vec<Case> {
             rapid_reset,
             received(HOLD, RESETS as usize),
         ),
-        pinned,
+        play(
+            "pinned_reads",
+            "messages that wait, each beside 64 KiB of unknown frames",
+            "nothing",
+            pinned_reads,
+            Counted::NOTHING,
+        ),
+        play(
+            "pinned_reads_answers",
+            "messages that wait, each beside 64 KiB of answers to nothing",
+            "nothing",
+            pinned_reads_answers,
+            Counted { late_replies: (PINNED * ANSWERS) as u64, ..Counted::NOTHING },
+        ),
+        play(
+            "pinned_fragments",
+            "fragments of 2 KiB, each beside 64 KiB of answers to nothing",
+            "nothing",
+            pinned_fragments,
+            Counted { late_replies: (PINNED * ANSWERS) as u64, ..Counted::NOTHING },
+        ),
         play(
             "never_reads",
             "requests for large answers, and never reads",
@@ -182,7 +194,7 @@ fn rapid_reset(world: &mut World) -> Result<(), String> {
     leaves(stranger)
 }
 
-/// A message that a handler holds keeps the read in which it came: 64 KiB, however small it is itself.
+/// A message that a handler holds does not keep the read in which it came: 64 KiB, however small it is itself.
 fn pinned_reads(world: &mut World) -> Result<(), String> {
     let mut stranger = up(world);
     let tiny = frame(&Raw { message_type: MessageType(0x00fd), payload: Payload::new() });
@@ -195,6 +207,38 @@ fn pinned_reads(world: &mut World) -> Result<(), String> {
     world.release();
     lives(&mut stranger, &[])?;
     world.hold();
+    leaves(stranger)
+}
+
+/// Answers to nothing, which are gone in a moment.
+fn answers() -> Vec<u8> {
+    patched(message(control_type::REPLY, 77, ""), 12, &0x0041u16.to_be_bytes()).repeat(ANSWERS)
+}
+
+/// What a message is charged for is what it may keep: not the answers beside it.
+fn pinned_reads_answers(world: &mut World) -> Result<(), String> {
+    let mut stranger = up(world);
+    let beside = answers();
+    for _ in 0..PINNED {
+        stranger.send(&message(HOLD, 0, "x"));
+        stranger.send(&beside);
+    }
+    lives(&mut stranger, &[])?;
+    world.release();
+    lives(&mut stranger, &[])?;
+    world.hold();
+    leaves(stranger)
+}
+
+/// Nor may a fragment.
+fn pinned_fragments(world: &mut World) -> Result<(), String> {
+    let mut stranger = up(world);
+    let (beside, bytes) = (answers(), FRAGMENT_BYTES_MIN as usize);
+    for number in 0..PINNED {
+        stranger.send(&on(Lane::Bulk, of(1, true, 1024 * 1024, number * bytes, bytes)));
+        stranger.send(&beside);
+    }
+    lives(&mut stranger, &[])?;
     leaves(stranger)
 }
 

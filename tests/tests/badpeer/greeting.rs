@@ -2,7 +2,7 @@
 
 use rdb_net_tests::{End, extended, frame, hello, message, patched, sealed};
 use rdb_net_types::{ClusterId, NodeId, Payload, ProtocolRange, RefusalReason};
-use rdb_net_wire::{Close, CloseCode, Credit, FrameError, Hello, Ping, Raw, Reject, control_type};
+use rdb_net_wire::{Close, CloseCode, Credit, FrameError, Hello, Ping, Raw, Reject, TypeCost, control_type};
 
 use crate::case::{Case, Counted};
 use crate::world::{BOOT, ECHO};
@@ -22,6 +22,14 @@ fn rewritten(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut structure = whole[32..whole.len() - 4].to_vec();
     change(&mut structure);
     hello_of(structure)
+}
+
+/// The sound hello, whose last field is a list of no costs, with a list of 10,000 that ends at once.
+fn lying_costs() -> Vec<u8> {
+    rewritten(|structure| {
+        structure.pop();
+        structure.extend_from_slice(&[0x90, 0x4e]);
+    })
 }
 
 /// The sound hello with another text for the node id; its fields stand behind the count and the cluster.
@@ -58,6 +66,12 @@ fn strangers() -> Vec<Case> {
         Case::no_frame("version_0", "wire version 0 in the header", version(0), FrameError::Version { found: 0 }),
         Case::no_frame("version_2", "wire version 2 in the header", version(2), FrameError::Version { found: 2 }),
         Case::no_frame("hello_bad_checksum", "a hello with a flipped bit", corrupt, FrameError::Checksum),
+        Case::no_frame(
+            "costs_too_many",
+            "a hello with the costs of 10,000 types",
+            with_costs(10_000),
+            FrameError::TooLarge { size: 0, limit: 0 },
+        ),
         Case::no_frame(
             "hello_too_large",
             "a hello with a token of 8 KiB",
@@ -123,6 +137,7 @@ fn refusals() -> Vec<Case> {
             Malformed,
         ),
         Case::refused("no_requests", "a hello that takes no requests", with(|hello| hello.requests_max = 0), Malformed),
+        Case::refused("costs_lying_length", "a hello with 10,000 costs that are not there", lying_costs(), Malformed),
         Case::refused("name_empty", "a node id of no bytes", named(b""), Malformed),
         Case::refused("name_too_long", "a node id of 65 letters", named(&[b'a'; 65]), Malformed),
         Case::refused(
@@ -134,6 +149,12 @@ fn refusals() -> Vec<Case> {
         Case::refused("name_control", "a node id with a line break and an escape", named(b"a\n\x1b[2J"), Malformed),
         Case::refused("name_no_text", "a node id that is no UTF-8", named(b"\xff\xfe\xc0"), Malformed),
     ]
+}
+
+/// A hello with the costs of so many types.
+fn with_costs(types: u16) -> Vec<u8> {
+    let costs = (0..types).map(|number| TypeCost { message_type: number % 128, bytes_per_byte: 127 }).collect();
+    frame(&Hello { costs, ..sound() })
 }
 
 /// Hellos that a later version may send.
@@ -157,7 +178,8 @@ fn tolerated() -> Vec<Case> {
         Case::welcome("codecs_unknown", "a hello with unknown codecs", codecs),
         Case::welcome("credits_of_many_lanes", "a hello with credits for a hundred lanes", credits),
         Case::welcome("credits_of_no_lane", "a hello with credits for no lane", no_credits),
-        Case::welcome("hello_longer", "a hello with a nineteenth field", later),
+        Case::welcome("costs_many", "a hello with the costs of 2,000 types", with_costs(2000)),
+        Case::welcome("hello_longer", "a hello with a twentieth field", later),
         Case::welcome(
             "hello_extension",
             "a hello with an unknown extension",

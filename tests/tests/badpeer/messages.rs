@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdb_net_session::CloseReason;
 use rdb_net_tests::{End, Stranger, frame, hello, message, patched};
-use rdb_net_transport::CallOptions;
+use rdb_net_transport::{CallOptions, PeerHandle};
 use rdb_net_types::{Application, MessageType, NodeAddress, NodeId, Payload, RefusalReason};
 use rdb_net_wire::{Close, CloseCode, Credit, Flags, GoAway, Message, Ping, Pong, Raw, Reject, control_type};
 
@@ -225,14 +225,14 @@ fn plays() -> Vec<Case> {
     ]
 }
 
-fn up(world: &World) -> Stranger {
+pub(crate) fn up(world: &World) -> Stranger {
     let mut stranger = Stranger::connect(world.address());
     stranger.shake(&hello("stranger"));
     stranger
 }
 
 /// The next frame that a case cares for.
-fn said(stranger: &mut Stranger) -> Result<Said, String> {
+pub(crate) fn said(stranger: &mut Stranger) -> Result<Said, String> {
     loop {
         let (head, body) = stranger.hear().ok_or("it has ended")?;
         if let Some(said) = Said::of(&head, &body) {
@@ -241,7 +241,7 @@ fn said(stranger: &mut Stranger) -> Result<Said, String> {
     }
 }
 
-fn expect(seen: Said, wanted: Said) -> Result<(), String> {
+pub(crate) fn expect(seen: Said, wanted: Said) -> Result<(), String> {
     if seen == wanted { Ok(()) } else { Err(format!("{seen:?} instead of {wanted:?}")) }
 }
 
@@ -312,12 +312,18 @@ fn message_behind_last_word(world: &mut World) -> Result<(), String> {
     if end == End::Closed(CloseCode::Normal) && in_time { Ok(()) } else { Err(format!("{end:?}, {in_time}")) }
 }
 
-/// Lets the node dial a stranger who answers as this says, and returns how the node ends the connection.
-fn dialled(world: &World, answer: impl FnOnce(&mut Stranger, &NodeId)) -> Result<End, String> {
+/// A place where a stranger awaits the node, and the node's way to it.
+pub(crate) fn awaited(world: &World) -> Result<(TcpListener, PeerHandle, NodeId), String> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
     let address = NodeAddress::from(listener.local_addr().map_err(|error| error.to_string())?);
     let name = NodeId::new("stranger").expect("legal");
     let peer = world.node.peer(&name, &address);
+    Ok((listener, peer, name))
+}
+
+/// Lets the node dial a stranger who answers as this says, and returns how the node ends the connection.
+pub(crate) fn dialled(world: &World, answer: impl FnOnce(&mut Stranger, &NodeId)) -> Result<End, String> {
+    let (listener, peer, name) = awaited(world)?;
     let asking = world.runtime.spawn(async move {
         let message = Application { message_type: ECHO, payload: Payload::from("x") };
         peer.request(&message, CallOptions::timeout(Duration::from_secs(5))).await.is_err()
@@ -332,7 +338,7 @@ fn dialled(world: &World, answer: impl FnOnce(&mut Stranger, &NodeId)) -> Result
     if failed { Ok(end) } else { Err(String::from("the request was answered")) }
 }
 
-fn ends(seen: End, wanted: End) -> Result<(), String> {
+pub(crate) fn ends(seen: End, wanted: End) -> Result<(), String> {
     if seen == wanted { Ok(()) } else { Err(format!("{seen:?} instead of {wanted:?}")) }
 }
 

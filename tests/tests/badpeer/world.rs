@@ -1,12 +1,16 @@
 //! The node under test, with short times and small limits, and its counters.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use futures_core::Stream;
 use rdb_net_session::{Config as SessionConfig, Identity};
 use rdb_net_tcp::{TcpConfig, TcpTransport};
-use rdb_net_transport::{Answer, Config, HandlerOptions, Handling, Request};
+use rdb_net_transport::{Answer, Config, HandlerError, HandlerOptions, Handling, Request};
 use rdb_net_types::{
     BootId, ClusterId, Incarnation, MessageType, NodeId, ProtocolRange, QueryRequest, TransportStatistics,
 };
@@ -21,9 +25,12 @@ pub(crate) const ECHO: MessageType = MessageType(0x8000);
 pub(crate) const HOLD: MessageType = MessageType(0x8001);
 /// Answered with [`LARGE_BYTES`].
 pub(crate) const LARGE: MessageType = MessageType(0x8002);
+/// Answered with replies of [`ITEM_BYTES`] without end.
+pub(crate) const COUNT: MessageType = MessageType(0x8003);
 /// Nobody handles it.
 pub(crate) const UNKNOWN: MessageType = MessageType(0x8fff);
 
+pub(crate) const ITEM_BYTES: usize = 1000;
 pub(crate) const LARGE_BYTES: usize = 12 * 1024;
 pub(crate) const FRAME_BYTES_MAX: u32 = 16 * 1024;
 pub(crate) const CREDIT_BYTES: u64 = 128 * 1024;
@@ -32,6 +39,10 @@ pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_millis(400);
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_millis(500);
 pub(crate) const LIVENESS: Duration = Duration::from_millis(500);
 pub(crate) const HANDSHAKES_MAX: usize = 32;
+/// One large message of a peer, and a part of another.
+pub(crate) const PEER_MEMORY_BYTES_MAX: u64 = 72 * 1024 * 1024;
+/// Less than three peers may take.
+pub(crate) const MEMORY_BYTES_MAX: u64 = 200 * 1024 * 1024;
 /// How long an event is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The boot of the node under test.
@@ -43,6 +54,32 @@ pub(crate) struct World {
     pub(crate) node: TcpTransport,
     /// Lets handlers of [`HOLD`] end.
     released: watch::Sender<bool>,
+    /// How many handlers of [`COUNT`] are at work.
+    counting: Arc<AtomicUsize>,
+}
+
+/// Replies without end.
+struct Endless(Arc<AtomicUsize>);
+
+impl Endless {
+    fn begin(counting: &Arc<AtomicUsize>) -> Self {
+        counting.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counting))
+    }
+}
+
+impl Stream for Endless {
+    type Item = Result<Answer, HandlerError>;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(Some(Ok(Answer::Payload(vec![7; ITEM_BYTES].into()))))
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 pub(crate) fn identity(name: &str, boot: BootId) -> Identity {
@@ -63,6 +100,7 @@ fn config(name: &str) -> Config {
     config.bind = Some("127.0.0.1:0".parse().expect("legal"));
     config.handshakes_max = HANDSHAKES_MAX;
     config.reply_backlog_bytes = 128 * 1024;
+    (config.memory_bytes_max, config.peer_memory_bytes_max) = (MEMORY_BYTES_MAX, PEER_MEMORY_BYTES_MAX);
     // A stranger that the node has dialled is not dialled again before the case forgets it.
     let never = Duration::from_secs(60);
     (config.peer.backoff.shortest, config.peer.backoff.longest) = (never, never);
@@ -84,14 +122,14 @@ impl World {
     pub(crate) fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("a runtime");
-        let released = watch::Sender::new(false);
-        let node = start_node(&runtime, "n1", &released);
-        Self { runtime, node, released }
+        let (released, counting) = (watch::Sender::new(false), Arc::default());
+        let node = start_node(&runtime, "n1", &released, &counting);
+        Self { runtime, node, released, counting }
     }
 
     /// Another node like it, for a case that ends it.
     pub(crate) fn another(&self) -> TcpTransport {
-        start_node(&self.runtime, "n2", &self.released)
+        start_node(&self.runtime, "n2", &self.released, &self.counting)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -111,6 +149,28 @@ impl World {
     pub(crate) fn counters(&self) -> Counters {
         let (_, dropped) = self.node.dropped();
         Counters { statistics: self.node.statistics(), dropped }
+    }
+
+    /// How many bytes peers have made the node reserve.
+    pub(crate) fn reserved_bytes(&self) -> u64 {
+        self.node.memory().0
+    }
+
+    /// Waits until this holds.
+    pub(crate) fn wait(&self, what: &str, holds: impl Fn(&Self) -> bool) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(self) {
+            if Instant::now() > deadline {
+                return Err(format!("not in time: {what}"));
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// How many handlers write replies without end.
+    pub(crate) fn counting(&self) -> usize {
+        self.counting.load(Ordering::Relaxed)
     }
 
     /// Waits until exactly these counters have moved; they do when a connection's task has ended, just behind its last byte.
@@ -134,7 +194,12 @@ impl World {
     }
 }
 
-fn start_node(runtime: &Runtime, name: &str, released: &watch::Sender<bool>) -> TcpTransport {
+fn start_node(
+    runtime: &Runtime,
+    name: &str,
+    released: &watch::Sender<bool>,
+    counting: &Arc<AtomicUsize>,
+) -> TcpTransport {
     let node = TcpTransport::new(config(name), TcpConfig::default());
     let echo = |_: &NodeId, request: Request| Handling::Ready(Ok(Answer::Payload(request.into_payload())));
     node.handle(ECHO, Arc::new(echo), HandlerOptions::default());
@@ -151,6 +216,9 @@ fn start_node(runtime: &Runtime, name: &str, released: &watch::Sender<bool>) -> 
     node.handle(HOLD, Arc::new(hold), HandlerOptions::default());
     let large = |_: &NodeId, _: Request| Handling::Ready(Ok(Answer::Payload(vec![7; LARGE_BYTES].into())));
     node.handle(LARGE, Arc::new(large), HandlerOptions::default());
+    let counting = Arc::clone(counting);
+    let count = move |_: &NodeId, _: Request| Handling::Stream(Box::pin(Endless::begin(&counting)));
+    node.handle(COUNT, Arc::new(count), HandlerOptions::default());
     let query = |_: &NodeId, request: Request| {
         let query = request.decode::<QueryRequest>();
         Handling::Ready(query.map(|_| Answer::Empty).map_err(Into::into))
