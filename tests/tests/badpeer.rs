@@ -46,7 +46,9 @@ static MEMORY: PeakAlloc = PeakAlloc;
 /// What one case may hold at once above what was held before it, in both ends of its connections.
 const CASE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What all of them together may leave behind: tables that have grown once.
-const LEFT_BYTES_MAX: usize = 256 * 1024;
+// The buffers of the healthy peer's connection begin with 4 KiB and grow up to 64 KiB at either end, with as much again for
+// what is written, while others flood.
+const LEFT_BYTES_MAX: usize = 384 * 1024;
 /// How long the healthy peer is measured alone.
 const ALONE: Duration = Duration::from_secs(3);
 /// A healthy peer's slowest hundredth may take twice as long beside the floods, and so much more. Four threads (a stranger, the

@@ -17,7 +17,7 @@ use crate::requests::RequestId;
 pub(crate) const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How many bytes of a lane may wait before writers of streams are held back: they have credits of a peer's choosing.
-pub(crate) const STREAM_QUEUED_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const STREAM_QUEUED_BYTES_MAX: usize = 256 * 1024;
 
 /// A message that goes frame by frame when its turn comes.
 #[derive(Debug)]

@@ -99,12 +99,7 @@ fn sizes() -> Vec<Case> {
             "a last fragment of no bytes",
             [of(1, true, PART + 1, 0, PART), of(1, false, PART + 1, PART + 1, 0)].concat(),
         ),
-        Case::lives(
-            "fragment_of_all",
-            "one fragment that is the whole message",
-            of(1, false, PART, 0, PART),
-            &[Said::Reply(1)],
-        ),
+        bad("fragment_of_all", "one fragment that is the whole message", of(1, false, PART, 0, PART)),
         bad("fragment_first_ends", "a last fragment that does not reach the total", plain),
         bad("fragment_attachment", "an attachment longer than the message", attachment),
         Case::bad_frame("fragment_cut", "a fragment extension of 2 words", short, FrameError::Extension),

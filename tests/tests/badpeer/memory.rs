@@ -43,7 +43,7 @@ pub(crate) fn cases() -> Vec<Case> {
         play(
             "beyond_peer_memory",
             "a second message of 64 MiB beside a half-sent one",
-            "error 12, not started; then replies",
+            "error 3, not started; then replies",
             beyond_peer_memory,
             out.clone(),
         ),
@@ -51,7 +51,7 @@ pub(crate) fn cases() -> Vec<Case> {
         play(
             "fragments_beyond_limit",
             "a request in fragments where there is no place for a request",
-            "error 11, not started; then replies",
+            "error 3, not started; then replies",
             beyond_requests,
             Counted::NOTHING,
         ),
@@ -143,7 +143,7 @@ fn beyond_peer_memory(world: &mut World) -> Result<(), String> {
     let mut stranger = up(world);
     stranger.send(&beginning(1, Lane::Bulk, PART));
     stranger.send(&beginning(2, Lane::Interactive, PART));
-    expect(said(&mut stranger)?, Said::Error(2, 12, true))?;
+    expect(said(&mut stranger)?, Said::Error(2, 3, true))?;
     // What still comes of it is thrown away, and the lane goes on behind its end.
     let parts = (PART..64 * PART).step_by(PART);
     pour(&mut stranger, parts.map(|at| of(2, true, MESSAGE_BYTES_MAX as usize, at, PART)))?;
@@ -287,7 +287,7 @@ fn beyond_requests(world: &mut World) -> Result<(), String> {
     let limit = u64::from(REQUESTS_MAX);
     (1..=limit).for_each(|id| stranger.send(&message(HOLD, id, "x")));
     stranger.send(&[of(99, true, 2 * PART, 0, PART), of(99, false, 2 * PART, PART, PART)].concat());
-    expect(said(&mut stranger)?, Said::Error(99, 11, true))?;
+    expect(said(&mut stranger)?, Said::Error(99, 3, true))?;
     world.release();
     for _ in 1..=limit {
         let seen = said(&mut stranger)?;

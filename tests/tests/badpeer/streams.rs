@@ -249,7 +249,7 @@ fn rapid_reset(world: &mut World) -> Result<(), String> {
         loop {
             match said(&mut stranger)? {
                 Said::Pong => break,
-                Said::Error(_, 11, true) | Said::Reply(_) => {}
+                Said::Error(_, 3 | 11, true) | Said::Reply(_) => {}
                 other => return Err(format!("{other:?} instead of an overload, an item or nothing")),
             }
         }
