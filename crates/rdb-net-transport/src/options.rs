@@ -16,7 +16,7 @@ pub struct CallOptions {
     /// Whether carrying it out twice is the same as once.
     pub idempotent: Option<bool>,
     /// The ordering key: messages of one lane and one key take the same connection, and their handlers start in the order in
-    /// which they were sent, as long as its [`epoch`](PeerHandle::epoch) lasts. Default none: one-way messages keep their
+    /// which they were sent, as long as its [`epoch`](crate::PeerHandle::epoch) lasts. Default none: one-way messages keep their
     /// order all the same, requests are in no order and spread over the connections that are up.
     pub key: Option<u64>,
 }
