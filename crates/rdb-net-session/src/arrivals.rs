@@ -65,15 +65,10 @@ pub struct Arrivals {
     pub(crate) frames: Vec<Arrived>,
     pub(crate) wire_bytes: u64,
     pub(crate) problem: Option<FrameError>,
-    longest: usize,
-    /// How large the buffer is that is read into, as far as is known.
-    buffer_bytes: usize,
     /// What was read becomes so large that the rest waits until it is admitted.
     stopped: bool,
 }
 
-/// A buffer up to this size may be kept by a message however small.
-const SMALL_BUFFER_BYTES: usize = 4 * 1024;
 /// How much the compressed frames of one read may become before their credits are looked at.
 const UNPACKED_BYTES_MAX: usize = 1024 * 1024;
 
@@ -90,6 +85,8 @@ fn unpacked_bytes(frames: &[u8]) -> usize {
 impl Arrivals {
     /// Takes whole frames out of the buffer and checks them; what remains is the beginning of one. Returns whether there is
     /// more to read once these are handled.
+    ///
+    /// A message that is kept keeps the memory of its buffer, so that should not be much larger than what was read into it.
     pub fn read(&mut self, terms: Terms, input: &mut BytesMut) -> bool {
         debug_assert!(self.is_empty(), "what was read before is handled first");
         let whole = self.measure(terms, input);
@@ -97,7 +94,6 @@ impl Arrivals {
             return false;
         }
         self.wire_bytes = whole as u64;
-        self.buffer_bytes = self.buffer_bytes.max(input.capacity());
         let frames = input.split_to(whole).freeze();
         let mut rest = &frames[..];
         let mut kept_bytes = 0;
@@ -126,9 +122,7 @@ impl Arrivals {
             self.frames.push(Arrived::new(&read, frame.len() as u32, body));
             rest = behind;
         }
-        // Whatever is kept keeps its whole buffer.
-        let buffer_bytes = self.buffer_bytes.max(whole);
-        if kept_bytes < whole / 2 || (buffer_bytes > SMALL_BUFFER_BYTES && kept_bytes < buffer_bytes / 8) {
+        if kept_bytes < whole / 2 {
             self.detach();
         }
         (terms.one_by_one || std::mem::take(&mut self.stopped)) && self.problem.is_none()
@@ -146,12 +140,10 @@ impl Arrivals {
     /// How many bytes at the head of the buffer are whole frames.
     fn measure(&mut self, terms: Terms, input: &[u8]) -> usize {
         let (mut whole, mut unpacked) = (0, 0);
-        self.longest = 0;
         loop {
             match frame_length(&input[whole..], terms.frame_bytes_max) {
                 Ok(Some(length)) if whole + length <= input.len() => {
                     whole += length;
-                    self.longest = self.longest.max(length);
                     unpacked += unpacked_bytes(&input[whole - length..]);
                     if unpacked >= UNPACKED_BYTES_MAX {
                         self.stopped = true;
@@ -168,16 +160,6 @@ impl Arrivals {
                 return whole;
             }
         }
-    }
-
-    /// How long the longest frame of the last read was, in bytes; 0 where none was whole.
-    pub fn longest_frame(&self) -> usize {
-        self.longest
-    }
-
-    /// Tells how large the buffer is that is read into from now on.
-    pub fn set_buffer(&mut self, bytes: usize) {
-        self.buffer_bytes = bytes;
     }
 
     /// Whether nothing was read that is not handled.

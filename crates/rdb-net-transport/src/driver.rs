@@ -89,7 +89,7 @@ impl Driver {
             link,
             owner,
             io,
-            input: Input::new(),
+            input: Input::default(),
             now,
             terms,
             arrivals: Arrivals::default(),
@@ -116,15 +116,11 @@ impl Driver {
             if self.ending != Ending::Open {
                 return Progress::Done;
             }
-            self.arrivals.set_buffer(self.input.make_room(self.terms));
-            let io: Pin<&mut dyn Connection> = Pin::new(&mut *self.io);
-            match tokio_util::io::poll_read_buf(io, context, &mut self.input.bytes) {
+            let wanted = self.terms.bytes_wanted(&self.input.bytes);
+            match self.input.poll_read(Pin::new(&mut *self.io), context, wanted) {
                 Poll::Pending => return Progress::Done,
                 Poll::Ready(Ok(0)) => self.lost(Loss::Eof),
-                Poll::Ready(Ok(count)) => {
-                    self.input.took(count);
-                    self.pump(true);
-                }
+                Poll::Ready(Ok(_)) => self.pump(true),
                 Poll::Ready(Err(error)) => self.lost(loss_of(&error)),
             }
         }
@@ -144,9 +140,6 @@ impl Driver {
             // Frames are read and checked before the lock is taken: callers wait for no more than what the frames do.
             let mut core = loop {
                 let more = has_read && self.arrivals.read(self.terms, &mut self.input.bytes);
-                if has_read {
-                    self.input.expect(self.arrivals.longest_frame());
-                }
                 let mut core = self.link.lock();
                 // What is left over goes back to the head of its lane: its caller may have left meanwhile.
                 while let Some(message) = self.inbox.pop_back() {

@@ -39,9 +39,7 @@ impl Driver {
             self.ending = Ending::Lingering;
         }
         for _ in 0..READS_PER_PASS {
-            self.input.discard();
-            let io: Pin<&mut dyn Connection> = Pin::new(&mut *self.io);
-            match std::task::ready!(tokio_util::io::poll_read_buf(io, context, &mut self.input.bytes)) {
+            match std::task::ready!(self.input.poll_discard(Pin::new(&mut *self.io), context)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(_) => {}
             }
