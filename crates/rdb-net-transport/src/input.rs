@@ -17,7 +17,7 @@ use tokio_util::io::poll_read_buf;
 /// How much is read at once, where no larger frame is at hand.
 const BLOCK_BYTES: usize = 64 * 1024;
 /// Reads from this size on are followed by one into a block of their own, which spares the copy.
-const MUCH_BYTES: usize = BLOCK_BYTES / 4;
+const MUCH_BYTES: usize = BLOCK_BYTES / 2;
 /// Frames of which more than this is missing are read into memory of their own.
 const LARGE_BYTES: usize = BLOCK_BYTES / 2;
 /// Behind a large frame, so many reads end where a frame does: large ones come in rows, and are not copied then.
