@@ -255,10 +255,11 @@ impl PeerHandle {
         let lane = self.lane(message.message_type(), options);
         let way = || Way::Only(self.ordered_slot(lane, options.key));
         let link = if self.has_one_for(lane) { self.first_link() } else { self.link_of(way()) };
-        if let Some(link) = link
-            && link.try_post(lane, message).is_ok()
-        {
-            return Ok(());
+        if let Some(link) = link {
+            link.let_task_run().await;
+            if link.try_post(lane, message).is_ok() {
+                return Ok(());
+            }
         }
         let (way, deadline) = (way(), self.deadline(self.inner.clock.now(), options));
         let result = loop {

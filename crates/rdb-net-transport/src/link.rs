@@ -22,6 +22,9 @@ use crate::mail::Mail;
 use crate::shard::{Shard, shards};
 use rdb_net_peer::LinkSide;
 
+/// How much of a lane waits for the socket before senders let the connection's task run: several writes' worth of time.
+const CROWDED_BYTES: usize = 64 * 1024;
+
 /// A connection.
 pub(crate) struct Link {
     core: Padded<Mutex<Core>>,
@@ -32,6 +35,8 @@ pub(crate) struct Link {
     /// Nobody needs to wake the connection's task: it runs, or will, and looks at session and shards before it sleeps.
     awake: Padded<AtomicBool>,
     task: Mutex<Option<Waker>>,
+    /// So much waits for the socket that who sends more lets the connection's task run first.
+    crowded: Padded<AtomicBool>,
     /// Bytes of replies that are being compressed, by lane number.
     pub(crate) elsewhere_bytes: [AtomicUsize; Lane::ALL.len()],
     /// Outcomes on their way to callers.
@@ -69,6 +74,7 @@ impl Link {
             written: Padded(AtomicU32::new(0)),
             awake: Padded(AtomicBool::new(true)),
             task: Mutex::new(None),
+            crowded: Padded(AtomicBool::new(false)),
             elsewhere_bytes: Default::default(),
             mail: Mail::new(outboxes_count),
             clock,
@@ -288,11 +294,24 @@ impl Link {
         }
         match offered {
             Ok(()) => {
+                let is_crowded = core.session.queued_bytes_of(lane) >= CROWDED_BYTES;
                 drop(core);
+                if is_crowded {
+                    self.crowded.0.store(true, Ordering::Relaxed);
+                }
                 self.wake_task();
                 Ok(())
             }
             Err(error) => Err((error, core)),
+        }
+    }
+
+    /// Lets the connection's task run first, where much waits for it: on a runtime of one thread, a caller that sends without
+    /// end would fill all credits before the first byte leaves.
+    #[inline]
+    pub(crate) async fn let_task_run(&self) {
+        if self.crowded.0.load(Ordering::Relaxed) && self.crowded.0.swap(false, Ordering::Relaxed) {
+            tokio::task::yield_now().await;
         }
     }
 
