@@ -41,9 +41,10 @@ struct Slot {
 /// The request ids of one outbox.
 #[derive(Debug)]
 pub(crate) struct Ids {
-    /// From 1: slot numbers leave this remainder when divided by `stride`. The session's own leave 0.
+    /// From 1: slot numbers leave this remainder when divided by `stride`, a power of two. The session's own leave 0.
     number: u32,
     stride: u32,
+    stride_bits: u32,
     max: usize,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -62,14 +63,13 @@ impl Ids {
     }
 
     fn id(&self, place: u32) -> RequestId {
-        RequestId::new(place * self.stride + self.number, self.slots[place as usize].generation)
+        RequestId::new(place << self.stride_bits | self.number, self.slots[place as usize].generation)
     }
 
     #[inline]
     fn place(&self, id: RequestId) -> Option<usize> {
         let slot = id.slot() as u32;
-        let place = slot / self.stride;
-        (slot - place * self.stride == self.number).then_some(place as usize)
+        (slot & (self.stride - 1) == self.number).then_some((slot >> self.stride_bits) as usize)
     }
 
     #[inline]
@@ -90,7 +90,7 @@ impl Ids {
         slot.state = State::Free;
         // Generation 0 would make a correlation id of 0, which is a one-way message's.
         slot.generation = slot.generation.checked_add(1).unwrap_or(1);
-        self.free.push(id.slot() as u32 / self.stride);
+        self.free.push(id.slot() as u32 >> self.stride_bits);
         waited
     }
 }
@@ -109,7 +109,8 @@ pub struct Outbox {
 
 impl Outbox {
     pub(crate) fn new(number: u32, stride: u32, terms: Terms, compression: Compression) -> Self {
-        let ids = Ids { number, stride, max: 0, slots: Vec::new(), free: Vec::new() };
+        let stride_bits = stride.trailing_zeros();
+        let ids = Ids { number, stride, stride_bits, max: 0, slots: Vec::new(), free: Vec::new() };
         Self { ids, lanes: Default::default(), terms, costs: Arc::default(), compression, takes: false }
     }
 

@@ -62,6 +62,8 @@ struct Slot {
     deadline_ns: u64,
     /// It is in the list of fresh slots, though its request may be gone.
     listed: bool,
+    /// An outbox has given it out: it is free here as soon as its request has ended.
+    of_outbox: bool,
 }
 
 /// The start of a request that was accepted since the session was last told the time.
@@ -86,18 +88,13 @@ impl Slot {
             started_ns: FRESH,
             deadline_ns: u64::MAX,
             listed: false,
+            of_outbox: false,
         }
     }
 
     #[inline]
     fn is_waiting(&self) -> bool {
         self.state == State::Waiting
-    }
-
-    #[inline]
-    fn end(&mut self, outcome: Outcome) {
-        self.state = State::Done;
-        self.outcome = Some(outcome);
     }
 }
 
@@ -116,7 +113,10 @@ pub(crate) struct Requests {
     fresh: Vec<u32>,
     /// No waiting request's deadline is before this; the largest number where none has one.
     next_deadline_ns: u64,
+    /// Requests of its own that have ended, or of whose stream something came.
     completed: Vec<RequestId>,
+    /// Those of outboxes that have ended.
+    ended: Vec<(RequestId, Outcome)>,
 }
 
 impl Default for Requests {
@@ -130,6 +130,7 @@ impl Default for Requests {
             fresh: Vec::new(),
             next_deadline_ns: u64::MAX,
             completed: Vec::new(),
+            ended: Vec::new(),
         }
     }
 }
@@ -156,6 +157,7 @@ impl Requests {
         self.grow(id.slot() as u32);
         let slot = &mut self.slots[id.slot()];
         debug_assert!(slot.state == State::Free, "an outbox gives out an id again only when its request has ended");
+        slot.of_outbox = true;
         slot.generation = id.generation();
         slot.state = State::Waiting;
         slot.lane = lane;
@@ -224,11 +226,20 @@ impl Requests {
     /// Ends a waiting request with an outcome that is told when it began, and returns whether there was one.
     #[inline(always)]
     pub(crate) fn complete(&mut self, id: RequestId, outcome: impl FnOnce(u64) -> Outcome) -> bool {
-        let Some(slot) = self.get(id).filter(|slot| slot.is_waiting()) else { return false };
-        slot.state = State::Done;
-        slot.outcome = Some(outcome(slot.started_ns));
-        self.waiting -= 1;
-        self.completed.push(id);
+        let Self { slots, waiting, completed, ended, .. } = self;
+        let Some(slot) = slots.get_mut(id.slot()) else { return false };
+        if slot.generation != id.generation() || !slot.is_waiting() {
+            return false;
+        }
+        *waiting -= 1;
+        if slot.of_outbox {
+            slot.state = State::Free;
+            ended.push((id, outcome(slot.started_ns)));
+        } else {
+            slot.state = State::Done;
+            slot.outcome = Some(outcome(slot.started_ns));
+            completed.push(id);
+        }
         true
     }
 
@@ -301,7 +312,7 @@ impl Requests {
         let slot = &mut self.slots[id.slot()];
         slot.state = State::Free;
         slot.stream = None;
-        if (id.slot() as u32).is_multiple_of(self.stride) {
+        if !slot.of_outbox {
             // Generation 0 would make a correlation id of 0, which is a one-way message's.
             slot.generation = slot.generation.checked_add(1).unwrap_or(1);
             self.free.push(id.slot() as u32);
@@ -350,16 +361,16 @@ impl Requests {
     }
 
     fn end_with(&mut self, reason: Reason, filter: impl Fn(&Slot) -> bool, effect: impl Fn(&Slot) -> Effect) -> usize {
-        let mut ended = 0;
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            if slot.is_waiting() && filter(slot) {
-                slot.end(Err(RequestError::new(effect(slot), reason)));
-                self.completed.push(RequestId::new(index as u32, slot.generation));
-                ended += 1;
-            }
-        }
-        self.waiting -= ended;
-        ended
+        let ends = |(index, slot): (usize, &Slot)| {
+            let ends = slot.is_waiting() && filter(slot);
+            ends.then(|| (RequestId::new(index as u32, slot.generation), RequestError::new(effect(slot), reason)))
+        };
+        let ended: Vec<_> = self.slots.iter().enumerate().filter_map(ends).collect();
+        let count = ended.len();
+        ended.into_iter().for_each(|(id, error)| {
+            self.complete(id, |_| Err(error));
+        });
+        count
     }
 
     /// Moves the requests that ended since the last call into `into`.
@@ -367,7 +378,16 @@ impl Requests {
         into.append(&mut self.completed);
     }
 
+    /// Moves the requests of outboxes that ended since the last call into `into`, with their outcomes.
+    pub(crate) fn drain_ended(&mut self, into: &mut Vec<(RequestId, Outcome)>) {
+        if into.is_empty() {
+            std::mem::swap(into, &mut self.ended);
+        } else {
+            into.append(&mut self.ended);
+        }
+    }
+
     pub(crate) fn has_completed(&self) -> bool {
-        !self.completed.is_empty()
+        !self.completed.is_empty() || !self.ended.is_empty()
     }
 }

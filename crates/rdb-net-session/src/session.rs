@@ -112,6 +112,7 @@ pub struct Session {
     /// What of it the other side knows, and is charged for.
     told_costs: Costs,
     requests: Requests,
+    outboxes: u32,
     liveness: Liveness,
     drain: Drain,
     peer_drains: bool,
@@ -156,6 +157,7 @@ impl Session {
             peer_terms: PeerTerms::of_strangers(HELLO_BYTES_MAX),
             rules: FrameRules::plain(false),
             requests: Requests::default(),
+            outboxes: 0,
             drain: Drain::None,
             peer_drains: false,
             ping_due: None,
@@ -336,21 +338,22 @@ impl Session {
     /// [collected](Self::collect) while the session is up.
     pub fn outboxes(&mut self, count: u32) -> Vec<Outbox> {
         debug_assert!(self.requests.occupied() == 0, "the numbers of slots are shared out once");
-        self.requests.stride = count + 1;
+        let stride = (count + 1).next_power_of_two();
+        (self.requests.stride, self.outboxes) = (stride, count);
         let compression = || Compression::new(&self.config.compression);
-        (1..=count).map(|number| Outbox::new(number, count + 1, self.terms(), compression())).collect()
+        (1..=count).map(|number| Outbox::new(number, stride, self.terms(), compression())).collect()
     }
 
     /// Half of the requests that the other side takes are the outboxes', in equal parts; the rest is the session's own.
     fn outbox_requests_max(&self) -> usize {
         let requests_max = self.peer.as_ref().map_or(0, |peer| peer.requests_max) as usize;
-        let outboxes = self.requests.stride as usize - 1;
+        let outboxes = self.outboxes as usize;
         if outboxes == 0 { 0 } else { requests_max / (2 * outboxes) }
     }
 
     fn own_requests_max(&self) -> usize {
         let requests_max = self.peer.as_ref().map_or(0, |peer| peer.requests_max) as usize;
-        requests_max - self.outbox_requests_max() * (self.requests.stride as usize - 1)
+        requests_max - self.outbox_requests_max() * self.outboxes as usize
     }
 
     /// Takes the requests that are in an outbox, and lets it take more. What was written before the other side began to drain
@@ -692,9 +695,18 @@ impl Session {
         self.requests.has_completed()
     }
 
-    /// Moves the ids of the requests that ended since the last call into `into`.
+    /// Moves the ids of the session's own requests that ended since the last call into `into`.
     pub fn drain_completed(&mut self, into: &mut Vec<RequestId>) {
         self.requests.drain_completed(into);
+    }
+
+    /// Moves the outcomes of outboxes' requests that ended since the last call into `into`.
+    #[inline]
+    pub fn drain_ended(&mut self, into: &mut Vec<(RequestId, Outcome)>) {
+        self.requests.drain_ended(into);
+        if !into.is_empty() {
+            self.unblock();
+        }
     }
 
     /// Whether messages can be sent.

@@ -2,24 +2,15 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rdb_net_session::{Outcome, RequestId, RequestOptions, SendError};
 use rdb_net_wire::Encode;
 
-use crate::guarded::Core;
+use crate::guarded::{Core, Ended};
 use crate::link::Link;
 use crate::shard::{Shard, this_thread};
-
-/// A request that has ended, on its way to its caller.
-pub(crate) struct Ended {
-    pub(crate) id: RequestId,
-    /// `None` of a stream: its news are taken from the session.
-    pub(crate) outcome: Option<Outcome>,
-    /// Of the session's own requests; a shard knows its callers itself.
-    pub(crate) caller: Option<Waker>,
-}
 
 impl Link {
     /// Writes a request into this thread's shard. What a shard refuses, the session itself may still take.
@@ -78,9 +69,10 @@ impl Link {
         self.shards[index].0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The shard that gave this request its id.
-    fn shard_of(&self, id: RequestId) -> Option<MutexGuard<'_, Shard>> {
-        (id.slot() % (self.shards.len() + 1)).checked_sub(1).map(|index| self.lock_shard(index))
+    /// The shard that gave this request its id; `None` where the session itself did.
+    #[inline]
+    fn shard_of(&self, id: RequestId) -> Option<usize> {
+        (id.slot() & self.owner_mask).checked_sub(1)
     }
 
     /// Takes what is in the shards into the session, so that what is sent next leaves behind it.
@@ -131,90 +123,74 @@ impl Link {
         !self.shards.is_empty()
     }
 
-    /// Looks again for a request that has no outcome yet. `false` where the outcome is on its way.
-    pub(crate) fn waits(&self, id: RequestId, caller: &Waker) -> bool {
-        if let Some(mut shard) = self.shard_of(id) {
-            let waits = shard.outbox.is_open(id);
-            if waits {
-                shard.set_caller(id, caller);
-            }
-            return waits;
-        }
+    /// The request's outcome, once it is there.
+    #[inline]
+    pub(crate) fn poll_ended(&self, id: RequestId, context: &Context<'_>) -> Poll<Outcome> {
+        let outcome = match self.shard_of(id) {
+            Some(index) => self.lock_shard(index).take(id, context.waker()),
+            None => self.take_own(id, context.waker()),
+        };
+        outcome.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    #[inline(never)]
+    fn take_own(&self, id: RequestId, caller: &Waker) -> Option<Outcome> {
         let mut core = self.lock();
-        let waits = core.session.is_waiting(id);
-        if waits {
+        let Some(outcome) = core.session.take_outcome(id) else {
             core.set_caller(id, caller);
+            return None;
+        };
+        // Its end frees a slot, which others may wait for.
+        let frees_others = core.session.has_events();
+        drop(core);
+        if frees_others {
+            self.wake_task();
         }
-        waits
+        Some(outcome)
     }
 
     /// Nobody waits for the request any more.
     pub(crate) fn give_up(&self, id: RequestId) {
         let now = self.clock.now();
-        let Some(mut shard) = self.shard_of(id) else {
-            let held = self.with(|core| {
-                let holds = core.session.cancel(now, id);
-                if holds {
-                    core.clear_caller(id);
-                }
-                holds
+        let Some(index) = self.shard_of(id) else {
+            return self.with(|core| {
+                core.session.cancel(now, id);
+                core.clear_caller(id);
             });
-            if !held {
-                self.mail.refuse(id);
-            }
-            return;
         };
-        if !shard.abandon(id) {
-            drop(shard);
-            return self.mail.refuse(id);
+        if !self.lock_shard(index).abandon(id) {
+            return;
         }
-        drop(shard);
         // Where the session does not know it, it is still in the outbox, or on its way here: either sees that it is abandoned.
-        if self.with(|core| core.session.cancel(now, id))
-            && let Some(mut shard) = self.shard_of(id)
-        {
-            shard.end(id);
+        if self.with(|core| core.session.cancel(now, id)) {
+            self.lock_shard(index).outbox.end(id);
         }
     }
 
     /// Gives ended requests to their callers.
     #[inline]
-    pub(crate) fn deliver(&self, ended: &mut Vec<Ended>) {
-        if ended.is_empty() {
-            return;
-        }
-        self.find_callers(ended);
-        for Ended { id, outcome, caller } in ended.drain(..) {
-            if let Some(outcome) = outcome {
-                self.mail.deliver(id, outcome);
-            }
-            if let Some(caller) = caller {
-                caller.wake();
-            }
-        }
-    }
-
-    /// Frees the requests' places in their shards, and forgets those that nobody waits for. Replies come in the order of the
-    /// requests, so neighbours are mostly of one shard.
-    fn find_callers(&self, ended: &mut Vec<Ended>) {
+    pub(crate) fn deliver(&self, ended: &mut Ended) {
+        let Ended { outcomes, callers } = ended;
+        // Replies come in the order of the requests, so neighbours are mostly of one shard.
         let mut visited: Option<(usize, MutexGuard<'_, Shard>)> = None;
-        ended.retain_mut(|ended| {
-            let Some(index) = (ended.id.slot() % (self.shards.len() + 1)).checked_sub(1) else { return true };
+        for (id, outcome) in outcomes.drain(..) {
+            let Some(index) = self.shard_of(id) else { continue };
             if visited.as_ref().is_none_or(|(visited, _)| *visited != index) {
                 // One at a time: nobody waits for one shard while it holds another.
-                visited = None;
+                drop(visited.take());
                 visited = Some((index, self.lock_shard(index)));
             }
-            let caller = visited.as_mut().and_then(|(_, shard)| shard.end(ended.id));
-            let is_waited_for = caller.is_some();
-            ended.caller = caller.flatten();
-            is_waited_for
-        });
+            if let Some((_, shard)) = &mut visited {
+                callers.extend(shard.arrive(id, outcome));
+            }
+        }
+        drop(visited);
+        callers.drain(..).for_each(Waker::wake);
     }
 
     /// Whether nothing is left of any request.
     #[cfg(test)]
     pub(crate) fn is_clean(&self) -> bool {
-        self.mail.is_empty() && (0..self.shards.len()).all(|index| self.lock_shard(index).is_clean())
+        (0..self.shards.len()).all(|index| self.lock_shard(index).is_clean())
     }
 }

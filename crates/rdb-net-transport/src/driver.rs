@@ -19,9 +19,9 @@ use rdb_net_types::Lane;
 use tokio::time::Sleep;
 
 use crate::backend::{Connection, loss_of};
-use crate::callers::Ended;
 use crate::clock::wall_clock;
 use crate::dispatch::Dispatcher;
+use crate::guarded::Ended;
 use crate::input::Input;
 use crate::link::Link;
 use crate::owner::Owner;
@@ -67,7 +67,7 @@ pub(crate) struct Driver {
     timer_set: bool,
     inbox: VecDeque<Inbound>,
     wakers: Vec<Waker>,
-    ended: Vec<Ended>,
+    ended: Ended,
     events: Vec<Event>,
 }
 
@@ -105,7 +105,7 @@ impl Driver {
             timer_set: true,
             inbox: VecDeque::new(),
             wakers: Vec::new(),
-            ended: Vec::new(),
+            ended: Ended::default(),
             events: Vec::new(),
         }
     }

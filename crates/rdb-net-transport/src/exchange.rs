@@ -154,7 +154,7 @@ impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
     #[inline]
     pub(crate) fn poll_outcome(&mut self, context: &mut Context<'_>) -> Poll<Result<Outcome, Option<Duration>>> {
         if let Some(id) = self.id {
-            let Some(outcome) = self.link.mail.take(id) else { return self.poll_again(id, context) };
+            let outcome = std::task::ready!(self.link.poll_ended(id, context));
             self.id = None;
             return Poll::Ready(Ok(outcome));
         }
@@ -215,16 +215,6 @@ impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
                 })
             }
         }
-    }
-
-    /// Woken without an outcome: for another reason, or a moment before it arrives.
-    #[cold]
-    fn poll_again(&mut self, id: RequestId, context: &Context<'_>) -> Poll<Result<Outcome, Option<Duration>>> {
-        if !self.link.waits(id, context.waker()) {
-            // Whoever carries the outcome has the former waker, which may be another task's.
-            context.waker().wake_by_ref();
-        }
-        Poll::Pending
     }
 }
 

@@ -3,11 +3,25 @@
 use std::collections::HashMap;
 use std::task::Waker;
 
-use rdb_net_session::{CloseReason, RequestId, Session};
+use rdb_net_session::{CloseReason, Outcome, RequestId, Session};
 use tokio::task::AbortHandle;
 
 use crate::blocked::Blocked;
-use crate::callers::Ended;
+
+/// Requests that have ended, on their way to their callers.
+#[derive(Default)]
+pub(crate) struct Ended {
+    /// Of requests that were written into shards.
+    pub(crate) outcomes: Vec<(RequestId, Outcome)>,
+    /// Who takes the outcomes of the session's own, or news of streams, from the session.
+    pub(crate) callers: Vec<Waker>,
+}
+
+impl Ended {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.outcomes.is_empty() && self.callers.is_empty()
+    }
+}
 
 /// What the lock guards.
 pub(crate) struct Core {
@@ -40,19 +54,15 @@ impl Core {
         }
     }
 
-    /// Takes the outcomes of requests that have ended.
-    pub(crate) fn take_ended(&mut self, ended: &mut Vec<Ended>) {
+    /// Takes the requests that have ended.
+    pub(crate) fn take_ended(&mut self, ended: &mut Ended) {
         if !self.session.has_completed() {
             return;
         }
+        self.session.drain_ended(&mut ended.outcomes);
         self.session.drain_completed(&mut self.completed);
         for id in self.completed.drain(..) {
-            let caller = self.callers.get_mut(id.slot()).and_then(Option::take);
-            if self.session.is_stream(id) {
-                ended.push(Ended { id, outcome: None, caller });
-            } else if let Some(outcome) = self.session.take_outcome(id) {
-                ended.push(Ended { id, outcome: Some(outcome), caller });
-            }
+            ended.callers.extend(self.callers.get_mut(id.slot()).and_then(Option::take));
         }
     }
 

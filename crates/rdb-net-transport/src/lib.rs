@@ -28,7 +28,6 @@ mod large;
 mod link;
 mod listen;
 mod local;
-mod mail;
 mod options;
 mod owner;
 mod pool;

@@ -16,9 +16,8 @@ use rdb_net_wire::{Encode, Hello, Prepared};
 use crate::clock::Clock;
 use crate::dispatch::Verdict;
 use crate::exchange::{LinkError, Wait, beyond_any_frame};
-use crate::guarded::Core;
+use crate::guarded::{Core, Ended};
 use crate::large::{LARGE_BYTES, Parcel};
-use crate::mail::Mail;
 use crate::shard::{Shard, shards};
 use rdb_net_peer::LinkSide;
 
@@ -39,8 +38,8 @@ pub(crate) struct Link {
     crowded: Padded<AtomicBool>,
     /// Bytes of replies that are being compressed, by lane number.
     pub(crate) elsewhere_bytes: [AtomicUsize; Lane::ALL.len()],
-    /// Outcomes on their way to callers.
-    pub(crate) mail: Mail,
+    /// The bits of a request's slot that tell whose it is: 0 of the session's own, otherwise the shard's number from 1.
+    pub(crate) owner_mask: usize,
     pub(crate) clock: Clock,
     pub(crate) side: LinkSide,
     /// Tells connections of this process apart.
@@ -66,7 +65,7 @@ pub(crate) struct Padded<T>(pub(crate) T);
 impl Link {
     pub(crate) fn new(mut session: Session, clock: Clock, side: LinkSide, number: u64) -> Self {
         let outboxes = if side == LinkSide::Dialer { session.outboxes(shards()) } else { Vec::new() };
-        let outboxes_count = outboxes.len();
+        let owner_mask = (outboxes.len() + 1).next_power_of_two() - 1;
         let core = Core::new(session);
         Self {
             core: Padded(Mutex::new(core)),
@@ -76,7 +75,7 @@ impl Link {
             task: Mutex::new(None),
             crowded: Padded(AtomicBool::new(false)),
             elsewhere_bytes: Default::default(),
-            mail: Mail::new(outboxes_count),
+            owner_mask,
             clock,
             side,
             number,
@@ -172,7 +171,7 @@ impl Link {
 
     /// Runs code under the lock, then wakes everybody whom it concerns.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Core) -> T) -> T {
-        let (mut ended, mut wakers) = (Vec::new(), Vec::new());
+        let (mut ended, mut wakers) = (Ended::default(), Vec::new());
         let mut core = self.lock();
         let result = change(&mut core);
         core.take_ended(&mut ended);
