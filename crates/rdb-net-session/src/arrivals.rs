@@ -1,13 +1,14 @@
 //! Reading: from bytes to checked frames, without the session, so that whoever shares a session holds it only for what the
 //! frames do and not for parsing them.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use rdb_net_wire::{
-    Body, Flags, Fragment, Frame, FrameError, FrameHead, HEAD_BYTES, control_type, frame_length, split_frame,
+    Body, CheckedFrame, Flags, Fragment, Frame, FrameError, FrameHead, FrameRules, HEAD_BYTES, control_type,
+    frame_length, split_frame,
 };
 
 use crate::Terms;
-use crate::costs::{MESSAGE_CHARGE, Sizes};
+use crate::costs::Sizes;
 
 /// A frame that was read and not yet handled.
 #[derive(Debug)]
@@ -29,14 +30,45 @@ pub(crate) struct Special {
 }
 
 impl Arrived {
+    /// Reads the frame that begins at `start` of these bytes.
     #[inline(always)]
-    fn new(frame: &Frame, wire_bytes: u32, body: Body) -> Self {
-        let is_special = frame.codec.is_some() || frame.fragment.is_some() || frame.stream_window != 0;
-        let special = if is_special { Some(Self::special(frame)) } else { None };
-        Self { head: frame.head, deadline_us: frame.deadline_us, wire_bytes, body, special }
+    fn read(rules: &FrameRules, bytes: &Bytes, start: usize, frame: &[u8]) -> Result<Self, FrameError> {
+        let checked = rules.check(frame)?;
+        let CheckedFrame { head, deadline_us, .. } = checked;
+        let wire_bytes = frame.len() as u32;
+        if !checked.is_plain() {
+            return Self::read_special(rules, bytes, start, frame, &checked);
+        }
+        let body = checked.plain_body();
+        let body = if body.is_empty() { Bytes::new() } else { bytes.slice(start + body.start..start + body.end) };
+        Ok(Self { head, deadline_us, wire_bytes, body: Body::plain(body), special: None })
     }
 
-    #[cold]
+    #[inline(never)]
+    fn read_special(
+        rules: &FrameRules,
+        bytes: &Bytes,
+        start: usize,
+        frame: &[u8],
+        checked: &CheckedFrame,
+    ) -> Result<Self, FrameError> {
+        let read = rules.read_checked(frame, checked)?;
+        let body = Body::unpacked(&read, bytes, start)?;
+        let is_special = read.codec.is_some() || read.fragment.is_some() || read.stream_window != 0;
+        let special = if is_special { Some(Self::special(&read)) } else { None };
+        let wire_bytes = frame.len() as u32;
+        Ok(Self { head: read.head, deadline_us: read.deadline_us, wire_bytes, body, special })
+    }
+
+    /// Whether it outlives the read: a message for a handler, or a reply for a caller.
+    #[inline]
+    fn is_kept(&self, dials: bool) -> bool {
+        let message_type = self.head.message_type;
+        let is_reply = self.head.flags.has(Flags::RESPONSE);
+        let is_own = message_type.is_control() && message_type != control_type::MEMBERSHIP_SYNC;
+        if dials { is_reply } else { !is_own && !is_reply }
+    }
+
     fn special(frame: &Frame) -> Box<Special> {
         let saved_bytes = frame.raw_bytes.saturating_sub(frame.body.len() as u32);
         Box::new(Special { saved_bytes, fragment: frame.fragment, stream_window: frame.stream_window })
@@ -95,34 +127,22 @@ impl Arrivals {
         }
         self.wire_bytes = whole as u64;
         let frames = input.split_to(whole).freeze();
-        let mut rest = &frames[..];
-        let mut kept_bytes = 0;
-        while let Some((frame, behind)) = split_frame(rest) {
-            let start = whole - rest.len();
-            let read = match terms.rules.read(frame) {
-                Ok(read) => read,
+        let (mut start, mut own_bytes) = (0, 0);
+        while let Some((frame, _)) = split_frame(&frames[start..]) {
+            match Arrived::read(&terms.rules, &frames, start, frame) {
+                Ok(arrived) => {
+                    own_bytes += if arrived.is_kept(terms.dials) { 0 } else { frame.len() };
+                    self.frames.push(arrived);
+                }
                 Err(error) => {
                     // Nothing behind it can be trusted either.
                     self.problem = Some(error);
                     break;
                 }
-            };
-            let body = match Body::unpacked(&read, &frames, start) {
-                Ok(body) => body,
-                Err(error) => {
-                    self.problem = Some(error);
-                    break;
-                }
-            };
-            let message_type = read.head.message_type;
-            let is_own = message_type.is_control() && message_type != control_type::MEMBERSHIP_SYNC;
-            let is_reply = read.head.flags.has(Flags::RESPONSE);
-            let is_kept = if terms.dials { is_reply } else { !is_own && !is_reply };
-            kept_bytes += if is_kept { frame.len() + MESSAGE_CHARGE as usize } else { 0 };
-            self.frames.push(Arrived::new(&read, frame.len() as u32, body));
-            rest = behind;
+            }
+            start += frame.len();
         }
-        if kept_bytes < whole / 2 {
+        if own_bytes > whole / 2 {
             self.detach();
         }
         (terms.one_by_one || std::mem::take(&mut self.stopped)) && self.problem.is_none()

@@ -124,7 +124,7 @@ impl Link {
     }
 
     /// The request's outcome, once it is there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll_ended(&self, id: RequestId, context: &Context<'_>) -> Poll<Outcome> {
         let outcome = match self.shard_of(id) {
             Some(index) => self.lock_shard(index).take(id, context.waker()),

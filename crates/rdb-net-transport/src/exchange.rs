@@ -151,7 +151,7 @@ impl<'a, M: Encode + ?Sized> Exchange<'a, M> {
     }
 
     /// The request's outcome; `Err` with the caller's deadline, where it is known, when another connection may take it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll_outcome(&mut self, context: &mut Context<'_>) -> Poll<Result<Outcome, Option<Duration>>> {
         if let Some(id) = self.id {
             let outcome = std::task::ready!(self.link.poll_ended(id, context));

@@ -52,7 +52,7 @@ impl Shard {
     }
 
     /// The request's outcome, if it has come; otherwise this caller is woken when it does.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self, id: RequestId, caller: &Waker) -> Option<Outcome> {
         let place = self.place(id)?;
         let Some(outcome) = place.outcome.take() else {

@@ -103,6 +103,12 @@ impl Body {
         Self::within(frame, bytes, 0)
     }
 
+    /// A body that is all struct, or opaque.
+    #[inline]
+    pub fn plain(bytes: Bytes) -> Self {
+        Self { first: bytes, rest: None, attachment_bytes: 0 }
+    }
+
     /// The body of a frame that was read from these bytes, `start` bytes behind their first: shared, not copied.
     #[inline]
     pub fn within(frame: &Frame, bytes: &Bytes, start: usize) -> Self {
@@ -204,6 +210,7 @@ impl Body {
     }
 
     /// The whole body as a payload, for types that are opaque bytes.
+    #[inline]
     pub fn into_payload(self) -> Payload {
         let mut payload = Payload::from(self.first);
         if let Some(rest) = self.rest {
@@ -239,6 +246,7 @@ impl Encode for Raw {
         self.payload.len()
     }
 
+    #[inline]
     fn encode(&self, body: &mut BodyWriter<'_>) {
         body.share(&self.payload);
     }

@@ -138,7 +138,7 @@ pub struct FrameHead {
 
 impl FrameHead {
     /// Appends header and envelope with an unknown size, and those extensions that say something.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write(&self, out: &mut Vec<u8>, extensions: &Extensions) {
         let words = (ENVELOPE_WORDS + extensions.words()) as u8;
         let mut head = [0; HEAD_BYTES];
@@ -189,6 +189,34 @@ impl Frame {
     }
 }
 
+/// A frame whose checksum is right, as far as all frames are alike.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckedFrame {
+    /// What the sender says of it.
+    pub head: FrameHead,
+    /// Microseconds that remain until its deadline, 0 for none.
+    pub deadline_us: u32,
+    raw_bytes: u32,
+    words: u8,
+    end: usize,
+}
+
+impl CheckedFrame {
+    /// Whether it is a whole message without extensions, as it was.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        usize::from(self.words) == ENVELOPE_WORDS
+            && !self.head.flags.has(AGREED)
+            && self.end.checked_sub(HEAD_BYTES) == Some(self.raw_bytes as usize)
+    }
+
+    /// Where the body of a plain frame is.
+    #[inline]
+    pub fn plain_body(&self) -> Range<usize> {
+        HEAD_BYTES..self.end
+    }
+}
+
 /// What a frame may have only where it was agreed.
 const AGREED: Flags = Flags(Flags::MORE.0 | Flags::CODEC.0 | Flags::STREAM.0);
 
@@ -230,6 +258,17 @@ impl FrameRules {
     /// [`FrameError`]; the connection must end, since nothing in the frame can be trusted.
     #[inline]
     pub fn read(&self, frame: &[u8]) -> Result<Frame, FrameError> {
+        let checked = self.check(frame)?;
+        self.read_checked(frame, &checked)
+    }
+
+    /// Checks a whole frame, and reads what every frame has. One that is [plain](CheckedFrame::is_plain) has nothing else.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    #[inline(always)]
+    pub fn check(&self, frame: &[u8]) -> Result<CheckedFrame, FrameError> {
         let Some(head) = frame.first_chunk::<HEAD_BYTES>() else {
             return Err(FrameError::TooSmall { size: frame.len().saturating_sub(HEADER_BYTES) as u32 });
         };
@@ -239,7 +278,7 @@ impl FrameRules {
         let flags = Flags(u16_at(12));
         let end = check_sum(frame, flags, self.checksum)?;
         let lane = Lane::from_u8(head[14]).ok_or(FrameError::Lane { found: head[14] })?;
-        let plain = Frame {
+        Ok(CheckedFrame {
             head: FrameHead {
                 message_type: MessageType(u16_at(6)),
                 flags,
@@ -248,17 +287,28 @@ impl FrameRules {
             },
             deadline_us: u32_at(24),
             raw_bytes: u32_at(28),
-            body: HEAD_BYTES..end,
+            words: head[15],
+            end,
+        })
+    }
+
+    /// Reads what only some frames have.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn read_checked(&self, bytes: &[u8], checked: &CheckedFrame) -> Result<Frame, FrameError> {
+        let frame = Frame {
+            head: checked.head,
+            deadline_us: checked.deadline_us,
+            raw_bytes: checked.raw_bytes,
+            body: checked.plain_body(),
             attachment_bytes: 0,
             codec: None,
             fragment: None,
             stream_window: 0,
         };
-        let is_plain = usize::from(head[15]) == ENVELOPE_WORDS && !flags.has(AGREED);
-        if is_plain && end.checked_sub(HEAD_BYTES) == Some(plain.raw_bytes as usize) {
-            return Ok(plain);
-        }
-        self.read_on(frame, plain, head[15])
+        if checked.is_plain() { Ok(frame) } else { self.read_on(bytes, frame, checked.words) }
     }
 
     /// Reads a frame that has extensions, is not whole or not as it was, or is no frame.

@@ -39,8 +39,8 @@ pub use control::{
 pub use error::{DecodeError, EncodeError, FrameError};
 pub use extension::{FRAGMENT_BYTES_MIN, Fragment};
 pub use frame::{
-    CHECKSUM_BYTES, Flags, Frame, FrameHead, FrameRules, HEAD_BYTES, HEADER_BYTES, MAGIC, PayloadHeader, VERSION,
-    decode_frame, frame_length, split_frame,
+    CHECKSUM_BYTES, CheckedFrame, Flags, Frame, FrameHead, FrameRules, HEAD_BYTES, HEADER_BYTES, MAGIC, PayloadHeader,
+    VERSION, decode_frame, frame_length, split_frame,
 };
 pub use message::decode_cluster_message;
 pub use prepared::Prepared;

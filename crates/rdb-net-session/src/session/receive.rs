@@ -35,6 +35,20 @@ struct Run {
     bytes: u64,
 }
 
+/// What a message for a handler says beside its body.
+struct TakenIn {
+    head: FrameHead,
+    deadline_us: u32,
+    stream_window: u32,
+}
+
+impl TakenIn {
+    #[inline]
+    fn of(frame: &Arrived) -> Self {
+        Self { head: frame.head, deadline_us: frame.deadline_us, stream_window: frame.stream_window() }
+    }
+}
+
 impl Session {
     /// Takes every whole frame out of the buffer; what remains is the beginning of one.
     pub fn handle_input(&mut self, now: Duration, input: &mut BytesMut) {
@@ -70,7 +84,7 @@ impl Session {
         self.statistics.bytes_received += arrivals.wire_bytes;
         let now_ns = nanoseconds(now);
         let mut run = Run::default();
-        for arrived in &mut arrivals.frames {
+        for arrived in arrivals.frames.drain(..) {
             if self.phase == Phase::Closed {
                 break;
             }
@@ -103,10 +117,10 @@ impl Session {
     }
 
     #[inline]
-    fn handle_frame(&mut self, now: Duration, now_ns: u64, frame: &mut Arrived) {
+    fn handle_frame(&mut self, now: Duration, now_ns: u64, mut frame: Arrived) {
         if self.phase == Phase::Up {
             if frame.special.is_some() && frame.fragment().is_some() {
-                return self.handle_fragment(now, now_ns, frame);
+                return self.handle_fragment(now, now_ns, &mut frame);
             }
             if frame.head.flags.has(Flags::RESPONSE) {
                 return self.handle_reply(now_ns, frame);
@@ -115,7 +129,7 @@ impl Session {
                 return self.handle_message(now_ns, frame);
             }
         }
-        self.handle_control_frame(now, frame);
+        self.handle_control_frame(now, &frame);
     }
 
     /// A message of the protocol itself, or one at a time when nothing else may come.
@@ -193,7 +207,7 @@ impl Session {
     }
 
     #[inline]
-    fn handle_reply(&mut self, now_ns: u64, frame: &mut Arrived) {
+    fn handle_reply(&mut self, now_ns: u64, frame: Arrived) {
         if self.reassembly.is_open(frame.head.lane) {
             self.reassembly.end(frame.head.correlation);
             if self.reassembly.is_open(frame.head.lane) {
@@ -203,22 +217,20 @@ impl Session {
         if frame.head.flags.has(Flags::STREAM) || frame.body.len() > FREE_REPLY_BYTES_MAX {
             return self.handle_special_reply(now_ns, frame);
         }
-        let body = std::mem::take(&mut frame.body);
-        self.complete(now_ns, frame.head, body, Held::default());
+        self.complete(now_ns, frame.head, frame.body, Held::default());
     }
 
     /// A reply of a stream, or one that needs memory of the budget.
     #[cold]
-    fn handle_special_reply(&mut self, now_ns: u64, frame: &mut Arrived) {
+    fn handle_special_reply(&mut self, now_ns: u64, frame: Arrived) {
         let mut held = Held::default();
         if frame.body.len() > FREE_REPLY_BYTES_MAX && !frame.head.flags.has(Flags::ERROR) {
-            match self.budget.reserve(self.reply_cost(frame, frame.body.len() as u32)) {
+            match self.budget.reserve(self.reply_cost(&frame, frame.body.len() as u32)) {
                 Ok(reservation) => held = Held::new(Some(reservation)),
                 Err(scope) => return self.refuse_reply(frame.head, scope),
             }
         }
-        let body = std::mem::take(&mut frame.body);
-        self.complete_any(now_ns, frame.head, body, held);
+        self.complete_any(now_ns, frame.head, frame.body, held);
     }
 
     fn complete_any(&mut self, now_ns: u64, head: FrameHead, body: Body, held: Held) {
@@ -232,16 +244,27 @@ impl Session {
     /// Ends a request with its reply.
     #[inline]
     fn complete(&mut self, now_ns: u64, head: FrameHead, body: Body, reservation: Held) {
+        if head.flags.has(Flags::ERROR) {
+            return self.complete_with_error(now_ns, head, &body);
+        }
         let id = RequestId::from_correlation(head.correlation);
         let Self { requests, statistics, .. } = self;
         let waited = requests.complete(id, |started_ns| {
             let round_trip = Duration::from_nanos(now_ns.saturating_sub(started_ns));
             statistics.latency.record(round_trip);
-            if head.flags.has(Flags::ERROR) {
-                return Err(error_of(&body));
-            }
             statistics.replies += 1;
             Ok(Reply { message_type: head.message_type, body, round_trip, reservation })
+        });
+        statistics.late_replies += u64::from(!waited);
+    }
+
+    #[cold]
+    fn complete_with_error(&mut self, now_ns: u64, head: FrameHead, body: &Body) {
+        let id = RequestId::from_correlation(head.correlation);
+        let Self { requests, statistics, .. } = self;
+        let waited = requests.complete(id, |started_ns| {
+            statistics.latency.record(Duration::from_nanos(now_ns.saturating_sub(started_ns)));
+            Err(error_of(body))
         });
         statistics.late_replies += u64::from(!waited);
     }
@@ -353,7 +376,7 @@ impl Session {
         }
         self.intake.count(frame.head.lane);
         if reservation.is_some() {
-            self.take_in(now_ns, frame, body, 0, Held::new(reservation));
+            self.take_in(now_ns, TakenIn::of(frame), body, 0, Held::new(reservation));
         }
     }
 
@@ -448,8 +471,8 @@ impl Session {
     }
 
     #[inline]
-    fn handle_message(&mut self, now_ns: u64, frame: &mut Arrived) {
-        if !self.may_come(frame) {
+    fn handle_message(&mut self, now_ns: u64, frame: Arrived) {
+        if !self.may_come(&frame) {
             return;
         }
         let head = frame.head;
@@ -474,8 +497,8 @@ impl Session {
                 held = Held::new(Some(reservation));
             }
         }
-        let body = std::mem::take(&mut frame.body);
-        self.take_in(now_ns, frame, body, charge, held);
+        let taken_in = TakenIn::of(&frame);
+        self.take_in(now_ns, taken_in, frame.body, charge, held);
     }
 
     /// Reserves what reading adds to a message of a dialer that is too old to be charged for it. Where there is no memory, the
@@ -496,20 +519,20 @@ impl Session {
     }
 
     /// Keeps a message for its handler.
-    #[inline]
-    fn take_in(&mut self, now_ns: u64, frame: &Arrived, body: Body, charge: u64, reservation: Held) {
-        let head = frame.head;
-        let deadline_ns = now_ns + u64::from(frame.deadline_us) * 1000;
+    #[inline(always)]
+    fn take_in(&mut self, now_ns: u64, arrived: TakenIn, body: Body, charge: u64, reservation: Held) {
+        let TakenIn { head, deadline_us, stream_window } = arrived;
+        let deadline_ns = now_ns + u64::from(deadline_us) * 1000;
         let wants_stream = head.flags.has(Flags::STREAM) && head.correlation != 0;
         if wants_stream {
-            self.streams.open(head.correlation, frame.stream_window());
+            self.streams.open(head.correlation, stream_window);
         }
         self.intake.push(Inbound {
             wants_stream,
             id: InboundId { correlation: head.correlation, lane: head.lane, charge, reservation, wants_stream },
             message_type: head.message_type,
             lane: head.lane,
-            deadline: (frame.deadline_us != 0).then(|| Duration::from_nanos(deadline_ns)),
+            deadline: (deadline_us != 0).then(|| Duration::from_nanos(deadline_ns)),
             body,
         });
     }
