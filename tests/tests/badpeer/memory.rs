@@ -92,14 +92,17 @@ fn beginning(id: u64, lane: Lane, bytes: usize) -> Vec<u8> {
 }
 
 /// Sends fragments, of which everything comes back as credits: a few at a time.
-fn pour(stranger: &mut Stranger, parts: impl Iterator<Item = Vec<u8>>) -> Result<(), String> {
-    let parts: Vec<Vec<u8>> = parts.collect();
-    for some in parts.chunks(4) {
-        stranger.send(&some.concat());
+fn pour(stranger: &mut Stranger, mut parts: impl Iterator<Item = Vec<u8>>) -> Result<(), String> {
+    // Not all at once: what the stranger holds is counted too.
+    loop {
+        let some: Vec<u8> = parts.by_ref().take(4).flatten().collect();
+        if some.is_empty() {
+            return Ok(());
+        }
+        stranger.send(&some);
         stranger.send(&frame(&Ping { token: 1 }));
         expect(said(stranger)?, Said::Pong)?;
     }
-    Ok(())
 }
 
 /// What was received is held, and no more is reserved than for one message.
