@@ -47,17 +47,13 @@ const SUB_BUCKETS: usize = 1 << SUB_BUCKET_BITS;
 /// Powers of two of a microsecond that are told apart: up to some 70 minutes.
 const OCTAVES: usize = 32;
 
-/// Durations in buckets whose width is at most an eighth of their value, from 1 µs to 70 minutes. 1 KiB.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Durations in buckets whose width is at most an eighth of their value, from 1 µs to 70 minutes. Up to 1 KiB: there is memory
+/// for no longer durations than were counted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LatencyHistogram {
-    buckets: Box<[u32]>,
+    /// Whole octaves.
+    buckets: Vec<u32>,
     sum_us: u64,
-}
-
-impl Default for LatencyHistogram {
-    fn default() -> Self {
-        Self { buckets: vec![0; OCTAVES * SUB_BUCKETS].into_boxed_slice(), sum_us: 0 }
-    }
 }
 
 impl LatencyHistogram {
@@ -80,11 +76,25 @@ impl LatencyHistogram {
         ((SUB_BUCKETS + index % SUB_BUCKETS + 1) as u64) * (1 << octave) - 1
     }
 
+    #[inline]
+    fn bucket(&mut self, index: usize) -> &mut u32 {
+        if self.buckets.len() <= index {
+            self.grow((index + 1).next_multiple_of(SUB_BUCKETS));
+        }
+        &mut self.buckets[index]
+    }
+
+    #[cold]
+    fn grow(&mut self, length: usize) {
+        self.buckets.reserve_exact(length.saturating_sub(self.buckets.len()));
+        self.buckets.resize(length, 0);
+    }
+
     /// Counts a duration.
     #[inline]
     pub fn record(&mut self, duration: Duration) {
         let us = duration.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(duration.subsec_micros()));
-        let bucket = &mut self.buckets[Self::index(us)];
+        let bucket = self.bucket(Self::index(us));
         *bucket = bucket.saturating_add(1);
         self.sum_us = self.sum_us.saturating_add(us);
     }
@@ -92,7 +102,7 @@ impl LatencyHistogram {
     /// Counts several that took so long together, each as their average.
     pub fn record_many(&mut self, together: Duration, count: u32) {
         let Some(average) = together.checked_div(count) else { return };
-        let bucket = &mut self.buckets[Self::index(average.as_micros() as u64)];
+        let bucket = self.bucket(Self::index(average.as_micros() as u64));
         *bucket = bucket.saturating_add(count);
         self.sum_us = self.sum_us.saturating_add(together.as_micros() as u64);
     }
@@ -110,11 +120,14 @@ impl LatencyHistogram {
     /// How many were at most this long, to the width of a bucket.
     pub fn count_up_to(&self, limit: Duration) -> u64 {
         let last = Self::index(limit.as_micros() as u64);
-        self.buckets[..=last].iter().map(|count| u64::from(*count)).sum()
+        self.buckets.iter().take(last + 1).map(|count| u64::from(*count)).sum()
     }
 
     /// Adds another histogram's counts.
     pub fn merge(&mut self, other: &Self) {
+        if self.buckets.len() < other.buckets.len() {
+            self.grow(other.buckets.len());
+        }
         self.buckets.iter_mut().zip(&other.buckets).for_each(|(sum, count)| *sum = sum.saturating_add(*count));
         self.sum_us = self.sum_us.saturating_add(other.sum_us);
     }
@@ -122,7 +135,8 @@ impl LatencyHistogram {
     /// What was counted since an earlier state of the same histogram.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        let buckets = self.buckets.iter().zip(&earlier.buckets).map(|(now, then)| now.saturating_sub(*then)).collect();
+        let then = earlier.buckets.iter().copied().chain(std::iter::repeat(0));
+        let buckets = self.buckets.iter().zip(then).map(|(now, then)| now.saturating_sub(then)).collect();
         Self { buckets, sum_us: self.sum_us.saturating_sub(earlier.sum_us) }
     }
 

@@ -148,7 +148,9 @@ impl Inner {
             match self.enter(peer, slot, &*io) {
                 Ok(Some(link)) => {
                     let owner = Owner::dialer(Arc::clone(self), Arc::clone(peer));
-                    self.links.spawn(self.cancel.clone().run_until_cancelled_owned(Driver::new(self, link, owner, io)));
+                    // In a box: the future around it would have room for three.
+                    let driver = Box::pin(Driver::new(self, link, owner, io));
+                    self.links.spawn(self.cancel.clone().run_until_cancelled_owned(driver));
                     return Ok(());
                 }
                 Ok(None) | Err(NoPlace::Stopping) => return Ok(()),

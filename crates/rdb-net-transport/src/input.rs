@@ -23,7 +23,7 @@ const LARGE_BYTES: usize = BLOCK_BYTES / 2;
 /// Behind a large frame, so many reads end where a frame does: large ones come in rows, and are not copied then.
 const READS_BEHIND_LARGE: u8 = 8;
 /// Memory that several small reads share.
-const CHUNK_BYTES: usize = 2 * 1024;
+const CHUNK_BYTES: usize = 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; BLOCK_BYTES].into());

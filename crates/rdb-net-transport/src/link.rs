@@ -21,7 +21,7 @@ use crate::large::{LARGE_BYTES, Parcel};
 use crate::shard::{Shard, shards};
 use rdb_net_peer::LinkSide;
 
-/// How much of a lane waits for the socket before senders let the connection's task run: several writes' worth of time.
+/// How much of a lane waits for the socket before senders let the connection's task run.
 const CROWDED_BYTES: usize = 64 * 1024;
 
 /// A connection.

@@ -43,6 +43,8 @@ impl Inner {
         let owner = Owner::acceptor(Arc::clone(self), place, certificate, placed);
         // One that has no place is told so; a shutdown does not wait for its hello.
         let end = if placed.is_ok() { self.cancel.clone() } else { self.stopping.clone() };
-        self.links.spawn(end.run_until_cancelled_owned(Driver::new(self, link, owner, io)));
+        // In a box: the future around it would have room for three.
+        let driver = Box::pin(Driver::new(self, link, owner, io));
+        self.links.spawn(end.run_until_cancelled_owned(driver));
     }
 }
