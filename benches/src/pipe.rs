@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use rdb_net_transport::{Backend, Connection, DialError, ListenError, Listener};
+use rdb_net_transport::{Arrival, Backend, Connection, DialError, ListenError, Listener};
 use rdb_net_types::{BoxFuture, NodeAddress};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
@@ -61,10 +61,10 @@ impl Backend for PipeNetwork {
 struct PipeListener(mpsc::Receiver<DuplexStream>);
 
 impl Listener for PipeListener {
-    fn accept(&mut self) -> BoxFuture<'_, io::Result<Box<dyn Connection>>> {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<Arrival>> {
         Box::pin(async {
             let stream = self.0.recv().await.ok_or(io::ErrorKind::BrokenPipe)?;
-            Ok(Box::new(Pipe(stream)) as Box<dyn Connection>)
+            Ok(Arrival::ready(Pipe(stream)))
         })
     }
 

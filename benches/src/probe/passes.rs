@@ -17,8 +17,8 @@ use bytes::Bytes;
 use rdb_net_session::Config as SessionConfig;
 use rdb_net_tcp::{TcpBackend, TcpConfig};
 use rdb_net_transport::{
-    Answer, Backend, CallOptions, Connection, DialError, HandlerOptions, Handling, ListenError, Listener, Request,
-    Transport,
+    Answer, Arrival, Backend, CallOptions, Connection, DialError, HandlerOptions, Handling, ListenError, Listener,
+    Request, Transport,
 };
 use rdb_net_types::{BoxFuture, Lane, NodeAddress, NodeId, Payload};
 use rdb_net_wire::{Encode, Raw};
@@ -191,10 +191,14 @@ impl<B: Backend> Backend for Watched<B> {
 }
 
 impl Listener for Watched<Box<dyn Listener>> {
-    fn accept(&mut self) -> BoxFuture<'_, io::Result<Box<dyn Connection>>> {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<Arrival>> {
         Box::pin(async {
             let inner = self.inner.accept().await?;
-            Ok(Box::new(Watched { inner, watch: Arc::clone(&self.watch) }) as Box<dyn Connection>)
+            let watch = Arc::clone(&self.watch);
+            let remote = inner.remote();
+            let established =
+                async move { Ok(Box::new(Watched { inner: inner.establish().await?, watch }) as Box<dyn Connection>) };
+            Ok(Arrival::new(remote, established))
         })
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use rdb_net_transport::{Backend, Connection, DialError, ListenError, Listener};
+use rdb_net_transport::{Arrival, Backend, Connection, DialError, ListenError, Listener};
 use rdb_net_types::{BoxFuture, NodeAddress};
 use tokio::sync::mpsc;
 
@@ -78,10 +78,10 @@ struct MemoryListener {
 }
 
 impl Listener for MemoryListener {
-    fn accept(&mut self) -> BoxFuture<'_, io::Result<Box<dyn Connection>>> {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<Arrival>> {
         Box::pin(async {
             let connection = self.incoming.recv().await.ok_or(io::ErrorKind::NotConnected)?;
-            Ok(Box::new(connection) as Box<dyn Connection>)
+            Ok(Arrival::ready(connection))
         })
     }
 

@@ -23,7 +23,7 @@
 //! let (a, b) = ("a:7000".parse().expect("legal"), "b:7000".parse().expect("legal"));
 //! let mut listener = network.backend(&b).listen(&b).await.expect("free");
 //! let mut near = network.backend(&a).dial(&b).await.expect("b listens");
-//! let mut far = listener.accept().await.expect("a has dialled");
+//! let mut far = listener.accept().await.expect("a has dialled").establish().await.expect("no handshake");
 //! near.write_all(b"hello").await.expect("open");
 //! let mut said = [0; 5];
 //! far.read_exact(&mut said).await.expect("open");

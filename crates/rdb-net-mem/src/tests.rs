@@ -34,7 +34,7 @@ async fn listen(network: &MemoryNetwork, address: &str) -> Box<dyn Listener> {
 async fn connection(network: &MemoryNetwork) -> (Box<dyn Connection>, Box<dyn Connection>) {
     let mut listener = listen(network, "b:1").await;
     let near = network.backend(&at("a:1")).dial(&at("b:1")).await.expect("b listens");
-    (near, listener.accept().await.expect("a has dialled"))
+    (near, listener.accept().await.expect("a has dialled").establish().await.expect("no handshake"))
 }
 
 /// What it gives, and how long it took.

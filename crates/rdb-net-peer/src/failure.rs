@@ -17,6 +17,9 @@ pub enum DialFailure {
     NoRoute,
     /// This process has as many connections as it may have, and each is in use. Says nothing of the peer.
     ConnectionLimit,
+    /// The connection was made, and its TLS handshake failed: one side does not trust the other. Says nothing of whether the
+    /// peer lives.
+    Untrusted,
     /// Any other error of the socket.
     Io,
 }
@@ -30,6 +33,7 @@ impl DialFailure {
             Self::Unresolved => "dial_unresolved",
             Self::NoRoute => "dial_no_route",
             Self::ConnectionLimit => "dial_connection_limit",
+            Self::Untrusted => "dial_untrusted",
             Self::Io => "dial_io",
         }
     }

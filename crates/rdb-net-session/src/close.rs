@@ -45,6 +45,9 @@ pub enum CloseReason {
     /// Nothing came for longer than the liveness time.
     #[error("nothing came from the peer for too long")]
     Silent,
+    /// The other side's certificate was revoked, or who signed it is not trusted any more.
+    #[error("the peer's certificate is not trusted any more")]
+    Untrusted,
     /// We drained, or were asked to close, and everything under way is done.
     #[error("the connection was closed here")]
     Local,
@@ -65,6 +68,7 @@ impl CloseReason {
             Self::CreditExceeded => "credit",
             Self::HelloTimeout => "hello_timeout",
             Self::Silent => "silent",
+            Self::Untrusted => "untrusted",
             Self::Lost(Loss::Reset) => "reset",
             Self::Lost(Loss::Eof) => "eof",
             Self::Lost(Loss::TimedOut) => "timed_out",
@@ -84,6 +88,7 @@ impl CloseReason {
             Self::Protocol(_) => Some(CloseCode::State),
             Self::CreditExceeded => Some(CloseCode::Credit),
             Self::Silent => Some(CloseCode::Silent),
+            Self::Untrusted => Some(CloseCode::Untrusted),
             Self::Local => Some(CloseCode::Normal),
             Self::Refused(_) | Self::Rejected(_) | Self::Peer(_) | Self::HelloTimeout | Self::Lost(_) => None,
         }

@@ -39,6 +39,15 @@ pub enum Side {
     Acceptor,
 }
 
+/// What the connection itself has proved of its other end, by TLS. Both hellos are held against it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secured {
+    /// The node that the other side's certificate names.
+    pub node: NodeId,
+    /// What ties a hello to this TLS session: both ends know it and nobody else does (RFC 9266). Not empty.
+    pub channel_binding: Vec<u8>,
+}
+
 /// Limits and times of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -81,6 +90,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Whether frames carry a checksum. Default true; off where TLS or QUIC protects the bytes already.
     pub checksum: bool,
+    /// What the connection has proved of its other end; `None` where it proves nothing.
+    pub secured: Option<Secured>,
 }
 
 impl Default for Config {
@@ -103,6 +114,7 @@ impl Default for Config {
             fragment_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
             checksum: true,
+            secured: None,
         }
     }
 }

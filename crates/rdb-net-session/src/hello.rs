@@ -37,7 +37,7 @@ pub(crate) fn hello(config: &Config, identity: &Identity, side: &Side) -> Hello 
         credits: first_windows(config).to_vec(),
         liveness_ms: u32::try_from(config.liveness.as_millis()).unwrap_or(u32::MAX),
         checksum: config.checksum,
-        channel_binding: Vec::new(),
+        channel_binding: config.secured.as_ref().map_or_else(Vec::new, |secured| secured.channel_binding.clone()),
         token: identity.token.clone(),
         software: identity.software.clone(),
         costs: Costs::own(),
@@ -88,9 +88,12 @@ pub(crate) fn peer_terms(config: &Config, theirs: &Hello, checksum: bool) -> Pee
 
 /// Whether the other side's hello is accepted, as far as the connection itself can tell; who may come at all is decided by
 /// its owner.
-pub(crate) fn check(identity: &Identity, side: &Side, theirs: &Hello) -> Result<(), RefusalReason> {
+pub(crate) fn check(config: &Config, identity: &Identity, side: &Side, theirs: &Hello) -> Result<(), RefusalReason> {
     if identity.protocol.agree(theirs.protocol).is_none() {
         return Err(RefusalReason::Version);
+    }
+    if !is_proved(config, theirs) {
+        return Err(RefusalReason::Identity);
     }
     if theirs.cluster != identity.cluster {
         return Err(RefusalReason::Cluster);
@@ -110,6 +113,15 @@ pub(crate) fn check(identity: &Identity, side: &Side, theirs: &Hello) -> Result<
         return Err(RefusalReason::Malformed);
     }
     Ok(())
+}
+
+/// Whether the hello says what the connection has proved. Where it has proved nothing, the other side must not believe that it
+/// has: its TLS would end elsewhere.
+fn is_proved(config: &Config, theirs: &Hello) -> bool {
+    match &config.secured {
+        Some(secured) => theirs.node == secured.node && theirs.channel_binding == secured.channel_binding,
+        None => theirs.channel_binding.is_empty(),
+    }
 }
 
 /// How long the other side waits for a byte.

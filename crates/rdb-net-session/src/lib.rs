@@ -53,7 +53,7 @@ pub use batch::Batch;
 pub use budget::{Budget, Reservation};
 pub use close::{CloseReason, Loss};
 pub use compression::CompressionConfig;
-pub use config::{Config, Identity, Side};
+pub use config::{Config, Identity, Secured, Side};
 pub use event::{Event, Inbound, InboundId, Outcome, Reply, StreamId};
 pub use outbox::Outbox;
 pub use replies::{Elsewhere, Replies};

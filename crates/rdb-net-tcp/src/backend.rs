@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rdb_net_transport::{Backend, Connection, DialError, ListenError, Listener, PathProbe};
+use rdb_net_transport::{Arrival, Backend, Connection, DialError, ListenError, Listener, PathProbe};
 use rdb_net_types::{BoxFuture, NodeAddress};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -123,8 +123,8 @@ impl TcpAcceptor {
 }
 
 impl Listener for TcpAcceptor {
-    fn accept(&mut self) -> BoxFuture<'_, io::Result<Box<dyn Connection>>> {
-        Box::pin(async { Ok(Box::new(self.take().await?) as Box<dyn Connection>) })
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<Arrival>> {
+        Box::pin(async { Ok(Arrival::ready(self.take().await?)) })
     }
 
     fn local_address(&self) -> SocketAddr {

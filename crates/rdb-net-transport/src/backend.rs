@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rdb_net_peer::DialFailure;
+use rdb_net_peer::{DialFailure, LinkSide};
 use rdb_net_session::Loss;
-use rdb_net_types::{BoxFuture, NodeAddress, PathStatistics};
+use rdb_net_types::{BoxFuture, NodeAddress, PathStatistics, Principal};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A byte stream to another node.
@@ -13,14 +13,10 @@ pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {
     /// The other end's address, for logs and limits; never its identity.
     fn remote(&self) -> SocketAddr;
 
-    /// The other end's certificate (DER), where one was verified.
-    fn certificate(&self) -> Option<&[u8]> {
+    /// Who is at the other end, where the handshake of the connection has proved it. Such a stream protects its bytes itself, so
+    /// that frames need no checksum.
+    fn proof(&self) -> Option<Arc<Proof>> {
         None
-    }
-
-    /// Whether the stream protects its bytes itself, so that frames need no checksum.
-    fn protects_bytes(&self) -> bool {
-        false
     }
 
     /// How the path to the other end is doing, where the kind of connection and the system can tell.
@@ -33,6 +29,70 @@ pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {
     fn path_probe(&self) -> Option<Arc<dyn PathProbe>> {
         None
     }
+}
+
+/// Who is at the other end of a connection, as its handshake has proved it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The node, and what it may do.
+    pub principal: Principal,
+    /// Its certificate and those between it and the trusted one, DER, its own first.
+    pub certificates: Vec<Vec<u8>>,
+    /// What both ends of this very connection know, and nobody else. Both hellos carry it. Not empty.
+    pub channel_binding: Vec<u8>,
+}
+
+/// A connection that was taken, and of whose other end nothing is known yet but its address.
+pub struct Arrival {
+    remote: SocketAddr,
+    established: BoxFuture<'static, Result<Box<dyn Connection>, HandshakeError>>,
+}
+
+impl Arrival {
+    /// A connection that is there when this future is. Nothing happens before it is polled, and dropping it closes the
+    /// connection.
+    pub fn new(
+        remote: SocketAddr,
+        established: impl Future<Output = Result<Box<dyn Connection>, HandshakeError>> + Send + 'static,
+    ) -> Self {
+        Self { remote, established: Box::pin(established) }
+    }
+
+    /// A connection that needs no handshake.
+    pub fn ready(connection: impl Connection + 'static) -> Self {
+        let remote = connection.remote();
+        Self::new(remote, std::future::ready(Ok(Box::new(connection) as Box<dyn Connection>)))
+    }
+
+    /// Where it comes from: for limits and logs, never who it is.
+    pub fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    /// Finds out who is there.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError`] says whose fault it is.
+    pub async fn establish(self) -> Result<Box<dyn Connection>, HandshakeError> {
+        self.established.await
+    }
+}
+
+impl std::fmt::Debug for Arrival {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Arrival").field("remote", &self.remote).finish_non_exhaustive()
+    }
+}
+
+/// A handshake without success.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}: {detail}")]
+pub struct HandshakeError {
+    /// A short name, for counters.
+    pub reason: &'static str,
+    /// What happened, whose fault it is and what to do.
+    pub detail: String,
 }
 
 /// Asks how a connection's path is doing, as often as somebody wants to know; nothing is measured meanwhile.
@@ -48,7 +108,7 @@ pub trait Listener: Send {
     /// # Cancel safety
     ///
     /// Dropping the future loses no connection that was taken.
-    fn accept(&mut self) -> BoxFuture<'_, std::io::Result<Box<dyn Connection>>>;
+    fn accept(&mut self) -> BoxFuture<'_, std::io::Result<Arrival>>;
 
     /// Where it listens: the port that the kernel chose, where 0 was asked for.
     fn local_address(&self) -> SocketAddr;
@@ -76,6 +136,17 @@ pub trait Backend: Send + Sync {
     ///
     /// [`ListenError`] names the address and what is wrong with it.
     fn listen<'a>(&'a self, address: &'a NodeAddress) -> BoxFuture<'a, Result<Box<dyn Listener>, ListenError>>;
+
+    /// Whether a proof that an open connection began with would still do today: its certificate may have been revoked since, or
+    /// the one that signed it taken back.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError`] says why a handshake would fail now.
+    fn recheck(&self, proof: &Proof, side: LinkSide) -> Result<(), HandshakeError> {
+        let _trusted = (proof, side);
+        Ok(())
+    }
 }
 
 /// A dial without success.
@@ -102,6 +173,11 @@ impl DialError {
             _ => DialFailure::Io,
         };
         Self { address: address.clone(), failure, source }
+    }
+
+    /// A handshake that failed.
+    pub fn untrusted(address: &NodeAddress, error: HandshakeError) -> Self {
+        Self { address: address.clone(), failure: DialFailure::Untrusted, source: std::io::Error::other(error) }
     }
 
     /// A name that could not be resolved.

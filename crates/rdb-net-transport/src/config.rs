@@ -7,6 +7,8 @@ use rdb_net_peer::PeerConfig;
 use rdb_net_session::{Config as SessionConfig, Identity};
 use rdb_net_types::{Authenticator, NodeAddress};
 
+use crate::door::DoorConfig;
+
 /// A transport's identity, addresses, limits and times.
 #[derive(Clone)]
 pub struct Config {
@@ -26,8 +28,8 @@ pub struct Config {
     /// connection that this node made and that was not used for longest, and a connection that another node makes is refused
     /// with the reason `ConnectionLimit`. Each costs a file descriptor and the buffers of two sockets.
     pub connections_max: usize,
-    /// How many accepted connections may be without a hello. Default 256; the oldest others wait in the kernel.
-    pub handshakes_max: usize,
+    /// Whom the listener begins with.
+    pub door: DoorConfig,
     /// How long a request may take that names no deadline of its own. Default 5 s.
     pub request_timeout: Duration,
     /// How many bytes of replies may wait for a connection's socket before its next handlers are held back. Default 1 MiB.
@@ -88,7 +90,7 @@ impl Config {
             dial_timeout: Duration::from_secs(5),
             dials_max: 64,
             connections_max: 1000,
-            handshakes_max: 256,
+            door: DoorConfig::default(),
             request_timeout: Duration::from_secs(5),
             reply_backlog_bytes: 1024 * 1024,
             memory_bytes_max: 512 * 1024 * 1024,

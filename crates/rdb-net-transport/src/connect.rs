@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdb_net_peer::{Action, DialFailure, Failure, LinkSide, PeerEvent, Slot};
-use rdb_net_session::{CloseReason, Session, Side};
+use rdb_net_session::{CloseReason, Secured, Session, Side};
 
-use crate::backend::Connection;
+use crate::backend::{Connection, Proof};
 use crate::clock::wall_clock;
 use crate::driver::{Driver, FAREWELL_TIMEOUT};
 use crate::link::Link;
@@ -169,7 +169,7 @@ impl Inner {
     /// Counts a connection that was made; `None` where nobody needs it any more.
     fn enter(&self, peer: &PeerShared, slot: Slot, io: &dyn Connection) -> Result<Option<Arc<Link>>, NoPlace> {
         let side = Side::Dialer { target: peer.target.clone() };
-        let link = self.new_link(side, LinkSide::Dialer, io.protects_bytes());
+        let link = self.new_link(side, LinkSide::Dialer, io.proof(), self.clock.now());
         let mut pool = peer.lock_pool();
         if pool.forgotten || !pool.machine.is_dial_needed(self.clock.now(), slot) {
             pool.machine.handle_dial_dropped(slot);
@@ -214,14 +214,25 @@ impl Inner {
         least.map(|(_, peer, slot)| (peer, slot))
     }
 
-    pub(crate) fn new_link(&self, side: Side, link_side: LinkSide, protects_bytes: bool) -> Arc<Link> {
+    /// A connection that began at this time, from which on its hello is waited for.
+    pub(crate) fn new_link(
+        &self,
+        side: Side,
+        link_side: LinkSide,
+        proof: Option<Arc<Proof>>,
+        began: Duration,
+    ) -> Arc<Link> {
         let mut config = self.config.session.clone();
-        config.checksum &= !protects_bytes;
-        let mut session = Session::new(config, self.identity(), side, self.clock.now());
+        config.checksum &= proof.is_none();
+        config.secured = proof.as_ref().map(|proof| Secured {
+            node: proof.principal.node.clone(),
+            channel_binding: proof.channel_binding.clone(),
+        });
+        let mut session = Session::new(config, self.identity(), side, began);
         // The peer's own, as soon as it is known.
         session.set_budget(self.budgets.process());
         session.tell_wall_clock(self.clock.now(), wall_clock());
-        Arc::new(Link::new(session, self.clock, link_side, self.next_link_number()))
+        Arc::new(Link::new(session, self.clock, link_side, self.next_link_number(), proof))
     }
 
     /// A connection that was dialled takes no more messages: it has ended, or the other side lets it run out.

@@ -13,6 +13,7 @@ use rdb_net_session::{CloseReason, InboundId, SendError, Session, SessionStatist
 use rdb_net_types::{Effect, Lane, NodeId, Reason};
 use rdb_net_wire::{Encode, Hello, Prepared};
 
+use crate::backend::Proof;
 use crate::clock::Clock;
 use crate::dispatch::Verdict;
 use crate::exchange::{LinkError, Wait, beyond_any_frame};
@@ -44,6 +45,8 @@ pub(crate) struct Link {
     pub(crate) side: LinkSide,
     /// Tells connections of this process apart.
     pub(crate) number: u64,
+    /// Who is at the other end, where the connection has proved it.
+    pub(crate) proof: Option<Arc<Proof>>,
     hello: OnceLock<Hello>,
     /// It is given to no caller any more.
     retired: AtomicBool,
@@ -63,7 +66,13 @@ pub(crate) enum TryPostError {
 pub(crate) struct Padded<T>(pub(crate) T);
 
 impl Link {
-    pub(crate) fn new(mut session: Session, clock: Clock, side: LinkSide, number: u64) -> Self {
+    pub(crate) fn new(
+        mut session: Session,
+        clock: Clock,
+        side: LinkSide,
+        number: u64,
+        proof: Option<Arc<Proof>>,
+    ) -> Self {
         let outboxes = if side == LinkSide::Dialer { session.outboxes(shards()) } else { Vec::new() };
         let owner_mask = (outboxes.len() + 1).next_power_of_two() - 1;
         let core = Core::new(session);
@@ -79,6 +88,7 @@ impl Link {
             clock,
             side,
             number,
+            proof,
             hello: OnceLock::new(),
             retired: AtomicBool::new(false),
         }

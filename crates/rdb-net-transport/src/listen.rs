@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdb_net_session::Side;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::backend::{Connection, Listener};
+use crate::backend::{Arrival, Listener};
+use crate::door::Visit;
 use crate::driver::Driver;
 use crate::owner::Owner;
 use crate::transport::Inner;
@@ -16,15 +16,14 @@ use rdb_net_peer::LinkSide;
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Inner {
-    /// Takes connections until the transport stops. The loop awaits nothing but the next connection and a free place for
-    /// its hello.
+    /// Takes connections until the transport stops. The loop awaits nothing but the next connection and a place for it.
     pub(crate) async fn accept_loop(self: Arc<Self>, mut listener: Box<dyn Listener>) {
         let stop = self.stopping.clone();
         let loop_until = async {
             loop {
-                let Ok(place) = Arc::clone(&self.handshakes).acquire_owned().await else { return };
+                self.door.has_place().await;
                 match listener.accept().await {
-                    Ok(io) => self.start_accepted(io, place),
+                    Ok(arrival) => self.take(arrival),
                     Err(error) => {
                         tracing::warn!(%error, "a connection could not be taken");
                         self.registry.count_error(None, "accept");
@@ -36,15 +35,42 @@ impl Inner {
         stop.run_until_cancelled(loop_until).await;
     }
 
-    fn start_accepted(self: &Arc<Self>, io: Box<dyn Connection>, place: OwnedSemaphorePermit) {
-        let link = self.new_link(Side::Acceptor, LinkSide::Acceptor, io.protects_bytes());
+    /// Begins with a connection, or closes it at once where its address has had its share.
+    fn take(self: &Arc<Self>, arrival: Arrival) {
+        let began = self.clock.now();
+        match self.door.admit(arrival.remote().ip()) {
+            Ok(visit) => {
+                self.links.spawn(Arc::clone(self).receive(arrival, visit, began));
+            }
+            Err(turned_away) => {
+                tracing::debug!(remote = %arrival.remote(), reason = turned_away.name(), "a connection was turned away");
+                self.registry.count_error(None, turned_away.name());
+            }
+        }
+    }
+
+    /// Finds out who is there, and runs the connection. From its beginning to its hello it has one deadline.
+    async fn receive(self: Arc<Self>, arrival: Arrival, visit: Visit, began: Duration) {
+        let remote = arrival.remote();
+        let deadline = self.clock.instant(began + self.config.session.hello_timeout);
+        let established = tokio::time::timeout_at(deadline, arrival.establish());
+        let Some(established) = self.stopping.run_until_cancelled(established).await else { return };
+        let io = match established {
+            Ok(Ok(io)) => io,
+            Ok(Err(error)) => {
+                tracing::info!(%remote, %error, "a connection was not let in");
+                return self.registry.count_error(None, error.reason);
+            }
+            Err(_elapsed) => return self.registry.count_error(None, "handshake_timeout"),
+        };
+        let link = self.new_link(Side::Acceptor, LinkSide::Acceptor, io.proof(), began);
         let placed = self.registry.insert_link(&link, io.path_probe(), self.config.connections_max);
-        let certificate = io.certificate().map(<[u8]>::to_vec);
-        let owner = Owner::acceptor(Arc::clone(self), place, certificate, placed);
+        let owner = Owner::acceptor(Arc::clone(&self), visit, placed);
         // One that has no place is told so; a shutdown does not wait for its hello.
         let end = if placed.is_ok() { self.cancel.clone() } else { self.stopping.clone() };
         // In a box: the future around it would have room for three.
-        let driver = Box::pin(Driver::new(self, link, owner, io));
-        self.links.spawn(end.run_until_cancelled_owned(driver));
+        let driver = Box::pin(Driver::new(&self, link, owner, io));
+        drop(self);
+        end.run_until_cancelled_owned(driver).await;
     }
 }

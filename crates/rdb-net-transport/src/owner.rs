@@ -7,8 +7,9 @@ use rdb_net_peer::{Epoch, Failure, LinkSide, PeerEvent, Slot};
 use rdb_net_session::{CloseReason, Event};
 use rdb_net_types::{Credentials, RefusalReason};
 use rdb_net_wire::{CloseCode, Hello};
-use tokio::sync::OwnedSemaphorePermit;
 
+use crate::backend::Proof;
+use crate::door::Visit;
 use crate::link::Link;
 use crate::pool::PeerShared;
 use crate::registry::NoPlace;
@@ -22,7 +23,7 @@ pub(crate) struct Owner {
 
 enum OwnerKind {
     Dialer(Arc<PeerShared>),
-    Acceptor { handshake: Option<OwnedSemaphorePermit>, certificate: Option<Vec<u8>>, placed: Result<(), NoPlace> },
+    Acceptor { visit: Option<Visit>, placed: Result<(), NoPlace> },
 }
 
 impl Owner {
@@ -30,13 +31,8 @@ impl Owner {
         Self { inner, kind: OwnerKind::Dialer(peer) }
     }
 
-    pub(crate) fn acceptor(
-        inner: Arc<Inner>,
-        handshake: OwnedSemaphorePermit,
-        certificate: Option<Vec<u8>>,
-        placed: Result<(), NoPlace>,
-    ) -> Self {
-        Self { inner, kind: OwnerKind::Acceptor { handshake: Some(handshake), certificate, placed } }
+    pub(crate) fn acceptor(inner: Arc<Inner>, visit: Visit, placed: Result<(), NoPlace>) -> Self {
+        Self { inner, kind: OwnerKind::Acceptor { visit: Some(visit), placed } }
     }
 
     /// What the session tells, as far as it is not for callers and handlers.
@@ -54,14 +50,14 @@ impl Owner {
 
     /// Whether the dialer is let in.
     fn decide(&mut self, link: &Arc<Link>, hello: &Hello) {
-        let OwnerKind::Acceptor { handshake, certificate, placed } = &mut self.kind else { return };
+        let OwnerKind::Acceptor { visit, placed } = &mut self.kind else { return };
         // The hello is here: its place is free for the next one.
-        *handshake = None;
+        let visit = visit.take();
         let refusal = match placed {
             Err(NoPlace::Full) => Some(RefusalReason::ConnectionLimit),
             Err(NoPlace::Stopping) => Some(RefusalReason::Draining),
             Ok(()) if self.inner.is_stopping() => Some(RefusalReason::Draining),
-            Ok(()) => authenticate(&self.inner, hello, certificate.as_deref()),
+            Ok(()) => authenticate(&self.inner, hello, link.proof.as_deref()),
         };
         let mut core = link.lock();
         match refusal {
@@ -73,6 +69,9 @@ impl Owner {
         }
         drop(core);
         if refusal.is_none() {
+            if let Some(visit) = visit {
+                visit.was_member();
+            }
             link.set_hello(hello.clone());
             self.tell_up(hello, LinkSide::Acceptor, None);
         }
@@ -111,6 +110,10 @@ impl Owner {
     /// The connection has ended.
     pub(crate) fn closed(&mut self, link: &Arc<Link>, reason: CloseReason) {
         tracing::debug!(peer = ?link.node(), side = ?link.side, %reason, "connection ended");
+        if let (CloseReason::Rejected(RefusalReason::Identity), Some(proof)) = (reason, &link.proof) {
+            let proved = &proof.principal.node;
+            tracing::warn!(%proved, "a peer's hello does not fit its certificate or its TLS session");
+        }
         self.inner.registry.remove_link(link, reason);
         if let OwnerKind::Dialer(peer) = &self.kind {
             self.inner.dialled_ended(peer, link, reason);
@@ -132,8 +135,9 @@ impl Owner {
 }
 
 /// Whether the node may come in, by what the configured authenticator says. One that panics has let nobody in.
-fn authenticate(inner: &Inner, hello: &Hello, certificate: Option<&[u8]>) -> Option<RefusalReason> {
+fn authenticate(inner: &Inner, hello: &Hello, proof: Option<&Proof>) -> Option<RefusalReason> {
     let authenticator = inner.config.authenticator.as_ref()?;
+    let certificate = proof.and_then(|proof| proof.certificates.first()).map(Vec::as_slice);
     let credentials = Credentials { certificate, cluster: &hello.cluster, claimed: &hello.node, token: &hello.token };
     match catch_unwind(AssertUnwindSafe(|| authenticator.authenticate(&credentials))) {
         Ok(Ok(principal)) if principal.node == hello.node => None,

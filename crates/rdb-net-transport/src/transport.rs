@@ -16,6 +16,7 @@ use crate::backend::{Backend, ListenError, Listener};
 use crate::budgets::Budgets;
 use crate::clock::Clock;
 use crate::config::{Config, HelloError, check_hello};
+use crate::door::Door;
 use crate::driver::FAREWELL_TIMEOUT;
 use crate::duty::Duty;
 use crate::event::EventQueue;
@@ -53,7 +54,7 @@ pub(crate) struct Inner {
     /// Ends every task at once.
     pub(crate) cancel: CancellationToken,
     pub(crate) dials: Semaphore,
-    pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) door: Door,
     identity: Mutex<Identity>,
     local_address: OnceLock<std::net::SocketAddr>,
     started: AtomicBool,
@@ -124,8 +125,9 @@ impl Transport {
     /// A transport over this backend. Nothing listens or dials yet.
     pub fn new(config: Config, backend: Arc<dyn Backend>) -> Self {
         let (unhandled, unhandled_taken) = mpsc::channel(UNHANDLED_MAX);
+        let clock = Clock::start();
         let inner = Inner {
-            clock: Clock::start(),
+            clock,
             backend,
             handlers: HandlerTable::default(),
             registry: Registry::default(),
@@ -136,7 +138,7 @@ impl Transport {
             stopping: CancellationToken::new(),
             cancel: CancellationToken::new(),
             dials: Semaphore::new(config.dials_max),
-            handshakes: Arc::new(Semaphore::new(config.handshakes_max)),
+            door: Door::new(config.door, clock),
             identity: Mutex::new(config.identity.clone()),
             local_address: OnceLock::new(),
             started: AtomicBool::new(false),
@@ -223,6 +225,20 @@ impl Transport {
     /// Ends every connection at once, as an operator's or a test's act; peers that are wanted are dialled again.
     pub fn close_connections(&self) {
         self.inner.registry.links().iter().for_each(|link| link.close(CloseReason::Local));
+    }
+
+    /// Holds every open connection against what is trusted now, and ends those that would not be made any more: to be called
+    /// when certificates, authorities or revocation lists have changed. Returns how many ended.
+    pub fn recheck_trust(&self) -> usize {
+        let is_untrusted = |link: &Arc<Link>| {
+            let proof = link.proof.as_deref()?;
+            let error = self.inner.backend.recheck(proof, link.side).err()?;
+            tracing::warn!(node = %proof.principal.node, %error, "a connection is not trusted any more, and ends");
+            Some(())
+        };
+        let links = self.inner.registry.links();
+        let ended = links.iter().filter(|link| is_untrusted(link).is_some());
+        ended.map(|link| link.close(CloseReason::Untrusted)).count()
     }
 
     /// The address that others reach this node at; the kernel's port, where port 0 was configured.

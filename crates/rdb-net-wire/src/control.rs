@@ -243,11 +243,21 @@ pub enum CloseCode {
     Shutdown = 6,
     /// The connection limit needs the place.
     Evicted = 7,
+    /// The other side's certificate is not trusted any more.
+    Untrusted = 8,
 }
 
 impl CloseCode {
-    const ALL: [Self; 7] =
-        [Self::Normal, Self::Protocol, Self::Credit, Self::State, Self::Silent, Self::Shutdown, Self::Evicted];
+    const ALL: [Self; 8] = [
+        Self::Normal,
+        Self::Protocol,
+        Self::Credit,
+        Self::State,
+        Self::Silent,
+        Self::Shutdown,
+        Self::Evicted,
+        Self::Untrusted,
+    ];
 
     /// The code of this number, `None` for a newer version's.
     pub fn from_code(code: u16) -> Option<Self> {
@@ -264,6 +274,7 @@ impl CloseCode {
             Self::Silent => "silent",
             Self::Shutdown => "shutdown",
             Self::Evicted => "evicted",
+            Self::Untrusted => "untrusted",
         }
     }
 }

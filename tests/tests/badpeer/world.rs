@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_core::Stream;
 use rdb_net_session::{Config as SessionConfig, Identity};
 use rdb_net_tcp::{TcpConfig, TcpTransport};
-use rdb_net_transport::{Answer, Config, HandlerError, HandlerOptions, Handling, Request};
+use rdb_net_transport::{Answer, Config, DoorConfig, HandlerError, HandlerOptions, Handling, Request};
 use rdb_net_types::{
     BootId, ClusterId, Incarnation, MessageType, NodeId, ProtocolRange, QueryRequest, TransportStatistics,
 };
@@ -98,7 +98,12 @@ pub(crate) fn identity(name: &str, boot: BootId) -> Identity {
 fn config(name: &str) -> Config {
     let mut config = Config::new(identity(name, BOOT));
     config.bind = Some("127.0.0.1:0".parse().expect("legal"));
-    config.handshakes_max = HANDSHAKES_MAX;
+    config.door = DoorConfig {
+        handshakes_max: HANDSHAKES_MAX,
+        handshakes_reserved: 0,
+        handshakes_per_address_max: HANDSHAKES_MAX,
+        connections_per_address_second: u32::MAX,
+    };
     config.reply_backlog_bytes = 128 * 1024;
     (config.memory_bytes_max, config.peer_memory_bytes_max) = (MEMORY_BYTES_MAX, PEER_MEMORY_BYTES_MAX);
     // A stranger that the node has dialled is not dialled again before the case forgets it.

@@ -105,7 +105,7 @@ impl Config {
             dial_timeout: self.connection_timeout,
             dials_max: self.transport.dials_max,
             connections_max: self.max_connections,
-            handshakes_max: self.transport.handshakes_max,
+            door: self.transport.door,
             request_timeout: self.request_timeout,
             reply_backlog_bytes: self.transport.reply_backlog_bytes,
             memory_bytes_max: self.transport.memory_bytes_max,

@@ -217,8 +217,8 @@ pub struct Transport {
     pub age_max: Duration,
     /// Dials under way at most.
     pub dials_max: usize,
-    /// Accepted connections without a hello at most.
-    pub handshakes_max: usize,
+    /// Whom the listener begins with.
+    pub door: rdb_net_transport::DoorConfig,
     /// Bytes of replies that may wait for a connection's socket before its handlers are held back.
     pub reply_backlog_bytes: usize,
     /// How long bytes may stay unacknowledged in TCP; three times the liveness time where it is not set.
@@ -280,7 +280,7 @@ impl Default for Transport {
             idle_timeout: Duration::from_secs(300),
             age_max: Duration::from_secs(3600),
             dials_max: 64,
-            handshakes_max: 256,
+            door: rdb_net_transport::DoorConfig::default(),
             reply_backlog_bytes: 1024 * 1024,
             tcp_user_timeout: None,
             tcp_unsent_bytes_max: 128 * 1024,

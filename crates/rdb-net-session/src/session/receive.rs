@@ -173,7 +173,7 @@ impl Session {
             self.reject(RefusalReason::Malformed);
             return;
         };
-        if let Err(reason) = hello::check(&self.identity, &self.side, &theirs) {
+        if let Err(reason) = hello::check(&self.config, &self.identity, &self.side, &theirs) {
             self.reject(reason);
             return;
         }

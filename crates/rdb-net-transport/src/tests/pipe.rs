@@ -12,7 +12,7 @@ use rdb_net_types::{BoxFuture, NodeAddress};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::{Backend, Connection, DialError, ListenError, Listener};
+use crate::{Arrival, Backend, Connection, DialError, ListenError, Listener};
 
 #[derive(Clone)]
 pub(super) struct Network {
@@ -77,10 +77,10 @@ impl Backend for Network {
 struct PipeListener(mpsc::Receiver<DuplexStream>);
 
 impl Listener for PipeListener {
-    fn accept(&mut self) -> BoxFuture<'_, io::Result<Box<dyn Connection>>> {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<Arrival>> {
         Box::pin(async {
             let stream = self.0.recv().await.ok_or(io::ErrorKind::BrokenPipe)?;
-            Ok(Box::new(Pipe(stream)) as Box<dyn Connection>)
+            Ok(Arrival::ready(Pipe(stream)))
         })
     }
 

@@ -48,7 +48,7 @@ fn handed_on(config: &Config) -> String {
     let transport = config.transport(identity.clone(), 1);
     let limits = (
         (&transport.bind, &transport.session, transport.peer, transport.dial_timeout, transport.dials_max),
-        (transport.connections_max, transport.handshakes_max, transport.request_timeout),
+        (transport.connections_max, transport.door, transport.request_timeout),
         (transport.reply_backlog_bytes, transport.shutdown_timeout),
         (transport.memory_bytes_max, transport.peer_memory_bytes_max),
     );
@@ -125,7 +125,7 @@ fn the_defaults_are_those_of_the_parts() {
     assert_eq!(ours.session, theirs.session);
     assert_eq!(ours.peer, theirs.peer);
     assert_eq!((ours.dial_timeout, ours.dials_max), (theirs.dial_timeout, theirs.dials_max));
-    assert_eq!((ours.connections_max, ours.handshakes_max), (theirs.connections_max, theirs.handshakes_max));
+    assert_eq!((ours.connections_max, ours.door), (theirs.connections_max, theirs.door));
     assert_eq!((ours.request_timeout, ours.shutdown_timeout), (theirs.request_timeout, theirs.shutdown_timeout));
     assert_eq!(ours.reply_backlog_bytes, theirs.reply_backlog_bytes);
     assert_eq!(
