@@ -6,7 +6,7 @@ use rdb_net_types::{BootId, ClusterId, NodeId, ProtocolRange, RefusalReason};
 use rdb_net_wire::{CloseCode, Credit, Encode, Hello, Raw, Reject, control_type};
 
 use super::pair::{ASK, End, MILLISECOND, Pair, SECOND, control, identity, message, on, ring};
-use crate::{CloseReason, Config, Event, Identity, SendError, Side};
+use crate::{CloseReason, Config, Event, Identity, Secured, SendError, Side};
 use rdb_net_types::Lane;
 
 #[test]
@@ -66,6 +66,34 @@ fn a_dialer_is_told_why_it_is_refused() {
     let twin = Identity { boot: BootId(99), ..acceptor.clone() };
     check_refusal(twin, None, acceptor.clone(), RefusalReason::DuplicateNode);
     check_refusal(dialer, Some("somebody-else"), acceptor, RefusalReason::TargetNode);
+}
+
+/// A side whose connection has proved that the other end is this node, in the TLS session of this binding.
+fn secured(node: &str, channel_binding: &[u8]) -> Config {
+    let node = NodeId::new(node).expect("legal");
+    Config { secured: Some(Secured { node, channel_binding: channel_binding.to_vec() }), ..Config::default() }
+}
+
+/// Why each side closed the connection, where the connection tells the dialer and the acceptor this.
+fn ends(dialer: Config, acceptor: Config) -> [Option<CloseReason>; 2] {
+    let mut pair = Pair::new(dialer, acceptor);
+    pair.drive();
+    [pair.dialer.close_reason(), pair.acceptor.close_reason()]
+}
+
+#[test]
+fn a_hello_says_what_the_connection_has_proved() {
+    let (refused, rejected) =
+        (Some(CloseReason::Refused(RefusalReason::Identity)), Some(CloseReason::Rejected(RefusalReason::Identity)));
+    assert_eq!(ends(secured("acceptor", b"one"), secured("dialer", b"one")), [None, None]);
+    // The certificate names another node than the hello.
+    assert_eq!(ends(secured("acceptor", b"one"), secured("somebody", b"one")), [refused, rejected]);
+    assert_eq!(ends(secured("somebody", b"one"), secured("dialer", b"one")), [rejected, refused]);
+    // Two TLS sessions with somebody between them, who has a certificate of each side.
+    assert_eq!(ends(secured("acceptor", b"one"), secured("dialer", b"two")), [refused, rejected]);
+    // TLS ended before this side, or began behind the other.
+    assert_eq!(ends(secured("acceptor", b"one"), Config::default()), [refused, rejected]);
+    assert_eq!(ends(Config::default(), secured("dialer", b"one")), [refused, rejected]);
 }
 
 #[test]
