@@ -1,0 +1,355 @@
+//! A small certificate authority in a folder, so that trying TLS takes two commands.
+//!
+//! ```text
+//! DIR/ca.pem                  the CA's certificate: ca_cert_path of every node
+//! DIR/ca-key.pem              its key, mode 0600; it is read here and goes nowhere
+//! DIR/crl.pem                 what is revoked: crl_paths of every node
+//! DIR/index                   what was issued
+//! DIR/issued/node-n1/         cert.pem, key.pem (mode 0600) and a copy of ca.pem, for that node
+//! ```
+//!
+//! Every file is replaced whole: written beside, flushed, renamed. Changes of two processes wait for each other (`DIR/lock`).
+//! Who guards a company's keys has better places for a CA; the certificates are ordinary ones, so changing over is a rotation.
+
+mod disk;
+mod index;
+mod mint;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use rdb_net_types::{ClusterId, NodeId, Role};
+use rustls::pki_types::DnsName;
+
+use crate::files::LoadError;
+use crate::identity::role_name;
+use crate::time::{Clock, UnixSeconds};
+
+pub use index::{Entry, EntryState};
+
+use index::Index;
+
+/// What a CA is made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PkiOptions {
+    /// The cluster of all its certificates.
+    pub cluster: ClusterId,
+    /// The SPIFFE trust domain: `a-z`, `0-9`, `.`, `-`, `_`. Default `rustydb`.
+    pub trust_domain: String,
+    /// How long the CA is valid, in days. Default ten years; 1 to 36,500. Its revocation list is valid as long.
+    pub ca_days: u32,
+    /// How long the certificates are valid that it issues, in days. Default 365; 1 to 36,500, and never longer than the CA.
+    pub certificate_days: u32,
+}
+
+impl PkiOptions {
+    /// The defaults, for this cluster.
+    pub fn new(cluster: ClusterId) -> Self {
+        Self { cluster, trust_domain: "rustydb".to_owned(), ca_days: 3650, certificate_days: 365 }
+    }
+}
+
+/// A certificate authority in a folder.
+#[derive(Debug, Clone)]
+pub struct Pki {
+    dir: PathBuf,
+    clock: Clock,
+}
+
+/// What was issued, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// Its line in the index.
+    pub entry: Entry,
+    /// The certificate: `cert_path`.
+    pub certificate: PathBuf,
+    /// The key: `key_path`.
+    pub key: PathBuf,
+    /// A copy of the CA's certificate: `ca_cert_path`.
+    pub ca: PathBuf,
+}
+
+/// What the CA could not do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PkiError {
+    /// There is one already. It stays.
+    #[error("{}: there is a CA here already: open it, or choose another folder", dir.display())]
+    Exists {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// There is none.
+    #[error("{}: there is no CA here: make one with `rdbnet pki init`", dir.display())]
+    NoCa {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A value is out of its range.
+    #[error("{what} {value:?}: {problem}")]
+    Illegal {
+        /// Which value.
+        what: &'static str,
+        /// The value.
+        value: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// It has one that is valid.
+    #[error("{} {name} has a certificate that is valid until {not_after}: renew or revoke it", role_name(*.role))]
+    AlreadyIssued {
+        /// Whose.
+        name: NodeId,
+        /// Of which role.
+        role: Role,
+        /// Until when.
+        not_after: UnixSeconds,
+    },
+    /// It has none that is valid.
+    #[error("{name} has no certificate that is valid")]
+    NothingIssued {
+        /// Who.
+        name: String,
+    },
+    /// A file cannot be read or written.
+    #[error("{}: {problem}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        problem: String,
+    },
+    /// A file of the CA is not as it was written.
+    #[error(transparent)]
+    File(#[from] LoadError),
+    /// The index has a line that was not written by this library.
+    #[error("{}:{line}: {problem}", path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// Something could not be signed.
+    #[error("the certificate cannot be made: {problem}")]
+    Sign {
+        /// What rcgen says.
+        problem: String,
+    },
+}
+
+const DAYS_MAX: u32 = 36_500;
+
+impl Pki {
+    /// Makes a CA in this folder, which may not hold one yet.
+    ///
+    /// # Errors
+    ///
+    /// [`PkiError`]; a CA that was there stays as it is.
+    pub fn init(dir: &Path, options: &PkiOptions, clock: Clock) -> Result<Self, PkiError> {
+        for (what, days) in [("ca_days", options.ca_days), ("certificate_days", options.certificate_days)] {
+            if !(1..=DAYS_MAX).contains(&days) {
+                return Err(PkiError::Illegal { what, value: days.to_string(), problem: "1 to 36,500 days" });
+            }
+        }
+        let domain = &options.trust_domain;
+        let legal = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'.' | b'-' | b'_');
+        if domain.is_empty() || domain.len() > 255 || !domain.bytes().all(legal) {
+            let problem = "a trust domain is made of a-z, 0-9, '.', '-' and '_'";
+            return Err(PkiError::Illegal { what: "trust_domain", value: domain.clone(), problem });
+        }
+        check_segment("cluster", options.cluster.as_str())?;
+        disk::make_dir(dir)?;
+        let pki = Self { dir: dir.to_owned(), clock };
+        let _lock = pki.lock()?;
+        if pki.path("index").exists() || pki.path("ca-key.pem").exists() {
+            return Err(PkiError::Exists { dir: dir.to_owned() });
+        }
+        let now = pki.now();
+        let ca = mint::Ca::generate(options, now)?;
+        let index = Index::new(options, ca.not_after());
+        disk::replace(&pki.path("ca-key.pem"), ca.key_pem().as_bytes(), disk::Access::Owner)?;
+        disk::replace(&pki.path("ca.pem"), ca.pem().as_bytes(), disk::Access::Everybody)?;
+        disk::replace(&pki.path("crl.pem"), ca.revocation_list(&index, now)?.as_bytes(), disk::Access::Everybody)?;
+        // The last file: a CA with an index is whole.
+        disk::replace(&pki.path("index"), index.to_string().as_bytes(), disk::Access::Everybody)?;
+        Ok(pki)
+    }
+
+    /// The CA in this folder.
+    ///
+    /// # Errors
+    ///
+    /// [`PkiError`] where there is none, or its files are damaged or may be read by others.
+    pub fn open(dir: &Path, clock: Clock) -> Result<Self, PkiError> {
+        let pki = Self { dir: dir.to_owned(), clock };
+        if !pki.path("index").exists() {
+            return Err(PkiError::NoCa { dir: dir.to_owned() });
+        }
+        pki.index()?;
+        pki.ca()?;
+        Ok(pki)
+    }
+
+    /// Issues a certificate for one who has none that is valid. The addresses, host names and IP addresses without ports,
+    /// stand in it beside the identity, for tools that look for them; nodes do not.
+    ///
+    /// # Errors
+    ///
+    /// [`PkiError`]; nothing is issued.
+    pub fn issue(&self, name: &NodeId, role: Role, addresses: &[String]) -> Result<Issued, PkiError> {
+        check_segment("name", name.as_str())?;
+        addresses.iter().try_for_each(|address| check_address(address))?;
+        let _lock = self.lock()?;
+        let index = self.index()?;
+        if let Some(entry) = index.valid(name, Some(role), self.now()).next() {
+            let not_after = entry.not_after;
+            return Err(PkiError::AlreadyIssued { name: name.clone(), role, not_after });
+        }
+        self.issue_into(index, name, role, addresses)
+    }
+
+    /// Issues another certificate, with another key, for one who has a valid one, in the same files. The old one stays valid
+    /// until it ends or is revoked.
+    ///
+    /// # Errors
+    ///
+    /// [`PkiError`]; nothing is issued.
+    pub fn renew(&self, name: &NodeId, role: Role) -> Result<Issued, PkiError> {
+        let _lock = self.lock()?;
+        let index = self.index()?;
+        let newest = index.valid(name, Some(role), self.now()).last();
+        let addresses = newest.ok_or_else(|| PkiError::NothingIssued { name: name.to_string() })?.addresses.clone();
+        self.issue_into(index, name, role, &addresses)
+    }
+
+    /// Revokes every valid certificate of this name, whatever its role, and writes the list. Returns what was revoked.
+    ///
+    /// # Errors
+    ///
+    /// [`PkiError`]; nothing is revoked.
+    pub fn revoke(&self, name: &NodeId) -> Result<Vec<Entry>, PkiError> {
+        let now = self.now();
+        let is_meant = |entry: &Entry| entry.name == *name && entry.state(now) == EntryState::Valid;
+        self.revoke_if(name.as_str(), is_meant)
+    }
+
+    /// Revokes one certificate, by its serial number in hexadecimal, and writes the list. Returns what was revoked.
+    ///
+    /// # Errors
+    ///
+    /// [`PkiError`]; nothing is revoked.
+    pub fn revoke_serial(&self, serial: &str) -> Result<Vec<Entry>, PkiError> {
+        let now = self.now();
+        let is_meant = |entry: &Entry| entry.serial == serial && entry.state(now) == EntryState::Valid;
+        self.revoke_if(serial, is_meant)
+    }
+
+    /// Everything that was issued, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`PkiError`] where the index cannot be read.
+    pub fn show(&self) -> Result<Vec<Entry>, PkiError> {
+        Ok(self.index()?.entries)
+    }
+
+    /// The CA's certificate: `ca_cert_path` of every node.
+    pub fn ca_path(&self) -> PathBuf {
+        self.path("ca.pem")
+    }
+
+    /// What is revoked: `crl_paths` of every node.
+    pub fn list_path(&self) -> PathBuf {
+        self.path("crl.pem")
+    }
+
+    fn issue_into(&self, mut index: Index, name: &NodeId, role: Role, addresses: &[String]) -> Result<Issued, PkiError> {
+        let ca = self.ca()?;
+        let minted = ca.issue(&index, name, role, addresses, self.now())?;
+        let entry = minted.entry.clone();
+        index.entries.push(entry.clone());
+        // Known before it exists: what is in no index could never be revoked.
+        self.write_index(&index)?;
+        let dir = self.path("issued").join(format!("{}-{name}", role_name(role)));
+        disk::make_dir(&self.path("issued"))?;
+        disk::make_dir(&dir)?;
+        let issued = Issued { entry, certificate: dir.join("cert.pem"), key: dir.join("key.pem"), ca: dir.join("ca.pem") };
+        disk::replace(&issued.ca, ca.pem().as_bytes(), disk::Access::Everybody)?;
+        disk::replace(&issued.key, minted.key_pem.as_bytes(), disk::Access::Owner)?;
+        disk::replace(&issued.certificate, minted.pem.as_bytes(), disk::Access::Everybody)?;
+        Ok(issued)
+    }
+
+    fn revoke_if(&self, name: &str, is_meant: impl Fn(&Entry) -> bool) -> Result<Vec<Entry>, PkiError> {
+        let _lock = self.lock()?;
+        let (mut index, now) = (self.index()?, self.now());
+        let mut revoked = Vec::new();
+        for entry in index.entries.iter_mut().filter(|entry| is_meant(entry)) {
+            entry.revoked_at = Some(now);
+            revoked.push(entry.clone());
+        }
+        if revoked.is_empty() {
+            return Err(PkiError::NothingIssued { name: name.to_owned() });
+        }
+        index.list_number += 1;
+        let list = self.ca()?.revocation_list(&index, now)?;
+        self.write_index(&index)?;
+        disk::replace(&self.list_path(), list.as_bytes(), disk::Access::Everybody)?;
+        Ok(revoked)
+    }
+
+    fn index(&self) -> Result<Index, PkiError> {
+        let path = self.path("index");
+        let text = fs::read_to_string(&path).map_err(|error| disk::failed(&path, &error))?;
+        Index::parse(&path, &text)
+    }
+
+    fn write_index(&self, index: &Index) -> Result<(), PkiError> {
+        disk::replace(&self.path("index"), index.to_string().as_bytes(), disk::Access::Everybody)
+    }
+
+    fn ca(&self) -> Result<mint::Ca, PkiError> {
+        mint::Ca::load(&self.path("ca.pem"), &self.path("ca-key.pem"))
+    }
+
+    fn lock(&self) -> Result<File, PkiError> {
+        let path = self.path("lock");
+        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(|error| disk::failed(&path, &error))?;
+        file.lock().map_err(|error| disk::failed(&path, &error))?;
+        Ok(file)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    fn now(&self) -> UnixSeconds {
+        self.clock.now().into()
+    }
+}
+
+/// A node id may be `.`; a part of a SPIFFE id may not.
+fn check_segment(what: &'static str, text: &str) -> Result<(), PkiError> {
+    match text {
+        "." | ".." => Err(PkiError::Illegal { what, value: text.to_owned(), problem: "no part of a SPIFFE id" }),
+        _ => Ok(()),
+    }
+}
+
+fn check_address(address: &str) -> Result<(), PkiError> {
+    match address.parse::<IpAddr>().is_ok() || DnsName::try_from(address).is_ok() {
+        true => Ok(()),
+        false => {
+            let problem = "a host name or an IP address, without a port";
+            Err(PkiError::Illegal { what: "address", value: address.to_owned(), problem })
+        }
+    }
+}
