@@ -42,8 +42,8 @@ pub enum Side {
 /// What the connection itself has proved of its other end, by TLS. Both hellos are held against it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secured {
-    /// The node that the other side's certificate names.
-    pub node: NodeId,
+    /// The node that the other side's certificate names; `None` where it needs none and shows none.
+    pub node: Option<NodeId>,
     /// What ties a hello to this TLS session: both ends know it and nobody else does (RFC 9266). Not empty.
     pub channel_binding: Vec<u8>,
 }

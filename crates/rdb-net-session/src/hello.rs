@@ -7,7 +7,7 @@ use rdb_net_wire::{Codec, Codecs, FrameRules, Hello, feature};
 
 use crate::costs::Costs;
 use crate::terms::PeerTerms;
-use crate::{Config, Identity, Side};
+use crate::{Config, Identity, Secured, Side};
 
 /// What this side can beyond the first version.
 const FEATURES: u64 = feature::LANES | feature::FRAGMENTS | feature::STREAMS;
@@ -119,7 +119,9 @@ pub(crate) fn check(config: &Config, identity: &Identity, side: &Side, theirs: &
 /// has: its TLS would end elsewhere.
 fn is_proved(config: &Config, theirs: &Hello) -> bool {
     match &config.secured {
-        Some(secured) => theirs.node == secured.node && theirs.channel_binding == secured.channel_binding,
+        Some(Secured { node, channel_binding }) => {
+            node.as_ref().is_none_or(|node| *node == theirs.node) && *channel_binding == theirs.channel_binding
+        }
         None => theirs.channel_binding.is_empty(),
     }
 }

@@ -8,6 +8,8 @@ mod backend;
 mod config;
 mod facade;
 mod path;
+#[cfg(feature = "tls")]
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,8 @@ use rdb_net_transport::{Config, Transport};
 
 pub use backend::TcpBackend;
 pub use config::{KeepAlive, TcpConfig};
+#[cfg(feature = "tls")]
+pub use tls::TlsBackend;
 
 /// A transport over TCP. It is a [`Transport`] in every respect.
 #[derive(Debug, Clone)]

@@ -30,7 +30,9 @@ impl Authenticator for CertificateAuthenticator {
         };
         let facts = match Facts::of(der) {
             Ok(facts) => facts,
-            Err(error) => return refuse(RefusalReason::Identity, format!("its certificate cannot be read: {}", error.0)),
+            Err(error) => {
+                return refuse(RefusalReason::Identity, format!("its certificate cannot be read: {}", error.0));
+            }
         };
         let name = || CertificateName::of(&der.into());
         let identity = match identify(&self.policy.identity, &facts, name) {

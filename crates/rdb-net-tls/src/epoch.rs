@@ -213,7 +213,9 @@ fn certified_key(certificate: &Content, key: &Content, provider: &CryptoProvider
     let private = PrivateKeyDer::from_pem_slice(&key.bytes).map_err(|error| {
         let is_encrypted = key.bytes.windows(9).any(|window| window == b"ENCRYPTED");
         match error {
-            pem::Error::NoItemsFound if is_encrypted => malformed(key, "the key in it is encrypted: store it in the clear, mode 0600"),
+            pem::Error::NoItemsFound if is_encrypted => {
+                malformed(key, "the key in it is encrypted: store it in the clear, mode 0600")
+            }
             pem::Error::NoItemsFound => malformed(key, "no private key (BEGIN PRIVATE KEY) is in it"),
             error => malformed(key, pem_problem(&error)),
         }
@@ -224,7 +226,10 @@ fn certified_key(certificate: &Content, key: &Content, provider: &CryptoProvider
             LoadError::KeyMismatch { key: key.path.clone(), certificate: certificate.path.clone() }
         }
         rustls::Error::InvalidCertificate(error) => malformed(certificate, format!("{error:?}")),
-        _ => malformed(key, "the key in it is of a kind or size that is not taken: ECDSA P-256 or P-384, Ed25519, RSA from 2048 bits"),
+        _ => malformed(
+            key,
+            "the key in it is of a kind or size that is not taken: ECDSA P-256 or P-384, Ed25519, RSA from 2048 bits",
+        ),
     })
 }
 
@@ -275,8 +280,9 @@ fn lists_of(contents: Vec<Result<Content, LoadError>>, now: UnixSeconds) -> Resu
             return Err(malformed(&content, "no revocation list (BEGIN X509 CRL) is in it"));
         }
         for der in ders {
-            let (_, parsed) = ParsedList::from_der(&der)
-                .map_err(|error| malformed(&content, format!("the list cannot be read: {}", visible(&error.to_string()))))?;
+            let (_, parsed) = ParsedList::from_der(&der).map_err(|error| {
+                malformed(&content, format!("the list cannot be read: {}", visible(&error.to_string())))
+            })?;
             let next_update = parsed.next_update().map_or(UnixSeconds(0), |time| UnixSeconds(time.timestamp()));
             let (issuer, this_update) = (visible(&parsed.issuer().to_string()), parsed.last_update().timestamp());
             if next_update < now {

@@ -57,17 +57,17 @@ fn of_rustls(error: &Rustls, offers: &Offers) -> TlsRefusal {
             | PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
             | PeerIncompatible::Tls12NotOffered
-            | PeerIncompatible::Tls12NotOfferedOrEnabled => TlsRefusal::ProtocolVersion { problem: format!("{incompatible:?}") },
-            PeerIncompatible::NoCipherSuitesInCommon => TlsRefusal::NoCommonSuite {
-                ours: offers.our_suites.clone(),
-                theirs: told(&offers.their_suites),
-            },
+            | PeerIncompatible::Tls12NotOfferedOrEnabled => {
+                TlsRefusal::ProtocolVersion { problem: format!("{incompatible:?}") }
+            }
+            PeerIncompatible::NoCipherSuitesInCommon => {
+                TlsRefusal::NoCommonSuite { ours: offers.our_suites.clone(), theirs: told(&offers.their_suites) }
+            }
             PeerIncompatible::NoKxGroupsInCommon
             | PeerIncompatible::KeyShareExtensionRequired
-            | PeerIncompatible::NamedGroupsExtensionRequired => TlsRefusal::NoCommonGroup {
-                ours: offers.our_groups.clone(),
-                theirs: told(&offers.their_groups),
-            },
+            | PeerIncompatible::NamedGroupsExtensionRequired => {
+                TlsRefusal::NoCommonGroup { ours: offers.our_groups.clone(), theirs: told(&offers.their_groups) }
+            }
             other => TlsRefusal::Protocol { problem: format!("{other:?}") },
         },
         Rustls::InvalidMessage(InvalidMessage::UnknownProtocolVersion) => {

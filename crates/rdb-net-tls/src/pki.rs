@@ -270,7 +270,13 @@ impl Pki {
         self.path("crl.pem")
     }
 
-    fn issue_into(&self, mut index: Index, name: &NodeId, role: Role, addresses: &[String]) -> Result<Issued, PkiError> {
+    fn issue_into(
+        &self,
+        mut index: Index,
+        name: &NodeId,
+        role: Role,
+        addresses: &[String],
+    ) -> Result<Issued, PkiError> {
         let ca = self.ca()?;
         let minted = ca.issue(&index, name, role, addresses, self.now())?;
         let entry = minted.entry.clone();
@@ -280,7 +286,8 @@ impl Pki {
         let dir = self.path("issued").join(format!("{}-{name}", role_name(role)));
         disk::make_dir(&self.path("issued"))?;
         disk::make_dir(&dir)?;
-        let issued = Issued { entry, certificate: dir.join("cert.pem"), key: dir.join("key.pem"), ca: dir.join("ca.pem") };
+        let issued =
+            Issued { entry, certificate: dir.join("cert.pem"), key: dir.join("key.pem"), ca: dir.join("ca.pem") };
         disk::replace(&issued.ca, ca.pem().as_bytes(), disk::Access::Everybody)?;
         disk::replace(&issued.key, minted.key_pem.as_bytes(), disk::Access::Owner)?;
         disk::replace(&issued.certificate, minted.pem.as_bytes(), disk::Access::Everybody)?;

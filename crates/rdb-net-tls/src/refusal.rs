@@ -62,7 +62,9 @@ pub enum TlsRefusal {
         certificate: CertificateName,
     },
     /// Its time, or that of a CA above it, is over.
-    #[error("the certificate of {certificate}, or a CA above it, expired at {not_after}: renew it; check the clock if it should be valid")]
+    #[error(
+        "the certificate of {certificate}, or a CA above it, expired at {not_after}: renew it; check the clock if it should be valid"
+    )]
     Expired {
         /// The certificate.
         certificate: CertificateName,
@@ -70,7 +72,9 @@ pub enum TlsRefusal {
         not_after: UnixSeconds,
     },
     /// Its time has not come.
-    #[error("the certificate of {certificate}, or a CA above it, is not valid before {not_before}: compare the clocks of both nodes")]
+    #[error(
+        "the certificate of {certificate}, or a CA above it, is not valid before {not_before}: compare the clocks of both nodes"
+    )]
     NotYetValid {
         /// The certificate.
         certificate: CertificateName,
@@ -78,7 +82,9 @@ pub enum TlsRefusal {
         not_before: UnixSeconds,
     },
     /// A revocation list names it, or a CA above it.
-    #[error("the certificate of {certificate}, or a CA above it, is revoked: issue a new one if the node is still to be trusted")]
+    #[error(
+        "the certificate of {certificate}, or a CA above it, is revoked: issue a new one if the node is still to be trusted"
+    )]
     Revoked {
         /// The certificate.
         certificate: CertificateName,
@@ -122,7 +128,9 @@ pub enum TlsRefusal {
         found: NodeId,
     },
     /// It belongs to another cluster.
-    #[error("{certificate} belongs to the cluster {found}, this node to {ours}: a seed or an address points to the wrong cluster")]
+    #[error(
+        "{certificate} belongs to the cluster {found}, this node to {ours}: a seed or an address points to the wrong cluster"
+    )]
     OtherCluster {
         /// The certificate.
         certificate: CertificateName,
@@ -153,7 +161,9 @@ pub enum TlsRefusal {
         role: Role,
     },
     /// It is not meant for this use.
-    #[error("the certificate of {certificate} lacks {missing}: a node's certificate has clientAuth, serverAuth and digitalSignature")]
+    #[error(
+        "the certificate of {certificate} lacks {missing}: a node's certificate has clientAuth, serverAuth and digitalSignature"
+    )]
     WrongKeyUsage {
         /// The certificate.
         certificate: CertificateName,
@@ -221,7 +231,9 @@ pub enum TlsRefusal {
         began: Beginning,
     },
     /// The dialed port does not speak TLS.
-    #[error("{began} came from the dialed port instead of TLS: set networking.tls.enabled = true there, or correct the address")]
+    #[error(
+        "{began} came from the dialed port instead of TLS: set networking.tls.enabled = true there, or correct the address"
+    )]
     NotTls {
         /// How it began.
         began: Beginning,
@@ -241,7 +253,9 @@ pub enum TlsRefusal {
         theirs: String,
     },
     /// There is no key exchange group that both have.
-    #[error("no key exchange group in common: the peer has {theirs}, this node {ours}; compare key_exchange_groups of both")]
+    #[error(
+        "no key exchange group in common: the peer has {theirs}, this node {ours}; compare key_exchange_groups of both"
+    )]
     NoCommonGroup {
         /// This node's.
         ours: String,
@@ -249,7 +263,9 @@ pub enum TlsRefusal {
         theirs: String,
     },
     /// The peer sent more than is read of somebody unknown.
-    #[error("the peer sent more than {max} bytes before it was known: shorten its certificate chain, or raise handshake_bytes_max")]
+    #[error(
+        "the peer sent more than {max} bytes before it was known: shorten its certificate chain, or raise handshake_bytes_max"
+    )]
     TooLarge {
         /// The limit.
         max: usize,
@@ -405,7 +421,9 @@ fn alert_sentence(alert: AlertDescription) -> String {
         }
         AlertDescription::NoApplicationProtocol => "it does not speak rustydb/1",
         AlertDescription::ProtocolVersion => "it does not speak TLS 1.3",
-        AlertDescription::HandshakeFailure => "it has no cipher suite, group or signature scheme in common with this node",
+        AlertDescription::HandshakeFailure => {
+            "it has no cipher suite, group or signature scheme in common with this node"
+        }
         _ => return format!("alert {alert:?}"),
     };
     sentence.to_owned()

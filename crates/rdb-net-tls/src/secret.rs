@@ -49,7 +49,9 @@ impl fmt::Debug for SharedSecret {
 
 /// A secret that is too short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a shared secret has at least {SECRET_BYTES_MIN} bytes, this one has {bytes}: make one with `openssl rand -base64 48`")]
+#[error(
+    "a shared secret has at least {SECRET_BYTES_MIN} bytes, this one has {bytes}: make one with `openssl rand -base64 48`"
+)]
 pub struct TooShort {
     /// How long it is.
     pub bytes: usize,

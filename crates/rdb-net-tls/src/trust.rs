@@ -68,6 +68,11 @@ pub struct PeerIdentity {
 }
 
 impl PeerIdentity {
+    /// What it sent, its own certificate first; never empty.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
     /// Its own certificate (DER).
     pub fn certificate(&self) -> &[u8] {
         self.chain.first().map_or(&[], |leaf| leaf.as_ref())

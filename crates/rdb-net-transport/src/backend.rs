@@ -13,10 +13,15 @@ pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {
     /// The other end's address, for logs and limits; never its identity.
     fn remote(&self) -> SocketAddr;
 
-    /// Who is at the other end, where the handshake of the connection has proved it. Such a stream protects its bytes itself, so
-    /// that frames need no checksum.
+    /// What a handshake has proved of the other end, where there was one. Such a stream protects its bytes itself, so that
+    /// frames need no checksum.
     fn proof(&self) -> Option<Arc<Proof>> {
         None
+    }
+
+    /// Whether bytes that it took may wait in it until it is flushed.
+    fn buffers_writes(&self) -> bool {
+        false
     }
 
     /// How the path to the other end is doing, where the kind of connection and the system can tell.
@@ -34,8 +39,8 @@ pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {
 /// Who is at the other end of a connection, as its handshake has proved it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
-    /// The node, and what it may do.
-    pub principal: Principal,
+    /// The node, and what it may do; `None` where it needs no certificate and shows none.
+    pub principal: Option<Principal>,
     /// Its certificate and those between it and the trusted one, DER, its own first.
     pub certificates: Vec<Vec<u8>>,
     /// What both ends of this very connection know, and nobody else. Both hellos carry it. Not empty.

@@ -225,7 +225,7 @@ impl Inner {
         let mut config = self.config.session.clone();
         config.checksum &= proof.is_none();
         config.secured = proof.as_ref().map(|proof| Secured {
-            node: proof.principal.node.clone(),
+            node: proof.principal.as_ref().map(|principal| principal.node.clone()),
             channel_binding: proof.channel_binding.clone(),
         });
         let mut session = Session::new(config, self.identity(), side, began);

@@ -47,6 +47,10 @@ pub(crate) struct Driver {
     arrivals: Arrivals,
     /// The batch being written, and how many of its bytes have left.
     writing: Option<(Batch, usize)>,
+    /// Whether bytes that the connection took may wait in it.
+    buffers_writes: bool,
+    /// Some may.
+    unflushed: bool,
     reply_backlog_bytes: usize,
     /// How many bytes of replies are handed over at once, so that urgent frames wait for no more.
     batch_bytes: usize,
@@ -88,6 +92,8 @@ impl Driver {
             armed: now,
             link,
             owner,
+            buffers_writes: io.buffers_writes(),
+            unflushed: false,
             io,
             input: Input::default(),
             now,
@@ -226,6 +232,10 @@ impl Driver {
     /// Writes what waits, as far as the socket takes it. Unless something is left to do, the task counts as asleep then.
     fn write(&mut self, context: &mut Context<'_>) -> Poll<Progress> {
         for _ in 0..WRITES_PER_PASS {
+            if self.unflushed && self.flush(context).is_pending() {
+                (self.sleeps, self.due) = self.link.rest_until_writable(&mut self.link.lock(), context.waker());
+                return Poll::Pending;
+            }
             let Some((batch, written)) = &mut self.writing else {
                 let mut core = self.link.lock();
                 let Some(batch) = core.session.take_batch(self.now) else {
@@ -251,7 +261,10 @@ impl Driver {
                     (self.sleeps, self.due) = self.link.rest_until_writable(&mut self.link.lock(), context.waker());
                     return Poll::Pending;
                 }
-                Poll::Ready(Ok(count)) if count > 0 => *written += count,
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    *written += count;
+                    self.unflushed = self.buffers_writes;
+                }
                 Poll::Ready(Ok(_)) => self.lost(Loss::Io),
                 Poll::Ready(Err(error)) => self.lost(loss_of(&error)),
             }
@@ -259,6 +272,9 @@ impl Driver {
                 let mut core = self.link.lock();
                 core.session.recycle(batch);
                 self.link.collect(&mut core, self.now);
+                if self.unflushed {
+                    continue;
+                }
                 let Some(batch) = core.session.take_batch(self.now) else {
                     (self.sleeps, self.due) = self.link.rest(&mut core, context.waker());
                     return Poll::Ready(Progress::Done);
@@ -268,6 +284,17 @@ impl Driver {
             }
         }
         Poll::Ready(Progress::More)
+    }
+
+    /// What waits in the connection leaves.
+    fn flush(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let io: Pin<&mut dyn Connection> = Pin::new(&mut *self.io);
+        let flushed = std::task::ready!(io.poll_flush(context));
+        self.unflushed = false;
+        if let Err(error) = flushed {
+            self.lost(loss_of(&error));
+        }
+        Poll::Ready(())
     }
 
     fn arm(&mut self, at: Duration) {

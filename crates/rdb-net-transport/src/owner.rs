@@ -111,8 +111,8 @@ impl Owner {
     pub(crate) fn closed(&mut self, link: &Arc<Link>, reason: CloseReason) {
         tracing::debug!(peer = ?link.node(), side = ?link.side, %reason, "connection ended");
         if let (CloseReason::Rejected(RefusalReason::Identity), Some(proof)) = (reason, &link.proof) {
-            let proved = &proof.principal.node;
-            tracing::warn!(%proved, "a peer's hello does not fit its certificate or its TLS session");
+            let proved = proof.principal.as_ref().map(|principal| principal.node.as_str());
+            tracing::warn!(proved, "a peer's hello does not fit its certificate or its TLS session");
         }
         self.inner.registry.remove_link(link, reason);
         if let OwnerKind::Dialer(peer) = &self.kind {

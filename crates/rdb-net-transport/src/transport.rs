@@ -233,7 +233,7 @@ impl Transport {
         let is_untrusted = |link: &Arc<Link>| {
             let proof = link.proof.as_deref()?;
             let error = self.inner.backend.recheck(proof, link.side).err()?;
-            tracing::warn!(node = %proof.principal.node, %error, "a connection is not trusted any more, and ends");
+            tracing::warn!(node = ?link.node(), %error, "a connection is not trusted any more, and ends");
             Some(())
         };
         let links = self.inner.registry.links();

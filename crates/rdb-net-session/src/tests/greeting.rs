@@ -70,7 +70,7 @@ fn a_dialer_is_told_why_it_is_refused() {
 
 /// A side whose connection has proved that the other end is this node, in the TLS session of this binding.
 fn secured(node: &str, channel_binding: &[u8]) -> Config {
-    let node = NodeId::new(node).expect("legal");
+    let node = Some(NodeId::new(node).expect("legal"));
     Config { secured: Some(Secured { node, channel_binding: channel_binding.to_vec() }), ..Config::default() }
 }
 

@@ -36,7 +36,8 @@ pub(super) fn replace(path: &Path, bytes: &[u8], access: Access) -> Result<(), P
     drawn.map_err(|_| failed(path, &io::Error::other("the system gives no randomness")))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}", hexadecimal(&random)));
-    let written = write(&temporary, bytes, access).and_then(|()| fs::rename(&temporary, path)).and_then(|()| sync_dir(path));
+    let written =
+        write(&temporary, bytes, access).and_then(|()| fs::rename(&temporary, path)).and_then(|()| sync_dir(path));
     written.map_err(|error| {
         // It may be there or not; what counts is the error before.
         let _ = fs::remove_file(&temporary);

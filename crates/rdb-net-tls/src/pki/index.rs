@@ -104,7 +104,8 @@ impl Index {
         let ca_not_after = UnixSeconds(end.parse().map_err(|_| error(line, "this is no time"))?);
         let (line, list) = value("list_number")?;
         let list_number = list.parse().map_err(|_| error(line, "this is no number"))?;
-        let entries = lines.map(|(number, line)| parse_entry(line).ok_or_else(|| error(number, "this is no certificate")));
+        let entries =
+            lines.map(|(number, line)| parse_entry(line).ok_or_else(|| error(number, "this is no certificate")));
         let entries = entries.collect::<Result<_, _>>()?;
         Ok(Self { cluster, trust_domain, certificate_days, ca_not_after, list_number, entries })
     }

@@ -6,7 +6,8 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType,
+    SerialNumber,
 };
 use rdb_net_types::{NodeId, Role};
 use x509_parser::time::ASN1Time;
@@ -121,7 +122,8 @@ impl Ca {
             path: certificate.to_owned(),
             problem: "no certificate (BEGIN CERTIFICATE) is in it".to_owned(),
         })?;
-        let facts = Facts::of(&der).map_err(|error| LoadError::Malformed { path: certificate.to_owned(), problem: error.0 })?;
+        let facts =
+            Facts::of(&der).map_err(|error| LoadError::Malformed { path: certificate.to_owned(), problem: error.0 })?;
         let issuer = Issuer::from_ca_cert_der(&der, pair).map_err(|error| malformed(certificate, error))?;
         Ok(Self { issuer, pem, not_after: facts.not_after })
     }

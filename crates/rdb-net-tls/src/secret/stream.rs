@@ -106,7 +106,10 @@ async fn send<S: AsyncWrite + Unpin>(stream: &mut S, message: &[u8]) -> io::Resu
 async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> {
     let length = usize::from(stream.read_u16().await?);
     if length > MESSAGE_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the peer does not follow the exchange of shared secrets"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the peer does not follow the exchange of shared secrets",
+        ));
     }
     let mut message = vec![0; length];
     stream.read_exact(&mut message).await?;
