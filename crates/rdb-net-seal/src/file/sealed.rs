@@ -47,8 +47,8 @@ struct Known {
 /// A file that is replaced as a whole, and that keeps what it replaced as `<name>.previous`.
 ///
 /// A save writes `<name>.new` and has it on the disk, renames the present file to `<name>.previous` if it is good, then the new
-/// one to its place, and has the names on the disk after each. Whenever the process or the machine stops, the old or the new
-/// content is there whole.
+/// one to its place, and has the names on the disk. Whenever the process or the machine stops, the old or the new content is
+/// there whole, on a file system that renames within a folder in one step, in whichever order the two reach the disk.
 ///
 /// The first of the keys seals; all of them open, so that a key is replaced by putting another before it, and dropped after the
 /// second save. Without a key files are clear: damage is found, an attacker is not.
@@ -157,7 +157,6 @@ impl<F: Files> SealedFile<F> {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 result => step(FileStep::KeepPrevious, result)?,
             }
-            step(FileStep::SyncFolder, self.files.sync_folder(folder))?;
         }
         step(FileStep::Replace, self.files.rename(&new, &self.path))?;
         step(FileStep::SyncFolder, self.files.sync_folder(folder))

@@ -16,8 +16,8 @@ pub struct SealConfig {
     /// opened is not remembered: so far it could be replayed. 0 makes a member whose clock is behind be heard that much later
     /// after this one's start.
     pub before_start_max: Duration,
-    /// Lives of senders whose counters are remembered. Default 4,096, at least 1; about 1 KiB each. It should be some times the
-    /// number of members: a restarted member counts twice for a while.
+    /// Lives of senders whose counters are remembered. Default 4,096, at least 1; about 1 KiB each, half as much more
+    /// while keys are exchanged. It should be some times the number of members: a restarted member counts twice for a while.
     pub senders_max: usize,
     /// Packets that this member seals with one key before it asks for another. Default 2²⁸: at 20 packets a second five months.
     /// With packets of 1,400 bytes an attacker's advantage over AES-256-GCM then is below 2⁻⁶⁰ (Günther, Thomson, Wood: "Usage

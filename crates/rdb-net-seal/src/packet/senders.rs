@@ -130,6 +130,11 @@ impl Senders {
         place
     }
 
+    #[cfg(test)]
+    pub(crate) fn derived_keys(&self) -> usize {
+        self.sessions.iter().flat_map(|session| &session.keys).flatten().count()
+    }
+
     /// What is remembered, for tests that prove that nothing has changed.
     #[cfg(test)]
     pub(crate) fn windows(&self) -> Vec<(Life, UnixTime, Window)> {

@@ -78,6 +78,22 @@ fn a_removed_key_opens_nothing_and_opens_again_where_it_is_installed_again() {
 }
 
 #[test]
+fn what_was_derived_from_a_removed_key_goes_with_the_next_packet() {
+    let keyring = keyring(1);
+    let (mut a, mut b, mut c) = (member("a", &keyring), member("b", &keyring), member("c", &keyring));
+    for sender in [&mut a, &mut b] {
+        assert!(open(&mut c, &seal(sender, b"x")).is_ok());
+    }
+    let second = keyring.install(key(2), Duration::ZERO).expect("room");
+    keyring.use_key(second).expect("installed");
+    assert!(open(&mut c, &seal(&mut a, b"y")).is_ok());
+    assert_eq!(c.senders().derived_keys(), 3);
+    keyring.remove(key(1).id()).expect("not the primary");
+    assert!(open(&mut c, &[0xa1; 100]).is_err());
+    assert_eq!(c.senders().derived_keys(), 1, "the one of the key that is left");
+}
+
+#[test]
 fn a_sender_that_goes_back_to_a_key_repeats_no_nonce() {
     let keyring = keyring(1);
     let mut a = member("a", &keyring);

@@ -64,9 +64,9 @@ fn a_member_that_is_ahead_is_not_set_back_by_one_that_is_behind() {
 #[test]
 fn where_there_is_room_for_one_key_it_is_the_primary() {
     let ours = keyring_of(&[1, 2, 3, 4, 5, 6, 7]);
-    let theirs = keyring_of(&[8, 9]);
-    theirs.use_key(key(9).id()).expect("installed");
-    let error = offer_of(&theirs).accept(&ours, ZERO).expect_err("no room for two");
+    // Of a build that does not put the primary first.
+    let theirs = KeyringOffer::decode(&[&[1, 1, 2, 1][..], &[8; 32], &[9; 32]].concat()).expect("legal");
+    let error = theirs.accept(&ours, ZERO).expect_err("no room for two");
     assert_eq!(error, KeyringError::Full { id: key(8).id() });
     assert_eq!(ours.primary(), Some(key(9).id()));
 }
