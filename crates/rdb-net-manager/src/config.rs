@@ -49,8 +49,8 @@ pub use keys::KEYS;
 pub use loader::Loader;
 pub use reference::reference_markdown;
 pub use settings::{
-    Admin, Compression, Config, DiscoveryKind, Gossip, GossipProfile, LoadBalancing, Node, ServiceDiscovery, Tls,
-    Transport,
+    Admin, Compression, Config, DiscoveryKind, Gossip, GossipProfile, GossipTransport, LoadBalancing, Node,
+    ServiceDiscovery, State, Tls, Transport,
 };
 
 #[cfg(test)]

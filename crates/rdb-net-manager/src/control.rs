@@ -114,6 +114,21 @@ pub enum NetworkEvent {
         /// Where the other process is.
         address: String,
     },
+    /// Certificates, authorities or revocation lists were changed, and are in force.
+    CertificatesReloaded {
+        /// When this node's certificate ends.
+        not_after: String,
+    },
+    /// They were changed and are not taken: the former ones stay in force.
+    CertificatesKept {
+        /// The file at fault and what is wrong.
+        problem: String,
+    },
+    /// A certificate or list ends soon, or has ended.
+    CertificateExpires {
+        /// Which, and when.
+        warning: String,
+    },
     /// This subscriber was too slow. Events were dropped; the members as they are now stand here instead.
     Lagged {
         /// How many events were dropped.

@@ -16,6 +16,23 @@ pub enum StartError {
     /// There is no transport in this build.
     #[error("no transport is built in: enable the cargo feature tcp of rdb-net-manager")]
     NoTransport,
+    /// TLS cannot be set up.
+    #[error("{0} (networking.tls)")]
+    Tls(String),
+    /// The node's certificate is another node's.
+    #[error(
+        "networking.node_id is {configured}, and the certificate in networking.tls.cert_path is that of {certified}: leave \
+         node_id out, or use the certificate of {configured}"
+    )]
+    Identity {
+        /// The configured name.
+        configured: NodeId,
+        /// The one in the certificate.
+        certified: NodeId,
+    },
+    /// TLS is on, and the transport is not the built-in one.
+    #[error("networking.tls.enabled = true goes with the built-in transport only: another one brings its own security")]
+    OwnTransport,
     /// The transport's address cannot be listened on.
     #[error("{0} (networking.bind_address)")]
     Listen(#[from] ListenError),

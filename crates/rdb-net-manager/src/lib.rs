@@ -26,11 +26,16 @@ mod error;
 mod events;
 mod facade;
 mod gather;
+#[cfg(feature = "tls")]
+mod keys;
 mod manager;
 mod messages;
 mod node;
 mod plane;
 mod pump;
+#[cfg(feature = "tls")]
+mod security;
+mod way;
 
 pub use control::{ControlError, ControlPlane, NetworkEvent, NetworkStatistics, PeerView, Topology};
 pub use error::{FatalError, StartError};

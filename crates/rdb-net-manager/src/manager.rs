@@ -22,6 +22,7 @@ use crate::events::{EventBus, EventSubscription};
 use crate::gather::Gatherings;
 use crate::node::{Node, Routes};
 use crate::pump::{Driven, Outbox};
+use crate::way::{Streams, Way};
 
 /// Where a running node can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,9 @@ pub struct NetworkManager {
     pub(crate) node: Arc<OnceLock<Arc<Node>>>,
     gossip_address: OnceLock<SocketAddr>,
     starting: tokio::sync::Mutex<bool>,
+    /// The node's certificates, where TLS is on.
+    #[cfg(feature = "tls")]
+    tls: Option<rdb_net_tls::Tls>,
     #[cfg(feature = "discovery-static")]
     discovery: Option<Arc<rdb_discovery_static::StaticDiscovery>>,
 }
@@ -54,16 +58,21 @@ impl NetworkManager {
     ///
     /// [`StartError::Config`] names every key at fault; [`StartError::NoTransport`] where this build has none.
     pub fn new(config: Config) -> Result<Self, StartError> {
+        config.check_runnable()?;
+        #[cfg(feature = "tls")]
+        if config.tls.enabled {
+            let mut config = config;
+            let tls = crate::security::load(&mut config)?;
+            let backend = Arc::new(crate::security::backend(&config, &tls));
+            return Ok(Self { tls: Some(tls), ..Self::assembled(config, backend)? });
+        }
         #[cfg(feature = "tcp")]
         {
             let backend = rdb_net_tcp::TcpBackend::new(config.tcp());
-            Self::with_backend(config, Arc::new(backend))
+            Self::assembled(config, Arc::new(backend))
         }
         #[cfg(not(feature = "tcp"))]
-        {
-            config.check_runnable()?;
-            Err(StartError::NoTransport)
-        }
+        Err(StartError::NoTransport)
     }
 
     /// A manager over a transport of one's own.
@@ -73,6 +82,13 @@ impl NetworkManager {
     /// [`StartError::Config`] names every key at fault.
     pub fn with_backend(config: Config, backend: Arc<dyn Backend>) -> Result<Self, StartError> {
         config.check_runnable()?;
+        if config.tls.enabled {
+            return Err(StartError::OwnTransport);
+        }
+        Self::assembled(config, backend)
+    }
+
+    fn assembled(config: Config, backend: Arc<dyn Backend>) -> Result<Self, StartError> {
         let boot = BootId(entropy());
         let incarnation = Incarnation::first_of(unix_seconds());
         let advertised = config.advertised(config.bind_address.port());
@@ -99,6 +115,8 @@ impl NetworkManager {
             node,
             gossip_address: OnceLock::new(),
             starting: tokio::sync::Mutex::new(false),
+            #[cfg(feature = "tls")]
+            tls: None,
             #[cfg(feature = "discovery-static")]
             discovery,
         })
@@ -141,7 +159,7 @@ impl NetworkManager {
         let gossip_address = self.advertised_gossip(&socket, &advertised).await?;
         self.gossip_address.get_or_init(|| gossip_address);
         let node = self.assemble(&advertised, gossip_address)?;
-        self.run(&node, socket);
+        self.run(&node, socket)?;
         #[cfg(feature = "discovery-static")]
         if let Some(discovery) = &self.discovery {
             use rdb_net_types::Component;
@@ -222,10 +240,29 @@ impl NetworkManager {
             fatal: watch::Sender::new(None),
             request_timeout: config.request_timeout,
             configuration: config.to_toml(),
+            streams: Arc::new(Streams::new(config.gossip.transport, self.transport.clone())),
+            #[cfg(feature = "tls")]
+            keys: self.tls.as_ref().map(|_| {
+                let rotation = config.gossip.key_rotation;
+                Arc::new(crate::keys::Keys::new((!rotation.is_zero()).then_some(rotation)))
+            }),
+            #[cfg(feature = "tls")]
+            tls: self.tls.clone(),
         }))
     }
 
-    fn run(&self, node: &Arc<Node>, socket: UdpSocket) {
+    fn run(&self, node: &Arc<Node>, socket: UdpSocket) -> Result<(), StartError> {
+        let way = Way {
+            streams: Arc::clone(&node.streams),
+            #[cfg(feature = "tls")]
+            seal: match &node.keys {
+                Some(keys) => {
+                    let seal = crate::keys::Seal::new(keys, &self.config.cluster_id, &node.id);
+                    Some(seal.map_err(|error| StartError::Tls(error.to_string()))?)
+                }
+                None => None,
+            },
+        };
         let weak = Arc::downgrade(node);
         let sync = move |from: &NodeId, request: Request| match weak.upgrade() {
             Some(node) => node.handle_sync(from, request),
@@ -234,12 +271,46 @@ impl NetworkManager {
         self.transport.handle(control_type::MEMBERSHIP_SYNC, Arc::new(sync), HandlerOptions::default());
         let outbox = Arc::clone(&node.outbox);
         let after = move |driven: &mut Driven, _: Duration| outbox.fill(&mut driven.0);
-        node.tasks.spawn(node.gossip.clone().drive(socket, node.cancel.clone(), after));
+        node.tasks.spawn(node.gossip.clone().drive(socket, way, node.cancel.clone(), after));
         let until_cancelled = |node: &Arc<Node>| node.cancel.clone();
         let (pumped, cancel) = (Arc::clone(node), until_cancelled(node));
         node.tasks.spawn(async move { cancel.run_until_cancelled(pumped.pump()).await });
         let (watching, cancel) = (Arc::clone(node), until_cancelled(node));
         node.tasks.spawn(async move { cancel.run_until_cancelled(watching.watch_peers()).await });
+        if node.streams.is_wanted() {
+            let weak = Arc::downgrade(node);
+            let packet = move |from: &NodeId, request: Request| {
+                if let Some(node) = weak.upgrade() {
+                    node.take_gossip(from, request);
+                }
+                rdb_net_transport::Handling::Ready(Ok(rdb_net_transport::Answer::Payload(Vec::new().into())))
+            };
+            self.transport.handle(MessageType::GOSSIP_PACKET, Arc::new(packet), HandlerOptions::default());
+        }
+        #[cfg(feature = "tls")]
+        self.run_security(node);
+        let is_plain = !self.config.tls.enabled && !self.config.is_on_loopback();
+        if is_plain {
+            let cancel = until_cancelled(node);
+            node.tasks.spawn(async move { cancel.run_until_cancelled(warn_of_plaintext()).await });
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "tls")]
+    fn run_security(&self, node: &Arc<Node>) {
+        let (Some(keys), Some(tls)) = (&node.keys, &node.tls) else { return };
+        // A client that shows no certificate may say that it is any node: it gets no keys.
+        if self.config.tls.verify_client {
+            let (handled, clock) = (Arc::clone(keys), self.transport.clock());
+            let handler = move |_: &NodeId, request: Request| handled.handle(clock.now(), request);
+            self.transport.handle(MessageType::GOSSIP_KEYS, Arc::new(handler), HandlerOptions::default());
+        }
+        let (run, cancel) = (Arc::clone(keys).run(Arc::clone(node)), node.cancel.clone());
+        node.tasks.spawn(async move { cancel.run_until_cancelled(run).await });
+        let watch = Arc::clone(node).watch_files(tls.clone(), self.config.tls.reload_interval);
+        let cancel = node.cancel.clone();
+        node.tasks.spawn(async move { cancel.run_until_cancelled(watch).await });
     }
 
     /// Says farewell, lets everything under way end, and stops. Stopping again changes nothing. Returns whether everything
@@ -333,6 +404,16 @@ impl NetworkManager {
     /// The configuration that runs.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+}
+
+/// Reminds whoever reads the log, every minute.
+async fn warn_of_plaintext() {
+    loop {
+        tracing::warn!(
+            "this node talks in plain text: everybody on the way reads and writes what nodes say (networking.allow_plaintext)"
+        );
+        tokio::time::sleep(Duration::from_secs(60)).await;
     }
 }
 

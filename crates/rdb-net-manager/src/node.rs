@@ -17,6 +17,7 @@ use crate::FatalError;
 use crate::events::EventBus;
 use crate::gather::{Gatherings, NodeOutcome, Requests};
 use crate::pump::{Driven, Outbox, SyncWaiters};
+use crate::way::Streams;
 
 /// Where a message to a node goes.
 #[derive(Debug, Clone)]
@@ -53,12 +54,21 @@ pub(crate) struct Node {
     pub(crate) fatal: watch::Sender<Option<FatalError>>,
     pub(crate) request_timeout: Duration,
     pub(crate) configuration: String,
+    /// Gossip inside connections.
+    pub(crate) streams: Arc<Streams>,
+    /// The keys that seal gossip, where TLS is on.
+    #[cfg(feature = "tls")]
+    pub(crate) keys: Option<Arc<crate::keys::Keys>>,
+    /// The certificates, where TLS is on.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<rdb_net_tls::Tls>,
 }
 
 impl Node {
     /// Makes the routes follow the membership.
     pub(crate) fn refresh_routes(&self) {
         let members = self.gossip.look(|driven, _| driven.0.members());
+        self.streams.learn(&members);
         let route = |member: Arc<NodeInfo>| {
             let id = member.id.clone();
             let route = if id == self.id {
@@ -71,6 +81,15 @@ impl Node {
             (id, route)
         };
         self.routes.store(Arc::new(members.into_iter().map(route).collect()));
+    }
+
+    /// A handle to a member that can be reached.
+    #[cfg(feature = "tls")]
+    pub(crate) fn peer_of(&self, node: &NodeId) -> Option<PeerHandle> {
+        match self.routes.load().get(node) {
+            Some(Route::Peer(peer)) => Some(peer.clone()),
+            _ => None,
+        }
     }
 
     /// For how long membership has held a member in its state.

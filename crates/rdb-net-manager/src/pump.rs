@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rdb_net_engine::{Command, Engine, EngineEvent, SyncAnswer, SyncTarget, SyncToken};
 use rdb_net_membership::PacketMachine;
+#[cfg(feature = "tls")]
+use rdb_net_transport::LinkSide;
 use rdb_net_transport::{Answer, CallOptions, HandlerError, Handling, PeerEvent, PeerHandle, Request};
 use rdb_net_types::{Heartbeat, Lane, MembershipEvent, NodeId, NodeState, Payload};
 use rdb_net_wire::{Raw, control_type};
@@ -235,13 +237,28 @@ impl Node {
         }
     }
 
+    /// A gossip packet that came inside a connection. It is as if it had come from its sender's gossip socket.
+    pub(crate) fn take_gossip(&self, from: &NodeId, request: Request) {
+        let packet = request.into_payload().into_bytes();
+        let now = self.transport.clock().now();
+        if let Some(address) = self.streams.received(now, from) {
+            self.gossip.with(|driven, now| driven.0.handle_packet(now, address, &packet));
+        }
+    }
+
     /// Tells the engine what happens to connections.
     pub(crate) async fn watch_peers(self: Arc<Self>) {
         loop {
             let event = self.transport.next_event().await;
             self.gossip.with(|driven, now| driven.0.handle_peer(now, &event));
             match event {
-                PeerEvent::Up { node, .. } => {
+                PeerEvent::Up { node, side, .. } => {
+                    #[cfg(feature = "tls")]
+                    if let Some(keys) = self.keys.as_ref().filter(|_| side == LinkSide::Dialer) {
+                        keys.met(&self, &node);
+                    }
+                    #[cfg(not(feature = "tls"))]
+                    let _dialled = side;
                     self.bus.publish(&NetworkEvent::Connection { node, up: true, reason: String::new() });
                 }
                 PeerEvent::Down { node, reason, .. } => {

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::machine::PacketMachine;
+use crate::passage::Passage;
 
 /// The largest datagram that is read; longer ones are cut, and refused by whoever decodes them.
 const PACKET_BYTES_MAX: usize = 2048;
@@ -95,19 +96,28 @@ impl<M: PacketMachine> Gossip<M> {
         }
     }
 
-    /// Drives the machine over this socket until cancelled. `after` is called under the lock at the end of every pass, to
+    /// Drives the machine over this socket, through this passage, until cancelled. `after` is called under the lock at the end of every pass, to
     /// take out what the machine has to tell.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses packets in flight, nothing else.
-    pub async fn drive(self, socket: UdpSocket, cancel: CancellationToken, mut after: impl FnMut(&mut M, Duration)) {
+    pub async fn drive(
+        self,
+        socket: UdpSocket,
+        mut passage: impl Passage,
+        cancel: CancellationToken,
+        mut after: impl FnMut(&mut M, Duration),
+    ) {
         let mut buffer = vec![0; PACKET_BYTES_MAX];
         let mut outgoing = Vec::new();
         loop {
-            let next = self.pass(&socket, &mut buffer, &mut outgoing, &mut after);
+            let next = self.pass(&socket, &mut passage, &mut buffer, &mut outgoing, &mut after);
+            let now = self.0.origin.elapsed();
             for (to, packet) in outgoing.drain(..) {
-                self.send(&socket, to, &packet);
+                if let Some(datagram) = passage.outgoing(now, to, &packet) {
+                    self.send(&socket, to, datagram);
+                }
             }
             let now = self.0.origin.elapsed();
             let rest = next.map_or(Duration::from_secs(3600), |next| next.saturating_sub(now));
@@ -127,6 +137,7 @@ impl<M: PacketMachine> Gossip<M> {
     fn pass(
         &self,
         socket: &UdpSocket,
+        passage: &mut impl Passage,
         buffer: &mut [u8],
         outgoing: &mut Vec<(SocketAddr, Vec<u8>)>,
         after: &mut impl FnMut(&mut M, Duration),
@@ -137,7 +148,9 @@ impl<M: PacketMachine> Gossip<M> {
                     Ok((length, from)) => {
                         self.0.counters.packets_received.fetch_add(1, Ordering::Relaxed);
                         self.0.counters.bytes_received.fetch_add(length as u64, Ordering::Relaxed);
-                        machine.handle_packet(now, from, &buffer[..length]);
+                        if let Some(packet) = passage.incoming(now, from, &mut buffer[..length]) {
+                            machine.handle_packet(now, from, packet);
+                        }
                     }
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                     // An error of an earlier packet of ours (ICMP) surfaces here; it says nothing of the socket.

@@ -6,10 +6,12 @@
 
 mod driver;
 mod machine;
+mod passage;
 mod socket;
 
 pub use driver::{Gossip, GossipStatistics};
 pub use machine::PacketMachine;
+pub use passage::{InTheClear, Passage};
 pub use socket::{BindError, bind};
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use rdb_swim::{Config, LocalNode, Swim, SyncAnswer};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::{Gossip, bind};
+use crate::{Gossip, InTheClear, bind};
 
 struct Node {
     gossip: Gossip<Swim>,
@@ -28,7 +28,12 @@ async fn start(name: &str, tasks: &TaskTracker, cancel: &CancellationToken) -> N
     let cluster = ClusterId::new("test").expect("legal");
     let swim = Swim::new(Config::local(), &cluster, local, 1, Duration::ZERO);
     let gossip = Gossip::new(swim, Instant::now());
-    tasks.spawn(gossip.clone().drive(socket, cancel.clone(), |swim, _| while swim.poll_event().is_some() {}));
+    tasks.spawn(gossip.clone().drive(
+        socket,
+        InTheClear,
+        cancel.clone(),
+        |swim, _| while swim.poll_event().is_some() {},
+    ));
     Node { gossip, id }
 }
 

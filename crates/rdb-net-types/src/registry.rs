@@ -12,6 +12,10 @@ pub struct MessageType(pub u16);
 impl MessageType {
     /// A node says that it is there.
     pub const HEARTBEAT: Self = Self(0x0100);
+    /// A packet of the membership protocol, where it travels inside connections.
+    pub const GOSSIP_PACKET: Self = Self(0x0102);
+    /// Keys that seal gossip, and what is to be done with them. Inside TLS alone.
+    pub const GOSSIP_KEYS: Self = Self(0x0103);
     /// A query or a fragment of one.
     pub const QUERY_REQUEST: Self = Self(0x0110);
     /// The answer to a query.
@@ -161,8 +165,10 @@ impl MessageSpec {
     }
 
     /// Every cluster message, by ascending number.
-    pub const TABLE: [Self; 10] = [
+    pub const TABLE: [Self; 12] = [
         Self::row(MessageType::HEARTBEAT, "heartbeat", Lane::System, true, KIB),
+        Self::row(MessageType::GOSSIP_PACKET, "gossip_packet", Lane::System, true, 2 * KIB),
+        Self::row(MessageType::GOSSIP_KEYS, "gossip_keys", Lane::System, true, KIB),
         Self::row(MessageType::QUERY_REQUEST, "query_request", Lane::Interactive, false, 64 * MIB),
         Self::row(MessageType::QUERY_RESPONSE, "query_response", Lane::Interactive, true, 64 * MIB).costing(36),
         Self::row(MessageType::REPLICATION_LOG, "replication_log", Lane::Replication, true, 64 * MIB).costing(24),

@@ -4,6 +4,8 @@ use rdb_net_session::{CompressionConfig, Identity};
 use rdb_net_types::{BootId, Incarnation, NodeAddress, NodeId, NodeInfo, ProtocolRange};
 
 use super::settings::Config;
+#[cfg(feature = "tls")]
+use super::settings::Tls;
 
 const THIS_VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -128,9 +130,25 @@ impl Config {
         }
     }
 
-    /// Membership.
+    /// TLS, its policy apart from its files.
+    ///
+    /// # Errors
+    ///
+    /// The pattern of identities cannot be followed; [`check_runnable`](Self::check_runnable) says so too.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls_policy(&self) -> Result<rdb_net_tls::Policy, rdb_net_tls::PatternError> {
+        let policy = rdb_net_tls::Policy::new(self.cluster_id.clone());
+        Ok(rdb_net_tls::Policy { identity: self.tls.identity.parse()?, ..policy })
+    }
+
+    /// Membership. Packets leave room for their seal, where there is one.
     pub fn swim(&self) -> rdb_swim::Config {
-        self.gossip.swim.clone()
+        let mut swim = self.gossip.swim.clone();
+        #[cfg(feature = "tls")]
+        if self.tls.enabled {
+            swim.packet_bytes_max = rdb_net_seal::plaintext_bytes_max(swim.packet_bytes_max);
+        }
+        swim
     }
 
     /// Health checks.
@@ -159,4 +177,38 @@ impl Config {
 /// A time that zero stands for never in.
 fn unless_zero(time: std::time::Duration) -> Option<std::time::Duration> {
     (!time.is_zero()).then_some(time)
+}
+
+#[cfg(feature = "tls")]
+impl Tls {
+    /// As the TLS crate takes it.
+    ///
+    /// # Errors
+    ///
+    /// The version has a name that none has.
+    pub(crate) fn files(&self) -> Result<rdb_net_tls::TlsConfig, rdb_net_tls::UnknownVersion> {
+        Ok(rdb_net_tls::TlsConfig {
+            enabled: self.enabled,
+            cert_path: self.cert_path.clone().unwrap_or_default(),
+            key_path: self.key_path.clone().unwrap_or_default(),
+            ca_cert_path: self.ca_cert_path.clone(),
+            verify_client: self.verify_client,
+            min_protocol_version: self.min_protocol_version.parse()?,
+            cipher_suites: self.cipher_suites.clone(),
+            key_exchange_groups: self.key_exchange_groups.clone(),
+            crl_paths: self.crl_paths.clone(),
+        })
+    }
+
+    /// Whether everything that it names is known, apart from files: the key at fault and what is wrong.
+    pub(super) fn names(&self) -> Result<(), (&'static str, String)> {
+        let files = self.files().map_err(|error| ("networking.tls.min_protocol_version", error.to_string()))?;
+        let identity = self.identity.parse::<rdb_net_tls::IdentityPattern>();
+        identity.map_err(|error| ("networking.tls.identity", error.to_string()))?;
+        match files.validate() {
+            // Said by the rule on what TLS needs.
+            Ok(()) | Err(rdb_net_tls::ConfigError::Missing { .. }) => Ok(()),
+            Err(error) => Err((error.key(), error.to_string())),
+        }
+    }
 }

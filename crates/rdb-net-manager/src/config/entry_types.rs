@@ -1,6 +1,7 @@
 //! The house's own types as types of keys: ids, addresses, weights, names of strategies.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use rdb_balance::{FailMode, Strategy, StrategyError};
 use rdb_health::Scope;
@@ -9,7 +10,7 @@ use rdb_net_wire::Codec;
 
 use super::entry::{Entry, Reader, quoted};
 use super::input::{self, Input, Value};
-use super::settings::{DiscoveryKind, Gossip, GossipProfile};
+use super::settings::{DiscoveryKind, Gossip, GossipProfile, GossipTransport};
 
 /// The longest capability, label and label value, in bytes: they travel in gossip packets.
 const LABEL_BYTES_MAX: usize = 64;
@@ -71,6 +72,33 @@ impl Entry for Vec<NodeAddress> {
             }
             Some(address)
         })
+    }
+}
+
+impl Entry for Vec<String> {
+    const KIND: &'static str = "a list of texts";
+
+    fn write(&self) -> Option<String> {
+        Some(format!("[{}]", self.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", ")))
+    }
+
+    fn read(input: &Input, reader: &mut Reader<'_>) -> Option<Self> {
+        let items = items(input, reader, Self::KIND)?;
+        every(items, reader, |item, reader| label(item, reader).map(str::to_owned))
+    }
+}
+
+impl Entry for Vec<PathBuf> {
+    const KIND: &'static str = "a list of paths";
+
+    fn write(&self) -> Option<String> {
+        let paths = self.iter().filter_map(Entry::write).collect::<Vec<_>>();
+        Some(format!("[{}]", paths.join(", ")))
+    }
+
+    fn read(input: &Input, reader: &mut Reader<'_>) -> Option<Self> {
+        let items = items(input, reader, Self::KIND)?;
+        every(items, reader, PathBuf::read)
     }
 }
 
@@ -245,6 +273,7 @@ macro_rules! named {
 named! {
     Scope { "links" => Scope::Links, "all" => Scope::All }
     FailMode { "closed" => FailMode::Closed, "open" => FailMode::Open }
+    GossipTransport { "auto" => GossipTransport::Auto, "udp" => GossipTransport::Udp, "stream" => GossipTransport::Stream }
     GossipProfile { "lan" => GossipProfile::Lan, "wan" => GossipProfile::Wan, "local" => GossipProfile::Local }
 }
 

@@ -14,12 +14,12 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("networking.admin", "The listener for operators."),
     ("networking.gossip", "The membership protocol. All nodes of a cluster should have the same settings."),
     ("networking.node", "What this node tells others of itself."),
+    ("networking.state", "What the node remembers over a restart."),
     ("networking.transport", "Connections in detail. The defaults suit most clusters."),
 ];
 
 const HOUR_MS: i64 = 3_600_000;
 const MIB: i64 = 1024 * 1024;
-const TLS: &str = "takes effect with TLS";
 
 const fn ms(min: i64) -> Range {
     Range::Whole { min, max: HOUR_MS, unit: "ms" }
@@ -102,24 +102,36 @@ pub static KEYS: &[Key] = &[
     "Messages smaller than this are never compressed." },
     key! { "networking.compression_codecs", compression.codecs, Restart, Range::Any, "[\"zstd\", \"lz4\"]",
     "How messages are compressed: \"lz4\", \"snappy\", \"zstd\", the preferred first. The first that a peer reads is used." },
+    key! { "networking.allow_plaintext", allow_plaintext, Restart, Range::Any, "true",
+    "Whether the node may listen beyond this host without TLS. Then everybody on the way reads and writes what nodes say, \
+     and it warns of that every minute." },
     key! { "networking.tls.enabled", tls.enabled, Restart, Range::Any, "true",
-    "Whether connections are encrypted and nodes prove who they are. This version loads and checks the settings \
-     and refuses to start with them." },
-    key! { "networking.tls.cert_path", tls.cert_path, Reconnect, Range::Any, "\"/etc/rustydb/cert.pem\"",
-    "The node's certificate chain, PEM.",
-    unset "none; needed with TLS",
-    pending TLS },
-    key! { "networking.tls.key_path", tls.key_path, Reconnect, Range::Any, "\"/etc/rustydb/key.pem\"",
-    "The private key of the certificate, PEM.",
-    unset "none; needed with TLS",
-    pending TLS },
-    key! { "networking.tls.ca_cert_path", tls.ca_cert_path, Reconnect, Range::Any, "\"/etc/rustydb/ca.pem\"",
-    "The certificates that sign those of other nodes, PEM.",
-    unset "none",
-    pending TLS },
-    key! { "networking.tls.verify_client", tls.verify_client, Reconnect, Range::Any, "false",
-    "Whether a node that connects must show a certificate.",
-    pending TLS },
+    "Whether connections are encrypted and nodes prove who they are, and gossip packets are sealed." },
+    key! { "networking.tls.cert_path", tls.cert_path, Restart, Range::Any, "\"/etc/rustydb/cert.pem\"",
+    "The node's certificate chain, PEM: its own certificate first. The node's name is the one in it. The file is looked at \
+     again and again, as are the files below; what is new in them holds for new connections.",
+    unset "none; needed with TLS" },
+    key! { "networking.tls.key_path", tls.key_path, Restart, Range::Any, "\"/etc/rustydb/key.pem\"",
+    "The private key of the certificate, PEM. Nobody but its owner may read it.",
+    unset "none; needed with TLS" },
+    key! { "networking.tls.ca_cert_path", tls.ca_cert_path, Restart, Range::Any, "\"/etc/rustydb/ca.pem\"",
+    "The certificates that sign those of other nodes, PEM; several while one takes the place of another.",
+    unset "none; needed with TLS" },
+    key! { "networking.tls.verify_client", tls.verify_client, Restart, Range::Any, "false",
+    "Whether a node that connects must show a certificate. Without, whoever reaches the port may say that it is any node." },
+    key! { "networking.tls.min_protocol_version", tls.min_protocol_version, Restart, Range::Length(16), "\"1.3\"",
+    "The oldest version of TLS that is spoken. 1.3 is the only one." },
+    key! { "networking.tls.cipher_suites", tls.cipher_suites, Restart, Range::Entries(16), "[\"TLS13_AES_128_GCM_SHA256\"]",
+    "Cipher suites, the preferred first; none for all of TLS 1.3." },
+    key! { "networking.tls.key_exchange_groups", tls.key_exchange_groups, Restart, Range::Entries(16), "[\"X25519MLKEM768\"]",
+    "Key exchange groups, the preferred first; none for X25519MLKEM768, X25519, secp256r1 and secp384r1." },
+    key! { "networking.tls.crl_paths", tls.crl_paths, Restart, Range::Entries(64), "[\"/etc/rustydb/revoked.pem\"]",
+    "Lists of revoked certificates, PEM or DER. A node whose certificate comes onto a list loses its connections." },
+    key! { "networking.tls.identity", tls.identity, Restart, Range::Length(256), "\"{node}.nodes.example.com\"",
+    "Where in a certificate the name of its node stands: a SPIFFE id or a DNS name with {node}, {role} and {cluster} in it. \
+     Exactly one name of a certificate may fit." },
+    key! { "networking.tls.reload_interval_ms", tls.reload_interval, Restart, ms(100), "10000",
+    "How often the files are looked at. A revoked node loses its connections within this time and a second." },
     key! { "networking.health_check.interval_ms", health_check.interval, Hot, ms(1), "2000",
     "Time between two pings of a node that is well, jittered by a tenth either way." },
     key! { "networking.health_check.timeout_ms", health_check.timeout, Hot, ms(1), "1000",
@@ -168,6 +180,12 @@ pub static KEYS: &[Key] = &[
     key! { "networking.gossip.profile", gossip, Restart, Range::OneOf(&["lan", "wan", "local"]), "\"wan\"",
     "For which distances the times of the protocol are set: one data centre, several continents, one host. The \
      keys below win over it, in whichever layer they stand; the defaults that they show are those of \"lan\"." },
+    key! { "networking.gossip.transport", gossip.transport, Restart, Range::OneOf(&["auto", "udp", "stream"]), "\"stream\"",
+    "On which way gossip travels: UDP packets, sealed where TLS is on; inside the connections, which costs one to each \
+     probed member; or UDP, and inside the connections as long as UDP does not pass." },
+    key! { "networking.gossip.key_rotation_ms", gossip.key_rotation, Restart,
+    Range::Whole { min: 0, max: 8760 * HOUR_MS, unit: "ms" }, "3600000",
+    "How long a key seals gossip packets before another takes its place. 0 never replaces it by itself." },
     key! { "networking.gossip.probe_interval_ms", gossip.swim.probe_interval, Restart, ms(1), "2000",
     "Time between two probes of members. Shorter finds crashes sooner and costs two packets per member and \
      interval." },
@@ -205,6 +223,17 @@ pub static KEYS: &[Key] = &[
     key! { "networking.node.disk_bytes", node.resources.disk_bytes, Hot, bytes(1, i64::MAX), "1000000000000",
     "Disk space that it has to give.",
     unset "not told" },
+    key! { "networking.state.path", state.path, Restart, Range::Any, "\"/var/lib/rustydb/net\"",
+    "The folder in which the node remembers who its members were, so that a cluster that was down as a whole finds itself \
+     again without seeds.",
+    unset "none: nothing is remembered" },
+    key! { "networking.state.key_path", state.key_path, Restart, Range::Any, "\"/etc/rustydb/state.key\"",
+    "A file with the key that seals what is remembered: 32 bytes, raw, hexadecimal or base64. Nobody but its owner may read \
+     it.",
+    unset "none: what is remembered can be read by whoever reads the folder" },
+    key! { "networking.state.key_variable", state.key_variable, Restart, Range::Length(128), "\"RUSTYDB_STATE_KEY\"",
+    "The name of an environment variable with that key, instead of a file.",
+    unset "none" },
     key! { "networking.transport.frame_bytes_max", transport.session.frame_bytes_max, Restart, bytes(4096, 16 * MIB),
     "1048576",
     "The largest frame. Larger ones let a large message pass in one piece and make urgent ones wait longer." },

@@ -20,6 +20,8 @@ const ADMIN: &str = "networking.admin.bind_address";
 const DISCOVERY: &str = "networking.service_discovery.type";
 const CODECS: &str = "networking.compression_codecs";
 const TLS: &str = "networking.tls.enabled";
+const STATE_KEY: &str = "networking.state.key_path";
+const STATE_VARIABLE: &str = "networking.state.key_variable";
 
 impl Config {
     /// Whether this build can run with it: every value is in its range, they go together, and nothing is asked for that is
@@ -27,12 +29,13 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Everything that stands in the way. [`ConfigError::NotBuilt`] for `tls.enabled`: this version has no TLS, and a node
-    /// that was told to encrypt must not run without.
+    /// Everything that stands in the way. [`ConfigError::NotBuilt`] for `tls.enabled` in a build without TLS: a node that was
+    /// told to encrypt must not run without.
     pub fn check_runnable(&self) -> Result<(), ConfigErrors> {
         let mut errors = self.recheck();
         errors.extend(findings(self).into_iter().map(|finding| finding.error));
         errors.extend(self.not_built());
+        errors.extend(self.plaintext());
         ConfigErrors::unless_empty(errors)
     }
 
@@ -43,10 +46,11 @@ impl Config {
             key: keys[0].to_owned(),
             problem: problem.to_owned(),
         };
-        let tls = self.tls.enabled.then(|| {
-            let problem = "tls.enabled = true, and this build cannot do TLS yet: the node would talk in plain text; set \
-                           tls.enabled = false where the network is trusted";
-            error(&[TLS], problem)
+        let tls = (self.tls.enabled && !cfg!(feature = "tls")).then(|| {
+            error(
+                &[TLS],
+                "TLS is not in this build, and the node would talk in plain text; enable the cargo feature \"tls\"",
+            )
         });
         let discovery = &self.service_discovery;
         let keys = [DISCOVERY, "networking.service_discovery.seeds", "networking.service_discovery.file"];
@@ -62,6 +66,25 @@ impl Config {
             error(&[CODECS, "networking.enable_compression"], &problem)
         });
         tls.into_iter().chain(discovery).chain(codecs)
+    }
+
+    /// Whether it would talk in plain text to others than this host, without having been allowed to.
+    fn plaintext(&self) -> Option<ConfigError> {
+        if self.tls.enabled || self.allow_plaintext || self.is_on_loopback() {
+            return None;
+        }
+        let keys = [BIND, GOSSIP];
+        let problem = format!(
+            "the node would listen at {} without TLS, where everybody on the way reads and writes what nodes say; set \
+             networking.tls.enabled = true, or networking.allow_plaintext = true where the network is trusted",
+            self.bind_address
+        );
+        Some(ConfigError::Conflict { at: self.first_origin(&keys), key: keys[0].to_owned(), problem })
+    }
+
+    /// Whether nobody but this host reaches the node.
+    pub fn is_on_loopback(&self) -> bool {
+        [Some(&self.bind_address), self.gossip_address.as_ref()].into_iter().flatten().all(is_loopback)
     }
 
     /// The origin of the first of these keys that somebody set.
@@ -132,12 +155,24 @@ impl Rules<'_> {
 
     fn tls(&mut self) {
         let tls = &self.config.tls;
-        let needed = [("networking.tls.cert_path", &tls.cert_path), ("networking.tls.key_path", &tls.key_path)];
+        let needed = [
+            ("networking.tls.cert_path", &tls.cert_path),
+            ("networking.tls.key_path", &tls.key_path),
+            ("networking.tls.ca_cert_path", &tls.ca_cert_path),
+        ];
         for (key, path) in needed {
             self.require(!tls.enabled || path.is_some(), &[key, TLS], || {
                 String::from("it is not set, and tls.enabled = true needs it")
             });
         }
+        #[cfg(feature = "tls")]
+        if let Err((key, problem)) = self.config.tls.names() {
+            self.refuse(&[key], problem);
+        }
+        let state = &self.config.state;
+        self.require(state.key_path.is_none() || state.key_variable.is_none(), &[STATE_KEY, STATE_VARIABLE], || {
+            String::from("the key is named twice; keep key_path or key_variable")
+        });
     }
 
     fn times_and_sizes(&mut self) {
@@ -188,6 +223,11 @@ impl Rules<'_> {
 }
 
 /// 0.0.0.0 and [::]: good to listen on, and nowhere to be reached.
+fn is_loopback(address: &NodeAddress) -> bool {
+    let is_name = address.host().eq_ignore_ascii_case("localhost");
+    is_name || address.to_socket_addr().is_some_and(|address| address.ip().to_canonical().is_loopback())
+}
+
 fn is_unspecified(address: &NodeAddress) -> bool {
     address.to_socket_addr().is_some_and(|address| address.ip().is_unspecified())
 }

@@ -41,6 +41,8 @@ pub struct Config {
     pub compression: Compression,
     /// TLS between nodes.
     pub tls: Tls,
+    /// Whether the node may listen beyond loopback without TLS.
+    pub allow_plaintext: bool,
     /// Health checks.
     pub health_check: rdb_health::Config,
     /// Choosing a node.
@@ -53,6 +55,8 @@ pub struct Config {
     pub gossip: Gossip,
     /// What this node tells of itself.
     pub node: Node,
+    /// What it remembers over a restart.
+    pub state: State,
     /// Connections in detail.
     pub transport: Transport,
     pub(super) origins: Origins,
@@ -82,6 +86,59 @@ pub struct Tls {
     pub ca_cert_path: Option<PathBuf>,
     /// Whether who connects must show a certificate.
     pub verify_client: bool,
+    /// The oldest version that is spoken.
+    pub min_protocol_version: String,
+    /// Cipher suites, the preferred first; none for all of TLS 1.3.
+    pub cipher_suites: Vec<String>,
+    /// Key exchange groups, the preferred first; none for the usual ones.
+    pub key_exchange_groups: Vec<String>,
+    /// Lists of revoked certificates.
+    pub crl_paths: Vec<PathBuf>,
+    /// Where in a certificate the name of its node stands.
+    pub identity: String,
+    /// How often the files are looked at.
+    pub reload_interval: Duration,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            cert_path: None,
+            key_path: None,
+            ca_cert_path: None,
+            verify_client: true,
+            min_protocol_version: String::from("1.3"),
+            cipher_suites: Vec::new(),
+            key_exchange_groups: Vec::new(),
+            crl_paths: Vec::new(),
+            identity: String::from("spiffe://*/.../{role}/{node}"),
+            reload_interval: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What a node remembers over a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct State {
+    /// The folder; nothing is remembered where there is none.
+    pub path: Option<PathBuf>,
+    /// The file with the key that seals what is remembered.
+    pub key_path: Option<PathBuf>,
+    /// The environment variable with that key.
+    pub key_variable: Option<String>,
+}
+
+/// On which way gossip travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum GossipTransport {
+    /// UDP, and inside the connections where UDP does not pass.
+    #[default]
+    Auto,
+    /// UDP alone.
+    Udp,
+    /// Inside the connections alone.
+    Stream,
 }
 
 /// Choosing a node.
@@ -169,6 +226,10 @@ pub struct Gossip {
     pub profile: GossipProfile,
     /// All of them.
     pub swim: rdb_swim::Config,
+    /// On which way it travels.
+    pub transport: GossipTransport,
+    /// How long a key seals gossip before another takes its place; zero is for ever.
+    pub key_rotation: Duration,
 }
 
 impl Gossip {
@@ -179,7 +240,7 @@ impl Gossip {
             GossipProfile::Wan => rdb_swim::Config::wan(),
             GossipProfile::Local => rdb_swim::Config::local(),
         };
-        Self { profile, swim }
+        Self { profile, swim, transport: GossipTransport::Auto, key_rotation: Duration::from_secs(86_400) }
     }
 }
 
@@ -245,13 +306,15 @@ impl Default for Config {
             request_timeout: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(10),
             compression: Compression { enabled: false, threshold_bytes: 1024, codecs: vec![Codec::Lz4] },
-            tls: Tls { enabled: false, cert_path: None, key_path: None, ca_cert_path: None, verify_client: true },
+            tls: Tls::default(),
+            allow_plaintext: false,
             health_check: rdb_health::Config::default(),
             load_balancing: LoadBalancing::default(),
             service_discovery: ServiceDiscovery::default(),
             admin: Admin { enabled: true, bind_address: None },
             gossip: Gossip::new(GossipProfile::Lan),
             node: Node::default(),
+            state: State::default(),
             transport: Transport::default(),
             origins: Origins::default(),
         }

@@ -1,0 +1,337 @@
+//! The keys that seal gossip: asked for where a node joins, exchanged inside mTLS connections, and led from one to the next by
+//! the member with the least name.
+//!
+//! A message about keys is a request: empty, it asks for the answerer's keys; otherwise it is an offer or an order of
+//! `rdb-net-seal`. Who has no key and is asked makes the first one.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rdb_net_seal::{
+    GossipKey, KeyStatus, Keyring, KeyringOffer, PacketKind, PacketSeal, Recovery, RecoveryAction, RecoveryConfig,
+    Refused, Rotation, RotationAction, RotationConfig, RotationOrder, SealConfig, SealStatistics, Step, UnixTime,
+};
+use rdb_net_transport::{Answer, CallOptions, HandlerError, Handling, PeerHandle, Request};
+use rdb_net_types::{ClusterId, Lane, MessageType, NodeId, NodeState, Payload, Reason, RequestError};
+use rdb_net_wire::Raw;
+
+use crate::node::Node;
+
+/// How long an answer about keys may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the leader looks whether another key is due, and a member whether it is behind.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// Behind this byte of the header an order begins; an offer has another.
+const OFFER_KIND: u8 = 1;
+
+const LOCKED: &str = "no code panics while it holds this lock";
+
+/// Seals and opens packets.
+pub(crate) struct Seal {
+    packets: PacketSeal,
+    keys: Arc<Keys>,
+    buffer: Vec<u8>,
+}
+
+impl Seal {
+    pub(crate) fn new(keys: &Arc<Keys>, cluster: &ClusterId, node: &NodeId) -> Result<Self, rdb_net_seal::CipherError> {
+        let keyring = Arc::clone(&keys.keyring);
+        let packets = PacketSeal::new(keyring, cluster, node, SealConfig::default(), UnixTime::now())?;
+        Ok(Self { packets, keys: Arc::clone(keys), buffer: Vec::new() })
+    }
+
+    /// What leaves; `None` as long as this node has no key: nothing is sent in the clear.
+    pub(crate) fn seal(&mut self, packet: &[u8]) -> Option<&[u8]> {
+        self.buffer.clear();
+        let sealed = self.packets.seal_into(&mut self.buffer, PacketKind::GOSSIP, packet, UnixTime::now());
+        self.keys.wants_rotation.fetch_or(self.packets.wants_rotation(), Ordering::Relaxed);
+        self.publish();
+        sealed.is_ok().then_some(&self.buffer)
+    }
+
+    pub(crate) fn open<'a>(&mut self, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
+        let opened = self.packets.open_in_place(datagram, UnixTime::now());
+        if matches!(opened, Err(Refused::UnknownKey)) {
+            self.keys.recovery.lock().expect(LOCKED).handle_unknown_key();
+        }
+        self.publish();
+        Some(opened.ok()?.plaintext)
+    }
+
+    fn publish(&self) {
+        *self.keys.statistics.lock().expect(LOCKED) = self.packets.statistics();
+    }
+}
+
+/// A rotation that this node leads, and the members that it knows of.
+struct Leading {
+    rotation: Rotation,
+    members: BTreeSet<NodeId>,
+}
+
+impl Leading {
+    /// Members come and go meanwhile.
+    fn follow(&mut self, alive: BTreeSet<NodeId>) {
+        for left in self.members.difference(&alive) {
+            self.rotation.handle_left(left);
+        }
+        for joined in alive.difference(&self.members) {
+            self.rotation.handle_joined(joined.clone());
+        }
+        self.members = alive;
+    }
+}
+
+/// Why a member did not do a step.
+enum NotDone {
+    /// It answered that it cannot: it lacks a key.
+    Behind(String),
+    /// It could not be told.
+    Untold(String),
+}
+
+/// A node's gossip keys.
+pub(crate) struct Keys {
+    keyring: Arc<Keyring>,
+    recovery: Mutex<Recovery>,
+    rotation: Mutex<Option<Leading>>,
+    /// How long a key serves; `None` for ever.
+    rotates_after: Option<Duration>,
+    /// An operator wants another key, or the present one has sealed enough.
+    wants_rotation: AtomicBool,
+    /// Whom to ask next, as a number that grows.
+    turn: AtomicUsize,
+    statistics: Mutex<SealStatistics>,
+}
+
+impl Keys {
+    pub(crate) fn new(rotates_after: Option<Duration>) -> Self {
+        Self {
+            keyring: Arc::new(Keyring::empty()),
+            recovery: Mutex::new(Recovery::new(RecoveryConfig::default())),
+            rotation: Mutex::new(None),
+            rotates_after,
+            wants_rotation: AtomicBool::new(false),
+            turn: AtomicUsize::new(0),
+            statistics: Mutex::default(),
+        }
+    }
+
+    /// The keys, without what is secret.
+    pub(crate) fn list(&self, now: Duration) -> Vec<KeyStatus> {
+        self.keyring.list(now)
+    }
+
+    pub(crate) fn statistics(&self) -> SealStatistics {
+        self.statistics.lock().expect(LOCKED).clone()
+    }
+
+    /// Another key shall take the place of the present one, if this node leads; otherwise nothing changes.
+    pub(crate) fn want_rotation(&self) {
+        self.wants_rotation.store(true, Ordering::Relaxed);
+    }
+
+    /// Answers a member's message about keys.
+    pub(crate) fn handle(&self, now: Duration, request: Request) -> Handling {
+        Handling::Ready(self.answer(now, &request.into_payload().into_bytes()))
+    }
+
+    fn answer(&self, now: Duration, message: &[u8]) -> Result<Answer, HandlerError> {
+        let refuse = |problem: String| HandlerError::not_started(problem);
+        match message {
+            [] => {
+                self.make_first(now).map_err(|error| refuse(error.to_string()))?;
+                let offer = KeyringOffer::encode(&self.keyring).ok_or_else(|| refuse("there is no key".to_owned()))?;
+                Ok(Answer::Payload(Payload::from(offer.to_vec())))
+            }
+            [_, OFFER_KIND, ..] => {
+                let offer = KeyringOffer::decode(message).map_err(|error| refuse(error.to_string()))?;
+                self.accept(now, offer).map_err(|error| refuse(error.to_string()))?;
+                Ok(Answer::Payload(Payload::from(Vec::new())))
+            }
+            _ => {
+                let order = RotationOrder::decode(message).map_err(|error| refuse(error.to_string()))?;
+                order.apply(&self.keyring).map_err(|error| refuse(error.to_string()))?;
+                tracing::info!(?order, "gossip keys: an order was carried out");
+                Ok(Answer::Payload(Payload::from(Vec::new())))
+            }
+        }
+    }
+
+    /// The first node of a cluster makes its first key, when somebody asks for it.
+    fn make_first(&self, now: Duration) -> Result<(), Box<dyn std::error::Error>> {
+        if self.keyring.primary().is_none() {
+            let id = self.keyring.install(GossipKey::generate()?, now)?;
+            tracing::info!(%id, "gossip keys: made the first one");
+        }
+        Ok(())
+    }
+
+    fn accept(&self, now: Duration, offer: KeyringOffer) -> Result<(), rdb_net_seal::KeyringError> {
+        let accepted = offer.accept(&self.keyring, now)?;
+        self.recovery.lock().expect(LOCKED).handle_offer(accepted.is_news());
+        if accepted.is_news() {
+            tracing::info!(installed = accepted.installed, primary = ?self.keyring.primary(), "gossip keys: learnt");
+        }
+        Ok(())
+    }
+
+    /// A connection to this peer is up: who has no key yet asks it.
+    pub(crate) fn met(self: &Arc<Self>, node: &Arc<Node>, peer: &NodeId) {
+        if self.keyring.primary().is_none()
+            && let Some(peer) = node.transport.find_peer(peer)
+        {
+            let (keys, now) = (Arc::clone(self), node.transport.clock());
+            node.tasks.spawn(async move { keys.ask(&peer, now.now()).await });
+        }
+    }
+
+    async fn ask(&self, peer: &PeerHandle, now: Duration) {
+        match tell(peer, Vec::new()).await.map(|answer| KeyringOffer::decode(&answer)) {
+            Ok(Ok(offer)) => {
+                if let Err(error) = self.accept(now, offer) {
+                    tracing::warn!(%error, "gossip keys: an offer was not taken");
+                }
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "gossip keys: an offer cannot be read"),
+            Err(error) => tracing::debug!(%error, "gossip keys: no answer"),
+        }
+    }
+
+    /// Looks, again and again, whether this node is behind, and leads rotations while its name is the least.
+    pub(crate) async fn run(self: Arc<Self>, node: Arc<Node>) {
+        loop {
+            let now = node.transport.clock().now();
+            if self.recovery.lock().expect(LOCKED).poll_action(now) == RecoveryAction::Ask {
+                self.ask_somebody(&node, now);
+            }
+            self.lead(&node, now);
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// Asks one of the members that a connection leads to, each time another one.
+    fn ask_somebody(self: &Arc<Self>, node: &Arc<Node>, now: Duration) {
+        let connected = node.transport.statistics().peers;
+        let connected: Vec<NodeId> =
+            connected.into_iter().filter(|(_, peer)| peer.active_connections > 0).map(|(id, _)| id).collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let chosen = connected.get(turn % connected.len().max(1));
+        if let Some(peer) = chosen.and_then(|chosen| node.transport.find_peer(chosen)) {
+            let keys = Arc::clone(self);
+            node.tasks.spawn(async move { keys.ask(&peer, now).await });
+        }
+    }
+
+    /// Begins a rotation where one is due, and does what the one under way wants done.
+    fn lead(self: &Arc<Self>, node: &Arc<Node>, now: Duration) {
+        let mut leading = self.rotation.lock().expect(LOCKED);
+        if leading.is_none() {
+            *leading = self.begin(node, now);
+        }
+        let Some(Leading { rotation, .. }) = &mut *leading else { return };
+        loop {
+            match rotation.poll_action(now) {
+                RotationAction::Tell { node: member, step } => {
+                    let order = rotation.order(step);
+                    self.tell_step(node, member, step, order);
+                }
+                RotationAction::WaitUntil(_) => break,
+                RotationAction::Ended => {
+                    let (key, phase) = (rotation.key(), rotation.phase().name());
+                    tracing::info!(%key, phase, "gossip keys: the rotation has ended");
+                    *leading = None;
+                    return;
+                }
+            }
+        }
+        if let Some(leading) = &mut *leading {
+            leading.follow(alive(node));
+        }
+    }
+
+    fn begin(&self, node: &Node, now: Duration) -> Option<Leading> {
+        let members = alive(node);
+        if members.first() != Some(&node.id) {
+            self.wants_rotation.store(false, Ordering::Relaxed);
+            return None;
+        }
+        let keys = self.keyring.list(now);
+        let primary = keys.first()?;
+        // A key that several nodes made when they began at once, or that a rotation has left behind.
+        let stray = keys.get(1).filter(|stray| stray.age.min(primary.age) >= STRAY_AGE);
+        let is_due = self.rotates_after.is_some_and(|after| primary.age >= after);
+        let (key, former) = if self.wants_rotation.swap(false, Ordering::Relaxed) || is_due {
+            let made = GossipKey::generate().map_err(|error| error.to_string());
+            let installed = made.and_then(|key| self.keyring.install(key, now).map_err(|error| error.to_string()));
+            match installed {
+                Ok(key) => (key, primary.id),
+                Err(error) => {
+                    tracing::warn!(error, "gossip keys: no rotation");
+                    return None;
+                }
+            }
+        } else {
+            (primary.id, stray?.id)
+        };
+        tracing::info!(%key, %former, members = members.len(), "gossip keys: a rotation begins");
+        let rotation = Rotation::new(RotationConfig::default(), key, former, members.iter().cloned(), now);
+        Some(Leading { rotation, members })
+    }
+
+    /// Tells a member a step, which may be this node itself.
+    fn tell_step(self: &Arc<Self>, node: &Arc<Node>, member: NodeId, step: Step, order: Option<RotationOrder>) {
+        let (keys, node) = (Arc::clone(self), Arc::clone(node));
+        node.clone().tasks.spawn(async move {
+            let done = keys.carry_out(&node, &member, order).await;
+            let mut leading = keys.rotation.lock().expect(LOCKED);
+            let Some(Leading { rotation, .. }) = &mut *leading else { return };
+            match done {
+                Ok(()) => rotation.handle_acknowledged(&member, step),
+                Err(NotDone::Behind(error)) => {
+                    tracing::info!(%member, ?step, error, "gossip keys: a member is behind");
+                    rotation.handle_behind(&member);
+                }
+                Err(NotDone::Untold(error)) => {
+                    tracing::debug!(%member, ?step, error, "gossip keys: a member could not be told");
+                    rotation.handle_failed(node.transport.clock().now(), &member, step);
+                }
+            }
+        });
+    }
+
+    async fn carry_out(&self, node: &Node, member: &NodeId, order: Option<RotationOrder>) -> Result<(), NotDone> {
+        if *member == node.id {
+            let applied = order.map_or(Ok(()), |order| order.apply(&self.keyring));
+            return applied.map_err(|error| NotDone::Behind(error.to_string()));
+        }
+        let message = match order {
+            Some(order) => order.encode().to_vec(),
+            None => KeyringOffer::encode(&self.keyring).map(|offer| offer.to_vec()).unwrap_or_default(),
+        };
+        let Some(peer) = node.peer_of(member) else { return Err(NotDone::Untold("no member".to_owned())) };
+        tell(&peer, message).await.map(drop).map_err(|error| match error.reason {
+            Reason::HandlerFailed => NotDone::Behind(error.to_string()),
+            _ => NotDone::Untold(error.to_string()),
+        })
+    }
+}
+
+/// The members that are told of keys, this node among them.
+fn alive(node: &Node) -> BTreeSet<NodeId> {
+    let members = node.gossip.look(|driven, _| driven.0.members());
+    let alive = members.iter().filter(|member| member.state == NodeState::Alive || member.id == node.id);
+    alive.map(|member| member.id.clone()).collect()
+}
+
+/// How long a key that nobody seals with is kept before it is removed everywhere.
+const STRAY_AGE: Duration = Duration::from_secs(300);
+
+async fn tell(peer: &PeerHandle, message: Vec<u8>) -> Result<Vec<u8>, RequestError> {
+    let message = Raw { message_type: MessageType::GOSSIP_KEYS, payload: Payload::from(message) };
+    let options = CallOptions { lane: Some(Lane::System), ..CallOptions::timeout(ANSWER_TIMEOUT) };
+    let reply = peer.request(&message, options).await?;
+    Ok(reply.body.into_payload().into_bytes().to_vec())
+}

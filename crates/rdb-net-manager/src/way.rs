@@ -1,0 +1,184 @@
+//! On which way gossip travels: UDP, sealed where TLS is on, or inside the connections.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rdb_net_membership::Passage;
+use rdb_net_transport::{CallOptions, Transport};
+use rdb_net_types::{Lane, MessageType, NodeAddress, NodeId, NodeInfo, Payload};
+use rdb_net_wire::Raw;
+
+use crate::config::GossipTransport;
+
+/// How long nothing comes by UDP before gossip travels inside the connections too.
+const SILENCE: Duration = Duration::from_secs(3);
+/// And how many packets were sent meanwhile, which somebody would have answered.
+const UNANSWERED_MIN: u64 = 6;
+/// How long a member that sent its gossip inside a connection is answered there.
+const ANSWERED_FOR: Duration = Duration::from_secs(15);
+
+const LOCKED: &str = "no code panics while it holds this lock";
+
+/// Where a member is.
+#[derive(Debug, Clone)]
+struct Place {
+    node: NodeId,
+    transport: NodeAddress,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    by_gossip: BTreeMap<SocketAddr, Place>,
+    by_node: BTreeMap<NodeId, SocketAddr>,
+}
+
+/// What is counted of gossip's ways.
+#[derive(Debug, Default)]
+pub(crate) struct WayCounters {
+    /// Packets that left inside connections.
+    pub(crate) streamed: AtomicU64,
+    /// Packets that could not, because there was no connection or no room.
+    pub(crate) not_streamed: AtomicU64,
+    /// Packets that came inside connections.
+    pub(crate) received: AtomicU64,
+}
+
+/// Gossip inside connections.
+pub(crate) struct Streams {
+    mode: GossipTransport,
+    transport: Transport,
+    book: ArcSwap<Book>,
+    heard: Mutex<Heard>,
+    pub(crate) counters: WayCounters,
+}
+
+/// Whether UDP passes.
+#[derive(Debug, Default)]
+struct Heard {
+    /// When a packet came by UDP last.
+    at: Duration,
+    /// How many were sent by UDP since.
+    unanswered: u64,
+    /// Until when members are answered inside their connections.
+    answer_until: BTreeMap<SocketAddr, Duration>,
+}
+
+impl Heard {
+    fn is_silent(&self, now: Duration) -> bool {
+        self.unanswered >= UNANSWERED_MIN && now.saturating_sub(self.at) >= SILENCE
+    }
+}
+
+impl Streams {
+    pub(crate) fn new(mode: GossipTransport, transport: Transport) -> Self {
+        let book = ArcSwap::default();
+        Self { mode, transport, book, heard: Mutex::default(), counters: WayCounters::default() }
+    }
+
+    /// Who is where, from here on.
+    pub(crate) fn learn(&self, members: &[Arc<NodeInfo>]) {
+        let mut book = Book::default();
+        for member in members {
+            if let Some(gossip) = member.gossip_address.as_ref().and_then(NodeAddress::to_socket_addr) {
+                let place = Place { node: member.id.clone(), transport: member.address.clone() };
+                book.by_gossip.insert(gossip, place);
+                book.by_node.insert(member.id.clone(), gossip);
+            }
+        }
+        self.heard.lock().expect(LOCKED).answer_until.retain(|address, _| book.by_gossip.contains_key(address));
+        self.book.store(Arc::new(book));
+    }
+
+    /// Whether gossip inside connections is listened to.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.mode != GossipTransport::Udp
+    }
+
+    /// Whether UDP does not pass, as far as this node can tell.
+    pub(crate) fn is_udp_silent(&self, now: Duration) -> bool {
+        self.mode == GossipTransport::Auto && self.heard.lock().expect(LOCKED).is_silent(now)
+    }
+
+    /// From whose gossip socket a packet would have come that this node has sent inside its connection; `None` for who is no
+    /// member.
+    pub(crate) fn received(&self, now: Duration, from: &NodeId) -> Option<SocketAddr> {
+        let address = self.book.load().by_node.get(from).copied()?;
+        self.counters.received.fetch_add(1, Ordering::Relaxed);
+        self.heard.lock().expect(LOCKED).answer_until.insert(address, now + ANSWERED_FOR);
+        Some(address)
+    }
+
+    /// Takes note of a packet that leaves, and sends it inside a connection where that is called for. Returns whether it is to
+    /// leave by UDP as well.
+    fn sends(&self, now: Duration, to: SocketAddr, packet: &[u8]) -> bool {
+        let is_streamed = match self.mode {
+            GossipTransport::Udp => return true,
+            GossipTransport::Stream => true,
+            GossipTransport::Auto => {
+                let mut heard = self.heard.lock().expect(LOCKED);
+                heard.unanswered += 1;
+                heard.is_silent(now) || heard.answer_until.get(&to).is_some_and(|until| now < *until)
+            }
+        };
+        if is_streamed {
+            let sent = self.send(to, packet);
+            let counter = if sent { &self.counters.streamed } else { &self.counters.not_streamed };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        self.mode != GossipTransport::Stream
+    }
+
+    fn send(&self, to: SocketAddr, packet: &[u8]) -> bool {
+        let book = self.book.load();
+        let Some(place) = book.by_gossip.get(&to) else { return false };
+        let message = Raw { message_type: MessageType::GOSSIP_PACKET, payload: Payload::from(packet.to_vec()) };
+        let options = CallOptions { lane: Some(Lane::System), ..CallOptions::default() };
+        // What finds no connection makes the transport dial one; gossip is repeated.
+        self.transport.peer(&place.node, &place.transport).try_send(&message, options).is_ok()
+    }
+
+    /// A packet that may be believed has come by UDP.
+    fn heard(&self, now: Duration) {
+        let mut heard = self.heard.lock().expect(LOCKED);
+        (heard.at, heard.unanswered) = (now, 0);
+    }
+}
+
+/// Gossip's way between the engine and the socket.
+pub(crate) struct Way {
+    pub(crate) streams: Arc<Streams>,
+    /// What seals packets, where TLS is on.
+    #[cfg(feature = "tls")]
+    pub(crate) seal: Option<crate::keys::Seal>,
+}
+
+impl Passage for Way {
+    fn outgoing<'a>(&'a mut self, now: Duration, to: SocketAddr, packet: &'a [u8]) -> Option<&'a [u8]> {
+        if !self.streams.sends(now, to, packet) {
+            return None;
+        }
+        #[cfg(feature = "tls")]
+        if let Some(seal) = &mut self.seal {
+            return seal.seal(packet);
+        }
+        Some(packet)
+    }
+
+    fn incoming<'a>(&mut self, now: Duration, _: SocketAddr, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
+        if self.streams.mode == GossipTransport::Stream {
+            return None;
+        }
+        #[cfg(feature = "tls")]
+        if let Some(seal) = &mut self.seal {
+            let packet = seal.open(datagram)?;
+            self.streams.heard(now);
+            return Some(packet);
+        }
+        self.streams.heard(now);
+        Some(datagram)
+    }
+}
