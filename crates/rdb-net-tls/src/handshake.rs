@@ -36,7 +36,7 @@ pub type TlsStream<S> = tokio_rustls::TlsStream<Guarded<S>>;
 /// Limits of a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HandshakeLimits {
-    /// How much is read of a peer until it is known, in bytes. Default 16 KiB; at least 4 KiB, which a chain of one takes.
+    /// How much is read of a peer until it is known, in bytes. Default 16 KiB; less than 4 KiB is 4 KiB.
     /// Three RSA-4096 certificates take some 6 KiB.
     pub bytes_max: usize,
     /// How long a refused connection stays until the peer has hung up, so that it gets the reason: closing a socket with

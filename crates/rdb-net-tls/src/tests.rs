@@ -2,6 +2,7 @@
 
 mod authenticator;
 mod config;
+mod connections;
 mod expiry;
 mod handshakes;
 mod identity;

@@ -20,7 +20,7 @@ fn record(payload: &[u8]) -> Vec<u8> {
 fn client_hello(leaf: &Leaf) -> Vec<u8> {
     let config = client(Some(leaf), &Speaks::default());
     let name = "localhost".try_into().expect("a name");
-    let mut connection = rustls::ClientConnection::new(config.into(), name).expect("a client");
+    let mut connection = rustls::ClientConnection::new(std::sync::Arc::from(config), name).expect("a client");
     let mut bytes = Vec::new();
     connection.write_tls(&mut bytes).expect("written");
     bytes
@@ -166,6 +166,35 @@ async fn a_stranger_is_read_no_further_than_16_kib() {
         options.limits.bytes_max = 5000;
     });
     assert_eq!(read_of_an_endless_hello(&small).await.0, 5000, "the limit is the configured one");
+}
+
+/// How much each end of a handshake has read, the dialer first.
+async fn read_of_a_handshake(one: &Node, two: &Node) -> (usize, usize) {
+    let (here, there) = duplex(BUFFER);
+    let counters: [std::sync::Arc<std::sync::atomic::AtomicUsize>; 2] = Default::default();
+    let (here, there) = (Counting(here, counters[0].clone()), Counting(there, counters[1].clone()));
+    let (connector, acceptor) = (one.tls.connector(), two.tls.acceptor());
+    let dialed = connector.connect(here, &Expected::Anybody, soon());
+    let (dialed, accepted) = tokio::join!(dialed, acceptor.accept(there, soon()));
+    dialed.expect("dialed");
+    accepted.expect("accepted");
+    let [dialed, accepted] = counters.map(|counter| counter.load(std::sync::atomic::Ordering::Relaxed));
+    (dialed, accepted)
+}
+
+#[tokio::test(start_paused = true)]
+async fn ordinary_handshakes_stay_far_below_the_limit() {
+    let ca = Ca::root("ca");
+    let (dialed, accepted) = read_of_a_handshake(&node(&ca, "n1"), &node(&ca, "n2")).await;
+    assert!(dialed < 3 * 1024 && accepted < 3 * 1024, "ECDSA, a chain of one: {dialed} and {accepted} bytes");
+    let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_4096).expect("a key");
+    let mut leaf = ca.sub("intermediate", |_| {}).leaf_of("n2", &key, |_| {});
+    // As long as three certificates with RSA-4096 keys and signatures.
+    let bulky = ca.leaf_of("n9", &key, |_| {}).chain.remove(0);
+    leaf.chain.extend([bulky.clone(), bulky.clone(), bulky]);
+    let two = node_with(&ca.pem(), &leaf, &[], |_, _| {});
+    let (dialed, accepted) = read_of_a_handshake(&node(&ca, "n1"), &two).await;
+    assert!((5 * 1024..10 * 1024).contains(&dialed), "RSA-4096, five certificates: {dialed} and {accepted} bytes");
 }
 
 #[tokio::test(start_paused = true)]

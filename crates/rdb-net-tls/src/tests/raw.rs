@@ -61,7 +61,7 @@ fn resolver(leaf: &Leaf) -> Arc<SingleCertAndKey> {
     Arc::new(SingleCertAndKey::from(CertifiedKey::new(leaf.chain.clone(), key)))
 }
 
-pub(super) fn client(leaf: Option<&Leaf>, speaks: &Speaks) -> ClientConfig {
+pub(super) fn client(leaf: Option<&Leaf>, speaks: &Speaks) -> Box<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(speaks.provider())
         .with_protocol_versions(&speaks.versions())
         .expect("versions")
@@ -72,17 +72,17 @@ pub(super) fn client(leaf: Option<&Leaf>, speaks: &Speaks) -> ClientConfig {
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = speaks.alpn.clone();
-    config
+    Box::new(config)
 }
 
-pub(super) fn server(leaf: &Leaf, speaks: &Speaks) -> ServerConfig {
+pub(super) fn server(leaf: &Leaf, speaks: &Speaks) -> Box<ServerConfig> {
     let mut config = ServerConfig::builder_with_provider(speaks.provider())
         .with_protocol_versions(&speaks.versions())
         .expect("versions")
         .with_client_cert_verifier(Arc::new(Blind))
         .with_cert_resolver(resolver(leaf));
     config.alpn_protocols = speaks.alpn.clone();
-    config
+    Box::new(config)
 }
 
 impl ServerCertVerifier for Blind {

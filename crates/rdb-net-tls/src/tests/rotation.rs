@@ -21,7 +21,7 @@ fn connected(node: &Node, peer: &Leaf) -> PeerIdentity {
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
         let (here, there) = duplex(BUFFER);
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(client(Some(peer), &Speaks::default())));
+        let connector = tokio_rustls::TlsConnector::from(Arc::from(client(Some(peer), &Speaks::default())));
         let dialed = connector.connect("localhost".try_into().expect("a name"), here);
         let acceptor = node.tls.acceptor();
         let (_dialed, accepted) = tokio::join!(dialed, acceptor.accept(there, soon()));

@@ -119,7 +119,7 @@ pub(super) fn load_error(cas: &str, leaf: &Leaf, lists: &[String]) -> LoadError 
 /// The end that dials.
 pub(super) enum Dialer<'a> {
     Node(&'a Node, Expected),
-    Raw(ClientConfig),
+    Raw(Box<ClientConfig>),
     /// Sends these bytes and waits.
     Bytes(&'a [u8]),
     /// Sends these bytes and hangs up.
@@ -129,7 +129,7 @@ pub(super) enum Dialer<'a> {
 /// The end that takes.
 pub(super) enum Taker<'a> {
     Node(&'a Node),
-    Raw(ServerConfig),
+    Raw(Box<ServerConfig>),
     /// Waits for something, sends these bytes, and waits.
     Bytes(&'a [u8]),
     /// Waits for something and hangs up.
@@ -180,7 +180,7 @@ async fn dial(dialer: Dialer<'_>, mut stream: DuplexStream) -> String {
             Err(refusal) => told(&refusal),
         },
         Dialer::Raw(config) => {
-            let connector = TlsConnector::from(Arc::new(config));
+            let connector = TlsConnector::from(Arc::from(config));
             match connector.connect("localhost".try_into().expect("a name"), stream).await {
                 Ok(stream) => talk(stream).await,
                 Err(error) => told(&error.into()),
@@ -203,7 +203,7 @@ async fn take(taker: Taker<'_>, mut stream: DuplexStream) -> String {
             Ok(accepted) => talk(accepted.stream).await,
             Err(refusal) => told(&refusal),
         },
-        Taker::Raw(config) => match TlsAcceptor::from(Arc::new(config)).accept(stream).await {
+        Taker::Raw(config) => match TlsAcceptor::from(Arc::from(config)).accept(stream).await {
             Ok(stream) => talk(stream).await,
             Err(error) => told(&error.into()),
         },

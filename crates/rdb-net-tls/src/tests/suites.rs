@@ -86,7 +86,7 @@ fn ends_with_nothing_in_common_say_what_each_has() {
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
     let refusal = runtime.block_on(async {
         let (here, there) = duplex(BUFFER);
-        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(client(Some(&leaf), &p384)));
+        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::from(client(Some(&leaf), &p384)));
         let acceptor = aes.tls.acceptor();
         let dialed = connector.connect("localhost".try_into().expect("a name"), here);
         tokio::join!(dialed, acceptor.accept(there, soon())).1.expect_err("refused")
