@@ -34,7 +34,7 @@ impl Authenticator for CertificateAuthenticator {
                 return refuse(RefusalReason::Identity, format!("its certificate cannot be read: {}", error.0));
             }
         };
-        let name = || CertificateName::of(&der.into());
+        let name = || Box::new(CertificateName::of(&der.into()));
         let identity = match identify(&self.policy.identity, &facts, name) {
             Ok(identity) => identity,
             Err(refusal) => return refuse(refusal.reason(), refusal.to_string()),

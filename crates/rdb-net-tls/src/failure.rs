@@ -34,7 +34,10 @@ pub(crate) fn of_io(error: io::Error, offers: &Offers) -> TlsRefusal {
         return of_rustls(error, offers);
     }
     match kind {
-        io::ErrorKind::UnexpectedEof => TlsRefusal::Closed,
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted => TlsRefusal::Closed,
         io::ErrorKind::TimedOut => TlsRefusal::Timeout,
         kind => TlsRefusal::Io { kind, problem: error.to_string() },
     }

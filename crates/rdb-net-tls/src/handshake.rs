@@ -1,5 +1,6 @@
 //! Handshakes, bounded in time and bytes.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,13 +27,16 @@ use crate::verifier::Slot;
 /// How many suites or groups of a stranger are named in an error.
 const OFFERS_MAX: usize = 8;
 
+/// How much of a refused peer is read and thrown away before it is hung up on anyway.
+const LINGER_BYTES_MAX: usize = 64 * 1024;
+
 /// A stream inside TLS.
 pub type TlsStream<S> = tokio_rustls::TlsStream<Guarded<S>>;
 
 /// Limits of a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HandshakeLimits {
-    /// How much is read of a peer until it is known, in bytes. Default 16 KiB; at least 4 KiB, which a chain of one takes.
+    /// How much is read of a peer until it is known, in bytes. Default 16 KiB; less than 4 KiB is 4 KiB.
     /// Three RSA-4096 certificates take some 6 KiB.
     pub bytes_max: usize,
     /// How long a refused connection stays until the peer has hung up, so that it gets the reason: closing a socket with
@@ -47,7 +51,6 @@ impl Default for HandshakeLimits {
 }
 
 /// A connection that this node made.
-#[derive(Debug)]
 pub struct Dialed<S> {
     /// The stream.
     pub stream: TlsStream<S>,
@@ -60,7 +63,6 @@ pub struct Dialed<S> {
 }
 
 /// A connection that somebody else made.
-#[derive(Debug)]
 pub struct Accepted<S> {
     /// The stream.
     pub stream: TlsStream<S>,
@@ -70,6 +72,18 @@ pub struct Accepted<S> {
     pub binding: ChannelBinding,
     /// The number of the set of files by which it was judged.
     pub epoch: u64,
+}
+
+impl<S> fmt::Debug for Dialed<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialed").field("peer", &self.peer).field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+impl<S> fmt::Debug for Accepted<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepted").field("peer", &self.peer).field("epoch", &self.epoch).finish_non_exhaustive()
+    }
 }
 
 /// Makes TLS connections, each by the set of files that is in force when it begins.
@@ -124,13 +138,15 @@ impl Connector {
         let slot = Slot::default();
         let connector = TlsConnector::from(epoch.client_config(expected.clone()));
         let handshake = connector.connect(server_name()?, guarded).into_fallible();
-        let (error, mut io) = match slot.during(handshake).await {
+        let (error, io) = match slot.during(handshake).await {
             Ok(mut stream) => {
                 let (io, connection) = stream.get_mut();
                 io.open();
                 if connection.alpn_protocol() != Some(ALPN) {
-                    let offered = connection.alpn_protocol().map(offered_text).unwrap_or_default();
-                    return Err(TlsRefusal::NoAlpn { offered });
+                    // A server that does not know ALPN, which rustls lets pass.
+                    let refusal = TlsRefusal::NoAlpn { offered: String::new() };
+                    linger(stream, limits.linger, deadline).await;
+                    return Err(refusal);
                 }
                 let binding = ChannelBinding::of(connection)?;
                 let peer = slot.take().unwrap_or_else(|| Err(unjudged()))?;
@@ -142,7 +158,7 @@ impl Connector {
             Some(Err(refusal)) => refusal,
             _ => of_io(error, &epoch.offers),
         };
-        linger(&mut io, &refusal, limits.linger, deadline).await;
+        linger(io, limits.linger, deadline).await;
         Err(refusal)
     }
 }
@@ -186,7 +202,13 @@ impl Acceptor {
             Err(error) => (of_io(error, &epoch.offers), reader.take_io()),
         };
         if let Some(mut io) = io {
-            linger(&mut io, &refusal, limits.linger, deadline).await;
+            if let Some(alert) = unsaid(&refusal) {
+                // A fatal alert in a record of its own, in the clear (RFC 8446, section 6). A peer that reads nothing gets none.
+                let record = [0x15, 3, 3, 0, 2, 2, u8::from(alert)];
+                let _ = timeout_at(deadline.min(Instant::now() + limits.linger), io.write_all(&record)).await;
+            }
+            io.open();
+            linger(io, limits.linger, deadline).await;
         }
         Err(refusal)
     }
@@ -252,32 +274,33 @@ fn offers_of(hello: &ClientHello<'_>, ours: &Offers) -> Offers {
     }
 }
 
-/// Tells a refused peer what TLS has not told it yet, and waits until it hangs up.
-async fn linger<S>(io: &mut Guarded<S>, refusal: &TlsRefusal, linger: Duration, deadline: Instant)
+/// What rustls refuses it has answered. These are refused before it was asked.
+fn unsaid(refusal: &TlsRefusal) -> Option<AlertDescription> {
+    match refusal {
+        TlsRefusal::PlaintextPeer { .. } => Some(AlertDescription::UnexpectedMessage),
+        TlsRefusal::NoAlpn { .. } => Some(AlertDescription::NoApplicationProtocol),
+        _ => None,
+    }
+}
+
+/// Hangs up, and waits until a refused peer does the same.
+async fn linger<S>(mut stream: S, linger: Duration, deadline: Instant)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    // What rustls refuses it has answered. These are refused before it was asked.
-    let alert = match refusal {
-        TlsRefusal::PlaintextPeer { .. } => Some(AlertDescription::UnexpectedMessage),
-        TlsRefusal::NoAlpn { .. } => Some(AlertDescription::NoApplicationProtocol),
-        TlsRefusal::Closed | TlsRefusal::Io { .. } => return,
-        _ => None,
-    };
-    let until = deadline.min(Instant::now() + linger);
     let farewell = async {
-        if let Some(alert) = alert {
-            // A fatal alert in a record of its own, in the clear (RFC 8446, section 6).
-            io.write_all(&[0x15, 3, 3, 0, 2, 2, u8::from(alert)]).await?;
+        stream.shutdown().await?;
+        let (mut scrap, mut left) = ([0; 1024], LINGER_BYTES_MAX);
+        while left > 0 && !linger.is_zero() {
+            match stream.read(&mut scrap).await? {
+                0 => break,
+                read => left = left.saturating_sub(read),
+            }
         }
-        io.shutdown().await?;
-        let mut scrap = [0; 1024];
-        let stream = io.inner_mut();
-        while stream.read(&mut scrap).await? != 0 {}
         Ok::<(), io::Error>(())
     };
-    // Whether it hears it is up to it.
-    let _ = timeout_at(until, farewell).await;
+    // Whether it hears why is up to it.
+    let _ = timeout_at(deadline.min(Instant::now() + linger), farewell).await;
 }
 
 /// rustls wants a name. It is neither sent nor compared.

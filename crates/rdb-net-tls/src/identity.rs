@@ -50,7 +50,7 @@ pub(crate) enum NoIdentity {
 #[derive(Clone, PartialEq, Eq)]
 pub struct IdentityPattern {
     text: Arc<str>,
-    kind: Kind,
+    kind: Arc<Kind>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -83,7 +83,8 @@ impl Default for IdentityPattern {
     /// `spiffe://*/.../{role}/{node}`
     fn default() -> Self {
         let text = Arc::from("spiffe://*/.../{role}/{node}");
-        Self { text, kind: Kind::Spiffe { trust_domain: None, path: vec![Part::Many, Part::Role, Part::Node] } }
+        let path = vec![Part::Many, Part::Role, Part::Node];
+        Self { text, kind: Arc::new(Kind::Spiffe { trust_domain: None, path }) }
     }
 }
 
@@ -112,7 +113,7 @@ impl FromStr for IdentityPattern {
         let (Kind::Spiffe { path: parts, .. } | Kind::Dns { labels: parts }) = &kind;
         let count = |wanted: &Part| parts.iter().filter(|part| *part == wanted).count();
         match (count(&Part::Node), count(&Part::Role), count(&Part::Cluster), count(&Part::Many)) {
-            (1, 0..=1, 0..=1, 0..=1) => Ok(Self { text: Arc::from(text), kind }),
+            (1, 0..=1, 0..=1, 0..=1) => Ok(Self { text: Arc::from(text), kind: Arc::new(kind) }),
             (1, _, _, 2..) => Err(error("has '...' twice")),
             (1, ..) => Err(error("has {role} or {cluster} twice")),
             _ => Err(error("needs {node} exactly once")),
@@ -151,7 +152,7 @@ fn is_label(text: &str) -> bool {
 impl IdentityPattern {
     /// The identity in these names of one certificate.
     pub(crate) fn identify(&self, uris: &[&str], dns: &[&str]) -> Result<Identity, NoIdentity> {
-        match &self.kind {
+        match &*self.kind {
             Kind::Spiffe { trust_domain, path } => match uris {
                 [] => Err(NoIdentity::None),
                 [uri] => spiffe(uri, trust_domain.as_deref(), path),

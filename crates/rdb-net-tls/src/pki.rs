@@ -306,9 +306,10 @@ impl Pki {
             return Err(PkiError::NothingIssued { name: name.to_owned() });
         }
         index.list_number += 1;
+        // The list first: what only the list knows can be revoked again, what only the index knows could not.
         let list = self.ca()?.revocation_list(&index, now)?;
-        self.write_index(&index)?;
         disk::replace(&self.list_path(), list.as_bytes(), disk::Access::Everybody)?;
+        self.write_index(&index)?;
         Ok(revoked)
     }
 

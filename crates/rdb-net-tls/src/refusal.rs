@@ -48,7 +48,7 @@ pub enum TlsRefusal {
     )]
     UnknownIssuer {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
         /// Whether it names itself as its issuer.
         self_signed: bool,
     },
@@ -59,7 +59,7 @@ pub enum TlsRefusal {
     )]
     BadSignature {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
     },
     /// Its time, or that of a CA above it, is over.
     #[error(
@@ -67,7 +67,7 @@ pub enum TlsRefusal {
     )]
     Expired {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
         /// When.
         not_after: UnixSeconds,
     },
@@ -77,7 +77,7 @@ pub enum TlsRefusal {
     )]
     NotYetValid {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
         /// When it begins.
         not_before: UnixSeconds,
     },
@@ -87,13 +87,13 @@ pub enum TlsRefusal {
     )]
     Revoked {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
     },
     /// The revocation list of its issuer is too old to say anything.
     #[error("the revocation list for {certificate} expired at {next_update}: put the CA's newest list into crl_paths")]
     RevocationListExpired {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
         /// Until when it was to be replaced.
         next_update: UnixSeconds,
     },
@@ -101,7 +101,7 @@ pub enum TlsRefusal {
     #[error("the revocation list for {certificate} does not count: {problem}; put the CA's own list into crl_paths")]
     RevocationListUnusable {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
         /// What is wrong.
         problem: String,
     },
@@ -109,7 +109,7 @@ pub enum TlsRefusal {
     #[error("the certificate of {certificate} names no node by the pattern {pattern}: issue it with such a name")]
     NoIdentity {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
         /// The pattern.
         pattern: IdentityPattern,
     },
@@ -117,7 +117,7 @@ pub enum TlsRefusal {
     #[error("the certificate of {certificate} has more than one identity: issue one with exactly one")]
     SeveralIdentities {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
     },
     /// Another node answered than was dialed.
     #[error("node {found} answered where node {expected} was dialed: the address belongs to another node")]
@@ -133,17 +133,17 @@ pub enum TlsRefusal {
     )]
     OtherCluster {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
         /// This node's.
         ours: ClusterId,
         /// The peer's.
         found: ClusterId,
     },
-    /// The pattern wants a cluster in the certificate, and it is of another trust domain.
+    /// It is of another trust domain than the pattern names.
     #[error("{certificate} is of the trust domain {found:?}, and the pattern {pattern} wants another")]
     OtherTrustDomain {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
         /// The pattern.
         pattern: IdentityPattern,
         /// The peer's.
@@ -156,7 +156,7 @@ pub enum TlsRefusal {
     #[error("{certificate} has the role {}, which is not let in here: connect with a certificate of another role", role_name(*.role))]
     RoleNotPermitted {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
         /// Its role.
         role: Role,
     },
@@ -166,7 +166,7 @@ pub enum TlsRefusal {
     )]
     WrongKeyUsage {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
         /// What is missing.
         missing: Purpose,
     },
@@ -174,31 +174,31 @@ pub enum TlsRefusal {
     #[error("the certificate of {certificate} is that of a CA: a node needs one of its own, issued by the CA")]
     CaAsLeaf {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
     },
     /// A certificate on the way is no CA.
     #[error("the chain of {certificate} leads over a certificate that is no CA: whoever issued it may not")]
     IssuerNotCa {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
     },
     /// More CAs on the way than one of them allows.
     #[error("the chain of {certificate} is longer than a CA in it allows (pathLenConstraint)")]
     PathLength {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
     },
     /// A CA on the way may not give such names. Constraints on URIs fit no name here: they cannot be checked.
     #[error("a CA above {certificate} may not issue such names (nameConstraints)")]
     NameConstraints {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
     },
     /// A key or signature that is too weak or of an unknown kind.
     #[error("{certificate}: {problem}; use ECDSA P-256 or P-384, Ed25519, or RSA from 2048 bits with SHA-256")]
     WeakKey {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
         /// What is weak.
         problem: String,
     },
@@ -206,7 +206,7 @@ pub enum TlsRefusal {
     #[error("the certificate of {certificate} cannot be read: {problem}")]
     MalformedCertificate {
         /// The certificate.
-        certificate: CertificateName,
+        certificate: Box<CertificateName>,
         /// What is wrong.
         problem: String,
     },

@@ -16,6 +16,9 @@ use crate::refusal::TlsRefusal;
 use crate::reload::Reloader;
 use crate::time::Clock;
 
+/// Less than this no handshake with a certificate fits.
+const HANDSHAKE_BYTES_MIN: usize = 4096;
+
 /// What a node's TLS is made with, beside its files.
 #[derive(Debug, Clone)]
 pub struct TlsOptions {
@@ -55,7 +58,8 @@ impl Tls {
     /// The key or file that is at fault.
     pub fn load(config: TlsConfig, options: TlsOptions) -> Result<Self, LoadError> {
         config.validate()?;
-        let TlsOptions { policy, limits, clock } = options;
+        let TlsOptions { policy, mut limits, clock } = options;
+        limits.bytes_max = limits.bytes_max.max(HANDSHAKE_BYTES_MIN);
         let snapshot = Snapshot::take(&config);
         let digest = snapshot.digest();
         let epoch = TlsEpoch::build(1, &config, &policy, &clock, snapshot)?;

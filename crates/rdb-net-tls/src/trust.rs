@@ -137,7 +137,7 @@ impl Trust {
         }
         self.verify_path(leaf, intermediates, side, now).map_err(|error| refusal_of(error, leaf))?;
 
-        let certificate = || CertificateName::of(leaf);
+        let certificate = || Box::new(CertificateName::of(leaf));
         let facts = Facts::of(leaf).map_err(|malformed| TlsRefusal::MalformedCertificate {
             certificate: certificate(),
             problem: malformed.0,
@@ -251,7 +251,7 @@ fn missing_purpose(facts: &Facts, side: PeerSide) -> Option<Purpose> {
 pub(crate) fn identify(
     pattern: &IdentityPattern,
     facts: &Facts,
-    certificate: impl Fn() -> CertificateName,
+    certificate: impl Fn() -> Box<CertificateName>,
 ) -> Result<Identity, TlsRefusal> {
     let uris: Vec<&str> = facts.uris.iter().map(String::as_str).collect();
     let dns: Vec<&str> = facts.dns.iter().map(String::as_str).collect();
@@ -274,12 +274,12 @@ pub(crate) fn check_expected(peer: &PeerIdentity, expected: &Expected) -> Result
     }
 }
 
-fn name_of(chain: &[CertificateDer<'_>]) -> CertificateName {
-    CertificateName::of(chain.first().unwrap_or(&CertificateDer::from_slice(&[])))
+fn name_of(chain: &[CertificateDer<'_>]) -> Box<CertificateName> {
+    Box::new(CertificateName::of(chain.first().unwrap_or(&CertificateDer::from_slice(&[]))))
 }
 
 fn refusal_of(error: Webpki, leaf: &CertificateDer<'_>) -> TlsRefusal {
-    let certificate = CertificateName::of(leaf);
+    let certificate = Box::new(CertificateName::of(leaf));
     match error {
         Webpki::UnknownIssuer => {
             let own = EndEntityCert::try_from(leaf).is_ok_and(|leaf| leaf.issuer() == leaf.subject());
