@@ -60,6 +60,59 @@ pub struct NetworkStatistics {
     pub dropped: BTreeMap<&'static str, u64>,
 }
 
+/// Something that ends some day: a certificate, an authority, a revocation list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateView {
+    /// What it is: `"certificate"`, for example.
+    pub kind: &'static str,
+    /// Whose.
+    pub name: String,
+    /// The SHA-256 of it, in hexadecimal.
+    pub fingerprint: String,
+    /// When it ends.
+    pub not_after: String,
+    /// How long it is until then, in seconds; negative after it.
+    pub seconds_left: i64,
+}
+
+/// A key that seals gossip, without what is secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GossipKeyView {
+    /// Its name.
+    pub id: String,
+    /// `"primary"` seals and opens, `"installed"` opens.
+    pub state: &'static str,
+    /// How long this node has had it.
+    pub age: Duration,
+    /// Packets that this node sealed with it.
+    pub packets_sealed: u64,
+    /// Packets of others that it opened.
+    pub packets_opened: u64,
+}
+
+/// How the node protects what it says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SecurityView {
+    /// Whether connections are encrypted and nodes prove who they are.
+    pub tls: bool,
+    /// The number of the set of certificates in force: 1 at the start, one more with each that took its place.
+    pub epoch: u64,
+    /// What ends some day.
+    pub certificates: Vec<CertificateView>,
+    /// Handshakes, by direction and end: `"accepted"`, `"accepted_unknown_issuer"`, `"dialled"`, …
+    pub handshakes: BTreeMap<String, u64>,
+    /// Sets of files that took another's place, and that were not taken.
+    pub reloads: (u64, u64),
+    /// The keys that seal gossip, the one that seals first.
+    pub gossip_keys: Vec<GossipKeyView>,
+    /// Sealed packets: `"sealed"`, `"opened"`, and what was refused, by reason.
+    pub sealed: BTreeMap<&'static str, u64>,
+    /// Gossip inside connections: `"packets_streamed"`, `"packets_not_streamed"`, `"packets_received"`.
+    pub gossip: BTreeMap<&'static str, u64>,
+    /// Whether gossip travels inside connections because nothing comes by UDP.
+    pub udp_is_silent: bool,
+}
+
 /// An operation that had no success.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -157,6 +210,23 @@ pub trait ControlPlane: Send + Sync {
 
     /// What was carried and counted.
     fn statistics(&self) -> NetworkStatistics;
+
+    /// How the node protects what it says, secrets left out.
+    fn security(&self) -> SecurityView;
+
+    /// Reads certificates, authorities and revocation lists now, changed or not.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Conflict`] names the file at fault, and the former ones stay in force; or TLS is off.
+    fn reload_certificates(&self) -> BoxFuture<'_, Result<(), ControlError>>;
+
+    /// Puts another key in the place of the one that seals gossip, in the background.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Conflict`] where TLS is off, or another node leads: it is named.
+    fn rotate_gossip_key(&self) -> Result<(), ControlError>;
 
     /// How long the node has been running.
     fn uptime(&self) -> Duration;

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rdb_net_seal::{
-    GossipKey, KeyStatus, Keyring, KeyringOffer, PacketKind, PacketSeal, Recovery, RecoveryAction, RecoveryConfig,
-    Refused, Rotation, RotationAction, RotationConfig, RotationOrder, SealConfig, SealStatistics, Step, UnixTime,
+    GossipKey, KeyStatus, Keyring, KeyringOffer, PacketKind, PacketSeal, Phase, Recovery, RecoveryAction,
+    RecoveryConfig, Refused, Rotation, RotationAction, RotationConfig, RotationOrder, SealConfig, SealStatistics, Step,
+    UnixTime,
 };
 use rdb_net_transport::{Answer, CallOptions, HandlerError, Handling, PeerHandle, Request};
 use rdb_net_types::{ClusterId, Lane, MessageType, NodeId, NodeState, Payload, Reason, RequestError};
@@ -128,9 +129,15 @@ impl Keys {
         self.statistics.lock().expect(LOCKED).clone()
     }
 
-    /// Another key shall take the place of the present one, if this node leads; otherwise nothing changes.
-    pub(crate) fn want_rotation(&self) {
-        self.wants_rotation.store(true, Ordering::Relaxed);
+    /// Another key shall take the place of the present one; only the leader can see to that.
+    pub(crate) fn want_rotation(&self, node: &Node) -> Result<(), String> {
+        match alive(node).first() {
+            Some(leader) if *leader != node.id => Err(format!("node {leader} leads: ask it")),
+            _ => {
+                self.wants_rotation.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+        }
     }
 
     /// Answers a member's message about keys.
@@ -228,7 +235,10 @@ impl Keys {
     /// Begins a rotation where one is due, and does what the one under way wants done.
     fn lead(self: &Arc<Self>, node: &Arc<Node>, now: Duration) {
         let mut leading = self.rotation.lock().expect(LOCKED);
-        if leading.is_none() {
+        // Another key is wanted while the former one is only kept for packets that are under way: it may be there for longer.
+        let is_replaced =
+            |leading: &Leading| leading.rotation.phase() >= Phase::Grace && self.wants_rotation.load(Ordering::Relaxed);
+        if leading.as_ref().is_none_or(is_replaced) {
             *leading = self.begin(node, now);
         }
         let Some(Leading { rotation, .. }) = &mut *leading else { return };

@@ -37,7 +37,10 @@ mod pump;
 mod security;
 mod way;
 
-pub use control::{ControlError, ControlPlane, NetworkEvent, NetworkStatistics, PeerView, Topology};
+pub use control::{
+    CertificateView, ControlError, ControlPlane, GossipKeyView, NetworkEvent, NetworkStatistics, PeerView,
+    SecurityView, Topology,
+};
 pub use error::{FatalError, StartError};
 pub use events::EventSubscription;
 pub use gather::{CorrelationId, NodeOutcome};

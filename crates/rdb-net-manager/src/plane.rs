@@ -1,15 +1,17 @@
 //! The control plane over a running node.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rdb_net_types::{BoxFuture, HealthReport, HealthStatus, NodeAddress, NodeId, NodeInfo, NodeState};
 
-use crate::control::{ControlError, ControlPlane, NetworkStatistics, PeerView, Topology};
+use crate::control::{ControlError, ControlPlane, NetworkStatistics, PeerView, SecurityView, Topology};
 use crate::events::{EventBus, EventSubscription};
 use crate::node::Node;
 
+const TLS_OFF: &str = "TLS is off (networking.tls.enabled)";
 /// How long an operator's join waits for a seed.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an operator's leave waits for acknowledgements.
@@ -128,6 +130,47 @@ impl ControlPlane for Plane {
             membership,
             dropped,
         }
+    }
+
+    fn security(&self) -> SecurityView {
+        let Some(node) = self.node.get() else { return SecurityView::default() };
+        #[cfg(feature = "tls")]
+        let view = crate::security::view(node);
+        #[cfg(not(feature = "tls"))]
+        let view = SecurityView::default();
+        let (counters, now) = (&node.streams.counters, node.transport.clock().now());
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        SecurityView {
+            gossip: BTreeMap::from([
+                ("packets_streamed", read(&counters.streamed)),
+                ("packets_not_streamed", read(&counters.not_streamed)),
+                ("packets_received", read(&counters.received)),
+            ]),
+            udp_is_silent: node.streams.is_udp_silent(now),
+            ..view
+        }
+    }
+
+    fn reload_certificates(&self) -> BoxFuture<'_, Result<(), ControlError>> {
+        Box::pin(async move {
+            let node = self.running()?;
+            #[cfg(feature = "tls")]
+            if node.tls.is_some() {
+                return crate::security::reload(node).await.map_err(ControlError::Conflict);
+            }
+            let _running = node;
+            Err(ControlError::Conflict(TLS_OFF.to_owned()))
+        })
+    }
+
+    fn rotate_gossip_key(&self) -> Result<(), ControlError> {
+        let node = self.running()?;
+        #[cfg(feature = "tls")]
+        if let Some(keys) = &node.keys {
+            return keys.want_rotation(node).map_err(ControlError::Conflict);
+        }
+        let _running = node;
+        Err(ControlError::Conflict(TLS_OFF.to_owned()))
     }
 
     fn uptime(&self) -> Duration {

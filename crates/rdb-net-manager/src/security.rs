@@ -1,13 +1,15 @@
 //! TLS of a node: its files at the start, and what follows from their changes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdb_net_seal::Refused;
 use rdb_net_tcp::{TcpBackend, TlsBackend};
-use rdb_net_tls::{Tls, TlsEvent, TlsOptions};
+use rdb_net_tls::{Tls, TlsEvent, TlsOptions, UnixSeconds};
 
 use crate::config::Config;
-use crate::control::NetworkEvent;
+use crate::control::{CertificateView, GossipKeyView, NetworkEvent, SecurityView};
 use crate::error::StartError;
 use crate::node::Node;
 
@@ -35,6 +37,66 @@ pub(crate) fn backend(config: &Config, tls: &Tls) -> TlsBackend {
     TlsBackend::new(TcpBackend::new(config.tcp()), tls.clone(), config.session().hello_timeout)
 }
 
+/// What is to be seen of it.
+pub(crate) fn view(node: &Node) -> SecurityView {
+    let (Some(tls), Some(keys)) = (&node.tls, &node.keys) else { return SecurityView::default() };
+    let (current, statistics) = (tls.current(), tls.statistics());
+    let now = UnixSeconds::from(rdb_net_tls::Clock::default().now());
+    let certificates = current.expiring().iter().map(|one| CertificateView {
+        kind: one.kind.name(),
+        name: one.name.clone(),
+        fingerprint: one.fingerprint.to_string(),
+        not_after: one.not_after.to_string(),
+        seconds_left: one.seconds_left(now),
+    });
+    let mut handshakes = BTreeMap::new();
+    for (direction, counted) in [("dialled", &statistics.dialed), ("accepted", &statistics.connected)] {
+        handshakes.insert(direction.to_owned(), counted.completed);
+        let refused = counted.refused.iter();
+        handshakes.extend(refused.map(|(reason, count)| (format!("{direction}_{reason}"), *count)));
+    }
+    let sealed = keys.statistics();
+    let refused = Refused::ALL.into_iter().map(|reason| (reason.name(), sealed.refused(reason)));
+    let gossip_keys = keys.list(node.transport.clock().now()).into_iter().map(|key| GossipKeyView {
+        id: key.id.to_string(),
+        state: key.state.name(),
+        age: key.age,
+        packets_sealed: key.packets_sealed,
+        packets_opened: key.packets_opened,
+    });
+    SecurityView {
+        tls: true,
+        epoch: statistics.epoch,
+        certificates: certificates.collect(),
+        handshakes,
+        reloads: (statistics.reloads, statistics.reloads_failed),
+        gossip_keys: gossip_keys.collect(),
+        sealed: [("sealed", sealed.packets_sealed), ("opened", sealed.packets_opened)]
+            .into_iter()
+            .chain(refused)
+            .collect(),
+        ..SecurityView::default()
+    }
+}
+
+/// Reads the files now.
+pub(crate) async fn reload(node: &Arc<Node>) -> Result<(), String> {
+    let Some(tls) = node.tls.clone() else { return Ok(()) };
+    let reloader = tls.reloader().clone();
+    let reloaded = tokio::task::spawn_blocking(move || reloader.reload()).await;
+    let event = match reloaded.map_err(|error| error.to_string())? {
+        Ok(epoch) => TlsEvent::Reloaded { epoch: epoch.number(), not_after: epoch.own().not_after },
+        Err(error) => {
+            let event = TlsEvent::Kept { epoch: tls.current().number(), path: error.path().map(Into::into), error };
+            node.tell_tls(&event);
+            let TlsEvent::Kept { error, .. } = event else { return Ok(()) };
+            return Err(error.to_string());
+        }
+    };
+    node.tell_tls(&event);
+    Ok(())
+}
+
 impl Node {
     /// Looks at the files until the node stops.
     pub(crate) async fn watch_files(self: Arc<Self>, tls: Tls, interval: Duration) {
@@ -55,8 +117,8 @@ impl Node {
     pub(crate) fn tell_tls(&self, event: &TlsEvent) {
         match event {
             TlsEvent::Reloaded { epoch, not_after } => {
-                let ended = self.transport.recheck_trust();
-                tracing::info!(epoch, %not_after, ended, "certificates were reloaded");
+                let connections = self.transport.recheck_trust();
+                tracing::info!(epoch, %not_after, ?connections, "certificates were reloaded");
                 self.bus.publish(&NetworkEvent::CertificatesReloaded { not_after: not_after.to_string() });
             }
             TlsEvent::Kept { error, .. } => {

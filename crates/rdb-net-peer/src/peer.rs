@@ -274,6 +274,11 @@ impl Peer {
         }
     }
 
+    /// Another connection is to take the place of the slot's, as if it had reached its age: no message is lost by it.
+    pub fn renew(&mut self, now: Duration, slot: Slot) {
+        self.place(slot).renew(now);
+    }
+
     /// Since when the slot's connection has not been seen in use, where it may be closed for it.
     pub fn unused_since(&self, slot: Slot) -> Option<Duration> {
         let place = self.places.iter().find(|place| place.slot == slot)?;

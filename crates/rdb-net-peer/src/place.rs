@@ -81,6 +81,13 @@ impl Place {
         self.up.replace(Up { epoch: Epoch(self.epochs), ..up })
     }
 
+    /// Another connection is to take this one's place now.
+    pub(crate) fn renew(&mut self, now: Duration) {
+        if let Some(up) = self.up.as_mut().filter(|up| !up.is_lent) {
+            up.replace_at = Some(up.replace_at.map_or(now, |at| at.min(now)));
+        }
+    }
+
     /// Whether a new connection has something to do here.
     pub(crate) fn needs_connection(&self, now: Duration, is_kept: bool) -> bool {
         match self.up {

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use rdb_net_tls::{Accepted, ChannelBinding, Dialed, Expected, PeerIdentity, PeerSide, Tls, TlsRefusal, TlsStream};
 use rdb_net_transport::{
-    Arrival, Backend, Connection, DialError, HandshakeError, LinkSide, ListenError, Listener, PathProbe, Proof,
+    Arrival, Backend, Connection, DialError, Distrust, HandshakeError, LinkSide, ListenError, Listener, PathProbe,
+    Proof,
 };
 use rdb_net_types::{BoxFuture, NodeAddress, Principal};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -60,7 +61,7 @@ impl Backend for TlsBackend {
         })
     }
 
-    fn recheck(&self, proof: &Proof, side: LinkSide) -> Result<(), HandshakeError> {
+    fn recheck(&self, proof: &Proof, side: LinkSide) -> Result<(), Distrust> {
         if proof.certificates.is_empty() {
             return Ok(());
         }
@@ -69,7 +70,10 @@ impl Backend for TlsBackend {
             LinkSide::Dialer => PeerSide::Dialed,
             LinkSide::Acceptor => PeerSide::Connected,
         };
-        self.tls.current().judge(&chain, side).map(drop).map_err(|refusal| handshake_error(&refusal))
+        self.tls.current().judge(&chain, side).map(drop).map_err(|refusal| match refusal {
+            TlsRefusal::Revoked { .. } => Distrust::Revoked(handshake_error(&refusal)),
+            refusal => Distrust::Outdated(handshake_error(&refusal)),
+        })
     }
 }
 

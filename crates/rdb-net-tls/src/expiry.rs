@@ -77,6 +77,16 @@ pub struct ExpiryWarning {
     pub seconds_left: i64,
 }
 
+impl fmt::Display for ExpiryWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { expiring, days, .. } = self;
+        match days {
+            0 => write!(f, "{expiring} has ended at {}", expiring.not_after),
+            days => write!(f, "{expiring} ends within {days} days, at {}", expiring.not_after),
+        }
+    }
+}
+
 /// Remembers what was warned of. It holds no more than the set in force has.
 #[derive(Debug, Default)]
 pub(crate) struct ExpiryWatch {

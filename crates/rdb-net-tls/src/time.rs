@@ -61,7 +61,7 @@ impl Clock {
     }
 
     /// Where the clock cannot tell, the end of time: nothing is valid then.
-    pub(crate) fn now(&self) -> UnixTime {
+    pub fn now(&self) -> UnixTime {
         let end = UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::MAX));
         self.0.current_time().unwrap_or(end)
     }

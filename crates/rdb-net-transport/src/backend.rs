@@ -100,6 +100,17 @@ pub struct HandshakeError {
     pub detail: String,
 }
 
+/// Why the proof of an open connection would not do any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Distrust {
+    /// It was taken back: the connection ends at once.
+    #[error("{0}")]
+    Revoked(HandshakeError),
+    /// Its time is over, or that of who signed it: another connection takes its place, which needs a better proof.
+    #[error("{0}")]
+    Outdated(HandshakeError),
+}
+
 /// Asks how a connection's path is doing, as often as somebody wants to know; nothing is measured meanwhile.
 pub trait PathProbe: std::fmt::Debug + Send + Sync {
     /// The state now; `None` where the system does not tell, or the connection has ended.
@@ -147,8 +158,8 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`HandshakeError`] says why a handshake would fail now.
-    fn recheck(&self, proof: &Proof, side: LinkSide) -> Result<(), HandshakeError> {
+    /// [`Distrust`] says why a handshake would fail now.
+    fn recheck(&self, proof: &Proof, side: LinkSide) -> Result<(), Distrust> {
         let _trusted = (proof, side);
         Ok(())
     }

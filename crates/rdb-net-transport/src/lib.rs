@@ -37,7 +37,9 @@ mod shard;
 mod stream;
 mod transport;
 
-pub use backend::{Arrival, Backend, Connection, DialError, HandshakeError, ListenError, Listener, PathProbe, Proof};
+pub use backend::{
+    Arrival, Backend, Connection, DialError, Distrust, HandshakeError, ListenError, Listener, PathProbe, Proof,
+};
 pub use clock::Clock;
 pub use config::{Config, HelloError, SOFTWARE_BYTES_MAX, TOKEN_BYTES_MAX};
 pub use door::DoorConfig;
@@ -49,7 +51,7 @@ pub use rdb_net_peer::{Epoch, LinkSide, PeerEvent, Slot};
 pub use rdb_net_session::Reply;
 pub use registry::PeerSnapshot;
 pub use stream::{ReplyStream, StreamOptions};
-pub use transport::Transport;
+pub use transport::{Rechecked, Transport};
 
 #[cfg(test)]
 mod tests;

@@ -93,6 +93,13 @@ impl Pool {
         }
     }
 
+    /// Another connection is to take this one's place. Returns whether it is one of this peer.
+    pub(crate) fn renew(&mut self, now: Duration, link: &Arc<Link>) -> bool {
+        let Some(held) = self.held.iter().find(|held| held.link.number == link.number) else { return false };
+        self.machine.renew(now, held.slot);
+        true
+    }
+
     /// Gives up a connection that has lost its place.
     pub(crate) fn take(&mut self, slot: Slot, epoch: Epoch) -> Option<Arc<Link>> {
         let index = self.held.iter().position(|held| (held.slot, held.epoch) == (slot, Some(epoch)))?;

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rdb_net_manager::{ControlError, ControlPlane, EventSubscription, NetworkStatistics, PeerView, Topology};
+use rdb_net_manager::{
+    ControlError, ControlPlane, EventSubscription, NetworkStatistics, PeerView, SecurityView, Topology,
+};
 use rdb_net_session::LatencyHistogram;
 use rdb_net_types::{
     BoxFuture, HealthReport, HealthStatus, MessageType, NodeAddress, NodeId, NodeInfo, NodeState, PeerStatistics,
@@ -129,6 +131,18 @@ impl ControlPlane for Fake {
 
     fn statistics(&self) -> NetworkStatistics {
         self.statistics.lock().expect("not poisoned").clone()
+    }
+
+    fn security(&self) -> SecurityView {
+        SecurityView::default()
+    }
+
+    fn reload_certificates(&self) -> BoxFuture<'_, Result<(), ControlError>> {
+        Box::pin(async { Err(ControlError::Conflict("TLS is off".to_owned())) })
+    }
+
+    fn rotate_gossip_key(&self) -> Result<(), ControlError> {
+        Err(ControlError::Conflict("TLS is off".to_owned()))
     }
 
     fn uptime(&self) -> Duration {

@@ -193,7 +193,7 @@ impl Tls {
             key_path: self.key_path.clone().unwrap_or_default(),
             ca_cert_path: self.ca_cert_path.clone(),
             verify_client: self.verify_client,
-            min_protocol_version: self.min_protocol_version.parse()?,
+            min_protocol_version: self.min_protocol_version.as_deref().unwrap_or("1.3").parse()?,
             cipher_suites: self.cipher_suites.clone(),
             key_exchange_groups: self.key_exchange_groups.clone(),
             crl_paths: self.crl_paths.clone(),

@@ -86,8 +86,8 @@ pub struct Tls {
     pub ca_cert_path: Option<PathBuf>,
     /// Whether who connects must show a certificate.
     pub verify_client: bool,
-    /// The oldest version that is spoken.
-    pub min_protocol_version: String,
+    /// The oldest version that is spoken; 1.3 where it is not set.
+    pub min_protocol_version: Option<String>,
     /// Cipher suites, the preferred first; none for all of TLS 1.3.
     pub cipher_suites: Vec<String>,
     /// Key exchange groups, the preferred first; none for the usual ones.
@@ -108,7 +108,7 @@ impl Default for Tls {
             key_path: None,
             ca_cert_path: None,
             verify_client: true,
-            min_protocol_version: String::from("1.3"),
+            min_protocol_version: None,
             cipher_suites: Vec::new(),
             key_exchange_groups: Vec::new(),
             crl_paths: Vec::new(),

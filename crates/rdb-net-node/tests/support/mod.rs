@@ -6,7 +6,9 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rdb_net_manager::{ControlError, ControlPlane, EventSubscription, NetworkStatistics, PeerView, Topology};
+use rdb_net_manager::{
+    ControlError, ControlPlane, EventSubscription, NetworkStatistics, PeerView, SecurityView, Topology,
+};
 use rdb_net_types::{BoxFuture, HealthReport, HealthStatus, NodeAddress, NodeId, NodeInfo, NodeState};
 
 /// The program with these arguments, without the caller's environment of it.
@@ -68,6 +70,18 @@ impl ControlPlane for Fake {
 
     fn statistics(&self) -> NetworkStatistics {
         NetworkStatistics::default()
+    }
+
+    fn security(&self) -> SecurityView {
+        SecurityView::default()
+    }
+
+    fn reload_certificates(&self) -> BoxFuture<'_, Result<(), ControlError>> {
+        Box::pin(async { Err(ControlError::Conflict("TLS is off".to_owned())) })
+    }
+
+    fn rotate_gossip_key(&self) -> Result<(), ControlError> {
+        Err(ControlError::Conflict("TLS is off".to_owned()))
     }
 
     fn uptime(&self) -> Duration {

@@ -44,7 +44,7 @@ fn an_unknown_key_is_told_the_nearest() {
             node.toml:2:1: there is no key networking.max_conections; did you mean networking.max_connections?
             node.toml:2:1: there is no key networking.cert_path; did you mean networking.tls.cert_path?
             node.toml:1:1: there is no key max_connections; did you mean networking.max_connections?
-            node.toml:2:1: there is no key networking.tls.colour; [networking.tls] has ca_cert_path, cert_path, enabled, key_path, verify_client
+            node.toml:2:1: there is no key networking.tls.colour; [networking.tls] has ca_cert_path, cert_path, cipher_suites, crl_paths, enabled, identity, key_exchange_groups, key_path, min_protocol_version, reload_interval_ms, verify_client
             node.toml:1:20: there is no key networking.tls.enabeld; did you mean networking.tls.enabled?
             node.toml:1:1: there is no key "networking.max_connections"; did you mean networking.max_connections without quotes?
         "#]],
@@ -221,9 +221,9 @@ fn columns_count_characters() {
     check(
         &["[networking]\nlabel = \"ä\"\n", "networking = { cluster_id = \"käse\", colour = 1 }\n"],
         expect![[r#"
-            node.toml:2:1: there is no key networking.label; [networking] has admin, advertise_address, bind_address, cluster_id, compression_codecs, compression_threshold_bytes, connection_timeout_ms, connections_per_peer, enable_compression, gossip, gossip_address, health_check, load_balancing, max_connections, node, node_id, request_timeout_ms, service_discovery, shutdown_timeout_ms, tls, transport
+            node.toml:2:1: there is no key networking.label; [networking] has admin, advertise_address, allow_plaintext, bind_address, cluster_id, compression_codecs, compression_threshold_bytes, connection_timeout_ms, connections_per_peer, enable_compression, gossip, gossip_address, health_check, load_balancing, max_connections, node, node_id, request_timeout_ms, service_discovery, shutdown_timeout_ms, state, tls, transport
             node.toml:1:29: networking.cluster_id: an id is made of letters, digits, '.', '_' and '-', not 'ä'
-            node.toml:1:37: there is no key networking.colour; [networking] has admin, advertise_address, bind_address, cluster_id, compression_codecs, compression_threshold_bytes, connection_timeout_ms, connections_per_peer, enable_compression, gossip, gossip_address, health_check, load_balancing, max_connections, node, node_id, request_timeout_ms, service_discovery, shutdown_timeout_ms, tls, transport
+            node.toml:1:37: there is no key networking.colour; [networking] has admin, advertise_address, allow_plaintext, bind_address, cluster_id, compression_codecs, compression_threshold_bytes, connection_timeout_ms, connections_per_peer, enable_compression, gossip, gossip_address, health_check, load_balancing, max_connections, node, node_id, request_timeout_ms, service_discovery, shutdown_timeout_ms, state, tls, transport
         "#]],
     );
 }
@@ -267,6 +267,7 @@ fn values_that_do_not_go_together_are_told_where_they_stand() {
             node.toml:2:16: networking.admin.bind_address: 0.0.0.0:7000 is taken by the transport at 127.0.0.1:7000; choose another port
             node.toml:2:11: networking.tls.cert_path: it is not set, and tls.enabled = true needs it
             node.toml:2:11: networking.tls.key_path: it is not set, and tls.enabled = true needs it
+            node.toml:2:11: networking.tls.ca_cert_path: it is not set, and tls.enabled = true needs it
             node.toml:2:20: networking.health_check.backoff_max_ms: 10000 is below backoff_first_ms = 20000
             node.toml:2:20: networking.gossip.probe_timeout_ms: 1000 is not below probe_interval_ms = 1000
             node.toml:2:21: networking.transport.lane_credit_bytes: 4096 is below frame_bytes_max = 262144: no frame of that size could ever be sent

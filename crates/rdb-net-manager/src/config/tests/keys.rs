@@ -10,7 +10,7 @@ use crate::config::{Config, KEYS, Key, Range};
 fn company(key: &Key) -> &'static str {
     match key.path {
         "networking.bind_address" => "advertise_address = 'node1:7000'\n",
-        "networking.tls.enabled" => "cert_path = '/c'\nkey_path = '/k'\n",
+        "networking.tls.enabled" => "cert_path = '/c'\nkey_path = '/k'\nca_cert_path = '/a'\n",
         "networking.compression_threshold_bytes" | "networking.compression_codecs" => "enable_compression = true\n",
         _ => "",
     }
@@ -55,7 +55,7 @@ fn handed_on(config: &Config) -> String {
     let addresses = (config.gossip_bind(), config.admin_bind(), config.node_info(&advertised));
     let (tcp, discovery) = (config.tcp(), config.static_discovery());
     let machines = (config.swim(), config.health(), config.balancer());
-    format!("{identity:?} {limits:?} {addresses:?} {tcp:?} {discovery:?} {machines:?}")
+    format!("{identity:?} {limits:?} {addresses:?} {tcp:?} {:?} {discovery:?} {machines:?}", config.tls)
 }
 
 // Sockets and discovery are parts only where they are in the build.
@@ -63,8 +63,16 @@ fn handed_on(config: &Config) -> String {
 #[test]
 fn every_key_reaches_a_part() {
     // These have no other home than the configuration itself: `check_runnable` and the wiring read them there.
-    let read_in_place =
-        ["networking.tls.enabled", "networking.load_balancing.weights", "networking.service_discovery.retry_max_ms"];
+    let read_in_place = [
+        "networking.allow_plaintext",
+        "networking.load_balancing.weights",
+        "networking.service_discovery.retry_max_ms",
+        "networking.gossip.transport",
+        "networking.gossip.key_rotation_ms",
+        "networking.state.path",
+        "networking.state.key_path",
+        "networking.state.key_variable",
+    ];
     let idle: Vec<_> = KEYS
         .iter()
         .filter(|key| key.pending.is_empty())

@@ -10,25 +10,59 @@ fn the_defaults_run() {
     assert_eq!(Config::default().check_runnable(), Ok(()));
 }
 
+#[cfg(all(feature = "tls", feature = "discovery-static"))]
 #[test]
-fn tls_is_refused_at_the_start_and_not_at_the_load() {
+fn the_example_of_the_specification_runs() {
+    assert_eq!(loaded(SPEC_EXAMPLE).check_runnable(), Ok(()));
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn tls_that_is_not_in_the_build_is_refused_at_the_start_and_not_at_the_load() {
     let errors = loaded(SPEC_EXAMPLE).check_runnable().expect_err("there is no TLS");
     let first = errors.iter().next().expect("an error");
     assert!(matches!(first, ConfigError::NotBuilt { key, .. } if key == "networking.tls.enabled"));
-    expect!["node.toml:10:11: networking.tls.enabled: tls.enabled = true, and this build cannot do TLS yet: the node would talk in plain text; set tls.enabled = false where the network is trusted"].assert_eq(&first.to_string());
+    expect![[r#"node.toml:10:11: networking.tls.enabled: TLS is not in this build, and the node would talk in plain text; enable the cargo feature "tls""#]].assert_eq(&first.to_string());
+}
+
+#[test]
+fn plain_text_beyond_this_host_has_to_be_allowed() {
+    let problem = |text: &str| loaded(text).check_runnable().err().map(|errors| errors.to_string());
+    let (everywhere, allowed) =
+        ("[networking]\nbind_address = '0.0.0.0:7000'\nadvertise_address = 'n1:7000'\n", "allow_plaintext = true\n");
+    expect!["node.toml:2:16: networking.bind_address: the node would listen at 0.0.0.0:7000 without TLS, where everybody on the way reads and writes what nodes say; set networking.tls.enabled = true, or networking.allow_plaintext = true where the network is trusted"].assert_eq(&problem(everywhere).expect("refused"));
+    assert_eq!(problem(&format!("{everywhere}{allowed}")), None);
+    assert_eq!(problem("[networking]\nbind_address = '127.0.0.1:7000'\n"), None);
+    assert_eq!(problem("[networking]\nbind_address = 'localhost:7000'\n"), None);
+    assert!(problem("[networking]\ngossip_address = '10.0.0.1:7001'\n").is_some(), "gossip alone is enough");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn what_tls_does_not_know_is_refused_by_its_key() {
+    let tls = "[networking.tls]\nenabled = true\ncert_path = '/c'\nkey_path = '/k'\nca_cert_path = '/a'\n";
+    let refused = |line: &str| from_text(&format!("{tls}{line}\n")).load().expect_err(line).to_string();
+    assert!(
+        refused("min_protocol_version = '1.2'").starts_with("node.toml:6:24: networking.tls.min_protocol_version: ")
+    );
+    assert!(refused("cipher_suites = ['RC4']").contains("networking.tls.cipher_suites: "));
+    assert!(refused("key_exchange_groups = ['secp112r1']").contains("networking.tls.key_exchange_groups: "));
+    assert!(refused("identity = 'spiffe://example/nodes'").contains("networking.tls.identity: "));
 }
 
 #[cfg(feature = "discovery-static")]
 #[test]
 fn the_example_of_the_specification_runs_without_tls() {
-    let without = from_text(SPEC_EXAMPLE).overrides(["networking.tls.enabled=false"]);
+    let without =
+        from_text(SPEC_EXAMPLE).overrides(["networking.tls.enabled=false", "networking.allow_plaintext=true"]);
     assert_eq!(without.load().expect("legal").check_runnable(), Ok(()));
 }
 
 #[cfg(not(feature = "discovery-static"))]
 #[test]
 fn a_backend_that_is_not_in_the_build_is_named_with_its_feature() {
-    let without = from_text(SPEC_EXAMPLE).overrides(["networking.tls.enabled=false"]);
+    let without =
+        from_text(SPEC_EXAMPLE).overrides(["networking.tls.enabled=false", "networking.allow_plaintext=true"]);
     let errors = without.load().expect("legal").check_runnable().expect_err("no such backend");
     let told = "node.toml:26:8: networking.service_discovery.type: seeds and files are not in this build; enable the cargo \
                 feature \"discovery-static\"";
@@ -52,7 +86,6 @@ fn a_codec_that_is_not_in_the_build_is_named_with_its_feature() {
 fn what_has_no_effect_is_told() {
     let idle = |text: &str| loaded(text).without_effect().iter().map(|key| key.path).collect::<Vec<_>>();
     assert_eq!(idle("[networking]\nenable_compression = true\nmax_connections = 5\n"), [""; 0]);
-    assert_eq!(idle("[networking.tls]\nverify_client = false\n"), ["networking.tls.verify_client"]);
 }
 
 #[test]
@@ -66,7 +99,8 @@ fn a_configuration_made_by_hand_is_checked_the_same_way() {
         default: networking.node.labels.lllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllll: its name is longer than 64 bytes
         default: networking.transport.requests_max: 0 is out of range; it may be 1 to 1048576
         default: networking.advertise_address: it is not set, and others cannot reach the bind_address 0.0.0.0:7000; set it to the name or address under which they reach this node
-        default: networking.gossip.profile: refusal_observers must be from 1 to 8"#]].assert_eq(&errors.to_string());
+        default: networking.gossip.profile: refusal_observers must be from 1 to 8
+        default: networking.bind_address: the node would listen at 0.0.0.0:7000 without TLS, where everybody on the way reads and writes what nodes say; set networking.tls.enabled = true, or networking.allow_plaintext = true where the network is trusted"#]].assert_eq(&errors.to_string());
 }
 
 #[track_caller]
