@@ -251,6 +251,46 @@ async fn a_revoked_node_loses_its_connections_within_five_seconds() {
     stop(nodes).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_was_down_as_a_whole_finds_itself_again_without_seeds() {
+    let authority = Authority::new();
+    let key = authority.folder.path().join("state.key");
+    std::fs::write(&key, "5f".repeat(32)).expect("written");
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("its mode is set");
+    let remembers = |config: &mut Config| {
+        let files = config.tls.cert_path.clone().expect("set");
+        config.state.path = files.parent().map(|folder| folder.join("state"));
+        config.state.key_path = Some(key.clone());
+    };
+    let nodes = start(&authority, 3, remembers).await;
+    let saved = |node: &Node| std::fs::read(node.files.path("state/members.state")).unwrap_or_default();
+    let ports: Vec<u16> = nodes.iter().map(|node| node.manager.addresses().transport.port()).collect();
+    // Saved some time after the last change; nothing readable is in it.
+    let first: Vec<Vec<u8>> = nodes.iter().map(saved).collect();
+    eventually("all have saved", || nodes.iter().zip(&first).all(|(node, first)| saved(node) != *first)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(nodes.iter().all(|node| !saved(node).windows(9).any(|text| text == b"127.0.0.1")));
+    // As if the power was cut: no farewell is said.
+    let files: Vec<Files> = nodes.iter().map(|node| Files(node.files.0.clone())).collect();
+    let kept: Vec<Vec<u8>> = nodes.iter().map(saved).collect();
+    stop(nodes).await;
+    for (files, kept) in files.iter().zip(kept) {
+        std::fs::write(files.path("state/members.state"), kept).expect("written");
+    }
+    let mut again = Vec::new();
+    for (files, port) in files.into_iter().zip(ports) {
+        let node = start_with(files, Vec::new(), |config| {
+            remembers(config);
+            config.bind_address = NodeAddress::new("127.0.0.1", port).expect("legal");
+        });
+        again.push(node.await);
+    }
+    let took = eventually("all know all again", || again.iter().all(|node| alive(node) == 3)).await;
+    println!("MEASURED three nodes agree without seeds after: {took:.2?}");
+    stop(again).await;
+}
+
 /// How long traffic runs; `RDB_STRESS_SECONDS` says otherwise.
 fn traffic_time() -> Duration {
     let seconds = std::env::var("RDB_STRESS_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(12);

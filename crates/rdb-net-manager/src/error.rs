@@ -30,6 +30,14 @@ pub enum StartError {
         /// The one in the certificate.
         certified: NodeId,
     },
+    /// What is remembered over a restart cannot be reached.
+    #[error("{path}: {problem} (networking.state)", path = path.display())]
+    State {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// TLS is on, and the transport is not the built-in one.
     #[error("networking.tls.enabled = true goes with the built-in transport only: another one brings its own security")]
     OwnTransport,

@@ -29,6 +29,8 @@ mod gather;
 #[cfg(feature = "tls")]
 mod keys;
 mod manager;
+#[cfg(feature = "tls")]
+mod memory;
 mod messages;
 mod node;
 mod plane;

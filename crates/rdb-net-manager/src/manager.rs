@@ -20,6 +20,8 @@ use crate::control::ControlPlane;
 use crate::error::{FatalError, StartError};
 use crate::events::{EventBus, EventSubscription};
 use crate::gather::Gatherings;
+#[cfg(feature = "tls")]
+use crate::memory::Memory;
 use crate::node::{Node, Routes};
 use crate::pump::{Driven, Outbox};
 use crate::way::{Streams, Way};
@@ -44,9 +46,14 @@ pub struct NetworkManager {
     pub(crate) node: Arc<OnceLock<Arc<Node>>>,
     gossip_address: OnceLock<SocketAddr>,
     starting: tokio::sync::Mutex<bool>,
+    /// The first one of this life.
+    incarnation: Incarnation,
     /// The node's certificates, where TLS is on.
     #[cfg(feature = "tls")]
     tls: Option<rdb_net_tls::Tls>,
+    /// What the node remembers of its former life.
+    #[cfg(feature = "tls")]
+    memory: Option<Arc<Memory>>,
     #[cfg(feature = "discovery-static")]
     discovery: Option<Arc<rdb_discovery_static::StaticDiscovery>>,
 }
@@ -90,8 +97,13 @@ impl NetworkManager {
 
     fn assembled(config: Config, backend: Arc<dyn Backend>) -> Result<Self, StartError> {
         let boot = BootId(entropy());
-        let incarnation = Incarnation::first_of(unix_seconds());
         let advertised = config.advertised(config.bind_address.port());
+        #[cfg(feature = "tls")]
+        let memory = Memory::load(&config.state, &config.cluster_id, &config.effective_node_id(&advertised))?;
+        #[cfg(feature = "tls")]
+        let incarnation = crate::memory::first_incarnation(unix_seconds(), memory.as_ref());
+        #[cfg(not(feature = "tls"))]
+        let incarnation = Incarnation::first_of(unix_seconds());
         let identity = config.identity(&advertised, incarnation, boot);
         let transport = Transport::new(config.transport(identity, entropy()), backend);
         #[cfg(feature = "discovery-static")]
@@ -115,8 +127,11 @@ impl NetworkManager {
             node,
             gossip_address: OnceLock::new(),
             starting: tokio::sync::Mutex::new(false),
+            incarnation,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "tls")]
+            memory: memory.map(Arc::new),
             #[cfg(feature = "discovery-static")]
             discovery,
         })
@@ -203,7 +218,7 @@ impl NetworkManager {
         let config = &self.config;
         let info = NodeInfo {
             boot: self.boot,
-            incarnation: Incarnation::first_of(unix_seconds()),
+            incarnation: self.incarnation,
             admin_address: config.admin_bind().filter(|admin| admin.port() != 0),
             ..config.node_info(advertised)
         };
@@ -248,6 +263,8 @@ impl NetworkManager {
             }),
             #[cfg(feature = "tls")]
             tls: self.tls.clone(),
+            #[cfg(feature = "tls")]
+            memory: self.memory.clone(),
         }))
     }
 
@@ -289,6 +306,15 @@ impl NetworkManager {
         }
         #[cfg(feature = "tls")]
         self.run_security(node);
+        #[cfg(feature = "tls")]
+        if let Some(memory) = &self.memory {
+            if !memory.addresses.is_empty() {
+                tracing::info!(members = memory.addresses.len(), "remembers its members");
+                node.gossip.with(|driven, now| driven.0.join(now, memory.addresses.clone()));
+            }
+            let (run, cancel) = (Arc::clone(memory).run(Arc::clone(node)), until_cancelled(node));
+            node.tasks.spawn(async move { cancel.run_until_cancelled(run).await });
+        }
         let is_plain = !self.config.tls.enabled && !self.config.is_on_loopback();
         if is_plain {
             let cancel = until_cancelled(node);

@@ -62,6 +62,9 @@ pub(crate) struct Node {
     /// The certificates, where TLS is on.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<rdb_net_tls::Tls>,
+    /// What the node remembers over a restart, where it does.
+    #[cfg(feature = "tls")]
+    pub(crate) memory: Option<Arc<crate::memory::Memory>>,
 }
 
 impl Node {

@@ -145,6 +145,10 @@ impl Node {
     }
 
     fn note_change(&self, event: &MembershipEvent) {
+        #[cfg(feature = "tls")]
+        if let Some(memory) = &self.memory {
+            memory.changed.notify_one();
+        }
         let mut since = self.since.lock().expect(LOCKED);
         match event {
             MembershipEvent::NodeForgotten(node) => {

@@ -58,7 +58,11 @@ impl MessageType {
         if self.is_application() {
             return unnamed;
         }
-        MessageSpec::TABLE.into_iter().find(|row| row.message_type == self).unwrap_or(unnamed)
+        MessageSpec::TABLE
+            .into_iter()
+            .chain(MessageSpec::OPAQUE)
+            .find(|row| row.message_type == self)
+            .unwrap_or(unnamed)
     }
 
     /// The type's name, as metrics and logs show it.
@@ -164,11 +168,15 @@ impl MessageSpec {
         Self { bytes_per_struct_byte, ..self }
     }
 
-    /// Every cluster message, by ascending number.
-    pub const TABLE: [Self; 12] = [
-        Self::row(MessageType::HEARTBEAT, "heartbeat", Lane::System, true, KIB),
+    /// What nodes tell each other by themselves, in bytes that are the membership's own; by ascending number.
+    pub const OPAQUE: [Self; 2] = [
         Self::row(MessageType::GOSSIP_PACKET, "gossip_packet", Lane::System, true, 2 * KIB),
         Self::row(MessageType::GOSSIP_KEYS, "gossip_keys", Lane::System, true, KIB),
+    ];
+
+    /// Every cluster message, by ascending number.
+    pub const TABLE: [Self; 10] = [
+        Self::row(MessageType::HEARTBEAT, "heartbeat", Lane::System, true, KIB),
         Self::row(MessageType::QUERY_REQUEST, "query_request", Lane::Interactive, false, 64 * MIB),
         Self::row(MessageType::QUERY_RESPONSE, "query_response", Lane::Interactive, true, 64 * MIB).costing(36),
         Self::row(MessageType::REPLICATION_LOG, "replication_log", Lane::Replication, true, 64 * MIB).costing(24),

@@ -20,6 +20,7 @@ const ADMIN: &str = "networking.admin.bind_address";
 const DISCOVERY: &str = "networking.service_discovery.type";
 const CODECS: &str = "networking.compression_codecs";
 const TLS: &str = "networking.tls.enabled";
+const STATE: &str = "networking.state.path";
 const STATE_KEY: &str = "networking.state.key_path";
 const STATE_VARIABLE: &str = "networking.state.key_variable";
 
@@ -52,6 +53,9 @@ impl Config {
                 "TLS is not in this build, and the node would talk in plain text; enable the cargo feature \"tls\"",
             )
         });
+        let state = (self.state.path.is_some() && !cfg!(feature = "tls")).then(|| {
+            error(&[STATE], "remembering is not in this build; enable the cargo feature \"tls\", which brings the seal")
+        });
         let discovery = &self.service_discovery;
         let keys = [DISCOVERY, "networking.service_discovery.seeds", "networking.service_discovery.file"];
         let is_set = self.origins.0.contains_key(DISCOVERY);
@@ -65,7 +69,7 @@ impl Config {
             let problem = format!("\"{name}\" is not in this build; enable the cargo feature \"{name}\"");
             error(&[CODECS, "networking.enable_compression"], &problem)
         });
-        tls.into_iter().chain(discovery).chain(codecs)
+        tls.into_iter().chain(state).chain(discovery).chain(codecs)
     }
 
     /// Whether it would talk in plain text to others than this host, without having been allowed to.

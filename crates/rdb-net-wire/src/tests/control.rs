@@ -37,12 +37,12 @@ proptest! {
 
 #[test]
 fn close_codes_have_the_numbers_of_the_wire() {
-    let names = ["normal", "protocol", "credit", "state", "silent", "shutdown", "evicted"];
+    let names = ["normal", "protocol", "credit", "state", "silent", "shutdown", "evicted", "untrusted"];
     for (code, name) in (1..).zip(names) {
         let close = CloseCode::from_code(code).expect("known");
         assert_eq!((close as u16, close.name()), (code, name));
     }
-    for code in [0, 8, u16::MAX] {
+    for code in [0, 9, u16::MAX] {
         assert_eq!(CloseCode::from_code(code), None);
     }
 }

@@ -3,7 +3,9 @@
 use expect_test::expect;
 
 use super::{SPEC_EXAMPLE, from_text, loaded};
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
+#[cfg(not(feature = "tls"))]
+use crate::config::ConfigError;
 
 #[test]
 fn the_defaults_run() {
