@@ -27,14 +27,14 @@ pub(crate) const PROFILES: &[Profile] = &[
     Profile {
         name: "core",
         flags: &["--no-default-features"],
-        forbidden: &["rdb-net-tcp", "rustls", "quinn", "hyper", "tonic", "axum"],
+        forbidden: &["rdb-net-tcp", "rustls", "aws-lc-rs", "ring", "quinn", "hyper", "tonic", "axum"],
     },
     Profile {
         name: "embedded",
         flags: &["--no-default-features", "--features", "tcp,discovery-static"],
-        forbidden: &["rustls", "quinn", "hyper", "tonic"],
+        forbidden: &["rustls", "aws-lc-rs", "ring", "quinn", "hyper", "tonic"],
     },
-    Profile { name: "default", flags: &[], forbidden: &["quinn", "hyper", "tonic", "async-graphql"] },
+    Profile { name: "default", flags: &[], forbidden: &["ring", "quinn", "hyper", "tonic", "async-graphql"] },
 ];
 
 /// Checks every profile and every library, or the one that is asked for; all of them, whatever happened to the one before.

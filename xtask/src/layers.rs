@@ -18,6 +18,7 @@ pub(crate) const RUNTIME: &[&str] = &["tokio", "tokio-util", "rustls", "quinn", 
 
 /// External clients, and the crates that may import them. A client in one place can be replaced, upgraded and left out.
 pub(crate) const OWNERS: &[(&str, &[&str])] = &[
+    ("aws-lc-rs", &["rdb-net-seal", "rdb-net-tls"]),
     ("axum", &["rdb-net-admin"]),
     ("clap", &["rdb-net-node"]),
     ("comfy-table", &["rdb-net-node"]),
@@ -27,10 +28,12 @@ pub(crate) const OWNERS: &[(&str, &[&str])] = &[
     ("notify", &["rdb-discovery-static", "rdb-net-manager"]),
     ("prometheus-client", &["rdb-net-admin"]),
     ("quinn", &["rdb-net-quic"]),
+    ("rcgen", &["rdb-net-tls"]),
     ("rustls", &["rdb-net-tls", "rdb-net-tcp", "rdb-net-quic"]),
     ("socket2", &["rdb-net-tcp", "rdb-net-membership"]),
     ("tokio-rustls", &["rdb-net-tls", "rdb-net-tcp"]),
     ("tracing-subscriber", &["rdb-net-node"]),
+    ("x509-parser", &["rdb-net-tls"]),
 ];
 
 /// Names that say nothing of a purpose: such a crate collects what belongs elsewhere.
