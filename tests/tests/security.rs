@@ -4,6 +4,10 @@
 //! What a handshake alone can show is a table in `rdb-net-tls`; here are the rows that need a hello, a session or a socket, and
 //! what an operator does while nodes run.
 
+#[path = "security/changes.rs"]
+mod changes;
+#[path = "security/foreign.rs"]
+mod foreign;
 #[path = "security/impostors.rs"]
 mod impostors;
 #[path = "security/mint.rs"]
