@@ -6,6 +6,10 @@
 
 #[path = "security/changes.rs"]
 mod changes;
+#[path = "security/child.rs"]
+mod child;
+#[path = "security/flood.rs"]
+mod flood;
 #[path = "security/foreign.rs"]
 mod foreign;
 #[path = "security/impostors.rs"]
@@ -20,6 +24,8 @@ mod nodes;
 mod raw;
 #[path = "security/relay.rs"]
 mod relay;
+#[path = "security/starved.rs"]
+mod starved;
 #[path = "security/strangers.rs"]
 mod strangers;
 #[path = "security/table.rs"]
@@ -29,6 +35,11 @@ mod tokens;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
+
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
 
 /// S1, S2, S4, S5.
 #[test]

@@ -141,16 +141,23 @@ pub(crate) fn self_signed(name: &str) -> Leaf {
 
 /// The files of a node, which go with it.
 pub(crate) struct Files {
-    folder: TempDir,
+    folder: PathBuf,
+    _own: Option<TempDir>,
 }
 
 impl Files {
     /// Those of a node that believes these CAs, PEM.
     pub(crate) fn write(cas: &str, leaf: &Leaf) -> Self {
-        let files = Self { folder: TempDir::new().expect("a folder") };
+        let own = TempDir::new().expect("a folder");
+        let files = Self { folder: own.path().to_owned(), _own: Some(own) };
         files.put("ca.pem", cas);
         files.put_leaf(leaf);
         files
+    }
+
+    /// Those that somebody else has written here.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), _own: None }
     }
 
     /// Puts another certificate and key in their place.
@@ -169,7 +176,7 @@ impl Files {
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.join(name)
     }
 
     pub(crate) fn config(&self) -> TlsConfig {
