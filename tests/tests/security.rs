@@ -14,6 +14,8 @@ mod flood;
 mod foreign;
 #[path = "security/impostors.rs"]
 mod impostors;
+#[path = "security/markers.rs"]
+mod markers;
 #[path = "security/mint.rs"]
 mod mint;
 #[path = "security/node.rs"]

@@ -52,6 +52,11 @@ fn a_revoked_peer_is_cut_within_five_seconds_and_nobody_else() {
     assert_eq!(one.connections(), 3);
 
     let watching = watch(&runtime, &one);
+    // A first change, of somebody else: from then on it looks at its interval.
+    one.files.put("crl.pem", &ca.list(&[&ca.node("n9")]));
+    let tls = one.tls.clone().expect("it has files");
+    wait("the first change is in force", CUT_WITHIN, || tls.current().number() == 2);
+    assert_eq!(one.connections(), 3, "it is nobody's here");
     let begun = Instant::now();
     one.files.put("crl.pem", &ca.list(&[&revoked]));
     wait("the revoked peer is cut", CUT_WITHIN, || one.connections() == 1);
@@ -186,7 +191,6 @@ impl Trio {
             let renewed = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, renewed).await });
             renewed.unwrap_or_else(|_| panic!("{}: its connections are not renewed", node.id));
         }
-        // An aged one and its successor may be there together; a further renewal has taken what was before.
     }
 
     /// A step on one node after the other, with traffic before, between and after.

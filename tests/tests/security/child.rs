@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// Says that this is the child, and where its files are.
-const FOLDER: &str = "RDB_SECURITY_CHILD";
+pub(crate) const FOLDER: &str = "RDB_SECURITY_CHILD";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// In the child: the folder with its files.
