@@ -109,10 +109,11 @@ def code_of(frame, otherwise):
 class Connection:
     """What both sides share: frames, liveness, farewell."""
 
-    def __init__(self, stream, ours):
+    def __init__(self, stream, ours, proved_node=None):
+        """Over a socket; inside TLS, whose certificate has named the other side's node and whose binding our hello carries."""
         stream.settimeout(TIMEOUT_S)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.stream, self.ours, self.theirs = stream, ours, None
+        self.stream, self.ours, self.theirs, self.proved_node = stream, ours, None, proved_node
         self.buffer = bytearray()
         self.checksum_required = False
         self.read_bytes_max = rdbn.HELLO_FRAME_BYTES_MAX
@@ -182,6 +183,9 @@ class Connection:
         ours, range_ = self.ours, theirs["protocol"]
         if max(range_["min"], ours["protocol"]["min"]) > min(range_["max"], ours["protocol"]["max"]):
             return m.REFUSED_VERSION, theirs
+        is_bound = theirs["channel_binding"] == ours["channel_binding"]
+        if not is_bound or self.proved_node not in (None, theirs["node"]):
+            return m.REFUSED_IDENTITY, theirs
         if theirs["cluster"] != ours["cluster"]:
             return m.REFUSED_CLUSTER, theirs
         if theirs["node"] == ours["node"]:
@@ -264,8 +268,8 @@ class Connection:
 class Dialer(Connection):
     """The side that asks."""
 
-    def __init__(self, address, ours):
-        super().__init__(socket.create_connection(address, TIMEOUT_S), ours)
+    def __init__(self, stream, ours, proved_node=None):
+        super().__init__(stream, ours, proved_node)
         self.charged, self.limits, self.sent = [0] * rdbn.LANES, [0] * rdbn.LANES, [0] * rdbn.LANES
         self.next_correlation, self.in_flight, self.answers, self.streams = 1, set(), {}, {}
         self.credit_messages, self.warned, self.last_word = 0, False, None

@@ -3,16 +3,20 @@
     python3 tests/python/query.py HOST:PORT [--cluster C] [--target NODE] [--ping N] [--query TEXT] [--parameters HEX]
                                   [--parameters-bytes N] [--count N] [--window N] [--send TYPE:HEX] [--stream TYPE:HEX]
                                   [--stream-window N] [--features N] [--await-drain]
+                                  [--tls CERT KEY CA [--binding HEX]]
 
-Ends with exit code 0 when everything that was asked for was done, 3 when the hello was refused.
+Ends with exit code 0 when everything that was asked for was done, 3 when the hello was refused, 4 when TLS was.
 """
 
 import argparse
 import json
+import socket
+import ssl
 import sys
 
 import connection
 import messages as m
+import tls
 from rdbn import IDEMPOTENT
 
 
@@ -42,7 +46,22 @@ def arguments():
     parser.add_argument("--stream-window", type=int, default=16_384, help="its window, in bytes")
     parser.add_argument("--features", type=int, default=connection.FEATURES, help="0: a client of the first version")
     parser.add_argument("--await-drain", action="store_true", help="stay until the node says that it drains")
+    parser.add_argument("--tls", nargs=3, help="inside TLS: the files of its certificate, its key, and the CAs")
+    parser.add_argument("--binding", type=bytes.fromhex, help="in the hello, instead of the channel binding")
     return parser.parse_args()
+
+
+def connect(options, host, port):
+    """A connection to the node, which is up. Inside TLS its hello carries the channel binding."""
+    stream, binding, proved_node = socket.create_connection((host, port), connection.TIMEOUT_S), b"", None
+    if options.tls:
+        stream, binding, proved_node = tls.wrap(stream, *options.tls)
+        say("secured", version=stream.version(), node=proved_node, offers=ssl.CHANNEL_BINDING_TYPES)
+    if options.binding is not None:
+        binding = options.binding
+    others = {"channel_binding": binding}
+    ours = connection.hello(options.cluster, options.node, options.target, options.features, **others)
+    return connection.Dialer(stream, ours, proved_node)
 
 
 def ask(dialer, options):
@@ -96,12 +115,14 @@ def main():
     host, _, port = options.address.rpartition(":")
     if options.parameters_bytes is not None:
         options.parameters = bytes(index % 251 for index in range(options.parameters_bytes))
-    ours = connection.hello(options.cluster, options.node, options.target, options.features)
     try:
-        dialer = connection.Dialer((host, int(port)), ours)
+        dialer = connect(options, host, int(port))
     except connection.Refused as refused:
         say("refused", code=refused.code)
         return 3
+    except ssl.SSLError as error:
+        say("untrusted", reason=error.reason)
+        return 4
     theirs = dialer.theirs
     say("up", node=theirs["node"], software=theirs["software"], features=theirs["features"])
     for _ in range(options.ping):

@@ -42,13 +42,8 @@ impl Python {
     pub fn spawn(&self, program: &str, arguments: &[&str]) -> Script {
         let mut command = Command::new("python3");
         // -B: no compiled files beside the sources.
-        command.arg("-B").arg(self.folder.join(program)).args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("python3 can be started");
-        let copy = || tempfile::tempfile().expect("a temporary file");
-        let (output, out) = Log::follow(child.stdout.take().expect("piped"), copy());
-        let (errors, err) = Log::follow(child.stderr.take().expect("piped"), copy());
-        Script { name: program.to_owned(), output, errors, child, readers: vec![out, err] }
+        command.arg("-B").arg(self.folder.join(program)).args(arguments).stdin(Stdio::null());
+        Script::start(program, command)
     }
 
     /// Runs a program to its end.
@@ -72,6 +67,15 @@ pub struct Script {
 }
 
 impl Script {
+    pub(crate) fn start(name: &str, mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
+        let copy = || tempfile::tempfile().expect("a temporary file");
+        let (output, out) = Log::follow(child.stdout.take().expect("piped"), copy());
+        let (errors, err) = Log::follow(child.stderr.take().expect("piped"), copy());
+        Self { name: name.to_owned(), output, errors, child, readers: vec![out, err] }
+    }
+
     /// Waits for the first event of this name.
     ///
     /// # Panics

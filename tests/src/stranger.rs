@@ -51,8 +51,8 @@ pub enum End {
 
 /// A connection whose bytes are written by hand.
 #[derive(Debug)]
-pub struct Stranger {
-    stream: TcpStream,
+pub struct Stranger<S = TcpStream> {
+    stream: S,
     read: Vec<u8>,
 }
 
@@ -75,13 +75,7 @@ impl Stranger {
         stream.set_nodelay(true).expect("the connection is there");
         stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out above zero");
         stream.set_write_timeout(Some(TIMEOUT)).expect("a time-out above zero");
-        Self { stream, read: Vec::new() }
-    }
-
-    /// Sends these bytes, as far as the node takes them.
-    pub fn send(&mut self, bytes: &[u8]) {
-        // A node may end the connection at the first wrong byte.
-        let _ = self.stream.write_all(bytes);
+        Self::over(stream)
     }
 
     /// Ends the stream on this side.
@@ -91,6 +85,36 @@ impl Stranger {
     /// When the connection is gone.
     pub fn shutdown(&mut self, how: Shutdown) {
         self.stream.shutdown(how).expect("the connection is there");
+    }
+
+    /// Waits until the node says or ends something, for so long at most. Returns whether it did.
+    ///
+    /// # Panics
+    ///
+    /// When the connection is gone.
+    pub fn listen(&mut self, patience: Duration) -> bool {
+        self.stream.set_read_timeout(Some(patience)).expect("a time-out above zero");
+        let heard = self.stream.peek(&mut [0]).is_ok();
+        self.stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out above zero");
+        heard
+    }
+}
+
+impl<S: Read + Write> Stranger<S> {
+    /// The stranger at this end of a stream, which may be inside TLS.
+    pub const fn over(stream: S) -> Self {
+        Self { stream, read: Vec::new() }
+    }
+
+    /// The stream.
+    pub const fn stream(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    /// Sends these bytes, as far as the node takes them.
+    pub fn send(&mut self, bytes: &[u8]) {
+        // A node may end the connection at the first wrong byte.
+        let _ = self.stream.write_all(bytes);
     }
 
     /// Sends a hello and waits for the node's own.
@@ -105,38 +129,41 @@ impl Stranger {
         Hello::decode(&body).expect("a hello")
     }
 
-    /// Waits until the node says or ends something, for so long at most. Returns whether it did.
-    ///
-    /// # Panics
-    ///
-    /// When the connection is gone.
-    pub fn listen(&mut self, patience: Duration) -> bool {
-        self.stream.set_read_timeout(Some(patience)).expect("a time-out above zero");
-        let heard = self.stream.peek(&mut [0]).is_ok();
-        self.stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out above zero");
-        heard
-    }
-
     /// The next frame; `None` at the end of the stream.
     ///
     /// # Panics
     ///
     /// When the node sends something else than frames with a checksum, or is silent for ten seconds.
     pub fn hear(&mut self) -> Option<(FrameHead, Body)> {
+        match self.try_hear() {
+            Ok(heard) => heard,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("the node neither answered nor ended the connection: {error}"),
+        }
+    }
+
+    /// The next frame; `None` at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// What the stream says: that the other end has reset it, is silent, or that TLS has ended it.
+    ///
+    /// # Panics
+    ///
+    /// When the node sends something else than frames with a checksum.
+    pub fn try_hear(&mut self) -> std::io::Result<Option<(FrameHead, Body)>> {
         loop {
             let length = frame_length(&self.read, FRAME_BYTES_MAX).expect("the node sends frames");
             if let Some(length) = length.filter(|length| self.read.len() >= *length) {
                 let bytes: Vec<u8> = self.read.drain(..length).collect();
                 let rules = FrameRules { streams: true, ..FrameRules::plain(true) };
                 let decoded = rules.read(&bytes).expect("the node sends frames with a checksum");
-                return Some((decoded.head, Body::of(&decoded, &Bytes::from(bytes))));
+                return Ok(Some((decoded.head, Body::of(&decoded, &Bytes::from(bytes)))));
             }
             let mut chunk = [0; 4096];
-            match self.stream.read(&mut chunk) {
-                Ok(0) => return None,
-                Ok(count) => self.read.extend_from_slice(&chunk[..count]),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("the node neither answered nor ended the connection: {error}"),
+            match self.stream.read(&mut chunk)? {
+                0 => return Ok(None),
+                count => self.read.extend_from_slice(&chunk[..count]),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Why there is no connection.
 
-use rdb_net_session::CloseReason;
+use rdb_net_session::{CloseReason, Loss};
 use rdb_net_types::RefusalReason;
 
 /// Why a dial had no success.
@@ -48,4 +48,16 @@ pub enum Failure {
     Hello(RefusalReason),
     /// It ended before or after it was up.
     Ended(CloseReason),
+}
+
+impl Failure {
+    /// Of a connection that was dialled and ended before it was up.
+    pub const fn of_end(reason: CloseReason) -> Self {
+        match reason {
+            CloseReason::Refused(refusal) | CloseReason::Rejected(refusal) => Self::Hello(refusal),
+            // The other side's part of the handshake comes after this one's is over.
+            CloseReason::Lost(Loss::Untrusted) => Self::Dial(DialFailure::Untrusted),
+            reason => Self::Ended(reason),
+        }
+    }
 }

@@ -206,9 +206,9 @@ impl Peer {
     /// The connection that was dialled has ended before it was up.
     pub fn handle_dial_ended(&mut self, now: Duration, slot: Slot, reason: CloseReason) {
         self.place(slot).is_dialing = false;
-        match reason {
-            CloseReason::Refused(refusal) | CloseReason::Rejected(refusal) => self.wait_refused(now, refusal),
-            reason => self.wait(now, Failure::Ended(reason)),
+        match Failure::of_end(reason) {
+            Failure::Hello(refusal) => self.wait_refused(now, refusal),
+            failure => self.wait(now, failure),
         }
     }
 

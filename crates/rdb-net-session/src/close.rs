@@ -13,6 +13,8 @@ pub enum Loss {
     Eof,
     /// Sent bytes were not acknowledged in time.
     TimedOut,
+    /// The other side does not take this node's certificate, which TLS 1.3 tells a dialer after its own part of the handshake.
+    Untrusted,
     /// Any other error of the socket.
     Io,
 }
@@ -68,7 +70,7 @@ impl CloseReason {
             Self::CreditExceeded => "credit",
             Self::HelloTimeout => "hello_timeout",
             Self::Silent => "silent",
-            Self::Untrusted => "untrusted",
+            Self::Untrusted | Self::Lost(Loss::Untrusted) => "untrusted",
             Self::Lost(Loss::Reset) => "reset",
             Self::Lost(Loss::Eof) => "eof",
             Self::Lost(Loss::TimedOut) => "timed_out",

@@ -1,13 +1,14 @@
 //! What a session is told before it begins.
 
+use std::fmt;
 use std::time::Duration;
 
-use rdb_net_types::{BootId, ClusterId, Incarnation, NodeAddress, NodeId, ProtocolRange};
+use rdb_net_types::{BootId, ClusterId, Hidden, Incarnation, NodeAddress, NodeId, ProtocolRange};
 
 use crate::CompressionConfig;
 
 /// Who this node is, as its hello says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The cluster it belongs to.
     pub cluster: ClusterId,
@@ -25,6 +26,24 @@ pub struct Identity {
     pub software: String,
     /// Bytes for the other side's authenticator. The whole hello must fit 8 KiB: at most some 4 KiB here.
     pub token: Vec<u8>,
+}
+
+/// Without the token.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // By name, so that none is forgotten.
+        let Self { cluster, node, incarnation, boot, address, protocol, software, token } = self;
+        f.debug_struct("Identity")
+            .field("cluster", cluster)
+            .field("node", node)
+            .field("incarnation", incarnation)
+            .field("boot", boot)
+            .field("address", address)
+            .field("protocol", protocol)
+            .field("software", software)
+            .field("token", &Hidden(token))
+            .finish()
+    }
 }
 
 /// Which side of the connection this is.

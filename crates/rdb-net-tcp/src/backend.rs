@@ -46,7 +46,9 @@ impl TcpBackend {
 
     async fn connect_to(&self, candidate: SocketAddr) -> io::Result<TcpConnection> {
         let socket = TcpSocket::from_std_stream(self.socket(candidate)?.into());
-        let connection = self.connection(socket.connect(candidate).await?)?;
+        let stream = socket.connect(candidate).await?;
+        let remote = stream.peer_addr()?;
+        let connection = self.connection(stream, remote)?;
         if connection.local == connection.remote {
             // The kernel may give a dialling socket the very port it dials, when nobody listens there.
             return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "nothing listens there"));
@@ -73,8 +75,8 @@ impl TcpBackend {
         Ok(socket)
     }
 
-    fn connection(&self, stream: TcpStream) -> io::Result<TcpConnection> {
-        let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
+    fn connection(&self, stream: TcpStream, remote: SocketAddr) -> io::Result<TcpConnection> {
+        let local = stream.local_addr()?;
         Ok(TcpConnection { stream, local, remote, diagnosis: Arc::clone(&self.diagnosis) })
     }
 
@@ -117,8 +119,9 @@ pub(crate) struct TcpAcceptor {
 
 impl TcpAcceptor {
     pub(crate) async fn take(&self) -> io::Result<TcpConnection> {
-        let (stream, _) = self.listener.accept().await?;
-        self.backend.connection(stream)
+        // One that the peer has reset already has no other end to ask for any more; that is found out by the first read.
+        let (stream, remote) = self.listener.accept().await?;
+        self.backend.connection(stream, remote)
     }
 }
 

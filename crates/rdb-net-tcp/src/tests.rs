@@ -2,6 +2,7 @@
 
 mod half_open;
 mod options;
+mod reset;
 mod whole;
 
 use std::io::Write;

@@ -49,7 +49,9 @@ impl Backend for TlsBackend {
             let dialed = self.tls.connector().connect(tcp, &Expected::Anybody, deadline).await;
             let Dialed { stream, peer, binding, .. } = dialed.map_err(|refusal| dial_error(address, refusal))?;
             let proof = proof(Some(&peer), binding);
-            Ok(Box::new(TlsConnection { stream, remote, probe, proof }) as Box<dyn Connection>)
+            // What the other side says to this node's certificate comes out of the first read.
+            let is_unanswered = true;
+            Ok(Box::new(TlsConnection { stream, remote, probe, proof, is_unanswered }) as Box<dyn Connection>)
         })
     }
 
@@ -116,7 +118,8 @@ impl Listener for TlsListener {
                 let accepted = acceptor.accept(tcp, deadline).await;
                 let Accepted { stream, peer, binding, .. } = accepted.map_err(|refusal| handshake_error(&refusal))?;
                 let proof = proof(peer.as_ref(), binding);
-                Ok(Box::new(TlsConnection { stream, remote, probe, proof }) as Box<dyn Connection>)
+                let is_unanswered = false;
+                Ok(Box::new(TlsConnection { stream, remote, probe, proof, is_unanswered }) as Box<dyn Connection>)
             };
             Ok(Arrival::new(remote, established))
         })
@@ -132,6 +135,25 @@ struct TlsConnection {
     remote: SocketAddr,
     probe: Option<Arc<dyn PathProbe>>,
     proof: Arc<Proof>,
+    /// This node has dialled, and nothing has come back yet.
+    is_unanswered: bool,
+}
+
+impl TlsConnection {
+    /// A dialer's handshake is complete before its certificate is judged (RFC 8446, section 4.4.2.4): an alert instead of the
+    /// first byte is the verdict.
+    fn verdict(&self, error: io::Error) -> io::Error {
+        if !self.is_unanswered || error.kind() != io::ErrorKind::InvalidData {
+            return error;
+        }
+        match TlsRefusal::from(error) {
+            refusal @ TlsRefusal::ByPeer { .. } => {
+                tracing::warn!(remote = %self.remote, %refusal, "a peer does not let this node in");
+                io::Error::new(io::ErrorKind::PermissionDenied, refusal)
+            }
+            refusal => io::Error::new(io::ErrorKind::InvalidData, refusal),
+        }
+    }
 }
 
 impl Connection for TlsConnection {
@@ -161,10 +183,12 @@ impl AsyncRead for TlsConnection {
             match Pin::new(&mut self.stream).poll_read(cx, buf) {
                 Poll::Ready(Ok(())) if buf.filled().len() > filled => {}
                 // What was read is handed on first; an end or an error is met again by the next read.
-                _ if filled > before => return Poll::Ready(Ok(())),
+                _ if filled > before => break,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.verdict(error))),
                 ended => return ended,
             }
         }
+        self.is_unanswered = false;
         Poll::Ready(Ok(()))
     }
 }

@@ -9,6 +9,9 @@ use rdb_net_types::{BoxFuture, NodeAddress, PathStatistics, Principal};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A byte stream to another node.
+///
+/// An error of the kind [`PermissionDenied`](std::io::ErrorKind::PermissionDenied) says that the other side does not take this
+/// node's certificate.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {
     /// The other end's address, for logs and limits; never its identity.
     fn remote(&self) -> SocketAddr;
@@ -220,6 +223,7 @@ pub(crate) fn loss_of(error: &std::io::Error) -> Loss {
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => Loss::Reset,
         ErrorKind::TimedOut => Loss::TimedOut,
         ErrorKind::UnexpectedEof => Loss::Eof,
+        ErrorKind::PermissionDenied => Loss::Untrusted,
         _ => Loss::Io,
     }
 }

@@ -1,19 +1,22 @@
-//! Whom the listener begins with: how many strangers at once, how many from one address, how fast, and that members get in
-//! while strangers crowd the door.
+//! Whom the listener begins with: how many strangers at once, how many from one address, how fast, and that members and those
+//! who come alone get in while strangers crowd the door.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 
 /// Limits on connections that have not said hello yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DoorConfig {
-    /// How many accepted connections may be without a hello. Default 256; at least 1. Each holds at most some 40 KiB.
+    /// How many accepted connections may be without a hello. Default 256; at least 1. Each holds at most some 40 KiB. At the
+    /// limit one from an address that has fewer than another takes the place of that one's oldest.
     pub handshakes_max: usize,
     /// How many more there may be from addresses where a member was before. Default 64. Strangers cannot take these.
     pub handshakes_reserved: usize,
@@ -39,6 +42,8 @@ const MEMBER_FOR: Duration = Duration::from_secs(3600);
 /// How many addresses are told apart; all others are counted as if they were one.
 const ADDRESSES_MAX: usize = 8192;
 const SECOND: Duration = Duration::from_secs(1);
+/// How long a stranger has its place for itself, where its address has no more of them than another would have.
+const UNDISTURBED: Duration = SECOND;
 
 /// Why a connection is closed before anything was read from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,22 +81,37 @@ struct Visitor {
 struct Admission {
     config: DoorConfig,
     visitors: HashMap<Option<IpAddr>, Visitor>,
+    /// Strangers' places by address, of each the oldest first.
+    places: HashMap<Option<IpAddr>, VecDeque<Place>>,
     strangers: usize,
     members: usize,
     /// Idle addresses are not looked for more than once in a second.
     tidy_at: Duration,
+    admitted: u64,
+}
+
+/// A stranger's place.
+#[derive(Debug)]
+struct Place {
+    number: u64,
+    since: Duration,
+    /// Ends the connection, where another takes its place.
+    displaced: CancellationToken,
 }
 
 /// Who is counted where, until the connection's hello or end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Ticket {
+    number: u64,
     address: Option<IpAddr>,
     is_member: bool,
+    displaced: CancellationToken,
 }
 
 impl Admission {
     fn new(config: DoorConfig) -> Self {
-        Self { config, visitors: HashMap::new(), strangers: 0, members: 0, tidy_at: Duration::ZERO }
+        let (visitors, places) = (HashMap::new(), HashMap::new());
+        Self { config, visitors, places, strangers: 0, members: 0, tidy_at: Duration::ZERO, admitted: 0 }
     }
 
     /// Whether another connection could get in, if it were a member's.
@@ -113,13 +133,43 @@ impl Admission {
         // A member takes a stranger's place while there is one, so that the reserve lasts.
         let is_crowded = self.strangers >= self.config.handshakes_max;
         let is_member = is_crowded && visitor.member_until > now && self.members < self.config.handshakes_reserved;
-        if is_crowded && !is_member {
+        if is_crowded && !is_member && !self.displace(now, address) {
             return Err(TurnedAway::Full);
         }
+        self.admitted += 1;
+        let (number, displaced) = (self.admitted, CancellationToken::new());
+        let visitor = self.visitors.entry(address).or_default();
         visitor.under_way += 1;
         visitor.paced = paced + interval;
-        *if is_member { &mut self.members } else { &mut self.strangers } += 1;
-        Ok(Ticket { address, is_member })
+        if is_member {
+            self.members += 1;
+        } else {
+            self.strangers += 1;
+            let place = Place { number, since: now, displaced: displaced.clone() };
+            self.places.entry(address).or_default().push_back(place);
+        }
+        Ok(Ticket { number, address, is_member, displaced })
+    }
+
+    /// Takes a place from the address that has the most, for one that has fewer: who crowds the door crowds out himself. Its
+    /// oldest connection goes, which had the most time. Returns whether there is a place now.
+    fn displace(&mut self, now: Duration, newcomer: Option<IpAddr>) -> bool {
+        let own = self.places.get(&newcomer).map_or(0, VecDeque::len);
+        let is_stranger =
+            |address| self.visitors.get(address).is_none_or(|visitor: &Visitor| visitor.member_until <= now);
+        let oldest = |places: &VecDeque<Place>| places.front().map_or(now, |place| place.since);
+        // As many addresses as places at most.
+        let others = self.places.iter().filter(|(address, _)| is_stranger(address));
+        let most = others.max_by_key(|(_, places)| (places.len(), Reverse(oldest(places))));
+        let Some((address, places)) = most.map(|(address, places)| (*address, places)) else { return false };
+        let had_its_time = now.saturating_sub(oldest(places)) >= UNDISTURBED;
+        if places.len() <= own || (places.len() == own + 1 && !had_its_time) {
+            return false;
+        }
+        let Some(place) = self.places.get_mut(&address).and_then(VecDeque::pop_front) else { return false };
+        place.displaced.cancel();
+        self.left(address, false);
+        true
     }
 
     /// Under which address it is counted.
@@ -138,14 +188,27 @@ impl Admission {
         address
     }
 
-    fn leave(&mut self, ticket: Ticket) {
-        *if ticket.is_member { &mut self.members } else { &mut self.strangers } -= 1;
-        if let Some(visitor) = self.visitors.get_mut(&ticket.address) {
+    fn leave(&mut self, ticket: &Ticket) {
+        if !ticket.is_member {
+            let Some(places) = self.places.get_mut(&ticket.address) else { return };
+            // One whose place was taken has left it already.
+            let Some(index) = places.iter().position(|place| place.number == ticket.number) else { return };
+            places.remove(index);
+        }
+        self.left(ticket.address, ticket.is_member);
+    }
+
+    fn left(&mut self, address: Option<IpAddr>, is_member: bool) {
+        *if is_member { &mut self.members } else { &mut self.strangers } -= 1;
+        if self.places.get(&address).is_some_and(VecDeque::is_empty) {
+            self.places.remove(&address);
+        }
+        if let Some(visitor) = self.visitors.get_mut(&address) {
             visitor.under_way -= 1;
         }
     }
 
-    fn was_member(&mut self, now: Duration, ticket: Ticket) {
+    fn was_member(&mut self, now: Duration, ticket: &Ticket) {
         if let Some(visitor) = self.visitors.get_mut(&ticket.address).filter(|_| ticket.address.is_some()) {
             visitor.member_until = now + MEMBER_FOR;
         }
@@ -205,118 +268,24 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
+    /// Is cancelled when another takes its place.
+    pub(crate) fn displaced(&self) -> CancellationToken {
+        self.ticket.displaced.clone()
+    }
+
     /// It was let in.
     pub(crate) fn was_member(self) {
         let now = self.door.clock.now();
-        self.door.admission.lock().expect(LOCKED).was_member(now, self.ticket);
+        self.door.admission.lock().expect(LOCKED).was_member(now, &self.ticket);
     }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.door.admission.lock().expect(LOCKED).leave(self.ticket);
+        self.door.admission.lock().expect(LOCKED).leave(&self.ticket);
         self.door.left.notify_one();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CONFIG: DoorConfig = DoorConfig {
-        handshakes_max: 4,
-        handshakes_reserved: 2,
-        handshakes_per_address_max: 3,
-        connections_per_address_second: 10,
-    };
-
-    fn at(ms: u64) -> Duration {
-        Duration::from_millis(ms)
-    }
-
-    fn host(number: u8) -> IpAddr {
-        IpAddr::from([10, 0, 0, number])
-    }
-
-    #[test]
-    fn strangers_that_crowd_the_door_leave_members_their_places() {
-        let mut door = Admission::new(CONFIG);
-        let member = door.admit(at(0), host(1)).expect("there is a place");
-        door.was_member(at(0), member);
-        door.leave(member);
-        let strangers: Vec<Ticket> = (2..6).map(|number| door.admit(at(1), host(number)).expect("a place")).collect();
-        assert_eq!(door.admit(at(2), host(7)), Err(TurnedAway::Full));
-        assert!(door.has_place(), "for members");
-        let members: Vec<Ticket> = (0..2).map(|_| door.admit(at(2), host(1)).expect("a reserved place")).collect();
-        assert!(!door.has_place());
-        assert_eq!(door.admit(at(2), host(1)), Err(TurnedAway::Full));
-        strangers.into_iter().chain(members).for_each(|ticket| door.leave(ticket));
-        assert_eq!((door.strangers, door.members), (0, 0));
-        assert!(door.visitors.values().all(|visitor| visitor.under_way == 0));
-    }
-
-    #[test]
-    fn a_member_is_a_stranger_again_after_an_hour_of_silence() {
-        let mut door = Admission::new(CONFIG);
-        let member = door.admit(at(0), host(1)).expect("there is a place");
-        door.was_member(at(0), member);
-        for number in 2..5 {
-            door.admit(at(1), host(number)).expect("a place");
-        }
-        assert_eq!(door.admit(at(3_600_000), host(1)), Err(TurnedAway::Full));
-        assert!(door.admit(at(3_599_999), host(1)).is_ok());
-    }
-
-    #[test]
-    fn one_address_has_its_share_and_no_more() {
-        let mut door = Admission::new(CONFIG);
-        let tickets: Vec<Ticket> = (0..3).map(|_| door.admit(at(0), host(1)).expect("its share")).collect();
-        assert_eq!(door.admit(at(0), host(1)), Err(TurnedAway::AddressFull));
-        assert!(door.admit(at(0), host(2)).is_ok(), "another address");
-        door.leave(tickets[0]);
-        assert!(door.admit(at(0), host(1)).is_ok());
-    }
-
-    #[test]
-    fn one_address_begins_no_faster_than_it_may() {
-        let mut door = Admission::new(CONFIG);
-        let mut begun = 0;
-        for ms in 0..5_000 {
-            match door.admit(at(ms), host(1)) {
-                Ok(ticket) => {
-                    door.leave(ticket);
-                    begun += 1;
-                }
-                Err(turned_away) => assert_eq!(turned_away, TurnedAway::AddressRate),
-            }
-        }
-        assert!((59..=61).contains(&begun), "{begun} in 5 s, of 10 at once and 10 a second");
-    }
-
-    #[test]
-    fn the_addresses_of_one_ipv6_network_are_one() {
-        let mut door = Admission::new(CONFIG);
-        let address = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, last]);
-        for last in 0..3 {
-            door.admit(at(0), address(last)).expect("its share");
-        }
-        assert_eq!(door.admit(at(0), address(9)), Err(TurnedAway::AddressFull));
-        assert!(door.admit(at(0), IpAddr::from([0x2001, 0xdb8, 0, 2, 0, 0, 0, 1])).is_ok());
-    }
-
-    #[test]
-    fn a_crowd_of_addresses_takes_bounded_memory_and_forgets_no_member() {
-        let mut door = Admission::new(CONFIG);
-        let member = door.admit(at(0), host(1)).expect("there is a place");
-        door.was_member(at(0), member);
-        door.leave(member);
-        for number in 0..100_000_u32 {
-            let address = IpAddr::from((0x0b00_0000 + number).to_be_bytes());
-            if let Ok(ticket) = door.admit(at(u64::from(number) / 100), address) {
-                door.leave(ticket);
-            }
-            assert!(door.visitors.len() <= ADDRESSES_MAX + 1);
-        }
-        assert!(door.visitors[&Some(host(1))].member_until > at(1_000));
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! Taking connections: bounded in number, in time and in what a stranger may make us hold.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,23 @@ use rdb_net_peer::LinkSide;
 /// How long no connection is taken after the system had no room for one.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Whether the error says nothing of the next connection: `accept(2)` hands on what has become of one that waited. A pause for
+/// each would let whoever resets his connections keep everybody else out.
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::NotConnected
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::TimedOut
+            | ErrorKind::Interrupted
+    )
+}
+
 impl Inner {
     /// Takes connections until the transport stops. The loop awaits nothing but the next connection and a place for it.
     pub(crate) async fn accept_loop(self: Arc<Self>, mut listener: Box<dyn Listener>) {
@@ -25,8 +43,12 @@ impl Inner {
                 match listener.accept().await {
                     Ok(arrival) => self.take(arrival),
                     Err(error) => {
-                        tracing::warn!(%error, "a connection could not be taken");
                         self.registry.count_error(None, "accept");
+                        if is_of_one_connection(&error) {
+                            tracing::debug!(%error, "a connection ended before it was taken");
+                            continue;
+                        }
+                        tracing::warn!(%error, "a connection could not be taken");
                         tokio::time::sleep(PAUSE).await;
                     }
                 }
@@ -53,8 +75,11 @@ impl Inner {
     async fn receive(self: Arc<Self>, arrival: Arrival, visit: Visit, began: Duration) {
         let remote = arrival.remote();
         let deadline = self.clock.instant(began + self.config.session.hello_timeout);
+        let displaced = visit.displaced();
         let established = tokio::time::timeout_at(deadline, arrival.establish());
-        let Some(established) = self.stopping.run_until_cancelled(established).await else { return };
+        let established = self.stopping.run_until_cancelled(displaced.run_until_cancelled(established)).await;
+        let Some(established) = established else { return };
+        let Some(established) = established else { return self.count_displaced(remote) };
         let io = match established {
             Ok(Ok(io)) => io,
             Ok(Err(error)) => {
@@ -70,7 +95,17 @@ impl Inner {
         let end = if placed.is_ok() { self.cancel.clone() } else { self.stopping.clone() };
         // In a box: the future around it would have room for three.
         let driver = Box::pin(Driver::new(&self, link, owner, io));
+        let inner = Arc::downgrade(&self);
         drop(self);
-        end.run_until_cancelled_owned(driver).await;
+        let ran = end.run_until_cancelled_owned(displaced.run_until_cancelled_owned(driver)).await;
+        if let (Some(None), Some(inner)) = (ran, inner.upgrade()) {
+            inner.count_displaced(remote);
+        }
+    }
+
+    /// A connection has gone for another's before its hello was here.
+    fn count_displaced(&self, remote: SocketAddr) {
+        tracing::debug!(%remote, "a connection has lost its place to another's");
+        self.registry.count_error(None, "handshakes_displaced");
     }
 }

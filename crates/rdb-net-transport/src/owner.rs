@@ -121,12 +121,8 @@ impl Owner {
         let event = match (link.hello(), &self.kind) {
             (Some(hello), _) => PeerEvent::Down { node: hello.node.clone(), boot: hello.boot, side: link.side, reason },
             (None, OwnerKind::Dialer(peer)) => {
-                let failure = match reason {
-                    CloseReason::Refused(refusal) | CloseReason::Rejected(refusal) => Failure::Hello(refusal),
-                    reason => Failure::Ended(reason),
-                };
                 let address = (**peer.address.load()).clone();
-                PeerEvent::DialFailed { node: peer.target.clone(), address, failure }
+                PeerEvent::DialFailed { node: peer.target.clone(), address, failure: Failure::of_end(reason) }
             }
             (None, OwnerKind::Acceptor { .. }) => return,
         };

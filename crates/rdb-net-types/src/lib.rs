@@ -10,6 +10,7 @@ mod balance;
 mod event;
 mod evidence;
 mod health;
+mod hidden;
 mod identity;
 mod message;
 mod node;
@@ -25,6 +26,7 @@ pub use balance::{CallOutcome, SelectionCriteria, Weight, WeightError};
 pub use event::MembershipEvent;
 pub use evidence::{Evidence, EvidenceKind};
 pub use health::{HealthReport, HealthStatus};
+pub use hidden::Hidden;
 pub use identity::{BootId, ClusterId, IdError, Incarnation, NodeId};
 pub use message::{
     AbortTransaction, Application, ClusterMessage, CommitTransaction, Heartbeat, LogEntry, PrepareTransaction,

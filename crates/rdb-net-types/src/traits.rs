@@ -2,14 +2,15 @@
 //! held as `Arc<dyn …>`. Hot paths use the inherent interfaces of their crates.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
 use futures_core::Stream;
 
 use crate::{
-    ClusterId, ClusterMessage, HealthStatus, MembershipEvent, NodeAddress, NodeId, NodeInfo, NodeState, RefusalReason,
-    RequestError, SelectionCriteria,
+    ClusterId, ClusterMessage, HealthStatus, Hidden, MembershipEvent, NodeAddress, NodeId, NodeInfo, NodeState,
+    RefusalReason, RequestError, SelectionCriteria,
 };
 
 /// A boxed future.
@@ -175,7 +176,6 @@ pub trait ClusterMembership: Component {
 }
 
 /// What a connecting node shows.
-#[derive(Debug)]
 pub struct Credentials<'a> {
     /// The end-entity certificate (DER), where TLS is on and the peer has one.
     pub certificate: Option<&'a [u8]>,
@@ -185,6 +185,19 @@ pub struct Credentials<'a> {
     pub claimed: &'a NodeId,
     /// The bytes that the hello carries for the authenticator.
     pub token: &'a [u8],
+}
+
+/// Without the token.
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { certificate, cluster, claimed, token } = self;
+        f.debug_struct("Credentials")
+            .field("certificate", &certificate.map(Hidden))
+            .field("cluster", cluster)
+            .field("claimed", claimed)
+            .field("token", &Hidden(token))
+            .finish()
+    }
 }
 
 /// What a proved identity may do.

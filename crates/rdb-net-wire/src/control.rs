@@ -1,8 +1,10 @@
 //! The protocol's own messages: hello, refusal, liveness, credits, cancellation, drain.
 
+use std::fmt;
+
 use rdb_net_types::{
-    BootId, ClusterId, Effect, Incarnation, MessageType, NodeAddress, NodeId, OverloadScope, ProtocolRange, Reason,
-    RefusalReason,
+    BootId, ClusterId, Effect, Hidden, Incarnation, MessageType, NodeAddress, NodeId, OverloadScope, ProtocolRange,
+    Reason, RefusalReason,
 };
 
 use serde::{Deserialize, Serialize};
@@ -74,7 +76,7 @@ macro_rules! control_message {
 }
 
 /// Who a side is and what it can. The dialer's comes first; the acceptor's is the answer that brings the connection up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Hello {
     /// The cluster it belongs to.
     pub cluster: ClusterId,
@@ -114,6 +116,55 @@ pub struct Hello {
     pub software: String,
     /// What the structs of some types cost this side beyond their bytes; each other type's cost their bytes.
     pub costs: Vec<TypeCost>,
+}
+
+/// Without the token.
+impl fmt::Debug for Hello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // By name, so that none is forgotten.
+        let Self {
+            cluster,
+            node,
+            target,
+            incarnation,
+            boot,
+            address,
+            protocol,
+            features,
+            codecs,
+            frame_bytes_max,
+            message_bytes_max,
+            requests_max,
+            credits,
+            liveness_ms,
+            checksum,
+            channel_binding,
+            token,
+            software,
+            costs,
+        } = self;
+        f.debug_struct("Hello")
+            .field("cluster", cluster)
+            .field("node", node)
+            .field("target", target)
+            .field("incarnation", incarnation)
+            .field("boot", boot)
+            .field("address", address)
+            .field("protocol", protocol)
+            .field("features", features)
+            .field("codecs", codecs)
+            .field("frame_bytes_max", frame_bytes_max)
+            .field("message_bytes_max", message_bytes_max)
+            .field("requests_max", requests_max)
+            .field("credits", credits)
+            .field("liveness_ms", liveness_ms)
+            .field("checksum", checksum)
+            .field("channel_binding", channel_binding)
+            .field("token", &Hidden(token))
+            .field("software", software)
+            .field("costs", costs)
+            .finish()
+    }
 }
 
 /// How many bytes of memory one byte of a type's struct can become when it is read, at most. Credits are charged by it.
