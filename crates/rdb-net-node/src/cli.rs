@@ -1,5 +1,8 @@
 //! The command line: what can be written, and what it means.
 
+#[cfg(feature = "tls")]
+pub(crate) mod pki;
+
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -48,6 +51,10 @@ pub(crate) enum Command {
     /// Checks a configuration, or writes one to start from.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Runs a small certificate authority in a folder, for TLS between nodes.
+    #[cfg(feature = "tls")]
+    #[command(subcommand)]
+    Pki(pki::PkiCommand),
     /// Writes a completion script for a shell to stdout.
     Completions {
         /// Which shell.

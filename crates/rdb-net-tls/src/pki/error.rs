@@ -190,7 +190,7 @@ mod tests {
         let first = pki.issue(&id("n1"), Role::Node, &[]).expect("issued");
         assert_eq!(first.former, []);
         let second = pki.renew(&id("n1"), Role::Node).expect("renewed");
-        assert_eq!(second.former, [first.entry.clone()]);
+        assert_eq!(second.former, std::slice::from_ref(&first.entry));
         pki.revoke_serial(&first.entry.serial).expect("revoked");
         assert_eq!(pki.renew(&id("n1"), Role::Node).expect("renewed").former, [second.entry]);
     }
