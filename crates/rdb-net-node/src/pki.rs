@@ -3,7 +3,7 @@
 //! What `issue` and `renew` write for people is a piece of TOML, with everything else in comments: it can be appended to a
 //! node's configuration as it is.
 
-mod lines;
+pub(crate) mod lines;
 mod similar;
 mod view;
 
