@@ -254,7 +254,10 @@ impl Pki {
         disk::make_dir(&dir)?;
         let [certificate, key, ca_copy] = ["cert.pem", "key.pem", "ca.pem"].map(|file| dir.join(file));
         let issued = Issued { entry, certificate, key, ca: ca_copy, former };
-        disk::replace(&issued.ca, ca.pem().as_bytes(), disk::Access::Everybody)?;
+        // A file with this CA and others belongs to a rotation that is under way.
+        if !fs::read_to_string(&issued.ca).is_ok_and(|text| text.contains(ca.pem())) {
+            disk::replace(&issued.ca, ca.pem().as_bytes(), disk::Access::Everybody)?;
+        }
         disk::replace(&issued.key, minted.key_pem.as_bytes(), disk::Access::Owner)?;
         disk::replace(&issued.certificate, minted.pem.as_bytes(), disk::Access::Everybody)?;
         Ok(issued)
