@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use rdb_net_tests::{Change, Cluster, Node, Rdbnet, Samples, get, runs, skip, text};
+use rdb_net_tests::{Change, Cluster, Node, Rdbnet, Samples, get, runs, text};
 use rustix::process::Signal;
 
 const NODES: usize = 5;
@@ -211,9 +211,20 @@ fn wait_for_line(node: &Node, part: &str) {
 #[test]
 fn the_demo_passes() {
     let Some(rdbnet) = Rdbnet::find() else { return };
-    let output = rdbnet.run_within(&["demo", "--output", "json"], Duration::from_secs(150));
-    if text(&output.stderr).contains("not built yet") {
-        return skip("this rdbnet has no demo");
-    }
+    demo(&rdbnet, &[], "mtls");
+}
+
+#[test]
+fn the_demo_passes_in_plain_text_too() {
+    let Some(rdbnet) = Rdbnet::find() else { return };
+    demo(&rdbnet, &["--plaintext", "--nodes", "3"], "plaintext");
+}
+
+#[track_caller]
+fn demo(rdbnet: &Rdbnet, options: &[&str], security: &str) {
+    let arguments = [&["demo", "--output", "json"], options].concat();
+    let output = rdbnet.run_within(&arguments, Duration::from_secs(150));
     assert_eq!(output.status.code(), Some(0), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+    assert_eq!(report["security"], security, "{report}");
 }

@@ -1,5 +1,8 @@
 //! The command line: what can be written, and what it means.
 
+#[cfg(feature = "tls")]
+pub(crate) mod pki;
+
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -48,6 +51,10 @@ pub(crate) enum Command {
     /// Checks a configuration, or writes one to start from.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Runs a small certificate authority in a folder, for TLS between nodes.
+    #[cfg(feature = "tls")]
+    #[command(subcommand)]
+    Pki(pki::PkiCommand),
     /// Writes a completion script for a shell to stdout.
     Completions {
         /// Which shell.
@@ -104,6 +111,9 @@ pub(crate) struct DemoOptions {
     /// Leaves the cluster running at the end and tells how to look at it and how to stop it.
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Without TLS. Otherwise each node gets a certificate of a CA that is made for the demo.
+    #[arg(long)]
+    pub(crate) plaintext: bool,
 }
 
 #[derive(Debug, Args)]
@@ -188,14 +198,15 @@ mod tests {
     }
 
     #[test]
-    fn a_demo_has_five_nodes_unless_told_otherwise() {
-        for (line, nodes, keep) in [
-            ("rdbnet demo", 5, false),
-            ("rdbnet demo --nodes 3", 3, false),
-            ("rdbnet demo --keep --nodes 20", 20, true),
+    fn a_demo_has_five_nodes_with_certificates_unless_told_otherwise() {
+        for (line, nodes, keep, plaintext) in [
+            ("rdbnet demo", 5, false, false),
+            ("rdbnet demo --nodes 3", 3, false, false),
+            ("rdbnet demo --keep --nodes 20", 20, true, false),
+            ("rdbnet demo --plaintext", 5, false, true),
         ] {
             let Command::Demo(options) = parse(line).expect(line).command else { panic!("another command") };
-            assert_eq!((options.nodes, options.keep), (nodes, keep), "{line}");
+            assert_eq!((options.nodes, options.keep, options.plaintext), (nodes, keep, plaintext), "{line}");
         }
     }
 

@@ -6,6 +6,7 @@
 //! | `queries` | queries under way, and the count of what became of them |
 //! | `cluster` | all processes, and what they told |
 //! | `process` | one process |
+//! | `security` | certificates, and whether the nodes speak mTLS |
 //! | `directory` | configurations, logs and ports |
 //! | `report` | what is told at the end |
 //! | `node` | the other side: what runs in each process |
@@ -19,6 +20,7 @@ mod process;
 mod protocol;
 mod queries;
 mod report;
+mod security;
 mod story;
 mod table;
 
@@ -33,6 +35,11 @@ use crate::run::Signals;
 use cluster::Cluster;
 use directory::Directory;
 use report::Report;
+use security::Security;
+
+fn cannot(error: std::io::Error) -> Failure {
+    Failure::Other(format!("cannot prepare the demo: {error}"))
+}
 
 /// Plays the story with so many nodes and tells what came of it.
 ///
@@ -40,14 +47,14 @@ use report::Report;
 ///
 /// [`Failure::Other`] with each assertion that did not hold. No process is left behind, unless it is to be kept.
 pub(crate) async fn run(options: DemoOptions, output: Output) -> Result<(), Failure> {
-    let cannot = |error| Failure::Other(format!("cannot prepare the demo: {error}"));
     let mut signals = Signals::new().map_err(cannot)?;
     let mut directory = Directory::create().map_err(cannot)?;
     let nodes = usize::from(options.nodes);
-    let mut cluster = Cluster::configure(nodes, &directory).map_err(cannot)?;
-    let mut report = Report { nodes, ..Report::default() };
+    let security = Security::prepare(options.plaintext, directory.path())?;
+    let mut cluster = Cluster::configure(nodes, &directory, &security)?;
+    let mut report = Report { nodes, security: security.name(), ..Report::default() };
     let played = tokio::select! {
-        played = Box::pin(story::play(&mut cluster, &mut report)) => played,
+        played = Box::pin(story::play(&mut cluster, &security, &mut report)) => played,
         () = signals.next() => {
             cluster.end().await;
             return Err(Failure::other("interrupted; the nodes were ended"));

@@ -10,6 +10,8 @@ mod demo;
 mod exit;
 mod logging;
 mod output;
+#[cfg(feature = "tls")]
+mod pki;
 mod query;
 mod render;
 mod run;
@@ -38,6 +40,8 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Members(asked) => block_on(query::members(asked, output)),
         Command::Status(asked) => block_on(query::status(asked, output)),
         Command::Config(command) => config_command::run(command, output),
+        #[cfg(feature = "tls")]
+        Command::Pki(command) => pki::run(command, output),
         Command::Completions { shell } => output.text(&cli::completions(shell)),
         Command::Demo(options) => block_on(demo::run(options, output)),
         Command::DemoNode(options) => run_node(demo::run_node(options)),

@@ -4,14 +4,14 @@ use comfy_table::{Table, presets};
 use rdb_net_admin::views::{MemberView, StatusView, TopologyView};
 use rdb_net_types::NodeId;
 
-fn table<const N: usize>(header: [&str; N]) -> Table {
+pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
     table
 }
 
 /// Rows without the space before the first column and those that fill the last one.
-fn text(table: &Table) -> String {
+pub(crate) fn text(table: &Table) -> String {
     table.lines().map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end())).collect()
 }
 

@@ -12,6 +12,7 @@
 //! Who guards a company's keys has better places for a CA; the certificates are ordinary ones, so changing over is a rotation.
 
 mod disk;
+mod error;
 mod index;
 mod mint;
 
@@ -25,10 +26,10 @@ use std::path::{Path, PathBuf};
 use rdb_net_types::{ClusterId, NodeId, Role};
 use rustls::pki_types::DnsName;
 
-use crate::files::LoadError;
 use crate::identity::role_name;
 use crate::time::{Clock, UnixSeconds};
 
+pub use error::{Absence, PkiError};
 pub use index::{Entry, EntryState};
 
 use index::Index;
@@ -71,77 +72,21 @@ pub struct Issued {
     pub key: PathBuf,
     /// A copy of the CA's certificate: `ca_cert_path`.
     pub ca: PathBuf,
+    /// Those of the same name and role that stay valid beside it, until they end or are revoked; the oldest first.
+    pub former: Vec<Entry>,
 }
 
-/// What the CA could not do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PkiError {
-    /// There is one already. It stays.
-    #[error("{}: there is a CA here already: open it, or choose another folder", dir.display())]
-    Exists {
-        /// The folder.
-        dir: PathBuf,
-    },
-    /// There is none.
-    #[error("{}: there is no CA here: make one with `rdbnet pki init`", dir.display())]
-    NoCa {
-        /// The folder.
-        dir: PathBuf,
-    },
-    /// A value is out of its range.
-    #[error("{what} {value:?}: {problem}")]
-    Illegal {
-        /// Which value.
-        what: &'static str,
-        /// The value.
-        value: String,
-        /// What is wrong.
-        problem: &'static str,
-    },
-    /// It has one that is valid.
-    #[error("{} {name} has a certificate that is valid until {not_after}: renew or revoke it", role_name(*.role))]
-    AlreadyIssued {
-        /// Whose.
-        name: NodeId,
-        /// Of which role.
-        role: Role,
-        /// Until when.
-        not_after: UnixSeconds,
-    },
-    /// It has none that is valid.
-    #[error("{name} has no certificate that is valid")]
-    NothingIssued {
-        /// Who.
-        name: String,
-    },
-    /// A file cannot be read or written.
-    #[error("{}: {problem}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        problem: String,
-    },
-    /// A file of the CA is not as it was written.
-    #[error(transparent)]
-    File(#[from] LoadError),
-    /// The index has a line that was not written by this library.
-    #[error("{}:{line}: {problem}", path.display())]
-    Index {
-        /// The index.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong.
-        problem: &'static str,
-    },
-    /// Something could not be signed.
-    #[error("the certificate cannot be made: {problem}")]
-    Sign {
-        /// What rcgen says.
-        problem: String,
-    },
+/// What a CA is, beside its secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authority {
+    /// The cluster of all its certificates.
+    pub cluster: ClusterId,
+    /// The SPIFFE trust domain of all its certificates.
+    pub trust_domain: String,
+    /// How long the certificates are valid that it issues, in days.
+    pub certificate_days: u32,
+    /// When it ends; its revocation list ends with it.
+    pub not_after: UnixSeconds,
 }
 
 const DAYS_MAX: u32 = 36_500;
@@ -168,13 +113,14 @@ impl Pki {
         disk::make_dir(dir)?;
         let pki = Self { dir: dir.to_owned(), clock };
         let _lock = pki.lock()?;
-        if pki.path("index").exists() || pki.path("ca-key.pem").exists() {
+        if pki.path("index").exists() {
             return Err(PkiError::Exists { dir: dir.to_owned() });
         }
+        pki.check_unused()?;
         let now = pki.now();
         let ca = mint::Ca::generate(options, now)?;
         let index = Index::new(options, ca.not_after());
-        disk::replace(&pki.path("ca-key.pem"), ca.key_pem().as_bytes(), disk::Access::Owner)?;
+        disk::replace(&pki.key_path(), ca.key_pem().as_bytes(), disk::Access::Owner)?;
         disk::replace(&pki.path("ca.pem"), ca.pem().as_bytes(), disk::Access::Everybody)?;
         disk::replace(&pki.path("crl.pem"), ca.revocation_list(&index, now)?.as_bytes(), disk::Access::Everybody)?;
         // The last file: a CA with an index is whole.
@@ -190,6 +136,7 @@ impl Pki {
     pub fn open(dir: &Path, clock: Clock) -> Result<Self, PkiError> {
         let pki = Self { dir: dir.to_owned(), clock };
         if !pki.path("index").exists() {
+            pki.check_unused()?;
             return Err(PkiError::NoCa { dir: dir.to_owned() });
         }
         pki.index()?;
@@ -224,8 +171,18 @@ impl Pki {
     pub fn renew(&self, name: &NodeId, role: Role) -> Result<Issued, PkiError> {
         let _lock = self.lock()?;
         let index = self.index()?;
-        let newest = index.valid(name, Some(role), self.now()).last();
-        let addresses = newest.ok_or_else(|| PkiError::NothingIssued { name: name.to_string() })?.addresses.clone();
+        let Some(newest) = index.valid(name, Some(role), self.now()).last() else {
+            let mut roles: Vec<Role> = index.valid(name, None, self.now()).map(|entry| entry.role).collect();
+            roles.sort_unstable();
+            roles.dedup();
+            let absence = match index.entries.iter().any(|entry| entry.name == *name) {
+                true if roles.is_empty() => Absence::Over,
+                true => Absence::OtherRole(roles),
+                false => Absence::Unknown,
+            };
+            return Err(PkiError::NothingIssued { name: name.to_string(), absence });
+        };
+        let addresses = newest.addresses.clone();
         self.issue_into(index, name, role, &addresses)
     }
 
@@ -235,20 +192,18 @@ impl Pki {
     ///
     /// [`PkiError`]; nothing is revoked.
     pub fn revoke(&self, name: &NodeId) -> Result<Vec<Entry>, PkiError> {
-        let now = self.now();
-        let is_meant = |entry: &Entry| entry.name == *name && entry.state(now) == EntryState::Valid;
-        self.revoke_if(name.as_str(), is_meant)
+        self.revoke_if(name.as_str(), |entry| entry.name == *name)
     }
 
-    /// Revokes one certificate, by its serial number in hexadecimal, and writes the list. Returns what was revoked.
+    /// Revokes one certificate, by its serial number in hexadecimal, and writes the list. Capitals and colons, as other tools
+    /// write them, are taken too. Returns what was revoked.
     ///
     /// # Errors
     ///
     /// [`PkiError`]; nothing is revoked.
     pub fn revoke_serial(&self, serial: &str) -> Result<Vec<Entry>, PkiError> {
-        let now = self.now();
-        let is_meant = |entry: &Entry| entry.serial == serial && entry.state(now) == EntryState::Valid;
-        self.revoke_if(serial, is_meant)
+        let wanted = serial.replace(':', "").to_ascii_lowercase();
+        self.revoke_if(serial, |entry| entry.serial == wanted)
     }
 
     /// Everything that was issued, the oldest first.
@@ -258,6 +213,16 @@ impl Pki {
     /// [`PkiError`] where the index cannot be read.
     pub fn show(&self) -> Result<Vec<Entry>, PkiError> {
         Ok(self.index()?.entries)
+    }
+
+    /// What the CA is.
+    ///
+    /// # Errors
+    ///
+    /// [`PkiError`] where the index cannot be read.
+    pub fn authority(&self) -> Result<Authority, PkiError> {
+        let Index { cluster, trust_domain, certificate_days, ca_not_after: not_after, .. } = self.index()?;
+        Ok(Authority { cluster, trust_domain, certificate_days, not_after })
     }
 
     /// The CA's certificate: `ca_cert_path` of every node.
@@ -280,15 +245,19 @@ impl Pki {
         let ca = self.ca()?;
         let minted = ca.issue(&index, name, role, addresses, self.now())?;
         let entry = minted.entry.clone();
+        let former = index.valid(name, Some(role), self.now()).cloned().collect();
         index.entries.push(entry.clone());
         // Known before it exists: what is in no index could never be revoked.
         self.write_index(&index)?;
         let dir = self.path("issued").join(format!("{}-{name}", role_name(role)));
         disk::make_dir(&self.path("issued"))?;
         disk::make_dir(&dir)?;
-        let issued =
-            Issued { entry, certificate: dir.join("cert.pem"), key: dir.join("key.pem"), ca: dir.join("ca.pem") };
-        disk::replace(&issued.ca, ca.pem().as_bytes(), disk::Access::Everybody)?;
+        let [certificate, key, ca_copy] = ["cert.pem", "key.pem", "ca.pem"].map(|file| dir.join(file));
+        let issued = Issued { entry, certificate, key, ca: ca_copy, former };
+        // A file with this CA and others belongs to a rotation that is under way.
+        if !fs::read_to_string(&issued.ca).is_ok_and(|text| text.contains(ca.pem())) {
+            disk::replace(&issued.ca, ca.pem().as_bytes(), disk::Access::Everybody)?;
+        }
         disk::replace(&issued.key, minted.key_pem.as_bytes(), disk::Access::Owner)?;
         disk::replace(&issued.certificate, minted.pem.as_bytes(), disk::Access::Everybody)?;
         Ok(issued)
@@ -298,12 +267,16 @@ impl Pki {
         let _lock = self.lock()?;
         let (mut index, now) = (self.index()?, self.now());
         let mut revoked = Vec::new();
+        let mut absence = Absence::Unknown;
         for entry in index.entries.iter_mut().filter(|entry| is_meant(entry)) {
-            entry.revoked_at = Some(now);
-            revoked.push(entry.clone());
+            absence = Absence::Over;
+            if entry.state(now) == EntryState::Valid {
+                entry.revoked_at = Some(now);
+                revoked.push(entry.clone());
+            }
         }
         if revoked.is_empty() {
-            return Err(PkiError::NothingIssued { name: name.to_owned() });
+            return Err(PkiError::NothingIssued { name: name.to_owned(), absence });
         }
         index.list_number += 1;
         // The list first: what only the list knows can be revoked again, what only the index knows could not.
@@ -335,12 +308,24 @@ impl Pki {
         Ok(file)
     }
 
+    /// The time by which it judges what is valid.
+    pub fn now(&self) -> UnixSeconds {
+        self.clock.now().into()
+    }
+
+    /// The CA's key. It goes nowhere.
+    pub fn key_path(&self) -> PathBuf {
+        self.path("ca-key.pem")
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
-    fn now(&self) -> UnixSeconds {
-        self.clock.now().into()
+    /// That no file is there that another CA would replace.
+    fn check_unused(&self) -> Result<(), PkiError> {
+        let taken = [self.key_path(), self.ca_path(), self.list_path()].into_iter().find(|path| path.exists());
+        taken.map_or(Ok(()), |path| Err(PkiError::Unfinished { path }))
     }
 }
 

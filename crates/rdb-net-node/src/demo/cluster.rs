@@ -1,7 +1,7 @@
 //! The demo's cluster: its processes, and what they have told so far.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +14,9 @@ use super::directory::{Directory, Ports, configuration, free_ports};
 use super::process::{self, FromNode, Process};
 use super::protocol::{Answered, Change, Line, Order, Told, unix_ms};
 use super::report::{Kept, KeptNode};
+use super::security::Security;
 use super::table::Partition;
+use super::cannot;
 use crate::exit::Failure;
 
 /// How many lines of the nodes wait for the demo; then the nodes wait.
@@ -63,19 +65,20 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Configures so many nodes; none runs yet.
-    pub(crate) fn configure(count: usize, directory: &Directory) -> io::Result<Self> {
-        let ports = free_ports(count)?;
+    pub(crate) fn configure(count: usize, directory: &Directory, security: &Security) -> Result<Self, Failure> {
+        let ports = free_ports(count).map_err(cannot)?;
         let width = count.to_string().len();
         let node = |place: usize| {
             let name = format!("n{:0width$}", place + 1);
             let id: NodeId = name.parse().expect("a letter and digits are an id");
             let config = directory.path().join(format!("{name}.toml"));
-            std::fs::write(&config, configuration(&id, ports[place], &ports[..SEEDS]))?;
+            let text = configuration(&id, ports[place], &ports[..SEEDS], &security.configuration(&id)?);
+            std::fs::write(&config, text).map_err(cannot)?;
             let log = directory.path().join(format!("{name}.log"));
             let partition = Partition::new(place + 1, count).expect("places are below the count");
             Ok(Node { id, ports: ports[place], partition, config, log, process: None, life: 0 })
         };
-        let nodes = (0..count).map(node).collect::<io::Result<_>>()?;
+        let nodes = (0..count).map(node).collect::<Result<_, Failure>>()?;
         let (teller, told) = mpsc::channel(LINES_MAX);
         Ok(Self {
             nodes,
@@ -94,6 +97,11 @@ impl Cluster {
 
     pub(crate) fn id(&self, place: usize) -> &NodeId {
         &self.nodes[place].id
+    }
+
+    /// Where a node's transport listens.
+    pub(crate) fn transport(&self, place: usize) -> SocketAddr {
+        self.nodes[place].ports.transport
     }
 
     /// Every id but this node's.

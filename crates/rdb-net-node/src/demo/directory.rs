@@ -1,7 +1,9 @@
 //! Where the demo keeps the configurations and the logs of its nodes: a fresh folder for temporary files.
 
+use std::fs::DirBuilder;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rdb_net_types::NodeId;
@@ -16,10 +18,10 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// A folder that nobody else has.
+    /// A folder that nobody else has or looks into: there are keys in it.
     pub(crate) fn create() -> io::Result<Self> {
         let path = std::env::temp_dir().join(format!("rdbnet-demo-{}-{}", std::process::id(), unix_ms()));
-        std::fs::create_dir(&path)?;
+        DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self { path, is_kept: false })
     }
 
@@ -60,13 +62,16 @@ pub(crate) fn free_ports(nodes: usize) -> io::Result<Vec<Ports>> {
     ports.collect()
 }
 
-/// The configuration file of a node.
-pub(crate) fn configuration(node: &NodeId, ports: Ports, seeds: &[Ports]) -> String {
+/// The name of the demo's cluster.
+pub(crate) const CLUSTER: &str = "demo";
+
+/// The configuration file of a node, which ends with these lines on TLS.
+pub(crate) fn configuration(node: &NodeId, ports: Ports, seeds: &[Ports], tls: &str) -> String {
     let Ports { transport, gossip, admin } = ports;
     let seeds: Vec<String> = seeds.iter().map(|seed| format!("\"{}\"", seed.transport)).collect();
     format!(
         "[networking]\n\
-         cluster_id = \"demo\"\n\
+         cluster_id = \"{CLUSTER}\"\n\
          node_id = \"{node}\"\n\
          bind_address = \"{transport}\"\n\
          gossip_address = \"{gossip}\"\n\
@@ -75,7 +80,7 @@ pub(crate) fn configuration(node: &NodeId, ports: Ports, seeds: &[Ports]) -> Str
          bind_address = \"{admin}\"\n\
          \n\
          [networking.service_discovery]\n\
-         seeds = [{}]\n",
+         seeds = [{}]\n\n{tls}",
         seeds.join(", ")
     )
 }
@@ -92,7 +97,7 @@ mod tests {
     fn a_node_can_run_with_its_configuration() {
         let ports = free_ports(3).expect("the kernel has ports");
         let node: NodeId = "n2".parse().expect("legal");
-        let text = configuration(&node, ports[1], &ports);
+        let text = configuration(&node, ports[1], &ports, "");
         let config = Loader::new().text("n2.toml", &text).load().expect("legal");
         config.check_runnable().expect("runnable");
         assert_eq!(config.node_id, Some(node));

@@ -11,6 +11,8 @@ use serde::Serialize;
 pub(crate) struct Report {
     /// How many nodes there were.
     pub(crate) nodes: usize,
+    /// What protected their connections: `mtls` or `plaintext`.
+    pub(crate) security: &'static str,
     /// From the start of the last process until all nodes told the same members, all alive.
     pub(crate) agreed_ms: Option<u64>,
     pub(crate) queries: Option<Queries>,
@@ -105,7 +107,7 @@ impl Report {
         let mut story = String::new();
         let mut say = |sentence: String| writeln!(story, "{sentence}").expect("a string takes every text");
         if let Some(agreed_ms) = self.agreed_ms {
-            say(format!("{} nodes agreed on their members after {agreed_ms} ms.", self.nodes));
+            say(format!("{} nodes agreed on their members after {agreed_ms} ms ({}).", self.nodes, self.security));
         }
         if let Some(queries) = &self.queries {
             queries.tell(&mut say);

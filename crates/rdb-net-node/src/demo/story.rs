@@ -10,6 +10,7 @@ use super::cluster::Cluster;
 use super::protocol::Change;
 use super::queries::{self, Kill};
 use super::report::{Noticed, Report};
+use super::security::Security;
 use crate::exit::Failure;
 use crate::output::note;
 
@@ -34,10 +35,11 @@ const AFTER_FAREWELL: Duration = Duration::from_millis(1_500);
 /// # Errors
 ///
 /// [`Failure`] when it cannot go on. What does not hold is in the report and no error.
-pub(crate) async fn play(cluster: &mut Cluster, report: &mut Report) -> Result<(), Failure> {
+pub(crate) async fn play(cluster: &mut Cluster, security: &Security, report: &mut Report) -> Result<(), Failure> {
     if !come_together(cluster, report).await? {
         return Ok(());
     }
+    security.check(cluster, report).await;
     let kill = Kill { victim: VICTIM, after: QUERIES_BEFORE_KILL };
     let tally = queries::run(cluster, ASKER, 0..QUERIES, Some(kill)).await?;
     tally.report(report);

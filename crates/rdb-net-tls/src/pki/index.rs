@@ -42,7 +42,23 @@ pub enum EntryState {
     Revoked,
 }
 
+impl EntryState {
+    /// Its name, as tables and documents have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
 impl Entry {
+    /// The name of its role, as it stands in the certificate.
+    pub const fn role_name(&self) -> &'static str {
+        role_name(self.role)
+    }
+
     /// What it is worth at this time.
     pub fn state(&self, now: UnixSeconds) -> EntryState {
         match self.revoked_at {

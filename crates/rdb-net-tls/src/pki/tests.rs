@@ -109,6 +109,19 @@ fn renewing_keeps_name_and_addresses_and_nothing_else() {
 }
 
 #[test]
+fn a_file_with_another_ca_beside_this_one_stays_through_a_renewal() {
+    let ((_dir, pki), (_other_dir, other)) = (made(), made());
+    let issued = pki.issue(&id("n1"), Role::Node, &[]).expect("issued");
+    let cas = [&pki, &other].map(|pki| fs::read_to_string(pki.ca_path()).expect("read"));
+    fs::write(&issued.ca, cas.concat()).expect("written");
+    load(&pki, &pki.renew(&id("n1"), Role::Node).expect("renewed"));
+    assert_eq!(fs::read_to_string(&issued.ca).expect("read"), cas.concat());
+    fs::write(&issued.ca, &cas[1]).expect("written");
+    load(&pki, &pki.renew(&id("n1"), Role::Node).expect("renewed"));
+    assert_eq!(fs::read_to_string(&issued.ca).expect("read"), cas[0], "without this CA it was of no use");
+}
+
+#[test]
 fn roles_have_certificates_of_their_own() {
     let (_dir, pki) = made();
     let node = load(&pki, &pki.issue(&id("x"), Role::Node, &[]).expect("issued"));

@@ -19,6 +19,7 @@ fn report() -> Report {
     let queries = Queries { total: 10, requests: 30, outcomes, mismatches: 0, elapsed_ms: 12, slowest_ms: 3 };
     let mut report = Report {
         nodes: 3,
+        security: "mtls",
         agreed_ms: Some(40),
         queries: Some(queries),
         kill: noticed("n3", &[("n1", 308), ("n2", 310)]),
@@ -38,6 +39,7 @@ fn the_document_has_the_fields_that_programs_rely_on() {
     expect![[r#"
         {
           "nodes": 3,
+          "security": "mtls",
           "agreed_ms": 40,
           "queries": {
             "total": 10,
@@ -93,7 +95,7 @@ fn the_document_has_the_fields_that_programs_rely_on() {
 #[test]
 fn the_story_tells_what_happened_then_what_held() {
     expect![[r#"
-        3 nodes agreed on their members after 40 ms.
+        3 nodes agreed on their members after 40 ms (mtls).
         10 queries became 30 requests: 26 with a reply, 4 without; 0 wrong answers.
           3 without a reply: not_sent/unreachable
           1 without a reply: unknown/connection_lost
