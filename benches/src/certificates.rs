@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rdb_net_tls::pki::{Pki, PkiError, PkiOptions};
 use rdb_net_tls::{Clock, LoadError, Policy, Tls, TlsConfig, TlsOptions};
@@ -43,7 +44,9 @@ impl Certificates {
     ///
     /// [`CertificateError`]; no folder is left.
     pub fn mint(names: impl IntoIterator<Item = String>) -> Result<Self, CertificateError> {
-        let dir = std::env::temp_dir().join(format!("rdb-net-race-{}", std::process::id()));
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("rdb-net-race-{}-{number}", std::process::id()));
         fs::create_dir(&dir)?;
         let minted = Self { dir };
         let options = PkiOptions::new(ClusterId::new(CLUSTER).expect("the name is legal"));

@@ -11,8 +11,8 @@ use rdb_net_benches::measure::allowed_cores;
 use rdb_net_benches::peers::Peer;
 use rdb_net_benches::probe::Probe;
 use rdb_net_benches::race::{
-    GATE, GATE_TLS, GateLine, Heat, Judgement, OfferedRow, Plan, Report, Role, figures_table, full_plan, gate_plan, json,
-    judge, judge_figures, offered_table, svg, table, text_picture, verdicts_table, whole_gate,
+    GATE, GATE_TLS, GateLine, Heat, Judgement, OfferedRow, Plan, Report, Role, figures_table, full_plan, gate_plan,
+    json, judge, judge_figures, offered_table, svg, table, text_picture, verdicts_table, whole_gate,
 };
 use rdb_net_benches::workload::{Mode, Workload};
 

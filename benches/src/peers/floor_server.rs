@@ -6,9 +6,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::peers::PeerError;
-use crate::peers::tls::Acceptor;
 use crate::peers::frame::{self, HEADER_BYTES, Kind};
 use crate::peers::pump::{Outbox, Progress, handled, pump};
+use crate::peers::tls::Acceptor;
 
 /// Answers waiting to be written beyond which nothing more is read.
 const WAITING_BYTES_MAX: usize = 4 << 20;

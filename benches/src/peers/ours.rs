@@ -126,12 +126,7 @@ impl OursCaller {
     /// A client of the server at this address; nothing is dialled until it is used. Messages of 1 MiB take the Bulk lane, all
     /// others the lane of their type.
     #[must_use]
-    pub fn connect(
-        limits: SessionConfig,
-        backend: Arc<dyn Backend>,
-        address: SocketAddr,
-        workload: Workload,
-    ) -> Self {
+    pub fn connect(limits: SessionConfig, backend: Arc<dyn Backend>, address: SocketAddr, workload: Workload) -> Self {
         let transport = Transport::new(config("client", None, limits), backend);
         let server = NodeId::new("server").expect("the name is legal");
         let peer = transport.peer(&server, &NodeAddress::from(address));
@@ -210,7 +205,8 @@ mod tests {
     #[tokio::test]
     async fn a_barrier_on_the_bulk_lane_counts_every_message_sent_before_it() {
         let (announce, address) = tokio::sync::oneshot::channel();
-        let server = tokio::spawn(serve(SessionConfig::default(), backend(None), |address| announce.send(address).unwrap()));
+        let server =
+            tokio::spawn(serve(SessionConfig::default(), backend(None), |address| announce.send(address).unwrap()));
         let caller = OursCaller::connect(SessionConfig::default(), backend(None), address.await.unwrap(), Workload::W5);
         for _ in 0..20 {
             caller.send(payload(Workload::W5)).await.unwrap();

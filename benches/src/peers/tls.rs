@@ -84,3 +84,55 @@ impl AsyncWrite for TlsConnection {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::certificates::{self, Certificates};
+    use crate::measure::Caller;
+    use crate::peers::mux::MuxClient;
+    use crate::peers::ours::{self, OursCaller};
+    use crate::peers::tonic_peer::StreamCaller;
+    use crate::peers::{Peer, PeerError};
+    use crate::workload::Workload;
+
+    /// Whether the peer, whose client `connect` makes, echoes and counts inside TLS.
+    async fn check<C: Caller>(peer: Peer, connect: impl AsyncFnOnce(SocketAddr, Tls) -> Result<C, PeerError>) {
+        let minted = Certificates::mint(["server", "client"].map(str::to_owned)).unwrap();
+        let (announce, address) = oneshot::channel();
+        let dir = minted.dir().to_owned();
+        let server =
+            tokio::spawn(async move { peer.serve(Some(&dir), |address| announce.send(address).unwrap()).await });
+        let tls = certificates::load(Some(minted.dir()), "client").unwrap();
+        let caller = connect(address.await.unwrap(), tls).await.unwrap();
+        for length in [0, 64, 4096, 200_000] {
+            let payload = Bytes::from(vec![length as u8; length]);
+            assert_eq!(caller.call(payload.clone()).await.unwrap(), payload);
+        }
+        for _ in 0..20 {
+            caller.send(Bytes::from_static(&[7; 1000])).await.unwrap();
+        }
+        assert_eq!(caller.barrier().await.unwrap(), 20);
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn each_peer_echoes_and_counts_inside_tls() {
+        check(Peer::MuxTls, async |address, tls| MuxClient::connect(address, Some(tls)).await).await;
+        check(Peer::TonicStreamTls, async |address, tls| StreamCaller::connect(address, Some(tls)).await).await;
+        check(Peer::OursTls, async |address, tls| {
+            let (limits, backend) = (rdb_net_session::Config::default(), ours::backend(Some(tls)));
+            Ok(OursCaller::connect(limits, backend, address, Workload::W3))
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn without_certificates_nothing_is_served() {
+        let served = Peer::OursTls.serve(None, |_| {}).await;
+        assert!(matches!(served, Err(PeerError::Certificates(_))));
+    }
+}

@@ -114,11 +114,7 @@ pub(crate) async fn in_memory() -> Result<Vec<Reading>, PeerError> {
     readings
 }
 
-pub(crate) async fn over_loopback(
-    place: &str,
-    ports: &[u16],
-    security: &Security,
-) -> Result<Vec<Reading>, PeerError> {
+pub(crate) async fn over_loopback(place: &str, ports: &[u16], security: &Security) -> Result<Vec<Reading>, PeerError> {
     let addresses: Vec<NodeAddress> =
         ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port)).into()).collect();
     let memory = |bytes: u64| bytes as f64 / OVER_LOOPBACK as f64;

@@ -167,9 +167,10 @@ impl Role {
                     length: Duration::from_secs_f64(lengths.seconds),
                 };
                 let certificates = place.certificates.clone();
-                play(place, async move {
-                    Ok(Line::Offered(peer.offer(certificates.as_deref(), address, &offer).await?))
-                })
+                play(
+                    place,
+                    async move { Ok(Line::Offered(peer.offer(certificates.as_deref(), address, &offer).await?)) },
+                )
             }
             Self::Probe { probe, place, ports } => {
                 let certificates = place.certificates.clone();
@@ -204,6 +205,7 @@ fn play(place: Place, role: impl Future<Output = Result<Line, PeerError>> + Send
         pin_to_core(core)?;
     }
     std::thread::Builder::new().name("control".into()).spawn(answer_standard_input)?;
+    keep_freed_memory();
     // A task and not `block_on` itself, so that in a multi-threaded runtime a worker runs it.
     let ended = place.runtime.build()?.block_on(async move { tokio::spawn(role).await });
     tell(&match ended {
@@ -212,6 +214,13 @@ fn play(place: Place, role: impl Future<Output = Result<Line, PeerError>> + Send
         Err(_) => Line::Failed("it panicked".into()),
     });
     Ok(())
+}
+
+/// glibc gives freed memory at the top of its heap back from 128 KiB on, and takes it anew page by page, until a block has been
+/// freed that was larger: from then on it keeps twice as much as that. A process that has lived for a while has freed one, so
+/// those of all peers do.
+fn keep_freed_memory() {
+    drop(std::hint::black_box(vec![0_u8; 16 << 20]));
 }
 
 fn answer_standard_input() {

@@ -15,6 +15,7 @@ use rdb_net_types::{BoxFuture, NodeAddress, Principal};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use crate::ahead::ReadAhead;
 use crate::backend::{TcpAcceptor, TcpBackend, TcpConnection};
 
 /// Dial and accept over TCP, inside TLS 1.3. Who is at the other end is proved by its certificate before a byte of the protocol
@@ -45,10 +46,10 @@ impl Backend for TlsBackend {
             let (remote, probe) = (tcp.remote(), tcp.path_probe());
             let deadline = Instant::now() + self.handshake_timeout;
             // Whether it is the node that is meant, its hello tells, which has to fit its certificate.
-            let dialed = self.tls.connector().connect(tcp, &Expected::Anybody, deadline).await;
+            let dialed = self.tls.connector().connect(ReadAhead::new(tcp), &Expected::Anybody, deadline).await;
             let Dialed { stream, peer, binding, .. } = dialed.map_err(|refusal| dial_error(address, refusal))?;
             let proof = proof(Some(&peer), binding);
-            Ok(Box::new(TlsConnection { stream, remote, probe, proof }) as Box<dyn Connection>)
+            Ok(Box::new(TlsConnection::new(stream, remote, probe, proof)) as Box<dyn Connection>)
         })
     }
 
@@ -109,10 +110,10 @@ impl Listener for TlsListener {
             let acceptor = self.backend.tls.acceptor();
             let deadline = Instant::now() + self.backend.handshake_timeout;
             let established = async move {
-                let accepted = acceptor.accept(tcp, deadline).await;
+                let accepted = acceptor.accept(ReadAhead::new(tcp), deadline).await;
                 let Accepted { stream, peer, binding, .. } = accepted.map_err(|refusal| handshake_error(&refusal))?;
                 let proof = proof(peer.as_ref(), binding);
-                Ok(Box::new(TlsConnection { stream, remote, probe, proof }) as Box<dyn Connection>)
+                Ok(Box::new(TlsConnection::new(stream, remote, probe, proof)) as Box<dyn Connection>)
             };
             Ok(Arrival::new(remote, established))
         })
@@ -124,10 +125,24 @@ impl Listener for TlsListener {
 }
 
 struct TlsConnection {
-    stream: TlsStream<TcpConnection>,
+    stream: TlsStream<ReadAhead<TcpConnection>>,
     remote: SocketAddr,
     probe: Option<Arc<dyn PathProbe>>,
     proof: Arc<Proof>,
+}
+
+impl TlsConnection {
+    /// After the handshake.
+    fn new(
+        mut stream: TlsStream<ReadAhead<TcpConnection>>,
+        remote: SocketAddr,
+        probe: Option<Arc<dyn PathProbe>>,
+        proof: Arc<Proof>,
+    ) -> Self {
+        // Who is there is known: how much it sends is for the session to limit.
+        stream.get_mut().0.inner_mut().open();
+        Self { stream, remote, probe, proof }
+    }
 }
 
 impl Connection for TlsConnection {
@@ -155,7 +170,12 @@ impl AsyncRead for TlsConnection {
         while buf.remaining() > 0 {
             let filled = buf.filled().len();
             match Pin::new(&mut self.stream).poll_read(cx, buf) {
-                Poll::Ready(Ok(())) if buf.filled().len() > filled => {}
+                Poll::Ready(Ok(())) if buf.filled().len() > filled => {
+                    let (io, tls) = self.stream.get_ref();
+                    if io.inner().is_drained() && tls.wants_read() {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
                 // What was read is handed on first; an end or an error is met again by the next read.
                 _ if filled > before => return Poll::Ready(Ok(())),
                 ended => return ended,
