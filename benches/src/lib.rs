@@ -15,11 +15,13 @@
 //! |---|---|
 //! | [`workload`] | what is measured, and on which runtime and cores |
 //! | [`peers`] | who takes part: each peer serves and drives |
+//! | [`certificates`] | what peers with TLS prove who they are with |
 //! | [`measure`] | window, latencies, processor time, pinning |
 //! | [`race`] | child processes, schedule, statistics, gate, report |
 //! | [`probe`] | what no race against others shows: frames, urgent messages, many peers, copies |
 //! | [`count`] | operations, allocation counts, instruction counts |
 
+pub mod certificates;
 pub mod count;
 pub mod measure;
 pub mod peers;

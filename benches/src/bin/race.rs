@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
+use rdb_net_benches::certificates::{CertificateError, Certificates};
 use rdb_net_benches::measure::allowed_cores;
 use rdb_net_benches::peers::Peer;
 use rdb_net_benches::probe::Probe;
 use rdb_net_benches::race::{
-    GATE, GATE_ALL, Heat, Judgement, OfferedRow, Plan, Report, Role, figures_table, full_plan, gate_plan, json, judge,
-    judge_figures, offered_table, svg, table, text_picture, verdicts_table,
+    GATE, GATE_TLS, GateLine, Heat, Judgement, OfferedRow, Plan, Report, Role, figures_table, full_plan, gate_plan,
+    json, judge, judge_figures, offered_table, svg, table, text_picture, verdicts_table, whole_gate,
 };
 use rdb_net_benches::workload::{Mode, Workload};
 
@@ -66,7 +67,8 @@ struct Race {
     /// Share of the machine, 0 to 1, that others may use in a run that counts.
     #[arg(long, default_value_t = 0.25)]
     foreign_share_max: f64,
-    /// Runs what the gate needs and no more, and fails when one of its lines does not hold: the first gate, or all of it.
+    /// Runs what the gate needs and no more, and fails when one of its lines does not hold: the first gate, that of
+    /// TLS, or all of it.
     #[arg(long, num_args = 0..=1, default_missing_value = "first")]
     #[arg(conflicts_with_all = ["peers", "workloads", "modes", "probes", "open_loop"])]
     gate: Option<Gate>,
@@ -81,7 +83,35 @@ struct Race {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Gate {
     First,
+    Tls,
     All,
+}
+
+impl Gate {
+    fn lines(self) -> Vec<GateLine> {
+        match self {
+            Self::First => GATE.to_vec(),
+            Self::Tls => GATE_TLS.to_vec(),
+            Self::All => whole_gate(),
+        }
+    }
+
+    fn probes(self) -> Vec<Probe> {
+        match self {
+            Self::First => Vec::new(),
+            Self::Tls => vec![Probe::PeersOverLoopbackTls],
+            Self::All => Probe::ALL.to_vec(),
+        }
+    }
+
+    /// Whether it judges a figure of this name.
+    fn judges(self, figure: &str) -> bool {
+        match self {
+            Self::First => false,
+            Self::Tls => figure.ends_with("-tls"),
+            Self::All => true,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -103,16 +133,18 @@ impl Choice {
         let chosen_heats = !(race.peers.is_empty() && race.workloads.is_empty() && race.modes.is_empty());
         let chosen = chosen_heats || !race.probes.is_empty() || race.open_loop;
         match race.gate {
-            Some(Gate::First) => Self { heats: gate_plan(GATE), gate: race.gate, probes: Vec::new(), open_loop: false },
+            Some(gate) => Self {
+                heats: gate_plan(&gate.lines()),
+                gate: race.gate,
+                probes: gate.probes(),
+                open_loop: gate == Gate::All,
+            },
             None if chosen => Self {
                 heats: if chosen_heats { heats(race) } else { Vec::new() },
                 gate: None,
                 probes: race.probes.clone(),
                 open_loop: race.open_loop,
             },
-            Some(Gate::All) => {
-                Self { heats: gate_plan(GATE_ALL), gate: race.gate, probes: Probe::ALL.to_vec(), open_loop: true }
-            }
             None => Self { heats: full_plan(), gate: Some(Gate::All), probes: Probe::ALL.to_vec(), open_loop: true },
         }
     }
@@ -131,7 +163,8 @@ fn main() -> Result<ExitCode, AnyError> {
 
 fn race(race: &Race) -> Result<ExitCode, AnyError> {
     let choice = Choice::of(race);
-    let plan = plan(race, choice.heats.clone())?;
+    let certificates = certificates(&choice)?;
+    let plan = plan(race, &choice, certificates.as_ref())?;
     let mut log = std::io::stderr();
     writeln!(log, "{} heats, at least {:.0} s", plan.heats.len(), plan.shortest().as_secs_f64())?;
     if plan.counting_program.is_none() {
@@ -171,16 +204,13 @@ fn run(plan: &Plan, choice: &Choice, log: &mut Stderr) -> Report {
     } else {
         Vec::new()
     };
-    let verdicts = match choice.gate {
-        None => Vec::new(),
-        Some(Gate::First) => judge(GATE, &results),
-        Some(Gate::All) => judge(GATE_ALL, &results),
-    };
+    let verdicts = choice.gate.map_or_else(Vec::new, |gate| judge(&gate.lines(), &results));
+    let is_judged = |name| choice.gate.is_some_and(|gate| gate.judges(name));
     let mut figures = judge_figures(&readings, &results);
-    if choice.gate != Some(Gate::All) {
-        figures.retain(|verdict| verdict.interval.is_some());
-        // Without the whole gate a figure is told and not judged.
-        figures.iter_mut().for_each(|verdict| verdict.judgement = Judgement::Shown);
+    figures.retain(|verdict| is_judged(verdict.figure.name) || verdict.interval.is_some());
+    // What the gate does not ask for is told and not judged.
+    for verdict in figures.iter_mut().filter(|verdict| !is_judged(verdict.figure.name)) {
+        verdict.judgement = Judgement::Shown;
     }
     Report { results, verdicts, readings, figures, offered }
 }
@@ -200,7 +230,17 @@ fn tables(report: &Report, base: Peer) -> String {
     out
 }
 
-fn plan(race: &Race, heats: Vec<Heat>) -> Result<Plan, AnyError> {
+/// Those that the peers and probes need; `None` where they need none.
+fn certificates(choice: &Choice) -> Result<Option<Certificates>, CertificateError> {
+    let races_tls = choice.heats.iter().flat_map(|heat| &heat.peers).any(|peer| peer.is_tls());
+    let mut names: Vec<String> = choice.probes.iter().flat_map(|probe| probe.certificates()).collect();
+    if races_tls {
+        names.extend(["server".to_owned(), "client".to_owned()]);
+    }
+    (!names.is_empty()).then(|| Certificates::mint(names)).transpose()
+}
+
+fn plan(race: &Race, choice: &Choice, certificates: Option<&Certificates>) -> Result<Plan, AnyError> {
     let cores = allowed_cores()?;
     let (warm_up, window) = (Duration::from_millis(race.warm_up_ms), Duration::from_secs_f64(race.seconds));
     let program = std::env::current_exe()?;
@@ -208,7 +248,8 @@ fn plan(race: &Race, heats: Vec<Heat>) -> Result<Plan, AnyError> {
     Ok(Plan {
         program,
         counting_program,
-        heats,
+        certificates: certificates.map(|certificates| certificates.dir().to_owned()),
+        heats: choice.heats.clone(),
         repetitions: race.repetitions,
         warm_up,
         window,

@@ -8,21 +8,29 @@ use tokio::task::JoinSet;
 use crate::peers::PeerError;
 use crate::peers::frame::{self, HEADER_BYTES, Kind};
 use crate::peers::pump::{Outbox, Progress, handled, pump};
+use crate::peers::tls::Acceptor;
 
 /// Answers waiting to be written beyond which nothing more is read.
 const WAITING_BYTES_MAX: usize = 4 << 20;
 
-/// Accepts connections and serves each until it closes; ends only with an error of the listener.
+/// Accepts connections, inside TLS where there is an acceptor, and serves each until it closes; ends only with an error of the
+/// listener.
 ///
 /// # Errors
 ///
 /// The listener's.
-pub async fn serve_listener(listener: TcpListener) -> Result<(), PeerError> {
+pub(crate) async fn serve_listener(listener: TcpListener, tls: Option<Acceptor>) -> Result<(), PeerError> {
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        connections.spawn(async move { serve_connection(stream).await });
+        let tls = tls.clone();
+        connections.spawn(async move {
+            match tls {
+                None => serve_connection(stream).await,
+                Some(tls) => serve_connection(tls.accept(stream).await?).await,
+            }
+        });
         while connections.try_join_next().is_some() {}
     }
 }
@@ -53,6 +61,7 @@ where
 
 async fn flush<S: AsyncWrite + Unpin>(stream: &mut S, outbox: &mut Outbox) -> Result<(), PeerError> {
     stream.write_all(outbox.waiting()).await?;
+    stream.flush().await?;
     outbox.clear();
     Ok(())
 }

@@ -7,6 +7,8 @@
 //! - [`tarpc_peer`]: tarpc over its serde transport.
 //! - [`ours`]: this workspace.
 //!
+//! Three of them take part inside TLS as well.
+//!
 //! The floors have no checksums, deadlines, priorities or metrics.
 
 mod floor_server;
@@ -16,17 +18,21 @@ pub mod ours;
 mod pump;
 pub mod single_task;
 pub mod tarpc_peer;
+mod tls;
 pub mod tonic_peer;
 mod tonic_service;
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use clap::ValueEnum;
+use rdb_net_tls::Tls;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
-pub use floor_server::{serve_connection, serve_listener};
+pub use floor_server::serve_connection;
 
+use crate::certificates::{self, CertificateError};
 use crate::measure::{Offer, Offered, Outcome, Run, drive, offer};
 use crate::workload::{Pattern, Workload};
 
@@ -50,6 +56,12 @@ pub enum Peer {
     #[value(name = "ours-1mib-frames")]
     #[serde(rename = "ours-1mib-frames")]
     OursLargeFrames,
+    /// The floor of multiplexing inside TLS: tokio-rustls.
+    MuxTls,
+    /// tonic inside TLS, all calls over one bidirectional stream.
+    TonicStreamTls,
+    /// This workspace inside TLS, with its defaults.
+    OursTls,
 }
 
 /// Why a peer did not serve or drive.
@@ -77,6 +89,9 @@ pub enum PeerError {
     /// tonic could not connect or serve. The run is void.
     #[error("gRPC transport: {0}")]
     GrpcTransport(#[from] tonic::transport::Error),
+    /// There are no certificates. Nothing was measured.
+    #[error("{0}")]
+    Certificates(#[from] CertificateError),
     /// tarpc refused or lost a call. The run is void.
     #[error("tarpc: {0}")]
     Tarpc(#[from] tarpc::client::RpcError),
@@ -90,7 +105,7 @@ impl From<tonic::Status> for PeerError {
 
 impl Peer {
     /// All peers, in the order of the report.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::SingleTask,
         Self::Mux,
         Self::TonicStream,
@@ -98,7 +113,16 @@ impl Peer {
         Self::Tarpc,
         Self::Ours,
         Self::OursLargeFrames,
+        Self::MuxTls,
+        Self::TonicStreamTls,
+        Self::OursTls,
     ];
+
+    /// Whether its connections are inside TLS, for which it needs certificates.
+    #[must_use]
+    pub const fn is_tls(self) -> bool {
+        matches!(self, Self::MuxTls | Self::TonicStreamTls | Self::OursTls)
+    }
 
     /// Whether this peer takes part in a workload at all.
     #[must_use]
@@ -131,56 +155,79 @@ impl Peer {
             Self::Tarpc => "tarpc",
             Self::Ours => "ours",
             Self::OursLargeFrames => "ours-1mib-frames",
+            Self::MuxTls => "mux-tls",
+            Self::TonicStreamTls => "tonic-stream-tls",
+            Self::OursTls => "ours-tls",
         }
     }
 
-    /// Serves on a loopback port that the kernel chooses, tells it through `announce`, and serves until dropped.
+    /// Serves on a loopback port that the kernel chooses, tells it through `announce`, and serves until dropped. Inside TLS
+    /// with the certificate that is in this folder.
     ///
     /// # Errors
     ///
-    /// [`PeerError::NotBuilt`] when the peer is absent from this build, otherwise the listener's error.
-    pub async fn serve(self, announce: impl FnOnce(SocketAddr) + Send) -> Result<(), PeerError> {
+    /// [`PeerError::Certificates`] without one, otherwise the listener's error.
+    pub async fn serve(
+        self,
+        certificates: Option<&Path>,
+        announce: impl FnOnce(SocketAddr) + Send,
+    ) -> Result<(), PeerError> {
         if let Some(limits) = self.limits() {
-            return ours::serve(limits, announce).await;
+            return ours::serve(limits, ours::backend(self.tls(certificates, "server")?), announce).await;
         }
+        let acceptor = self.tls(certificates, "server")?.as_ref().map(tls::Acceptor::new);
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         announce(listener.local_addr()?);
         match self {
-            Self::TonicStream | Self::TonicUnary => tonic_service::serve_listener(listener).await,
+            Self::TonicStream | Self::TonicUnary | Self::TonicStreamTls => {
+                tonic_service::serve_listener(listener, acceptor).await
+            }
             Self::Tarpc => tarpc_peer::serve_listener(listener).await,
-            _ => serve_listener(listener).await,
+            _ => floor_server::serve_listener(listener, acceptor).await,
         }
     }
 
     /// The limits of this workspace's sessions, where the peer is this workspace.
     fn limits(self) -> Option<rdb_net_session::Config> {
         match self {
-            Self::Ours => Some(rdb_net_session::Config::default()),
+            Self::Ours | Self::OursTls => Some(rdb_net_session::Config::default()),
             Self::OursLargeFrames => Some(ours::large_frames()),
             _ => None,
         }
+    }
+
+    /// The TLS of the process of this name, where the peer has any.
+    fn tls(self, certificates: Option<&Path>, name: &str) -> Result<Option<Tls>, PeerError> {
+        Ok(self.is_tls().then(|| certificates::load(certificates, name)).transpose()?)
     }
 
     /// Connects to `address` and makes the traffic of `run`.
     ///
     /// # Errors
     ///
-    /// [`PeerError::NotBuilt`] or [`PeerError::NotOffered`] when there is nothing to measure, otherwise what went
-    /// wrong.
-    pub async fn drive(self, address: SocketAddr, run: &Run) -> Result<Outcome, PeerError> {
+    /// [`PeerError::NotOffered`] when there is nothing to measure, otherwise what went wrong.
+    pub async fn drive(
+        self,
+        certificates: Option<&Path>,
+        address: SocketAddr,
+        run: &Run,
+    ) -> Result<Outcome, PeerError> {
         if !self.offers(run.workload) {
             return Err(PeerError::NotOffered);
         }
+        let tls = self.tls(certificates, "client")?;
         if let Some(limits) = self.limits() {
-            return drive(ours::OursCaller::connect(limits, address, run.workload), run).await;
+            return drive(ours::OursCaller::connect(limits, ours::backend(tls), address, run.workload), run).await;
         }
         match self {
             Self::SingleTask => single_task::drive(address, run).await,
-            Self::Mux => drive(mux::MuxClient::connect(address).await?, run).await,
-            Self::TonicStream => drive(tonic_peer::StreamCaller::connect(address).await?, run).await,
+            Self::Mux | Self::MuxTls => drive(mux::MuxClient::connect(address, tls).await?, run).await,
+            Self::TonicStream | Self::TonicStreamTls => {
+                drive(tonic_peer::StreamCaller::connect(address, tls).await?, run).await
+            }
             Self::TonicUnary => drive(tonic_peer::UnaryCaller::connect(address).await?, run).await,
             Self::Tarpc => drive(tarpc_peer::TarpcCaller::connect(address).await?, run).await,
-            Self::Ours | Self::OursLargeFrames => Err(PeerError::NotBuilt),
+            Self::Ours | Self::OursLargeFrames | Self::OursTls => Err(PeerError::NotBuilt),
         }
     }
 
@@ -189,15 +236,23 @@ impl Peer {
     /// # Errors
     ///
     /// [`PeerError::NotOffered`] for a peer whose one task owns its window, otherwise what went wrong.
-    pub async fn offer(self, address: SocketAddr, ask: &Offer) -> Result<Offered, PeerError> {
+    pub async fn offer(
+        self,
+        certificates: Option<&Path>,
+        address: SocketAddr,
+        ask: &Offer,
+    ) -> Result<Offered, PeerError> {
+        let tls = self.tls(certificates, "client")?;
         match self {
-            Self::Mux => offer(mux::MuxClient::connect(address).await?, ask).await,
-            Self::TonicStream => offer(tonic_peer::StreamCaller::connect(address).await?, ask).await,
+            Self::Mux | Self::MuxTls => offer(mux::MuxClient::connect(address, tls).await?, ask).await,
+            Self::TonicStream | Self::TonicStreamTls => {
+                offer(tonic_peer::StreamCaller::connect(address, tls).await?, ask).await
+            }
             Self::TonicUnary => offer(tonic_peer::UnaryCaller::connect(address).await?, ask).await,
             Self::Tarpc => offer(tarpc_peer::TarpcCaller::connect(address).await?, ask).await,
-            Self::Ours => {
+            Self::Ours | Self::OursTls => {
                 let limits = rdb_net_session::Config::default();
-                offer(ours::OursCaller::connect(limits, address, ask.workload), ask).await
+                offer(ours::OursCaller::connect(limits, ours::backend(tls), address, ask.workload), ask).await
             }
             Self::SingleTask | Self::OursLargeFrames => Err(PeerError::NotOffered),
         }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 use bytes::{Buf, Bytes, BytesMut};
+use rdb_net_tls::Tls;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
@@ -19,6 +20,7 @@ use crate::measure::Caller;
 use crate::peers::PeerError;
 use crate::peers::frame::{self, HEADER_BYTES, Kind};
 use crate::peers::pump::{Outbox, Progress, poll_pump};
+use crate::peers::tls;
 
 /// Queued bytes beyond which a caller waits for room; the last frame may go over it.
 const QUEUE_BYTES_MAX: usize = 256 << 10;
@@ -64,12 +66,15 @@ struct Waiting {
 }
 
 impl MuxClient {
-    /// Connects over TCP.
+    /// Connects over TCP, inside TLS where there is one.
     ///
     /// # Errors
     ///
-    /// The operating system's.
-    pub async fn connect(address: SocketAddr) -> Result<Self, PeerError> {
+    /// The operating system's, or TLS's.
+    pub async fn connect(address: SocketAddr, tls: Option<Tls>) -> Result<Self, PeerError> {
+        if let Some(tls) = tls {
+            return Ok(Self::over(tls::dial(&tls, address).await?));
+        }
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self::over(stream))

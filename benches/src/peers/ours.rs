@@ -1,4 +1,4 @@
-//! This workspace as a peer: two transports over TCP, handlers registered per message type,
+//! This workspace as a peer: two transports over TCP, inside TLS or not, handlers registered per message type,
 //! requests through a [`PeerHandle`], checksums, deadlines and statistics on.
 
 use std::net::SocketAddr;
@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdb_net_session::{Config as SessionConfig, Identity};
-use rdb_net_tcp::{TcpConfig, TcpTransport};
+use rdb_net_tcp::{TcpBackend, TcpConfig, TlsBackend};
+use rdb_net_tls::Tls;
 use rdb_net_transport::{
     Answer, Backend, CallOptions, Config, HandlerOptions, Handling, PeerHandle, Request, Transport,
 };
@@ -17,6 +18,7 @@ use rdb_net_types::{
 };
 use rdb_net_wire::{BodyWriter, Encode, Raw};
 
+use crate::certificates::CLUSTER;
 use crate::measure::Caller;
 use crate::peers::PeerError;
 use crate::workload::Workload;
@@ -30,11 +32,20 @@ pub(crate) fn large_frames() -> SessionConfig {
     SessionConfig { frame_bytes_max: (1 << 20) + (64 << 10), ..SessionConfig::default() }
 }
 
+/// Sockets with their defaults, inside TLS where there is one.
+pub(crate) fn backend(tls: Option<Tls>) -> Arc<dyn Backend> {
+    let tcp = TcpBackend::new(TcpConfig::default());
+    match tls {
+        None => Arc::new(tcp),
+        Some(tls) => Arc::new(TlsBackend::new(tcp, tls, HANDSHAKE_TIMEOUT)),
+    }
+}
+
 /// A node of this name with these limits.
 pub(crate) fn config(name: &str, bind: Option<NodeAddress>, session: SessionConfig) -> Config {
     let id = |text| NodeId::new(text).expect("the name is legal");
     let identity = Identity {
-        cluster: ClusterId::new("race").expect("the name is legal"),
+        cluster: ClusterId::new(CLUSTER).expect("the name is legal"),
         node: id(name),
         incarnation: Incarnation::first_of(1),
         boot: BootId(name.len() as u64),
@@ -68,9 +79,13 @@ pub async fn over(backend: Arc<dyn Backend>) -> Result<(OursCaller, Transport), 
 /// # Errors
 ///
 /// The operating system's.
-pub async fn serve(limits: SessionConfig, announce: impl FnOnce(SocketAddr) + Send) -> Result<(), PeerError> {
+pub async fn serve(
+    limits: SessionConfig,
+    backend: Arc<dyn Backend>,
+    announce: impl FnOnce(SocketAddr) + Send,
+) -> Result<(), PeerError> {
     let bind = "127.0.0.1:0".parse().expect("the address is legal");
-    let transport = TcpTransport::new(config("server", Some(bind), limits), TcpConfig::default());
+    let transport = Transport::new(config("server", Some(bind), limits), backend);
     register(&transport);
     transport.start().await.map_err(|error| PeerError::Io(error.source))?;
     announce(transport.local_address().expect("the transport listens"));
@@ -105,13 +120,14 @@ pub struct OursCaller {
 
 /// As long as the floors, which have no deadline at all, would wait in a race.
 const TIMEOUT: Duration = Duration::from_secs(20);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl OursCaller {
     /// A client of the server at this address; nothing is dialled until it is used. Messages of 1 MiB take the Bulk lane, all
     /// others the lane of their type.
     #[must_use]
-    pub fn connect(limits: SessionConfig, address: SocketAddr, workload: Workload) -> Self {
-        let transport = TcpTransport::new(config("client", None, limits), TcpConfig::default());
+    pub fn connect(limits: SessionConfig, backend: Arc<dyn Backend>, address: SocketAddr, workload: Workload) -> Self {
+        let transport = Transport::new(config("client", None, limits), backend);
         let server = NodeId::new("server").expect("the name is legal");
         let peer = transport.peer(&server, &NodeAddress::from(address));
         let lane = if workload == Workload::W5 { Lane::Bulk } else { Lane::Interactive };
@@ -189,8 +205,9 @@ mod tests {
     #[tokio::test]
     async fn a_barrier_on_the_bulk_lane_counts_every_message_sent_before_it() {
         let (announce, address) = tokio::sync::oneshot::channel();
-        let server = tokio::spawn(serve(SessionConfig::default(), |address| announce.send(address).unwrap()));
-        let caller = OursCaller::connect(SessionConfig::default(), address.await.unwrap(), Workload::W5);
+        let server =
+            tokio::spawn(serve(SessionConfig::default(), backend(None), |address| announce.send(address).unwrap()));
+        let caller = OursCaller::connect(SessionConfig::default(), backend(None), address.await.unwrap(), Workload::W5);
         for _ in 0..20 {
             caller.send(payload(Workload::W5)).await.unwrap();
         }

@@ -25,12 +25,13 @@ pub(crate) enum Progress {
     Closed,
 }
 
-/// Bytes to write, and how many of them are written.
+/// Bytes to write, and how many of them are written. What a stream took may still wait in it.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     /// The bytes, the written ones included; append only.
     pub(crate) bytes: Vec<u8>,
     written: usize,
+    unflushed: bool,
 }
 
 impl Outbox {
@@ -48,6 +49,7 @@ impl Outbox {
     }
 
     fn wrote(&mut self, count: usize) {
+        self.unflushed = true;
         self.written += count;
         if self.written == self.bytes.len() {
             self.clear();
@@ -74,6 +76,13 @@ where
             count => outbox.wrote(count),
         }
         moved = true;
+    }
+    if outbox.unflushed
+        && outbox.waiting_bytes() == 0
+        && let Poll::Ready(flushed) = Pin::new(&mut *stream).poll_flush(context)
+    {
+        flushed?;
+        outbox.unflushed = false;
     }
     let wanted = read_wanted_bytes(inbox);
     if inbox.capacity() - inbox.len() < wanted.min(READ_BYTES / 4) {

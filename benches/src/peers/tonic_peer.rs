@@ -4,11 +4,17 @@
 //! channel feeds it, and one task completes the calls from its replies.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
+use http::Uri;
 use http::uri::PathAndQuery;
+use hyper_util::rt::TokioIo;
+use rdb_net_tls::Tls;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio_stream::StreamExt;
@@ -17,9 +23,11 @@ use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Streaming};
 use tonic_prost::ProstCodec;
+use tower_service::Service;
 
 use crate::measure::Caller;
 use crate::peers::PeerError;
+use crate::peers::tls::{self, TlsConnection};
 use crate::peers::tonic_service::{
     CONNECTION_WINDOW_BYTES, Envelope, KIND_BARRIER, KIND_ECHO, KIND_ONE_WAY, STREAM_PATH, STREAM_WINDOW_BYTES,
     UNARY_PATH,
@@ -54,13 +62,13 @@ struct Waiting {
 }
 
 impl StreamCaller {
-    /// Connects and opens the stream.
+    /// Connects, inside TLS where there is one, and opens the stream.
     ///
     /// # Errors
     ///
     /// tonic's.
-    pub async fn connect(address: SocketAddr) -> Result<Self, PeerError> {
-        let mut grpc = Grpc::new(channel(address).await?);
+    pub async fn connect(address: SocketAddr, tls: Option<Tls>) -> Result<Self, PeerError> {
+        let mut grpc = Grpc::new(channel(address, tls).await?);
         ready(&mut grpc).await?;
         let (outgoing, queue) = mpsc::channel(CHANNEL_MESSAGES);
         let codec = ProstCodec::<Envelope, Envelope>::default();
@@ -132,7 +140,7 @@ impl UnaryCaller {
     ///
     /// tonic's.
     pub async fn connect(address: SocketAddr) -> Result<Self, PeerError> {
-        Ok(Self(channel(address).await?))
+        Ok(Self(channel(address, None).await?))
     }
 }
 
@@ -154,12 +162,37 @@ impl Caller for UnaryCaller {
     }
 }
 
-async fn channel(address: SocketAddr) -> Result<Channel, PeerError> {
+async fn channel(address: SocketAddr, tls: Option<Tls>) -> Result<Channel, PeerError> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?
         .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-    Ok(endpoint.connect().await?)
+    match tls {
+        None => Ok(endpoint.connect().await?),
+        Some(tls) => Ok(endpoint.connect_with_connector(TlsDialer { tls, address }).await?),
+    }
+}
+
+/// Connects inside TLS.
+struct TlsDialer {
+    tls: Tls,
+    address: SocketAddr,
+}
+
+impl Service<Uri> for TlsDialer {
+    type Response = TokioIo<TlsConnection>;
+    type Error = std::io::Error;
+    type Future = Pin<Box<dyn Future<Output = std::io::Result<TokioIo<TlsConnection>>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _uri: Uri) -> Self::Future {
+        let Self { tls, address } = self;
+        let (tls, address) = (tls.clone(), *address);
+        Box::pin(async move { Ok(TokioIo::new(tls::dial(&tls, address).await?)) })
+    }
 }
 
 async fn ready(grpc: &mut Grpc<Channel>) -> Result<(), PeerError> {

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use prost::Message;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 use tonic::body::Body;
@@ -22,6 +24,7 @@ use tonic_prost::ProstCodec;
 use tower_service::Service;
 
 use crate::peers::PeerError;
+use crate::peers::tls::{Acceptor, TlsConnection};
 
 /// HTTP/2 receive window of one stream.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -53,18 +56,41 @@ pub(crate) struct Envelope {
     pub(crate) payload: Bytes,
 }
 
-/// Serves gRPC on the listener; ends only with an error.
+/// Serves gRPC on the listener, inside TLS where there is an acceptor; ends only with an error.
 ///
 /// # Errors
 ///
 /// tonic's.
-pub(crate) async fn serve_listener(listener: TcpListener) -> Result<(), PeerError> {
-    Server::builder()
+pub(crate) async fn serve_listener(listener: TcpListener, tls: Option<Acceptor>) -> Result<(), PeerError> {
+    let server = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .serve_with_incoming(EchoServer, TcpIncoming::from(listener).with_nodelay(Some(true)))
-        .await?;
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    match tls {
+        None => {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            server.serve_with_incoming(EchoServer, incoming).await?;
+        }
+        Some(tls) => {
+            let (accepted, incoming) = mpsc::channel(1);
+            let accepting = tokio::spawn(accept(listener, tls, accepted));
+            server.serve_with_incoming(EchoServer, ReceiverStream::new(incoming)).await?;
+            accepting.abort();
+        }
+    }
     Ok(())
+}
+
+async fn accept(listener: TcpListener, tls: Acceptor, accepted: mpsc::Sender<std::io::Result<TlsConnection>>) {
+    loop {
+        let connection = async {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            tls.accept(stream).await
+        };
+        if accepted.send(connection.await).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Routes by path, as generated servers do.

@@ -1,24 +1,52 @@
 //! One node and many peers: a request to all of them at once, the memory that an idle one costs, and all of them lost at once.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdb_net_session::Config as SessionConfig;
-use rdb_net_tcp::{TcpBackend, TcpConfig};
 use rdb_net_transport::{Backend, CallOptions, Connection, DialError, ListenError, Listener, PeerHandle, Transport};
 use rdb_net_types::{BoxFuture, NodeAddress, NodeId, Payload};
 use rdb_net_wire::Raw;
 use tokio::task::JoinSet;
 
+use crate::certificates;
 use crate::measure::{Heap, histogram, quantiles, resident_bytes};
 use crate::peers::PeerError;
-use crate::peers::ours::{ECHO, config, register};
+use crate::peers::ours::{self, ECHO, config, register};
 use crate::pipe::PipeNetwork;
 use crate::probe::Reading;
 use crate::race::Line;
+
+/// What connections over loopback are inside.
+#[derive(Debug, Clone)]
+pub(crate) enum Security {
+    /// Nothing.
+    Plain,
+    /// TLS, each node with its certificate in this folder.
+    Tls(Option<PathBuf>),
+}
+
+impl Security {
+    /// The backend of the node of this name.
+    fn backend(&self, name: &str) -> Result<Arc<dyn Backend>, PeerError> {
+        match self {
+            Self::Plain => Ok(ours::backend(None)),
+            Self::Tls(dir) => Ok(ours::backend(Some(certificates::load(dir.as_deref(), name)?))),
+        }
+    }
+}
+
+/// The node in the middle.
+const HUB: &str = "hub";
+
+/// Every node of the probe over loopback.
+pub(crate) fn names() -> Vec<String> {
+    (0..OVER_LOOPBACK).map(name_of).chain([HUB.to_owned()]).collect()
+}
 
 /// Peers over loopback, in one other process.
 pub(crate) const OVER_LOOPBACK: usize = 200;
@@ -44,22 +72,25 @@ fn network() -> Arc<dyn Backend> {
 /// # Errors
 ///
 /// The operating system's.
-pub(crate) async fn serve_nodes(count: usize, announce: impl FnOnce(Vec<u16>) + Send) -> Result<Line, PeerError> {
-    let backend: Arc<dyn Backend> = Arc::new(TcpBackend::new(TcpConfig::default()));
+pub(crate) async fn serve_nodes(
+    count: usize,
+    security: Security,
+    announce: impl FnOnce(Vec<u16>) + Send,
+) -> Result<Line, PeerError> {
     let addresses = (0..count).map(|_| NodeAddress::from(SocketAddr::from(([127, 0, 0, 1], 0))));
-    let nodes = start_nodes(&backend, addresses).await?;
+    let nodes = start_nodes(|name| security.backend(name), addresses).await?;
     announce(nodes.iter().filter_map(Transport::local_address).map(|address| address.port()).collect());
     std::future::pending().await
 }
 
 async fn start_nodes(
-    backend: &Arc<dyn Backend>,
+    backend_of: impl Fn(&str) -> Result<Arc<dyn Backend>, PeerError>,
     addresses: impl Iterator<Item = NodeAddress>,
 ) -> Result<Vec<Transport>, PeerError> {
     let mut nodes = Vec::new();
     for (number, address) in addresses.enumerate() {
         let name = name_of(number);
-        let node = Transport::new(config(&name, Some(address), SessionConfig::default()), Arc::clone(backend));
+        let node = Transport::new(config(&name, Some(address), SessionConfig::default()), backend_of(&name)?);
         register(&node);
         node.start().await.map_err(|error| PeerError::Io(error.source))?;
         nodes.push(node);
@@ -75,7 +106,7 @@ pub(crate) async fn in_memory() -> Result<Vec<Reading>, PeerError> {
     let backend = network();
     let addresses: Vec<NodeAddress> =
         (0..IN_MEMORY).map(|number| SocketAddr::from(([127, 0, 0, 1], 10_000 + number as u16)).into()).collect();
-    let nodes = start_nodes(&backend, addresses.iter().cloned()).await?;
+    let nodes = start_nodes(|_| Ok(Arc::clone(&backend)), addresses.iter().cloned()).await?;
     // Both ends are in this process.
     let memory = |bytes: u64| (bytes as f64 / IN_MEMORY as f64 - 2.0 * PIPE_BYTES as f64) / 2.0;
     let readings = measure("in-memory", backend, &addresses, memory).await;
@@ -83,11 +114,11 @@ pub(crate) async fn in_memory() -> Result<Vec<Reading>, PeerError> {
     readings
 }
 
-pub(crate) async fn over_loopback(ports: &[u16]) -> Result<Vec<Reading>, PeerError> {
+pub(crate) async fn over_loopback(place: &str, ports: &[u16], security: &Security) -> Result<Vec<Reading>, PeerError> {
     let addresses: Vec<NodeAddress> =
         ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port)).into()).collect();
     let memory = |bytes: u64| bytes as f64 / OVER_LOOPBACK as f64;
-    measure("over-loopback", Arc::new(TcpBackend::new(TcpConfig::default())), &addresses, memory).await
+    measure(place, security.backend(HUB)?, &addresses, memory).await
 }
 
 async fn measure(
@@ -102,7 +133,7 @@ async fn measure(
         most: AtomicUsize::new(0),
         made: AtomicUsize::new(0),
     });
-    let mut settings = config("hub", None, SessionConfig::default());
+    let mut settings = config(HUB, None, SessionConfig::default());
     settings.connections_max = addresses.len() + 16;
     let dials_max = settings.dials_max;
     let hub = Transport::new(settings, Arc::clone(&dials) as Arc<dyn Backend>);

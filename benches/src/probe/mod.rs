@@ -8,10 +8,12 @@ mod frame;
 mod passes;
 mod urgent;
 
+use std::path::Path;
+
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use crowd::serve_nodes;
+pub(crate) use crowd::{Security, serve_nodes};
 
 use crate::peers::{Peer, PeerError};
 use crate::workload::Mode;
@@ -43,6 +45,8 @@ pub enum Probe {
     PeersInMemory,
     /// One node with 200 peers over loopback, in another process.
     PeersOverLoopback,
+    /// The same inside TLS.
+    PeersOverLoopbackTls,
     /// Copies of the bytes of a large message.
     Passes,
 }
@@ -56,12 +60,20 @@ pub enum Servers {
     Peer(Peer),
     /// As many nodes of this workspace.
     Nodes(usize),
+    /// The same inside TLS.
+    TlsNodes(usize),
 }
 
 impl Probe {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 5] =
-        [Self::Frame, Self::UrgentPing, Self::PeersInMemory, Self::PeersOverLoopback, Self::Passes];
+    pub const ALL: [Self; 6] = [
+        Self::Frame,
+        Self::UrgentPing,
+        Self::PeersInMemory,
+        Self::PeersOverLoopback,
+        Self::PeersOverLoopbackTls,
+        Self::Passes,
+    ];
 
     /// The name used on the command line and in reports.
     #[must_use]
@@ -71,6 +83,7 @@ impl Probe {
             Self::UrgentPing => "urgent-ping",
             Self::PeersInMemory => "peers-in-memory",
             Self::PeersOverLoopback => "peers-over-loopback",
+            Self::PeersOverLoopbackTls => "peers-over-loopback-tls",
             Self::Passes => "passes",
         }
     }
@@ -90,8 +103,15 @@ impl Probe {
         match self {
             Self::UrgentPing => Servers::Peer(Peer::Ours),
             Self::PeersOverLoopback => Servers::Nodes(crowd::OVER_LOOPBACK),
+            Self::PeersOverLoopbackTls => Servers::TlsNodes(crowd::OVER_LOOPBACK),
             _ => Servers::None,
         }
+    }
+
+    /// The nodes that need a certificate.
+    #[must_use]
+    pub fn certificates(self) -> Vec<String> {
+        if self == Self::PeersOverLoopbackTls { crowd::names() } else { Vec::new() }
     }
 
     /// How often it is run for its times, where a race is repeated `full` times.
@@ -106,20 +126,24 @@ impl Probe {
     /// Whether it counts allocations or memory as well; once, because they repeat.
     #[must_use]
     pub const fn counts(self) -> bool {
-        matches!(self, Self::Frame | Self::PeersInMemory | Self::PeersOverLoopback)
+        matches!(self, Self::Frame | Self::PeersInMemory | Self::PeersOverLoopback | Self::PeersOverLoopbackTls)
     }
 
-    /// Measures. `ports` are those of its servers on loopback.
+    /// Measures. `ports` are those of its servers on loopback; the folder has the certificates.
     ///
     /// # Errors
     ///
     /// What went wrong; nothing was measured.
-    pub async fn measure(self, ports: &[u16]) -> Result<Vec<Reading>, PeerError> {
+    pub async fn measure(self, ports: &[u16], certificates: Option<&Path>) -> Result<Vec<Reading>, PeerError> {
         match self {
             Self::Frame => Ok(frame::measure()),
             Self::UrgentPing => urgent::measure(ports).await,
             Self::PeersInMemory => crowd::in_memory().await,
-            Self::PeersOverLoopback => crowd::over_loopback(ports).await,
+            Self::PeersOverLoopback => crowd::over_loopback("over-loopback", ports, &Security::Plain).await,
+            Self::PeersOverLoopbackTls => {
+                let security = Security::Tls(certificates.map(Path::to_owned));
+                crowd::over_loopback("over-loopback-tls", ports, &security).await
+            }
             Self::Passes => passes::measure().await,
         }
     }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::measure::{Caller, histogram, payload, quantiles};
 use crate::peers::PeerError;
-use crate::peers::ours::OursCaller;
+use crate::peers::ours::{OursCaller, backend};
 use crate::probe::Reading;
 use crate::workload::Workload;
 
@@ -24,7 +24,7 @@ const FILLING: Duration = Duration::from_millis(300);
 pub(crate) async fn measure(ports: &[u16]) -> Result<Vec<Reading>, PeerError> {
     let port = ports.first().copied().ok_or(PeerError::Protocol("no server"))?;
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let caller = OursCaller::connect(rdb_net_session::Config::default(), address, Workload::W5);
+    let caller = OursCaller::connect(rdb_net_session::Config::default(), backend(None), address, Workload::W5);
     caller.ping().await?;
     let idle = quantiles(&pings(&caller).await?);
 

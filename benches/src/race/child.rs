@@ -91,6 +91,7 @@ pub(crate) fn probe_once(probe: Probe, plan: &Plan, program: &Path) -> Result<Ve
         Servers::None => None,
         Servers::Peer(peer) => Some(vec!["serve".to_owned(), format!("--peer={}", peer.name())]),
         Servers::Nodes(count) => Some(vec!["nodes".to_owned(), format!("--count={count}")]),
+        Servers::TlsNodes(count) => Some(vec!["nodes".to_owned(), format!("--count={count}"), "--tls".to_owned()]),
     };
     let server = server.map(|arguments| Child::start(program, arguments, &place, deadline)).transpose()?;
     let ports = server.as_ref().map(Child::ports).transpose()?.unwrap_or_default();

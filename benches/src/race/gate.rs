@@ -100,7 +100,7 @@ pub const GATE: &[GateLine] = &[
     line(Mode::Free, Workload::W1, Metric::P50, Peer::SingleTask, Requirement::Shown),
 ];
 
-/// The whole gate's lines against peers.
+/// The whole gate's lines against peers, but for those of TLS.
 pub const GATE_ALL: &[GateLine] = &[
     line(Mode::OneCore, Workload::W1, Metric::P50, Peer::SingleTask, Requirement::AtMost(1.20)),
     line(Mode::OneCore, Workload::W1, Metric::P999, Peer::SingleTask, Requirement::Shown),
@@ -127,6 +127,26 @@ pub const GATE_ALL: &[GateLine] = &[
     },
 ];
 
+/// The lines of TLS: what it costs, and against others inside TLS.
+pub const GATE_TLS: &[GateLine] = &[
+    tls_line(Mode::OneCore, Workload::W1, Metric::P50, Peer::Ours, Requirement::AtMost(1.12)),
+    tls_line(Mode::OneCore, Workload::W2, Metric::Rate, Peer::Ours, Requirement::AtLeast(0.8)),
+    tls_line(Mode::OneCore, Workload::W2, Metric::Rate, Peer::TonicStreamTls, Requirement::AtLeast(1.4)),
+    tls_line(Mode::OneCore, Workload::W3, Metric::Rate, Peer::MuxTls, Requirement::AtLeast(1.3)),
+    tls_line(Mode::Free, Workload::W5, Metric::Rate, Peer::MuxTls, Requirement::AtLeast(1.0)),
+    tls_line(Mode::Free, Workload::W5, Metric::Rate, Peer::TonicStreamTls, Requirement::AtLeast(1.0)),
+];
+
+/// The whole gate: its lines against peers, those of TLS at the end.
+#[must_use]
+pub fn whole_gate() -> Vec<GateLine> {
+    [GATE_ALL, GATE_TLS].concat()
+}
+
+const fn tls_line(mode: Mode, workload: Workload, metric: Metric, against: Peer, requirement: Requirement) -> GateLine {
+    GateLine { own: Peer::OursTls, ..line(mode, workload, metric, against, requirement) }
+}
+
 const fn line(mode: Mode, workload: Workload, metric: Metric, against: Peer, requirement: Requirement) -> GateLine {
     GateLine { mode, workload, metric, own: Peer::Ours, against, requirement }
 }
@@ -150,13 +170,14 @@ pub fn gate_plan(lines: &[GateLine]) -> Vec<Heat> {
     heats
 }
 
-/// The heats of the whole race: those of the whole gate, with every peer that offers them, and the one whose rate the calls
-/// at fixed times refer to.
+/// The heats of the whole race: those of the whole gate, with every peer that offers them (those inside TLS only where a line
+/// needs them), and the one whose rate the calls at fixed times refer to.
 #[must_use]
 pub fn full_plan() -> Vec<Heat> {
-    let mut heats = gate_plan(GATE_ALL);
+    let mut heats = gate_plan(&whole_gate());
     for heat in &mut heats {
-        heat.peers = Peer::ALL.into_iter().filter(|peer| peer.offers(heat.workload)).collect();
+        let takes_part = |peer: &Peer| peer.offers(heat.workload) && (!peer.is_tls() || heat.peers.contains(peer));
+        heat.peers = Peer::ALL.into_iter().filter(takes_part).collect();
     }
     heats.push(Heat { mode: OFFERED_MODE, workload: Workload::W2, peers: OFFERED_PEERS.to_vec() });
     heats
@@ -268,7 +289,14 @@ mod tests {
 
     #[test]
     fn each_plan_races_each_line_once() {
-        for (lines, heats) in [(GATE, gate_plan(GATE)), (GATE_ALL, gate_plan(GATE_ALL)), (GATE_ALL, full_plan())] {
+        let whole = whole_gate();
+        let plans = [
+            (GATE, gate_plan(GATE)),
+            (GATE_TLS, gate_plan(GATE_TLS)),
+            (&whole, gate_plan(&whole)),
+            (&whole, full_plan()),
+        ];
+        for (lines, heats) in plans {
             for line in lines {
                 let with = |heat: &&Heat| heat.mode == line.mode && heat.workload == line.workload;
                 let peers: Vec<_> = heats.iter().filter(with).map(|heat| &heat.peers).collect();

@@ -13,7 +13,10 @@ mod statistics;
 
 pub use child::RunError;
 pub use figure::{FIGURES, Figure, FigureVerdict, Readings, judge_figures};
-pub use gate::{GATE, GATE_ALL, GateLine, Judgement, Metric, Requirement, Verdict, full_plan, gate_plan, judge};
+pub use gate::{
+    GATE, GATE_ALL, GATE_TLS, GateLine, Judgement, Metric, Requirement, Verdict, full_plan, gate_plan, judge,
+    whole_gate,
+};
 pub use offered::{OFFERED_MODE, OFFERED_PEERS, OFFERED_SHARES, OfferedRow};
 pub use picture::{svg, text as text_picture};
 pub use plan::{Contest, Entry, HeapUse, Heat, Measured, Plan, Results, Sample};

@@ -44,6 +44,8 @@ pub struct Plan {
     pub program: PathBuf,
     /// The binary that plays them and counts allocations, where it is built.
     pub counting_program: Option<PathBuf>,
+    /// The folder with the certificates of those who need one.
+    pub certificates: Option<PathBuf>,
     /// In the order in which they are run.
     pub heats: Vec<Heat>,
     /// Runs of each peer in each heat; five or more give an interval.
@@ -62,10 +64,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What a child is told of its runtime and core.
+    /// What a child is told of its runtime, core and certificates.
     pub(crate) fn place(&self, mode: Mode) -> Vec<String> {
         let core = (mode == Mode::OneCore).then(|| format!("--core={}", self.core));
-        std::iter::once(format!("--runtime={}", mode.runtime().name())).chain(core).collect()
+        let certificates = self.certificates.as_ref().map(|dir| format!("--certificates={}", dir.display()));
+        std::iter::once(format!("--runtime={}", mode.runtime().name())).chain(core).chain(certificates).collect()
     }
 
     /// How long the race takes at least.

@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use clap::{Args, Subcommand};
 
 use crate::measure::{Marks, Offer, PinError, Run, pin_to_core};
 use crate::peers::{Peer, PeerError};
-use crate::probe::{self, Probe};
+use crate::probe::{self, Probe, Security};
 use crate::race::protocol::{ASK_USED, Driven, Line, Used};
 use crate::workload::{Runtime, Workload};
 
@@ -97,14 +98,17 @@ pub enum Role {
         /// How many.
         #[arg(long)]
         count: usize,
+        /// Whether inside TLS.
+        #[arg(long)]
+        tls: bool,
         /// Where.
         #[command(flatten)]
         place: Place,
     },
 }
 
-/// Runtime and core of a child.
-#[derive(Debug, Clone, Copy, Args)]
+/// Runtime, core and certificates of a child.
+#[derive(Debug, Clone, Args)]
 pub struct Place {
     /// The runtime.
     #[arg(long)]
@@ -112,6 +116,9 @@ pub struct Place {
     /// The core, where it has to be a certain one.
     #[arg(long)]
     core: Option<usize>,
+    /// The folder with the certificates of those who need one.
+    #[arg(long)]
+    certificates: Option<PathBuf>,
 }
 
 /// How long a driver warms up and measures.
@@ -135,17 +142,22 @@ impl Role {
         match self {
             Self::Serve { peer, place } => {
                 let announce = |address: SocketAddr| tell(&Line::Ports(vec![address.port()]));
+                let certificates = place.certificates.clone();
                 let serve = async move {
-                    peer.serve(announce).await?;
+                    peer.serve(certificates.as_deref(), announce).await?;
                     Err(PeerError::ConnectionLost("the server ended"))
                 };
                 play(place, serve)
             }
-            Self::Nodes { count, place } => {
-                play(place, probe::serve_nodes(count, |ports: Vec<u16>| tell(&Line::Ports(ports))))
+            Self::Nodes { count, tls, place } => {
+                let announce = |ports: Vec<u16>| tell(&Line::Ports(ports));
+                let certificates = place.certificates.clone();
+                let security = if tls { Security::Tls(certificates) } else { Security::Plain };
+                play(place, probe::serve_nodes(count, security, announce))
             }
             Self::Drive { peer, workload, place, lengths, address } => {
-                play(place, drive(peer, workload, lengths, address))
+                let certificates = place.certificates.clone();
+                play(place, drive(peer, certificates, workload, lengths, address))
             }
             Self::Offer { peer, calls_per_second, place, lengths, address } => {
                 let offer = Offer {
@@ -154,16 +166,27 @@ impl Role {
                     warm_up: Duration::from_millis(lengths.warm_up_ms),
                     length: Duration::from_secs_f64(lengths.seconds),
                 };
-                play(place, async move { Ok(Line::Offered(peer.offer(address, &offer).await?)) })
+                let certificates = place.certificates.clone();
+                play(
+                    place,
+                    async move { Ok(Line::Offered(peer.offer(certificates.as_deref(), address, &offer).await?)) },
+                )
             }
             Self::Probe { probe, place, ports } => {
-                play(place, async move { Ok(Line::Readings(probe.measure(&ports).await?)) })
+                let certificates = place.certificates.clone();
+                play(place, async move { Ok(Line::Readings(probe.measure(&ports, certificates.as_deref()).await?)) })
             }
         }
     }
 }
 
-async fn drive(peer: Peer, workload: Workload, lengths: Lengths, address: SocketAddr) -> Result<Line, PeerError> {
+async fn drive(
+    peer: Peer,
+    certificates: Option<PathBuf>,
+    workload: Workload,
+    lengths: Lengths,
+    address: SocketAddr,
+) -> Result<Line, PeerError> {
     let marks = Arc::new(UsedMarks::default());
     let run = Run {
         workload,
@@ -171,7 +194,7 @@ async fn drive(peer: Peer, workload: Workload, lengths: Lengths, address: Socket
         length: Duration::from_secs_f64(lengths.seconds),
         marks: Arc::clone(&marks) as Arc<dyn Marks>,
     };
-    let outcome = peer.drive(address, &run).await?;
+    let outcome = peer.drive(certificates.as_deref(), address, &run).await?;
     let used = marks.between().ok_or(PeerError::Protocol("the window was not marked"))?;
     Ok(Line::Result(Driven { outcome, used }))
 }
@@ -182,6 +205,7 @@ fn play(place: Place, role: impl Future<Output = Result<Line, PeerError>> + Send
         pin_to_core(core)?;
     }
     std::thread::Builder::new().name("control".into()).spawn(answer_standard_input)?;
+    keep_freed_memory();
     // A task and not `block_on` itself, so that in a multi-threaded runtime a worker runs it.
     let ended = place.runtime.build()?.block_on(async move { tokio::spawn(role).await });
     tell(&match ended {
@@ -190,6 +214,13 @@ fn play(place: Place, role: impl Future<Output = Result<Line, PeerError>> + Send
         Err(_) => Line::Failed("it panicked".into()),
     });
     Ok(())
+}
+
+/// glibc gives freed memory at the top of its heap back from 128 KiB on, and takes it anew page by page, until a block has been
+/// freed that was larger: from then on it keeps twice as much as that. A process that has lived for a while has freed one, so
+/// those of all peers do.
+fn keep_freed_memory() {
+    drop(std::hint::black_box(vec![0_u8; 16 << 20]));
 }
 
 fn answer_standard_input() {
