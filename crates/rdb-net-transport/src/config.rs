@@ -41,6 +41,9 @@ pub struct Config {
     pub peer_memory_bytes_max: u64,
     /// How long a shutdown waits for what is under way. Default 10 s.
     pub shutdown_timeout: Duration,
+    /// How long a connection whose certificate or authority is outdated may go on while another is made to take its place.
+    /// Default 10 s; a revoked certificate has none.
+    pub outdated_grace: Duration,
     /// Decides who a connecting node is; `None` believes the hello, which is for clusters without TLS.
     pub authenticator: Option<Arc<dyn Authenticator>>,
     /// The seed of all jitter.
@@ -96,6 +99,7 @@ impl Config {
             memory_bytes_max: 512 * 1024 * 1024,
             peer_memory_bytes_max: 128 * 1024 * 1024,
             shutdown_timeout: Duration::from_secs(10),
+            outdated_grace: Duration::from_secs(10),
             authenticator: None,
             seed: 0,
         }

@@ -47,6 +47,8 @@ pub(crate) struct Link {
     pub(crate) number: u64,
     /// Who is at the other end, where the connection has proved it.
     pub(crate) proof: Option<Arc<Proof>>,
+    /// Since when that proof would not do any more.
+    outdated_since: OnceLock<Duration>,
     hello: OnceLock<Hello>,
     /// It is given to no caller any more.
     retired: AtomicBool,
@@ -89,6 +91,7 @@ impl Link {
             side,
             number,
             proof,
+            outdated_since: OnceLock::new(),
             hello: OnceLock::new(),
             retired: AtomicBool::new(false),
         }
@@ -217,6 +220,14 @@ impl Link {
     /// Callers look for another connection from now on.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// For how long it has been known that the proof would not do any more; `None` where it is known from now on.
+    pub(crate) fn outdated_for(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        let known = self.outdated_since.get().copied();
+        self.outdated_since.get_or_init(|| now);
+        known.map(|since| now.saturating_sub(since))
     }
 
     pub(crate) fn is_up(&self) -> bool {

@@ -237,8 +237,9 @@ impl Transport {
     }
 
     /// Holds every open connection against what is trusted now: to be called when certificates, authorities or revocation lists
-    /// have changed. One whose certificate was revoked ends; one whose certificate or authority is outdated makes room for
-    /// another, without a failed request. Returns how many of each.
+    /// have changed, and now and then, since certificates end. One whose certificate was revoked ends; one whose certificate or
+    /// authority is outdated makes room for another, without a failed request, and ends if it is still there after a grace.
+    /// Returns how many of each.
     pub fn recheck_trust(&self) -> Rechecked {
         let mut rechecked = Rechecked::default();
         for link in self.inner.registry.links() {
@@ -250,11 +251,19 @@ impl Transport {
                     link.close(CloseReason::Untrusted);
                     rechecked.ended += 1;
                 }
-                Err(Distrust::Outdated(error)) => {
-                    tracing::info!(node = ?link.node(), %error, "a connection is replaced");
-                    self.renew(&link);
-                    rechecked.renewed += 1;
-                }
+                Err(Distrust::Outdated(error)) => match link.outdated_for() {
+                    Some(known) if known < self.inner.config.outdated_grace => {}
+                    None if !self.inner.config.outdated_grace.is_zero() => {
+                        tracing::info!(node = ?link.node(), %error, "a connection is replaced");
+                        self.renew(&link);
+                        rechecked.renewed += 1;
+                    }
+                    _ => {
+                        tracing::warn!(node = ?link.node(), %error, "a connection ends");
+                        link.close(CloseReason::Untrusted);
+                        rechecked.ended += 1;
+                    }
+                },
             }
         }
         rechecked

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rdb_net_tls::{CHECK_INTERVAL_DEFAULT, TlsEvent};
-use rdb_net_transport::{LinkSide, PeerEvent, PeerHandle};
+use rdb_net_transport::{LinkSide, PeerEvent, PeerHandle, Rechecked};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -99,7 +99,7 @@ fn a_file_that_is_no_list_cuts_nobody_and_keeps_the_last_good_one() {
         one.files.put(name, text);
         let tls = one.tls.as_ref().expect("it has files");
         tls.reloader().reload().expect_err("the file is bad");
-        assert_eq!(one.transport.recheck_trust(), 0, "{name}");
+        assert_eq!(one.transport.recheck_trust(), Rechecked::default(), "{name}");
         runtime.block_on(ask(&peer)).expect("answered");
         one.files.put(name, &before);
     }
@@ -115,14 +115,17 @@ fn a_certificate_that_ends_while_it_is_connected_ends_the_connection() {
     let (runtime, ca) = (runtime(), Ca::new("ca"));
     let short = ca.leaf("n2", |params| crate::mint::years(params, 2020, 2045));
     let now = Moved::years(0);
-    let one = start(&runtime, "n1", &ca, |settings| settings.options.clock = now.clock());
+    let one = start(&runtime, "n1", &ca, |settings| {
+        settings.options.clock = now.clock();
+        settings.config.outdated_grace = Duration::ZERO;
+    });
     let two = start_as(&runtime, "n2", &ca, &short, |_| {});
     let three = start(&runtime, "n3", &ca, |_| {});
     let (_dialled, _taken) = (connect(&runtime, &one, &two), connect(&runtime, &two, &one));
     let other = connect(&runtime, &three, &one);
-    assert_eq!(one.transport.recheck_trust(), 0, "it is in its time");
+    assert_eq!(one.transport.recheck_trust(), Rechecked::default(), "it is in its time");
     now.put(30);
-    assert_eq!(one.transport.recheck_trust(), 2, "both directions");
+    assert_eq!(one.transport.recheck_trust(), Rechecked { ended: 2, renewed: 0 }, "both directions, after the grace");
     wait("they have ended", PATIENCE, || one.connections() == 1);
     runtime.block_on(ask(&other)).expect("the other one is answered");
     assert_eq!(one.transport.statistics().peers[&two.id].errors["untrusted"], 2);
@@ -197,7 +200,7 @@ impl Trio {
     fn step(&self, what: &str, change: impl Fn(&Node)) {
         for node in &self.nodes {
             change(node);
-            assert_eq!(node.reload(), 0, "{what}: no connection of {} is lost", node.id);
+            assert_eq!(node.reload().ended, 0, "{what}: no connection of {} is lost", node.id);
             self.flows();
         }
         assert_eq!(self.failed.load(Ordering::SeqCst), 0, "{what}: no request has failed");

@@ -11,7 +11,8 @@ use rdb_net_session::Identity;
 use rdb_net_tcp::{TcpBackend, TcpConfig, TlsBackend};
 use rdb_net_tls::{Policy, Tls, TlsConfig, TlsOptions};
 use rdb_net_transport::{
-    Answer, Backend, CallOptions, Config, HandlerOptions, Handling, LinkSide, PeerEvent, PeerHandle, Request, Transport,
+    Answer, Backend, CallOptions, Config, HandlerOptions, Handling, LinkSide, PeerEvent, PeerHandle, Rechecked,
+    Request, Transport,
 };
 use rdb_net_types::{
     Application, BootId, ClusterId, Incarnation, MessageType, NodeAddress, NodeId, ProtocolRange, RequestError,
@@ -178,7 +179,7 @@ impl Node {
     }
 
     /// Takes the files as they are now, and ends the connections that they do not allow. Returns how many.
-    pub(crate) fn reload(&self) -> usize {
+    pub(crate) fn reload(&self) -> Rechecked {
         let tls = self.tls.as_ref().expect("it has files");
         tls.reloader().reload().expect("the files are good");
         self.transport.recheck_trust()
