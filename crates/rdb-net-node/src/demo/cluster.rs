@@ -10,13 +10,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use super::cannot;
 use super::directory::{Directory, Ports, configuration, free_ports};
 use super::process::{self, FromNode, Process};
 use super::protocol::{Answered, Change, Line, Order, Told, unix_ms};
 use super::report::{Kept, KeptNode};
 use super::security::Security;
 use super::table::Partition;
-use super::cannot;
 use crate::exit::Failure;
 
 /// How many lines of the nodes wait for the demo; then the nodes wait.

@@ -98,8 +98,7 @@ mod mutual {
             let pki = Pki::init(&folder.join("pki"), &PkiOptions::new(cluster.clone()), Clock::default());
             let pki = pki.map_err(Failure::other)?;
             let name = NodeId::new("demo").map_err(Failure::other)?;
-            let Issued { certificate, key, ca, .. } =
-                pki.issue(&name, Role::Admin, &[]).map_err(Failure::other)?;
+            let Issued { certificate, key, ca, .. } = pki.issue(&name, Role::Admin, &[]).map_err(Failure::other)?;
             let config = TlsConfig {
                 enabled: true,
                 cert_path: certificate,
@@ -114,8 +113,7 @@ mod mutual {
 
         /// A certificate for a node, as its configuration names it.
         pub(super) fn certify(&self, node: &NodeId) -> Result<String, Failure> {
-            let Issued { certificate, key, ca, .. } =
-                self.pki.issue(node, Role::Node, &[]).map_err(Failure::other)?;
+            let Issued { certificate, key, ca, .. } = self.pki.issue(node, Role::Node, &[]).map_err(Failure::other)?;
             lines(&Files { certificate, key, ca, list: self.pki.list_path() })
         }
 
