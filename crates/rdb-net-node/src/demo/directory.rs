@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rdb_net_types::NodeId;
 
@@ -20,7 +21,9 @@ pub(crate) struct Directory {
 impl Directory {
     /// A folder that nobody else has or looks into: there are keys in it.
     pub(crate) fn create() -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("rdbnet-demo-{}-{}", std::process::id(), unix_ms()));
+        static CREATED: AtomicU32 = AtomicU32::new(0);
+        let (process, number) = (std::process::id(), CREATED.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(format!("rdbnet-demo-{process}-{}-{number}", unix_ms()));
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self { path, is_kept: false })
     }
