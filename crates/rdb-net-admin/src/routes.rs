@@ -21,8 +21,8 @@ use crate::guard::guard;
 use crate::metrics::{Format, Metrics};
 use crate::problem::Problem;
 use crate::views::{
-    DoneView, ForgetRequest, HealthView, JoinRequest, LeaveRequest, PeerView, PeersView, ProbeView, StatusView,
-    TopologyView,
+    DoneView, ForgetRequest, HealthView, JoinRequest, LeaveRequest, NoArguments, PeerView, PeersView, ProbeView,
+    SecurityView, StatusView, TopologyView,
 };
 
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -70,7 +70,10 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/peers/{node_id}", get(peer))
         .route("/join", post(join))
         .route("/leave", post(leave))
-        .route("/forget", post(forget));
+        .route("/forget", post(forget))
+        .route("/security", get(security))
+        .route("/security/reload", post(reload_certificates))
+        .route("/security/rotate-gossip-key", post(rotate_gossip_key));
     Router::new()
         .nest("/api/v1/network", network)
         .route("/metrics", get(metrics))
@@ -154,6 +157,22 @@ async fn leave(State(shared): State<Shared>, request: Request) -> Result<Json<Do
 async fn forget(State(shared): State<Shared>, request: Request) -> Result<Json<DoneView>, Problem> {
     let ForgetRequest { node } = read_json(request).await?;
     operate(&shared, "forget", |control| Box::pin(async move { control.forget(&node) })).await
+}
+
+async fn security(State(shared): State<Shared>) -> Json<SecurityView> {
+    Json(SecurityView::of(&*shared.control))
+}
+
+async fn reload_certificates(State(shared): State<Shared>, request: Request) -> Result<Json<DoneView>, Problem> {
+    let NoArguments {} = read_json(request).await?;
+    let reload =
+        |control: Arc<dyn ControlPlane>| -> Operation { Box::pin(async move { control.reload_certificates().await }) };
+    operate(&shared, "reload_certificates", reload).await
+}
+
+async fn rotate_gossip_key(State(shared): State<Shared>, request: Request) -> Result<Json<DoneView>, Problem> {
+    let NoArguments {} = read_json(request).await?;
+    operate(&shared, "rotate_gossip_key", |control| Box::pin(async move { control.rotate_gossip_key() })).await
 }
 
 /// A request's body. An empty one is an empty object.

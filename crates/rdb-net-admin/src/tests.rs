@@ -14,7 +14,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 
 use self::fake::{Fake, node};
-use crate::views::{DoneView, HealthView, PeerView, PeersView, ProbeView, ProblemView, StatusView, TopologyView};
+use crate::views::{
+    DoneView, HealthView, PeerView, PeersView, ProbeView, ProblemView, SecurityView, StatusView, TopologyView,
+};
 use crate::{AdminError, AdminServer};
 
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -101,6 +103,10 @@ async fn the_reading_routes_show_the_node() {
     assert_eq!((status.node_id, status.uptime_seconds, status.active_connections), (node("n1"), 90.5, 2));
     assert_eq!((status.members[&NodeState::Alive], status.members[&NodeState::Failed]), (2, 1));
     assert_eq!(status.members[&NodeState::Left], 0);
+
+    let security: SecurityView = running.get("/api/v1/network/security").await.json();
+    assert_eq!((security.tls, security.epoch, security.certificates[0].seconds_left), (true, 2, 86_400));
+    assert_eq!((security.gossip_keys[0].state.as_str(), security.gossip_keys[0].age_seconds), ("primary", 60.0));
 
     let topology: TopologyView = running.get("/api/v1/network/topology").await.json();
     let names: Vec<_> = topology.members.iter().map(|member| member.node_id.as_str()).collect();

@@ -14,7 +14,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
-use rdb_net_manager::{ControlPlane, NetworkStatistics};
+use rdb_net_manager::{ControlPlane, NetworkStatistics, SecurityView};
 use rdb_net_session::LatencyHistogram;
 use rdb_net_types::{NodeId, NodeState, PeerStatistics};
 
@@ -77,6 +77,7 @@ pub(crate) struct Exposition {
     unidentified_errors: BTreeMap<&'static str, u64>,
     membership: BTreeMap<&'static str, u64>,
     dropped: BTreeMap<&'static str, u64>,
+    security: SecurityView,
 }
 
 impl Exposition {
@@ -112,6 +113,7 @@ impl Exposition {
             unidentified_errors: statistics.transport.unidentified_errors.clone(),
             membership: statistics.membership.clone(),
             dropped: statistics.dropped.clone(),
+            security: control.security(),
         }
     }
 
@@ -212,6 +214,53 @@ impl Exposition {
         )
     }
 
+    fn security(&self, families: &mut Families<'_>) -> fmt::Result {
+        let security = &self.security;
+        families.gauge(
+            "networking_certificate_seconds_left",
+            "How long a certificate, authority or revocation list is in its time, by kind and fingerprint; negative after it.",
+            security.certificates.iter().map(|one| {
+                ([("kind", one.kind), ("name", one.name.as_str()), ("fingerprint", one.fingerprint.as_str())], one.seconds_left)
+            }),
+        )?;
+        families.counter(
+            "networking_certificate_reloads",
+            "Sets of certificate files that took another's place, and that were not taken.",
+            [("taken", security.reloads.0), ("refused", security.reloads.1)]
+                .into_iter()
+                .filter(|_| security.tls)
+                .map(|(result, count)| ([("result", result)], count)),
+        )?;
+        families.counter(
+            "networking_tls_handshakes",
+            "TLS handshakes, by direction and end.",
+            security.handshakes.iter().map(|(end, count)| ([("end", end.as_str())], *count)),
+        )?;
+        families.gauge(
+            "networking_gossip_key_age_seconds",
+            "How long this node has had each key that seals gossip, by name and state.",
+            security
+                .gossip_keys
+                .iter()
+                .map(|key| ([("key", key.id.as_str()), ("state", key.state)], key.age.as_secs_f64())),
+        )?;
+        families.counter(
+            "networking_gossip_sealed",
+            "Sealed gossip packets: sealed, opened, and those that were refused, by reason.",
+            security.sealed.iter().map(|(what, count)| ([("what", *what)], *count)),
+        )?;
+        families.counter(
+            "networking_gossip_streamed",
+            "Gossip packets inside connections, by what became of them.",
+            security.gossip.iter().map(|(what, count)| ([("what", *what)], *count)),
+        )?;
+        families.gauge(
+            "networking_gossip_udp_silent",
+            "1 while gossip travels inside connections because nothing comes by UDP.",
+            [(NO_LABELS, u64::from(security.udp_is_silent))],
+        )
+    }
+
     fn node(&self, families: &mut Families<'_>) -> fmt::Result {
         families.gauge(
             "networking_node_info",
@@ -251,6 +300,7 @@ impl Collector for Exposition {
         let mut families = Families { encoder };
         self.messages(&mut families)?;
         self.connections(&mut families)?;
+        self.security(&mut families)?;
         self.node(&mut families)
     }
 }

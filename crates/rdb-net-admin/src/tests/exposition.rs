@@ -26,7 +26,7 @@ fn value(families: &Families, family: &str, labels: &[(&str, &str)]) -> f64 {
 }
 
 /// Every family: its name in the text format, its type, its labels.
-const FAMILIES: [(&str, &str, &[&str]); 17] = [
+const FAMILIES: [(&str, &str, &[&str]); 24] = [
     ("networking_messages_sent_total", "counter", &["message_type", "node_id"]),
     ("networking_messages_received_total", "counter", &["message_type", "node_id"]),
     ("networking_message_latency_seconds", "gauge", &["node_id", "percentile"]),
@@ -39,6 +39,13 @@ const FAMILIES: [(&str, &str, &[&str]); 17] = [
     ("networking_latency_window_seconds", "gauge", &[]),
     ("networking_requests_total", "counter", &["node_id", "outcome"]),
     ("networking_late_replies_total", "counter", &["node_id"]),
+    ("networking_certificate_seconds_left", "gauge", &["fingerprint", "kind", "name"]),
+    ("networking_certificate_reloads_total", "counter", &["result"]),
+    ("networking_tls_handshakes_total", "counter", &["end"]),
+    ("networking_gossip_key_age_seconds", "gauge", &["key", "state"]),
+    ("networking_gossip_sealed_total", "counter", &["what"]),
+    ("networking_gossip_streamed_total", "counter", &["what"]),
+    ("networking_gossip_udp_silent", "gauge", &[]),
     ("networking_node_info", "gauge", &["node_id", "version"]),
     ("networking_uptime_seconds", "gauge", &[]),
     ("networking_members", "gauge", &["state"]),

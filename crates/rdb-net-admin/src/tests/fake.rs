@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rdb_net_manager::{
-    ControlError, ControlPlane, EventSubscription, NetworkStatistics, PeerView, SecurityView, Topology,
+    CertificateView, ControlError, ControlPlane, EventSubscription, GossipKeyView, NetworkStatistics, PeerView,
+    SecurityView, Topology,
 };
 use rdb_net_session::LatencyHistogram;
 use rdb_net_types::{
@@ -134,7 +135,31 @@ impl ControlPlane for Fake {
     }
 
     fn security(&self) -> SecurityView {
-        SecurityView::default()
+        let certificate = CertificateView {
+            kind: "certificate",
+            name: "node1".to_owned(),
+            fingerprint: "ab".repeat(32),
+            not_after: "2030-01-01T00:00:00Z".to_owned(),
+            seconds_left: 86_400,
+        };
+        let key = GossipKeyView {
+            id: "0a0b0c0d".to_owned(),
+            state: "primary",
+            age: Duration::from_secs(60),
+            packets_sealed: 7,
+            packets_opened: 8,
+        };
+        SecurityView {
+            tls: true,
+            epoch: 2,
+            certificates: vec![certificate],
+            handshakes: BTreeMap::from([("accepted".to_owned(), 3), ("accepted_unknown_issuer".to_owned(), 1)]),
+            reloads: (1, 0),
+            gossip_keys: vec![key],
+            sealed: BTreeMap::from([("sealed", 7), ("replayed", 1)]),
+            gossip: BTreeMap::from([("packets_streamed", 0)]),
+            udp_is_silent: false,
+        }
     }
 
     fn reload_certificates(&self) -> BoxFuture<'_, Result<(), ControlError>> {

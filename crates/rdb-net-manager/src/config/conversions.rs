@@ -143,10 +143,11 @@ impl Config {
 
     /// Membership. Packets leave room for their seal, where there is one.
     pub fn swim(&self) -> rdb_swim::Config {
-        let mut swim = self.gossip.swim.clone();
+        let swim = self.gossip.swim.clone();
         #[cfg(feature = "tls")]
         if self.tls.enabled {
-            swim.packet_bytes_max = rdb_net_seal::plaintext_bytes_max(swim.packet_bytes_max);
+            let packet_bytes_max = rdb_net_seal::plaintext_bytes_max(swim.packet_bytes_max);
+            return rdb_swim::Config { packet_bytes_max, ..swim };
         }
         swim
     }
