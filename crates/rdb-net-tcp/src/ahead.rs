@@ -139,9 +139,9 @@ mod tests {
         let mut stream = ReadAhead::new(near);
         far.write_all(&[7; 100]).await.unwrap();
         assert_eq!(read(&mut stream, 10), Poll::Ready(vec![7; 10]));
-        let mut rest = Vec::new();
-        stream.inner.read_buf(&mut rest).await.unwrap();
-        assert_eq!(rest.len(), 90);
+        let mut rest = [0; 90];
+        stream.inner.read_exact(&mut rest).await.unwrap();
+        assert_eq!(rest, [7; 90]);
     }
 
     #[tokio::test]
