@@ -1,7 +1,6 @@
 //! The demo's cluster: its processes, and what they have told so far.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -100,7 +99,8 @@ impl Cluster {
     }
 
     /// Where a node's transport listens.
-    pub(crate) fn transport(&self, place: usize) -> SocketAddr {
+    #[cfg(feature = "tls")]
+    pub(crate) fn transport(&self, place: usize) -> std::net::SocketAddr {
         self.nodes[place].ports.transport
     }
 

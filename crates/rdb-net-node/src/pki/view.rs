@@ -187,7 +187,7 @@ impl RevokedView {
             writeln!(text, "revoked: {role} {name}, serial {serial}").expect("a string takes every text");
         }
         let path = self.crl_path.display();
-        write!(text, "wrote {path}: nodes elsewhere need a copy of it\n").expect("a string takes every text");
+        writeln!(text, "wrote {path}: nodes elsewhere need a copy of it").expect("a string takes every text");
         text
     }
 }
