@@ -1,5 +1,5 @@
 //! A flood of strangers at a node's door: members stay and are served, a new node comes in, memory stays bounded, and nothing
-//! is left. S14.
+//! is left. S12.
 //!
 //! Lasts 5 seconds; `RDB_FLOOD_SECONDS` makes it longer, 30 being the full length.
 

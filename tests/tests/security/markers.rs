@@ -1,4 +1,4 @@
-//! Secrets are in no text: not in logs, errors, `Debug` output or panics. S10.
+//! Secrets are in no text: not in logs, errors, `Debug` output or panics. S23.
 //!
 //! A process of its own does with its secrets whatever a node does, and what goes wrong with them, and writes down everything
 //! that it can: its log at the finest level, each error and each value twice, and its panics. The secrets are then looked for in

@@ -178,10 +178,16 @@ impl Node {
         tokio::time::timeout(PATIENCE, next).await.unwrap_or_else(|_| "nothing".to_owned())
     }
 
-    /// Takes the files as they are now, and ends the connections that they do not allow. Returns how many.
-    pub(crate) fn reload(&self) -> Rechecked {
+    /// Takes the files as they are now, and ends or renews the connections that they do not allow. Returns how many.
+    pub(crate) fn reload(&self, runtime: &Runtime) -> Rechecked {
         let tls = self.tls.as_ref().expect("it has files");
         tls.reloader().reload().expect("the files are good");
+        self.recheck(runtime)
+    }
+
+    /// Ends or renews the connections that are not allowed any more. Returns how many.
+    pub(crate) fn recheck(&self, runtime: &Runtime) -> Rechecked {
+        let _entered = runtime.enter();
         self.transport.recheck_trust()
     }
 

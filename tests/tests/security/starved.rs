@@ -1,4 +1,4 @@
-//! A process that has no file descriptor left: what is open goes on, and what comes later is taken later. S14.
+//! A process that has no file descriptor left: what is open goes on, and what comes later is taken later. S25.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
