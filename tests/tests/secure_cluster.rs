@@ -366,3 +366,94 @@ async fn certificates_authorities_and_gossip_keys_rotate_three_times_under_load_
         node.manager.shutdown().await;
     }
 }
+
+/// What passes on loopback to these UDP ports, seen as an eavesdropper sees it. `None` where that takes more rights.
+fn eavesdrop(ports: Vec<u16>, stop: Arc<AtomicBool>) -> Option<std::thread::JoinHandle<Vec<(u16, Vec<u8>)>>> {
+    // All protocols (`ETH_P_ALL`), in the order of the network.
+    let everything = socket2::Protocol::from(i32::from(0x0003_u16.to_be()));
+    let socket = socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::DGRAM, Some(everything)).ok()?;
+    socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out");
+    Some(std::thread::spawn(move || {
+        use std::io::Read;
+        let (mut socket, mut buffer, mut heard) = (socket, vec![0; 65_536], Vec::new());
+        while !stop.load(Ordering::Relaxed) {
+            let Ok(length) = socket.read(&mut buffer) else { continue };
+            // IPv4 without options, UDP, and what is in it.
+            let packet = &buffer[..length];
+            let is_udp = length > 28 && packet[0] == 0x45 && packet[9] == 17;
+            if let Some(port) = packet.get(22..24).filter(|_| is_udp).map(|port| u16::from_be_bytes([port[0], port[1]]))
+            {
+                if ports.contains(&port) {
+                    heard.push((port, packet[28..].to_vec()));
+                }
+            }
+        }
+        heard
+    }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn captured_changed_and_foreign_gossip_packets_change_nothing_and_are_not_answered() {
+    const PACKETS: usize = 100_000;
+    let authority = Authority::new();
+    let nodes = start(&authority, 3, |_| {}).await;
+    let gossip: Vec<_> = nodes.iter().map(|node| node.manager.addresses().gossip).collect();
+    let stop_hearing = Arc::new(AtomicBool::new(false));
+    let ports = gossip.iter().map(|address| address.port()).collect();
+    let Some(heard) = eavesdrop(ports, Arc::clone(&stop_hearing)) else {
+        return rdb_net_tests::skip("packets on loopback cannot be captured: it takes CAP_NET_RAW");
+    };
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    stop_hearing.store(true, Ordering::Relaxed);
+    let captured = heard.join().expect("the eavesdropper has ended");
+    assert!(captured.len() > 20, "{} packets", captured.len());
+    for (_, packet) in &captured {
+        let is_readable =
+            [&b"orders"[..], b"127.0.0.1"].iter().any(|text| packet.windows(text.len()).any(|part| part == *text));
+        assert!(!is_readable, "a packet in the clear");
+    }
+
+    let view = |node: &Node| {
+        let members = node.manager.members();
+        members.iter().map(|member| (member.id.clone(), member.state, member.incarnation)).collect::<Vec<_>>()
+    };
+    let before: Vec<_> = nodes.iter().map(view).collect();
+    let counted = |node: &Node| node.manager.control().security().sealed;
+    let refused = |node: &Node| {
+        counted(node)
+            .iter()
+            .filter(|(what, _)| !["sealed", "opened"].contains(*what))
+            .map(|(_, count)| count)
+            .sum::<u64>()
+    };
+    let counted_before: u64 = nodes.iter().map(refused).sum();
+    let stranger = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+    let mut sent = 0;
+    for number in 0..PACKETS {
+        let (port, packet) = &captured[number % captured.len()];
+        let mut packet = packet.clone();
+        match number % 3 {
+            0 => {}
+            1 => {
+                let bit = number / 3 % (packet.len() * 8);
+                packet[bit / 8] ^= 1 << (bit % 8);
+            }
+            _ => packet = b"a packet of somebody who has no key at all, but knows where gossip is".to_vec(),
+        }
+        stranger.send_to(&packet, ("127.0.0.1", *port)).await.expect("loopback takes it");
+        sent += 1;
+        if number % 200 == 0 {
+            // The socket's buffer is the kernel's to drop from.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    eventually("what came was counted", || nodes.iter().map(refused).sum::<u64>() > counted_before + sent * 9 / 10)
+        .await;
+    let counted: u64 = nodes.iter().map(refused).sum::<u64>() - counted_before;
+    println!("MEASURED packets of a stranger: {sent} sent, {counted} refused and counted");
+    assert_eq!(nodes.iter().map(view).collect::<Vec<_>>(), before, "the members are as before");
+    let mut answer = [0; 2048];
+    let answered = tokio::time::timeout(Duration::from_millis(300), stranger.recv_from(&mut answer)).await;
+    assert!(answered.is_err(), "somebody answered: {answered:?}");
+    stop(nodes).await;
+}
