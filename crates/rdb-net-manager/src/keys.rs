@@ -102,6 +102,12 @@ pub(crate) struct Keys {
     rotates_after: Option<Duration>,
     /// An operator wants another key, or the present one has sealed enough.
     wants_rotation: AtomicBool,
+    /// Somebody may have lost the right to the present key: another one takes its place at once.
+    is_urgent: AtomicBool,
+    /// Members whose certificates this node did not take when it dialled them last.
+    untrusted: Mutex<BTreeSet<NodeId>>,
+    /// The revocation lists that were in force last; `None` before they were looked at.
+    lists: Mutex<Option<BTreeSet<String>>>,
     /// Whom to ask next, as a number that grows.
     turn: AtomicUsize,
     statistics: Mutex<SealStatistics>,
@@ -115,6 +121,9 @@ impl Keys {
             rotation: Mutex::new(None),
             rotates_after,
             wants_rotation: AtomicBool::new(false),
+            is_urgent: AtomicBool::new(false),
+            untrusted: Mutex::default(),
+            lists: Mutex::default(),
             turn: AtomicUsize::new(0),
             statistics: Mutex::default(),
         }
@@ -126,18 +135,49 @@ impl Keys {
     }
 
     pub(crate) fn statistics(&self) -> SealStatistics {
-        self.statistics.lock().expect(LOCKED).clone()
+        *self.statistics.lock().expect(LOCKED)
     }
 
     /// Another key shall take the place of the present one; only the leader can see to that.
     pub(crate) fn want_rotation(&self, node: &Node) -> Result<(), String> {
-        match alive(node).first() {
+        match self.members(node).first() {
             Some(leader) if *leader != node.id => Err(format!("node {leader} leads: ask it")),
             _ => {
                 self.wants_rotation.store(true, Ordering::Relaxed);
                 Ok(())
             }
         }
+    }
+
+    /// Certificates were revoked: who held one still holds the present key.
+    pub(crate) fn revoked(&self) {
+        self.is_urgent.store(true, Ordering::Relaxed);
+        self.wants_rotation.store(true, Ordering::Relaxed);
+    }
+
+    /// The revocation lists that are in force, by fingerprint. Returns whether they are others than before.
+    pub(crate) fn saw_lists(&self, lists: BTreeSet<String>) -> bool {
+        let mut seen = self.lists.lock().expect(LOCKED);
+        let former = seen.replace(lists);
+        former.is_some() && former != *seen
+    }
+
+    /// A dial of this member has ended, with trust or without.
+    pub(crate) fn dialled(&self, member: &NodeId, is_trusted: bool) {
+        let mut untrusted = self.untrusted.lock().expect(LOCKED);
+        if is_trusted {
+            untrusted.remove(member);
+        } else if untrusted.len() < UNTRUSTED_MAX {
+            untrusted.insert(member.clone());
+        }
+    }
+
+    /// The members that are told of keys, this node among them.
+    fn members(&self, node: &Node) -> BTreeSet<NodeId> {
+        let members = node.gossip.look(|driven, _| driven.0.members());
+        let untrusted = self.untrusted.lock().expect(LOCKED);
+        let alive = members.iter().filter(|member| member.state == NodeState::Alive || member.id == node.id);
+        alive.map(|member| member.id.clone()).filter(|member| !untrusted.contains(member)).collect()
     }
 
     /// Answers a member's message about keys.
@@ -258,14 +298,20 @@ impl Keys {
             }
         }
         if let Some(leading) = &mut *leading {
-            leading.follow(alive(node));
+            leading.follow(self.members(node));
         }
     }
 
     fn begin(&self, node: &Node, now: Duration) -> Option<Leading> {
-        let members = alive(node);
-        if members.first() != Some(&node.id) {
-            self.wants_rotation.store(false, Ordering::Relaxed);
+        let members = self.members(node);
+        if let Some(leader) = members.first().filter(|leader| **leader != node.id) {
+            // It sees to that, unless it is the one whose certificate was revoked: then a dial tells, and another leads.
+            if self.wants_rotation.load(Ordering::Relaxed) {
+                match node.transport.find_peer(leader).is_some_and(|peer| peer.is_up()) {
+                    true => self.wants_rotation.store(false, Ordering::Relaxed),
+                    false => self.knock(node, leader),
+                }
+            }
             return None;
         }
         let keys = self.keyring.list(now);
@@ -287,8 +333,19 @@ impl Keys {
             (primary.id, stray?.id)
         };
         tracing::info!(%key, %former, members = members.len(), "gossip keys: a rotation begins");
-        let rotation = Rotation::new(RotationConfig::default(), key, former, members.iter().cloned(), now);
+        let config = match self.is_urgent.swap(false, Ordering::Relaxed) {
+            true => RotationConfig { phase_max: URGENT, grace: URGENT, ..RotationConfig::default() },
+            false => RotationConfig::default(),
+        };
+        let rotation = Rotation::new(config, key, former, members.iter().cloned(), now);
         Some(Leading { rotation, members })
+    }
+
+    /// Dials a member, to see whether it is trusted.
+    fn knock(&self, node: &Node, member: &NodeId) {
+        if let Some(peer) = node.peer_of(member) {
+            node.tasks.spawn(async move { tell(&peer, Vec::new()).await.map(drop) });
+        }
     }
 
     /// Tells a member a step, which may be this node itself.
@@ -329,13 +386,10 @@ impl Keys {
     }
 }
 
-/// The members that are told of keys, this node among them.
-fn alive(node: &Node) -> BTreeSet<NodeId> {
-    let members = node.gossip.look(|driven, _| driven.0.members());
-    let alive = members.iter().filter(|member| member.state == NodeState::Alive || member.id == node.id);
-    alive.map(|member| member.id.clone()).collect()
-}
-
+/// The times of a rotation that somebody has to be kept out by: to tell all members, and for packets under way.
+const URGENT: Duration = Duration::from_secs(5);
+/// How many members may be untrusted at a time, to be told apart.
+const UNTRUSTED_MAX: usize = 1024;
 /// How long a key that nobody seals with is kept before it is removed everywhere.
 const STRAY_AGE: Duration = Duration::from_secs(300);
 

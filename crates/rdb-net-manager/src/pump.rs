@@ -8,6 +8,8 @@ use std::time::Duration;
 use rdb_net_engine::{Command, Engine, EngineEvent, SyncAnswer, SyncTarget, SyncToken};
 use rdb_net_membership::PacketMachine;
 #[cfg(feature = "tls")]
+use rdb_net_peer::{DialFailure, Failure};
+#[cfg(feature = "tls")]
 use rdb_net_transport::LinkSide;
 use rdb_net_transport::{Answer, CallOptions, HandlerError, Handling, PeerEvent, PeerHandle, Request};
 use rdb_net_types::{Heartbeat, Lane, MembershipEvent, NodeId, NodeState, Payload};
@@ -259,11 +261,18 @@ impl Node {
                 PeerEvent::Up { node, side, .. } => {
                     #[cfg(feature = "tls")]
                     if let Some(keys) = self.keys.as_ref().filter(|_| side == LinkSide::Dialer) {
+                        keys.dialled(&node, true);
                         keys.met(&self, &node);
                     }
                     #[cfg(not(feature = "tls"))]
                     let _dialled = side;
                     self.bus.publish(&NetworkEvent::Connection { node, up: true, reason: String::new() });
+                }
+                #[cfg(feature = "tls")]
+                PeerEvent::DialFailed { node: Some(node), failure: Failure::Dial(DialFailure::Untrusted), .. } => {
+                    if let Some(keys) = &self.keys {
+                        keys.dialled(&node, false);
+                    }
                 }
                 PeerEvent::Down { node, reason, .. } => {
                     let reason = reason.name().to_owned();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rdb_net_seal::Refused;
 use rdb_net_tcp::{TcpBackend, TlsBackend};
-use rdb_net_tls::{Tls, TlsEvent, TlsOptions, UnixSeconds};
+use rdb_net_tls::{ExpiringKind, Tls, TlsEvent, TlsOptions, UnixSeconds};
 
 use crate::config::Config;
 use crate::control::{CertificateView, GossipKeyView, NetworkEvent, SecurityView};
@@ -100,6 +100,7 @@ pub(crate) async fn reload(node: &Arc<Node>) -> Result<(), String> {
 impl Node {
     /// Looks at the files until the node stops.
     pub(crate) async fn watch_files(self: Arc<Self>, tls: Tls, interval: Duration) {
+        self.see_lists();
         let node = Arc::clone(&self);
         let watch = tls.reloader().clone().watch(interval, self.cancel.clone(), move |event| node.tell_tls(&event));
         let recheck = async {
@@ -114,9 +115,20 @@ impl Node {
         }
     }
 
+    /// Whoever is on a new list still holds the key that seals gossip: another one takes its place.
+    fn see_lists(&self) {
+        let (Some(tls), Some(keys)) = (&self.tls, &self.keys) else { return };
+        let current = tls.current();
+        let lists = current.expiring().iter().filter(|one| one.kind == ExpiringKind::RevocationList);
+        if keys.saw_lists(lists.map(|list| list.fingerprint.to_string()).collect()) {
+            keys.revoked();
+        }
+    }
+
     pub(crate) fn tell_tls(&self, event: &TlsEvent) {
         match event {
             TlsEvent::Reloaded { epoch, not_after } => {
+                self.see_lists();
                 let connections = self.transport.recheck_trust();
                 tracing::info!(epoch, %not_after, ?connections, "certificates were reloaded");
                 self.bus.publish(&NetworkEvent::CertificatesReloaded { not_after: not_after.to_string() });
