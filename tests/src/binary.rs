@@ -65,6 +65,11 @@ impl Rdbnet {
         Some(Self { path })
     }
 
+    /// Where the program is.
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
     /// The program with these arguments, without the caller's settings of it.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.path);

@@ -228,3 +228,51 @@ fn demo(rdbnet: &Rdbnet, options: &[&str], security: &str) {
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
     assert_eq!(report["security"], security, "{report}");
 }
+
+/// A network of its own, in which no UDP packet passes. `None` where that cannot be had.
+struct WithoutUdp(String);
+
+impl WithoutUdp {
+    fn new() -> Result<Self, String> {
+        let name = format!("rdbnet-{}", std::process::id());
+        run("ip", &["netns", "add", &name])?;
+        let network = Self(name);
+        network.run(&["ip", "link", "set", "lo", "up"])?;
+        let rules = "add table ip udp; add chain ip udp in { type filter hook input priority 0; }; \
+                     add rule ip udp in meta l4proto udp drop";
+        network.run(&["nft", rules])?;
+        Ok(network)
+    }
+
+    fn run(&self, command: &[&str]) -> Result<std::process::Output, String> {
+        run("ip", &[&["netns", "exec", &self.0], command].concat())
+    }
+}
+
+impl Drop for WithoutUdp {
+    fn drop(&mut self) {
+        // What is left of it would only be a name.
+        let _removed = run("ip", &["netns", "delete", &self.0]);
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<std::process::Output, String> {
+    let output = std::process::Command::new(program).args(arguments).output();
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
+    match output.status.success() {
+        true => Ok(output),
+        false => Err(format!("{program} {}: {}{}", arguments.join(" "), text(&output.stdout), text(&output.stderr))),
+    }
+}
+
+#[test]
+fn where_no_udp_passes_gossip_travels_inside_connections_and_the_demo_passes() {
+    let Some(rdbnet) = Rdbnet::find() else { return };
+    let network = match WithoutUdp::new() {
+        Ok(network) => network,
+        Err(reason) => return skip(&format!("no network of its own without UDP: {reason}")),
+    };
+    let program = rdbnet.path().to_str().expect("a path in UTF-8");
+    let passed = network.run(&[program, "demo"]);
+    passed.unwrap_or_else(|told| panic!("{told}"));
+}

@@ -4,6 +4,8 @@
 //! What a handshake alone can show is a table in `rdb-net-tls`; here are the rows that need a hello, a session or a socket, and
 //! what an operator does while nodes run.
 
+#![expect(clippy::print_stdout, reason = "what was measured is told")]
+
 #[path = "security/changes.rs"]
 mod changes;
 #[path = "security/child.rs"]

@@ -16,10 +16,12 @@ pub(crate) struct Seen {
     pub(crate) taker: String,
 }
 
+type Play = Box<dyn FnOnce(&Runtime, &Seen) -> Seen>;
+
 /// A handshake.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    play: Box<dyn FnOnce(&Runtime, &Seen) -> Seen>,
+    play: Play,
     expected: Seen,
 }
 
