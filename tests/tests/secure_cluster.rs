@@ -379,8 +379,11 @@ async fn certificates_authorities_and_gossip_keys_rotate_three_times_under_load_
     }
 }
 
+/// The port that a packet was sent to, and the packet.
+type Heard = (u16, Vec<u8>);
+
 /// What passes on loopback to these UDP ports, seen as an eavesdropper sees it. `None` where that takes more rights.
-fn eavesdrop(ports: Vec<u16>, stop: Arc<AtomicBool>) -> Option<std::thread::JoinHandle<Vec<(u16, Vec<u8>)>>> {
+fn eavesdrop(ports: Vec<u16>, stop: Arc<AtomicBool>) -> Option<std::thread::JoinHandle<Vec<Heard>>> {
     // All protocols (`ETH_P_ALL`), in the order of the network.
     let everything = socket2::Protocol::from(i32::from(0x0003_u16.to_be()));
     let socket = socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::DGRAM, Some(everything)).ok()?;
@@ -393,11 +396,9 @@ fn eavesdrop(ports: Vec<u16>, stop: Arc<AtomicBool>) -> Option<std::thread::Join
             // IPv4 without options, UDP, and what is in it.
             let packet = &buffer[..length];
             let is_udp = length > 28 && packet[0] == 0x45 && packet[9] == 17;
-            if let Some(port) = packet.get(22..24).filter(|_| is_udp).map(|port| u16::from_be_bytes([port[0], port[1]]))
-            {
-                if ports.contains(&port) {
-                    heard.push((port, packet[28..].to_vec()));
-                }
+            let port = packet.get(22..24).filter(|_| is_udp).map(|port| u16::from_be_bytes([port[0], port[1]]));
+            if let Some(port) = port.filter(|port| ports.contains(port)) {
+                heard.push((port, packet[28..].to_vec()));
             }
         }
         heard

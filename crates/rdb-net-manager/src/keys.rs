@@ -10,12 +10,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rdb_net_seal::{
-    GossipKey, KeyStatus, Keyring, KeyringOffer, PacketKind, PacketSeal, Phase, Recovery, RecoveryAction,
-    RecoveryConfig, Refused, Rotation, RotationAction, RotationConfig, RotationOrder, SealConfig, SealStatistics, Step,
-    UnixTime,
+    GossipKey, KeyStatus, Keyring, KeyringOffer, Phase, Recovery, RecoveryAction, RecoveryConfig, Rotation,
+    RotationAction, RotationConfig, RotationOrder, SealStatistics, Step,
 };
 use rdb_net_transport::{Answer, CallOptions, HandlerError, Handling, PeerHandle, Request};
-use rdb_net_types::{ClusterId, Lane, MessageType, NodeId, NodeState, Payload, Reason, RequestError};
+use rdb_net_types::{Lane, MessageType, NodeId, NodeState, Payload, Reason, RequestError};
 use rdb_net_wire::Raw;
 
 use crate::node::Node;
@@ -28,43 +27,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const OFFER_KIND: u8 = 1;
 
 const LOCKED: &str = "no code panics while it holds this lock";
-
-/// Seals and opens packets.
-pub(crate) struct Seal {
-    packets: PacketSeal,
-    keys: Arc<Keys>,
-    buffer: Vec<u8>,
-}
-
-impl Seal {
-    pub(crate) fn new(keys: &Arc<Keys>, cluster: &ClusterId, node: &NodeId) -> Result<Self, rdb_net_seal::CipherError> {
-        let keyring = Arc::clone(&keys.keyring);
-        let packets = PacketSeal::new(keyring, cluster, node, SealConfig::default(), UnixTime::now())?;
-        Ok(Self { packets, keys: Arc::clone(keys), buffer: Vec::new() })
-    }
-
-    /// What leaves; `None` as long as this node has no key: nothing is sent in the clear.
-    pub(crate) fn seal(&mut self, packet: &[u8]) -> Option<&[u8]> {
-        self.buffer.clear();
-        let sealed = self.packets.seal_into(&mut self.buffer, PacketKind::GOSSIP, packet, UnixTime::now());
-        self.keys.wants_rotation.fetch_or(self.packets.wants_rotation(), Ordering::Relaxed);
-        self.publish();
-        sealed.is_ok().then_some(&self.buffer)
-    }
-
-    pub(crate) fn open<'a>(&mut self, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
-        let opened = self.packets.open_in_place(datagram, UnixTime::now());
-        if matches!(opened, Err(Refused::UnknownKey)) {
-            self.keys.recovery.lock().expect(LOCKED).handle_unknown_key();
-        }
-        self.publish();
-        Some(opened.ok()?.plaintext)
-    }
-
-    fn publish(&self) {
-        *self.keys.statistics.lock().expect(LOCKED) = self.packets.statistics();
-    }
-}
 
 /// A rotation that this node leads, and the members that it knows of.
 struct Leading {
@@ -95,7 +57,7 @@ enum NotDone {
 
 /// A node's gossip keys.
 pub(crate) struct Keys {
-    keyring: Arc<Keyring>,
+    pub(crate) keyring: Arc<Keyring>,
     recovery: Mutex<Recovery>,
     rotation: Mutex<Option<Leading>>,
     /// How long a key serves; `None` for ever.
@@ -160,6 +122,17 @@ impl Keys {
         let mut seen = self.lists.lock().expect(LOCKED);
         let former = seen.replace(lists);
         former.is_some() && former != *seen
+    }
+
+    /// A packet has come under a key that this node lacks.
+    pub(crate) fn unknown_key(&self) {
+        self.recovery.lock().expect(LOCKED).handle_unknown_key();
+    }
+
+    /// What has become of packets so far, and whether the key has sealed as many as it may.
+    pub(crate) fn tell(&self, statistics: SealStatistics, wants_rotation: bool) {
+        *self.statistics.lock().expect(LOCKED) = statistics;
+        self.wants_rotation.fetch_or(wants_rotation, Ordering::Relaxed);
     }
 
     /// A dial of this member has ended, with trust or without.

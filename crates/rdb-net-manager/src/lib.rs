@@ -36,8 +36,11 @@ mod node;
 mod plane;
 mod pump;
 #[cfg(feature = "tls")]
+mod seal;
+#[cfg(feature = "tls")]
 mod security;
 mod way;
+mod wiring;
 
 pub use control::{
     CertificateView, ControlError, ControlPlane, GossipKeyView, NetworkEvent, NetworkStatistics, PeerView,

@@ -7,9 +7,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rdb_net_engine::{Engine, EngineConfig};
 use rdb_net_membership::Gossip;
-use rdb_net_transport::{Backend, Handler, HandlerOptions, Request, Transport};
-use rdb_net_types::{BootId, Incarnation, MessageType, NodeAddress, NodeId, NodeInfo};
-use rdb_net_wire::control_type;
+use rdb_net_transport::{Backend, Handler, HandlerOptions, Transport};
+use rdb_net_types::{BootId, Incarnation, MessageType, NodeAddress, NodeInfo};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +23,7 @@ use crate::gather::Gatherings;
 use crate::memory::Memory;
 use crate::node::{Node, Routes};
 use crate::pump::{Driven, Outbox};
-use crate::way::{Streams, Way};
+use crate::way::Streams;
 
 /// Where a running node can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +38,9 @@ pub struct Addresses {
 ///
 /// Handlers are registered before [`start`](Self::start); messages are sent after it.
 pub struct NetworkManager {
-    config: Config,
+    pub(crate) config: Config,
     boot: BootId,
-    transport: Transport,
+    pub(crate) transport: Transport,
     bus: Arc<EventBus>,
     pub(crate) node: Arc<OnceLock<Arc<Node>>>,
     gossip_address: OnceLock<SocketAddr>,
@@ -53,7 +52,7 @@ pub struct NetworkManager {
     tls: Option<rdb_net_tls::Tls>,
     /// What the node remembers of its former life.
     #[cfg(feature = "tls")]
-    memory: Option<Arc<Memory>>,
+    pub(crate) memory: Option<Arc<Memory>>,
     #[cfg(feature = "discovery-static")]
     discovery: Option<Arc<rdb_discovery_static::StaticDiscovery>>,
 }
@@ -184,7 +183,7 @@ impl NetworkManager {
                 return Err(StartError::Discovery(error.to_string()));
             }
             let events = discovery.watch_events().map_err(|error| StartError::Discovery(error.to_string()))?;
-            node.tasks.spawn(watch_discovery(Arc::clone(&node), events));
+            node.tasks.spawn(crate::wiring::watch_discovery(Arc::clone(&node), events));
         }
         node.refresh_routes();
         let _first = self.node.set(node);
@@ -266,77 +265,6 @@ impl NetworkManager {
             #[cfg(feature = "tls")]
             memory: self.memory.clone(),
         }))
-    }
-
-    fn run(&self, node: &Arc<Node>, socket: UdpSocket) -> Result<(), StartError> {
-        let way = Way {
-            streams: Arc::clone(&node.streams),
-            #[cfg(feature = "tls")]
-            seal: match &node.keys {
-                Some(keys) => {
-                    let seal = crate::keys::Seal::new(keys, &self.config.cluster_id, &node.id);
-                    Some(seal.map_err(|error| StartError::Tls(error.to_string()))?)
-                }
-                None => None,
-            },
-        };
-        let weak = Arc::downgrade(node);
-        let sync = move |from: &NodeId, request: Request| match weak.upgrade() {
-            Some(node) => node.handle_sync(from, request),
-            None => rdb_net_transport::Handling::Ready(Err(rdb_net_transport::HandlerError::not_started("stopped"))),
-        };
-        self.transport.handle(control_type::MEMBERSHIP_SYNC, Arc::new(sync), HandlerOptions::default());
-        let outbox = Arc::clone(&node.outbox);
-        let after = move |driven: &mut Driven, _: Duration| outbox.fill(&mut driven.0);
-        node.tasks.spawn(node.gossip.clone().drive(socket, way, node.cancel.clone(), after));
-        let until_cancelled = |node: &Arc<Node>| node.cancel.clone();
-        let (pumped, cancel) = (Arc::clone(node), until_cancelled(node));
-        node.tasks.spawn(async move { cancel.run_until_cancelled(pumped.pump()).await });
-        let (watching, cancel) = (Arc::clone(node), until_cancelled(node));
-        node.tasks.spawn(async move { cancel.run_until_cancelled(watching.watch_peers()).await });
-        if node.streams.is_wanted() {
-            let weak = Arc::downgrade(node);
-            let packet = move |from: &NodeId, request: Request| {
-                if let Some(node) = weak.upgrade() {
-                    node.take_gossip(from, request);
-                }
-                rdb_net_transport::Handling::Ready(Ok(rdb_net_transport::Answer::Payload(Vec::new().into())))
-            };
-            self.transport.handle(MessageType::GOSSIP_PACKET, Arc::new(packet), HandlerOptions::default());
-        }
-        #[cfg(feature = "tls")]
-        self.run_security(node);
-        #[cfg(feature = "tls")]
-        if let Some(memory) = &self.memory {
-            if !memory.addresses.is_empty() {
-                tracing::info!(members = memory.addresses.len(), "remembers its members");
-                node.gossip.with(|driven, now| driven.0.join(now, memory.addresses.clone()));
-            }
-            let (run, cancel) = (Arc::clone(memory).run(Arc::clone(node)), until_cancelled(node));
-            node.tasks.spawn(async move { cancel.run_until_cancelled(run).await });
-        }
-        let is_plain = !self.config.tls.enabled && !self.config.is_on_loopback();
-        if is_plain {
-            let cancel = until_cancelled(node);
-            node.tasks.spawn(async move { cancel.run_until_cancelled(warn_of_plaintext()).await });
-        }
-        Ok(())
-    }
-
-    #[cfg(feature = "tls")]
-    fn run_security(&self, node: &Arc<Node>) {
-        let (Some(keys), Some(tls)) = (&node.keys, &node.tls) else { return };
-        // A client that shows no certificate may say that it is any node: it gets no keys.
-        if self.config.tls.verify_client {
-            let (handled, clock) = (Arc::clone(keys), self.transport.clock());
-            let handler = move |_: &NodeId, request: Request| handled.handle(clock.now(), request);
-            self.transport.handle(MessageType::GOSSIP_KEYS, Arc::new(handler), HandlerOptions::default());
-        }
-        let (run, cancel) = (Arc::clone(keys).run(Arc::clone(node)), node.cancel.clone());
-        node.tasks.spawn(async move { cancel.run_until_cancelled(run).await });
-        let watch = Arc::clone(node).watch_files(tls.clone(), self.config.tls.reload_interval);
-        let cancel = node.cancel.clone();
-        node.tasks.spawn(async move { cancel.run_until_cancelled(watch).await });
     }
 
     /// Says farewell, lets everything under way end, and stops. Stopping again changes nothing. Returns whether everything
@@ -433,31 +361,8 @@ impl NetworkManager {
     }
 }
 
-/// Reminds whoever reads the log, every minute.
-async fn warn_of_plaintext() {
-    loop {
-        tracing::warn!(
-            "this node talks in plain text: everybody on the way reads and writes what nodes say (networking.allow_plaintext)"
-        );
-        tokio::time::sleep(Duration::from_secs(60)).await;
-    }
-}
-
 /// How long a shutdown waits for the farewell to be acknowledged, beyond the farewell's own time.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
-
-#[cfg(feature = "discovery-static")]
-async fn watch_discovery(node: Arc<Node>, mut events: rdb_discovery::EventStream) {
-    use futures_core::Stream;
-    let cancel = node.cancel.clone();
-    let carry = async {
-        while let Some(event) = std::future::poll_fn(|context| std::pin::Pin::new(&mut events).poll_next(context)).await
-        {
-            node.gossip.with(|driven, now| driven.0.handle_discovery(now, &event));
-        }
-    };
-    cancel.run_until_cancelled(carry).await;
-}
 
 /// A number that differs from process to process: the seed of all jitter, and the name of this life.
 fn entropy() -> u64 {

@@ -153,7 +153,7 @@ pub(crate) struct Way {
     pub(crate) streams: Arc<Streams>,
     /// What seals packets, where TLS is on.
     #[cfg(feature = "tls")]
-    pub(crate) seal: Option<crate::keys::Seal>,
+    pub(crate) seal: Option<crate::seal::Seal>,
 }
 
 impl Passage for Way {

@@ -1,6 +1,7 @@
 //! Why a handshake came to nothing: one reason, one short name for metrics, one sentence with what to do.
 
-use std::fmt;
+mod parts;
+
 use std::io;
 
 use rdb_net_types::{ClusterId, NodeId, RefusalReason, Role};
@@ -10,30 +11,7 @@ use crate::certificate::CertificateName;
 use crate::identity::{IdentityPattern, role_name};
 use crate::time::UnixSeconds;
 
-/// The purpose that a certificate lacks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Purpose {
-    /// Extended key usage `serverAuth`.
-    ServerAuth,
-    /// Extended key usage `clientAuth`.
-    ClientAuth,
-    /// Key usage `digitalSignature`.
-    DigitalSignature,
-    /// Key usage `keyCertSign`, of a CA on the way.
-    CertificateSigning,
-}
-
-impl fmt::Display for Purpose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ServerAuth => "serverAuth",
-            Self::ClientAuth => "clientAuth",
-            Self::DigitalSignature => "digitalSignature",
-            Self::CertificateSigning => "keyCertSign",
-        })
-    }
-}
+pub use parts::{Beginning, Purpose};
 
 /// Why a peer was not let in, or did not let this node in. The connection is over; unless [`is_transient`](Self::is_transient)
 /// says otherwise, a retry needs somebody to change a certificate or a configuration first.
@@ -302,28 +280,6 @@ pub enum TlsRefusal {
         /// Why.
         problem: String,
     },
-}
-
-/// The first bytes of something that is no TLS, for people: text as text, other bytes in hexadecimal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Beginning(pub(crate) Vec<u8>);
-
-impl fmt::Display for Beginning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = [(&b"RDBN"[..], "a node's plaintext"), (b"HTTP", "HTTP"), (b"SSH-", "SSH"), (b"GET ", "HTTP")]
-            .into_iter()
-            .find(|(magic, _)| self.0.starts_with(magic));
-        match name {
-            Some((_, name)) => f.write_str(name),
-            None if !self.0.is_empty() && self.0.iter().all(|byte| (b' '..=b'~').contains(byte)) => {
-                write!(f, "{:?}", String::from_utf8_lossy(&self.0))
-            }
-            None => {
-                f.write_str("bytes")?;
-                self.0.iter().try_for_each(|byte| write!(f, " {byte:02x}"))
-            }
-        }
-    }
 }
 
 impl TlsRefusal {

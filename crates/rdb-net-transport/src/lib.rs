@@ -36,6 +36,7 @@ mod registry;
 mod shard;
 mod stream;
 mod transport;
+mod trust;
 
 pub use backend::{
     Arrival, Backend, Connection, DialError, Distrust, HandshakeError, ListenError, Listener, PathProbe, Proof,
@@ -51,7 +52,8 @@ pub use rdb_net_peer::{Epoch, LinkSide, PeerEvent, Slot};
 pub use rdb_net_session::Reply;
 pub use registry::PeerSnapshot;
 pub use stream::{ReplyStream, StreamOptions};
-pub use transport::{Rechecked, Transport};
+pub use transport::Transport;
+pub use trust::Rechecked;
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use rdb_net_peer::{LinkSide, PeerEvent};
+use rdb_net_peer::PeerEvent;
 use rdb_net_session::{CloseReason, Identity, LatencyHistogram};
 use rdb_net_types::{MessageType, NodeAddress, NodeId, SeededRandom, TransportStatistics};
 use tokio::sync::{Semaphore, mpsc};
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backend::{Backend, Distrust, ListenError, Listener};
+use crate::backend::{Backend, ListenError, Listener};
 use crate::budgets::Budgets;
 use crate::clock::Clock;
 use crate::config::{Config, HelloError, check_hello};
@@ -64,15 +64,6 @@ pub(crate) struct Inner {
     pub(crate) unhandled_taken: tokio::sync::Mutex<mpsc::Receiver<Unhandled>>,
     pub(crate) is_receiving: AtomicBool,
     unhandled_dropped: AtomicU64,
-}
-
-/// What became of connections whose proofs would not do any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Rechecked {
-    /// How many ended, because a certificate was revoked.
-    pub ended: usize,
-    /// How many make room for others, because a certificate or its authority is outdated.
-    pub renewed: usize,
 }
 
 /// How long ended tasks are waited for. Only one that blocks its thread takes longer.
@@ -234,53 +225,6 @@ impl Transport {
     /// Ends every connection at once, as an operator's or a test's act; peers that are wanted are dialled again.
     pub fn close_connections(&self) {
         self.inner.registry.links().iter().for_each(|link| link.close(CloseReason::Local));
-    }
-
-    /// Holds every open connection against what is trusted now: to be called when certificates, authorities or revocation lists
-    /// have changed, and now and then, since certificates end. One whose certificate was revoked ends; one whose certificate or
-    /// authority is outdated makes room for another, without a failed request, and ends if it is still there after a grace.
-    /// Returns how many of each.
-    pub fn recheck_trust(&self) -> Rechecked {
-        let mut rechecked = Rechecked::default();
-        for link in self.inner.registry.links() {
-            let Some(proof) = &link.proof else { continue };
-            match self.inner.backend.recheck(proof, link.side) {
-                Ok(()) => {}
-                Err(Distrust::Revoked(error)) => {
-                    tracing::warn!(node = ?link.node(), %error, "a connection ends");
-                    link.close(CloseReason::Untrusted);
-                    rechecked.ended += 1;
-                }
-                Err(Distrust::Outdated(error)) => match link.outdated_for() {
-                    Some(known) if known < self.inner.config.outdated_grace => {}
-                    None if !self.inner.config.outdated_grace.is_zero() => {
-                        tracing::info!(node = ?link.node(), %error, "a connection is replaced");
-                        self.renew(&link);
-                        rechecked.renewed += 1;
-                    }
-                    _ => {
-                        tracing::warn!(node = ?link.node(), %error, "a connection ends");
-                        link.close(CloseReason::Untrusted);
-                        rechecked.ended += 1;
-                    }
-                },
-            }
-        }
-        rechecked
-    }
-
-    /// Another connection takes this one's place: made by whoever has made it.
-    fn renew(&self, link: &Arc<Link>) {
-        match link.side {
-            LinkSide::Acceptor => link.drain(),
-            LinkSide::Dialer => {
-                for peer in self.inner.registry.peers() {
-                    if peer.lock_pool().renew(self.inner.clock.now(), link) {
-                        self.inner.drive_peer(&peer);
-                    }
-                }
-            }
-        }
     }
 
     /// The address that others reach this node at; the kernel's port, where port 0 was configured.
