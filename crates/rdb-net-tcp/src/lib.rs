@@ -4,8 +4,6 @@
 //! data waits unacknowledged), `TCP_NOTSENT_LOWAT` (what waits, waits where urgent frames can still overtake it), and
 //! keep-alive. What the kernel knows of a connection's path shows in the transport's statistics.
 
-#[cfg(feature = "tls")]
-mod ahead;
 mod backend;
 mod config;
 mod facade;

@@ -16,7 +16,6 @@ use rdb_net_types::{BoxFuture, NodeAddress, Principal};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::ahead::ReadAhead;
 use crate::backend::{TcpAcceptor, TcpBackend, TcpConnection};
 
 /// Dial and accept over TCP, inside TLS 1.3. Who is at the other end is proved by its certificate before a byte of the protocol
@@ -47,11 +46,12 @@ impl Backend for TlsBackend {
             let (remote, probe) = (tcp.remote(), tcp.path_probe());
             let deadline = Instant::now() + self.handshake_timeout;
             // Whether it is the node that is meant, its hello tells, which has to fit its certificate.
-            let dialed = self.tls.connector().connect(ReadAhead::new(tcp), &Expected::Anybody, deadline).await;
+            let dialed = self.tls.connector().connect(tcp, &Expected::Anybody, deadline).await;
             let Dialed { stream, peer, binding, .. } = dialed.map_err(|refusal| dial_error(address, refusal))?;
             let proof = proof(Some(&peer), binding);
             // What the other side says to this node's certificate comes out of the first read.
-            Ok(Box::new(TlsConnection::new(stream, remote, probe, proof, true)) as Box<dyn Connection>)
+            let is_unanswered = true;
+            Ok(Box::new(TlsConnection { stream, remote, probe, proof, is_unanswered }) as Box<dyn Connection>)
         })
     }
 
@@ -115,10 +115,11 @@ impl Listener for TlsListener {
             let acceptor = self.backend.tls.acceptor();
             let deadline = Instant::now() + self.backend.handshake_timeout;
             let established = async move {
-                let accepted = acceptor.accept(ReadAhead::new(tcp), deadline).await;
+                let accepted = acceptor.accept(tcp, deadline).await;
                 let Accepted { stream, peer, binding, .. } = accepted.map_err(|refusal| handshake_error(&refusal))?;
                 let proof = proof(peer.as_ref(), binding);
-                Ok(Box::new(TlsConnection::new(stream, remote, probe, proof, false)) as Box<dyn Connection>)
+                let is_unanswered = false;
+                Ok(Box::new(TlsConnection { stream, remote, probe, proof, is_unanswered }) as Box<dyn Connection>)
             };
             Ok(Arrival::new(remote, established))
         })
@@ -130,7 +131,7 @@ impl Listener for TlsListener {
 }
 
 struct TlsConnection {
-    stream: TlsStream<ReadAhead<TcpConnection>>,
+    stream: TlsStream<TcpConnection>,
     remote: SocketAddr,
     probe: Option<Arc<dyn PathProbe>>,
     proof: Arc<Proof>,
@@ -139,19 +140,6 @@ struct TlsConnection {
 }
 
 impl TlsConnection {
-    /// After the handshake.
-    fn new(
-        mut stream: TlsStream<ReadAhead<TcpConnection>>,
-        remote: SocketAddr,
-        probe: Option<Arc<dyn PathProbe>>,
-        proof: Arc<Proof>,
-        is_unanswered: bool,
-    ) -> Self {
-        // Who is there is known: how much it sends is for the session to limit.
-        stream.get_mut().0.inner_mut().open();
-        Self { stream, remote, probe, proof, is_unanswered }
-    }
-
     /// A dialer's handshake is complete before its certificate is judged (RFC 8446, section 4.4.2.4): an alert instead of the
     /// first byte is the verdict.
     fn verdict(&self, error: io::Error) -> io::Error {
@@ -193,12 +181,7 @@ impl AsyncRead for TlsConnection {
         while buf.remaining() > 0 {
             let filled = buf.filled().len();
             match Pin::new(&mut self.stream).poll_read(cx, buf) {
-                Poll::Ready(Ok(())) if buf.filled().len() > filled => {
-                    let (io, tls) = self.stream.get_ref();
-                    if io.inner().is_drained() && tls.wants_read() {
-                        break;
-                    }
-                }
+                Poll::Ready(Ok(())) if buf.filled().len() > filled => {}
                 // What was read is handed on first; an end or an error is met again by the next read.
                 _ if filled > before => break,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.verdict(error))),
