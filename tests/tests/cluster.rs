@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use rdb_net_tests::{Change, Cluster, Node, Rdbnet, Samples, get, runs, text};
+use rdb_net_tests::{Change, Cluster, Node, Rdbnet, Samples, get, runs, skip, text};
 use rustix::process::Signal;
 
 const NODES: usize = 5;
