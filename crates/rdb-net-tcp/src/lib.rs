@@ -9,6 +9,8 @@ mod config;
 mod facade;
 mod path;
 #[cfg(feature = "tls")]
+mod secret;
+#[cfg(feature = "tls")]
 mod tls;
 
 #[cfg(test)]
@@ -21,6 +23,8 @@ use rdb_net_transport::{Config, Transport};
 
 pub use backend::TcpBackend;
 pub use config::{KeepAlive, TcpConfig};
+#[cfg(feature = "tls")]
+pub use secret::SecretBackend;
 #[cfg(feature = "tls")]
 pub use tls::TlsBackend;
 

@@ -38,20 +38,44 @@ async fn node_of(node: &str, cluster: &str, change: impl FnOnce(&mut Config)) ->
     transport
 }
 
+#[cfg(feature = "tls")]
+pub(crate) async fn node_over(
+    node: &str,
+    backend: Arc<dyn rdb_net_transport::Backend>,
+) -> rdb_net_transport::Transport {
+    let mut config = Config::new(identity(node, "test"));
+    config.bind = Some("127.0.0.1:0".parse().expect("legal"));
+    let transport = rdb_net_transport::Transport::new(config, backend);
+    transport.start().await.expect("loopback has a free port");
+    transport
+}
+
 async fn node(name: &str) -> TcpTransport {
     node_of(name, "test", |_| {}).await
 }
 
 fn echo(transport: &TcpTransport) {
+    echo_on(transport);
+}
+
+pub(crate) fn echo_on(transport: &rdb_net_transport::Transport) {
     let echo = |_: &NodeId, request: Request| Handling::Ready(Ok(Answer::Payload(request.into_payload())));
     transport.handle(ECHO, Arc::new(echo), HandlerOptions::default());
 }
 
 fn to(from: &TcpTransport, name: &str, transport: &TcpTransport) -> PeerHandle {
+    to_peer(from, name, transport)
+}
+
+pub(crate) fn to_peer(
+    from: &rdb_net_transport::Transport,
+    name: &str,
+    transport: &rdb_net_transport::Transport,
+) -> PeerHandle {
     from.peer(&NodeId::new(name).expect("legal"), &transport.advertised_address())
 }
 
-fn message(payload: impl Into<Payload>) -> Application {
+pub(crate) fn message(payload: impl Into<Payload>) -> Application {
     Application { message_type: ECHO, payload: payload.into() }
 }
 

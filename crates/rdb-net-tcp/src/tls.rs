@@ -99,6 +99,7 @@ fn proof(peer: Option<&PeerIdentity>, binding: ChannelBinding) -> Arc<Proof> {
         principal: peer.map(|peer| Principal { node: peer.node.clone(), roles: vec![peer.role] }),
         certificates: certificates.unwrap_or_default(),
         channel_binding: binding.as_bytes().to_vec(),
+        protects_bytes: true,
     })
 }
 

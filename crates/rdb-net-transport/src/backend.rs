@@ -16,8 +16,7 @@ pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {
     /// The other end's address, for logs and limits; never its identity.
     fn remote(&self) -> SocketAddr;
 
-    /// What a handshake has proved of the other end, where there was one. Such a stream protects its bytes itself, so that
-    /// frames need no checksum.
+    /// What a handshake has proved of the other end, where there was one.
     fn proof(&self) -> Option<Arc<Proof>> {
         None
     }
@@ -48,6 +47,8 @@ pub struct Proof {
     pub certificates: Vec<Vec<u8>>,
     /// What both ends of this very connection know, and nobody else. Both hellos carry it. Not empty.
     pub channel_binding: Vec<u8>,
+    /// Whether the connection finds changed bytes by itself, so that frames need no checksum.
+    pub protects_bytes: bool,
 }
 
 /// A connection that was taken, and of whose other end nothing is known yet but its address.

@@ -223,7 +223,7 @@ impl Inner {
         began: Duration,
     ) -> Arc<Link> {
         let mut config = self.config.session.clone();
-        config.checksum &= proof.is_none();
+        config.checksum &= proof.as_ref().is_none_or(|proof| !proof.protects_bytes);
         config.secured = proof.as_ref().map(|proof| Secured {
             node: proof.principal.as_ref().map(|principal| principal.node.clone()),
             channel_binding: proof.channel_binding.clone(),
