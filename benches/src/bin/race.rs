@@ -72,6 +72,9 @@ struct Race {
     #[arg(long, num_args = 0..=1, default_missing_value = "first")]
     #[arg(conflicts_with_all = ["peers", "workloads", "modes", "probes", "open_loop"])]
     gate: Option<Gate>,
+    /// Lets the processes of all peers keep memory that they have freed: what glibc's default costs shows against a race without.
+    #[arg(long)]
+    keep_freed_memory: bool,
     /// Where the picture of latency by load is written; default beside this program.
     #[arg(long)]
     picture: Option<PathBuf>,
@@ -249,6 +252,7 @@ fn plan(race: &Race, choice: &Choice, certificates: Option<&Certificates>) -> Re
         program,
         counting_program,
         certificates: certificates.map(|certificates| certificates.dir().to_owned()),
+        keep_freed_memory: race.keep_freed_memory,
         heats: choice.heats.clone(),
         repetitions: race.repetitions,
         warm_up,

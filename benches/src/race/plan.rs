@@ -46,6 +46,9 @@ pub struct Plan {
     pub counting_program: Option<PathBuf>,
     /// The folder with the certificates of those who need one.
     pub certificates: Option<PathBuf>,
+    /// Whether the processes of all peers keep memory that they have freed, as those of glibc do once they have freed a large
+    /// block. It favours who allocates large blocks.
+    pub keep_freed_memory: bool,
     /// In the order in which they are run.
     pub heats: Vec<Heat>,
     /// Runs of each peer in each heat; five or more give an interval.
@@ -68,7 +71,12 @@ impl Plan {
     pub(crate) fn place(&self, mode: Mode) -> Vec<String> {
         let core = (mode == Mode::OneCore).then(|| format!("--core={}", self.core));
         let certificates = self.certificates.as_ref().map(|dir| format!("--certificates={}", dir.display()));
-        std::iter::once(format!("--runtime={}", mode.runtime().name())).chain(core).chain(certificates).collect()
+        let keeps = self.keep_freed_memory.then(|| "--keep-freed-memory".to_owned());
+        std::iter::once(format!("--runtime={}", mode.runtime().name()))
+            .chain(core)
+            .chain(certificates)
+            .chain(keeps)
+            .collect()
     }
 
     /// How long the race takes at least.

@@ -119,6 +119,9 @@ pub struct Place {
     /// The folder with the certificates of those who need one.
     #[arg(long)]
     certificates: Option<PathBuf>,
+    /// Whether freed memory is kept.
+    #[arg(long)]
+    keep_freed_memory: bool,
 }
 
 /// How long a driver warms up and measures.
@@ -205,7 +208,9 @@ fn play(place: Place, role: impl Future<Output = Result<Line, PeerError>> + Send
         pin_to_core(core)?;
     }
     std::thread::Builder::new().name("control".into()).spawn(answer_standard_input)?;
-    keep_freed_memory();
+    if place.keep_freed_memory {
+        keep_freed_memory();
+    }
     // A task and not `block_on` itself, so that in a multi-threaded runtime a worker runs it.
     let ended = place.runtime.build()?.block_on(async move { tokio::spawn(role).await });
     tell(&match ended {
@@ -217,8 +222,7 @@ fn play(place: Place, role: impl Future<Output = Result<Line, PeerError>> + Send
 }
 
 /// glibc gives freed memory at the top of its heap back from 128 KiB on, and takes it anew page by page, until a block has been
-/// freed that was larger: from then on it keeps twice as much as that. A process that has lived for a while has freed one, so
-/// those of all peers do.
+/// freed that was larger: from then on it keeps twice as much as that.
 fn keep_freed_memory() {
     drop(std::hint::black_box(vec![0_u8; 16 << 20]));
 }
