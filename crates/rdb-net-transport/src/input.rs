@@ -29,6 +29,17 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; BLOCK_BYTES].into());
 }
 
+/// So much freed memory may stay with the process, twice: what frames of large messages are read into comes and goes.
+const FREED_BYTES: usize = 16 * 1024 * 1024;
+
+/// glibc gives freed memory at the top of its heap back to the system from 128 KiB on, and takes it anew page by page, which costs
+/// more than all else that large messages cost; until a larger block than that was freed, as here, once in a process. Nothing is
+/// touched by it.
+pub(crate) fn keep_freed_memory() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| drop(std::hint::black_box(Vec::<u8>::with_capacity(FREED_BYTES))));
+}
+
 /// Bytes that were read and are no whole frame yet.
 #[derive(Debug, Default)]
 pub(crate) struct Input {

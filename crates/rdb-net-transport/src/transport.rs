@@ -22,6 +22,7 @@ use crate::duty::Duty;
 use crate::event::EventQueue;
 use crate::handle::PeerHandle;
 use crate::handler::{Handler, HandlerOptions, HandlerSnapshot, HandlerTable, Request};
+use crate::input::keep_freed_memory;
 use crate::link::Link;
 use crate::pool::PeerShared;
 use crate::registry::{PeerSnapshot, Registry};
@@ -122,8 +123,10 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// A transport over this backend. Nothing listens or dials yet.
+    /// A transport over this backend. Nothing listens or dials yet. The first one of a process makes glibc keep up to 32 MiB of freed
+    /// memory.
     pub fn new(config: Config, backend: Arc<dyn Backend>) -> Self {
+        keep_freed_memory();
         let (unhandled, unhandled_taken) = mpsc::channel(UNHANDLED_MAX);
         let clock = Clock::start();
         let inner = Inner {
