@@ -238,8 +238,8 @@ impl WithoutUdp {
         run("ip", &["netns", "add", &name])?;
         let network = Self(name);
         network.run(&["ip", "link", "set", "lo", "up"])?;
-        let rules = "add table ip udp; add chain ip udp in { type filter hook input priority 0; }; \
-                     add rule ip udp in meta l4proto udp drop";
+        let rules = "add table ip no_udp; add chain ip no_udp in { type filter hook input priority 0; }; \
+                     add rule ip no_udp in meta l4proto udp drop";
         network.run(&["nft", rules])?;
         Ok(network)
     }
