@@ -10,6 +10,7 @@ use rdb_net_manager::config::{Config, GossipTransport};
 use rdb_net_manager::{
     Answer, CallOptions, HandlerOptions, Handling, NetworkEvent, NetworkManager, Request, StartError,
 };
+use rdb_net_seal::{DiskFiles, FileConfig, FileKind, FileOwner, SealedFile, StoreKey};
 use rdb_net_tls::Clock;
 use rdb_net_tls::pki::{Pki, PkiOptions};
 use rdb_net_types::{
@@ -278,10 +279,18 @@ async fn a_cluster_that_was_down_as_a_whole_finds_itself_again_without_seeds() {
     let nodes = start(&authority, 3, remembers).await;
     let saved = |node: &Node| std::fs::read(node.files.path("state/members.state")).unwrap_or_default();
     let ports: Vec<u16> = nodes.iter().map(|node| node.manager.addresses().transport.port()).collect();
-    // Saved some time after the last change; nothing readable is in it.
-    let first: Vec<Vec<u8>> = nodes.iter().map(saved).collect();
-    eventually("all have saved", || nodes.iter().zip(&first).all(|(node, first)| saved(node) != *first)).await;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let remembered = |node: &Node, name: &str| {
+        let owner = FileOwner::of(&cluster(), &id(name));
+        let keys = vec![StoreKey::from_file(&key).expect("the key")];
+        let path = node.files.path("state/members.state");
+        let file = SealedFile::new(DiskFiles, path, FileKind::MEMBERSHIP, owner, keys, FileConfig::default()).load();
+        file.payload.map_or(0, |text| String::from_utf8_lossy(&text).matches("\"alive\"").count())
+    };
+    eventually("all have saved who is there", || {
+        nodes.iter().zip(["a", "b", "c"]).all(|(node, name)| remembered(node, name) == 2)
+    })
+    .await;
+    // Nothing readable is in it.
     assert!(nodes.iter().all(|node| !saved(node).windows(9).any(|text| text == b"127.0.0.1")));
     // As if the power was cut: no farewell is said.
     let files: Vec<Files> = nodes.iter().map(|node| Files(node.files.0.clone())).collect();
