@@ -4,6 +4,7 @@
 //! An outbox gives out request ids of its own and spends credits that it was granted before. Requests of different outboxes
 //! are in no order; those of one leave in the order in which they were written.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rdb_net_types::{Lane, MessageType};
@@ -38,6 +39,9 @@ struct Slot {
     state: State,
 }
 
+/// How many free places are looked at for one that may be used: the one that has been free for the longest mostly may.
+const PLACES_LOOKED_AT: usize = 4;
+
 /// The request ids of one outbox.
 #[derive(Debug)]
 pub(crate) struct Ids {
@@ -47,19 +51,31 @@ pub(crate) struct Ids {
     stride_bits: u32,
     max: usize,
     slots: Vec<Slot>,
-    free: Vec<u32>,
+    /// Those that are free, the longest first.
+    free: VecDeque<u32>,
 }
 
 impl Ids {
-    fn take(&mut self) -> Option<u32> {
-        if let Some(place) = self.free.pop() {
-            return Some(place);
+    #[inline]
+    fn take(&mut self, mut is_usable: impl FnMut(usize) -> bool) -> Option<u32> {
+        for _ in 0..self.free.len().min(PLACES_LOOKED_AT) {
+            let place = self.free.pop_front()?;
+            if is_usable(place as usize) {
+                return Some(place);
+            }
+            self.free.push_back(place);
         }
-        if self.slots.len() >= self.max {
+        self.grow(is_usable)
+    }
+
+    #[cold]
+    fn grow(&mut self, mut is_usable: impl FnMut(usize) -> bool) -> Option<u32> {
+        let place = self.slots.len();
+        if place >= self.max || !is_usable(place) {
             return None;
         }
         self.slots.push(Slot { generation: 1, state: State::Free });
-        Some((self.slots.len() - 1) as u32)
+        Some(place as u32)
     }
 
     fn id(&self, place: u32) -> RequestId {
@@ -90,7 +106,7 @@ impl Ids {
         slot.state = State::Free;
         // Generation 0 would make a correlation id of 0, which is a one-way message's.
         slot.generation = slot.generation.checked_add(1).unwrap_or(1);
-        self.free.push(id.slot() as u32 >> self.stride_bits);
+        self.free.push_back(id.slot() as u32 >> self.stride_bits);
         waited
     }
 }
@@ -110,7 +126,7 @@ pub struct Outbox {
 impl Outbox {
     pub(crate) fn new(number: u32, stride: u32, terms: Terms, compression: Compression) -> Self {
         let stride_bits = stride.trailing_zeros();
-        let ids = Ids { number, stride, stride_bits, max: 0, slots: Vec::new(), free: Vec::new() };
+        let ids = Ids { number, stride, stride_bits, max: 0, slots: Vec::new(), free: VecDeque::new() };
         Self { ids, lanes: Default::default(), terms, costs: Arc::default(), compression, takes: false }
     }
 
@@ -141,12 +157,27 @@ impl Outbox {
         options: RequestOptions,
         message: &(impl Encode + ?Sized),
     ) -> Result<RequestId, SendError> {
+        self.request_in(options, message, |_| true)
+    }
+
+    /// The same in a [place](Self::place) that its owner can use: it may still hold what an ended request left there.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    #[inline]
+    pub fn request_in(
+        &mut self,
+        options: RequestOptions,
+        message: &(impl Encode + ?Sized),
+        is_usable: impl FnMut(usize) -> bool,
+    ) -> Result<RequestId, SendError> {
         let message_type = message.message_type();
         if !self.takes {
             return Err(SendError::NotUp);
         }
         check_type(message_type)?;
-        let place = self.ids.take().ok_or(SendError::NoSlot)?;
+        let place = self.ids.take(is_usable).ok_or(SendError::NoSlot)?;
         let id = self.ids.id(place);
         let peer = &self.terms.peer;
         let flags = if options.idempotent { Flags::IDEMPOTENT } else { Flags::default() };
@@ -160,13 +191,13 @@ impl Outbox {
         let charge = match out.batch.push(sending, message, peer.frame_bytes_max, compression, costs) {
             Ok(pushed) => pushed.charge,
             Err(error) => {
-                self.ids.free.push(place);
+                self.ids.free.push_front(place);
                 return Err(error.into());
             }
         };
         if out.spent + charge > out.grant {
             out.batch.remove_last();
-            self.ids.free.push(place);
+            self.ids.free.push_front(place);
             return Err(SendError::NoCredit);
         }
         out.spent += charge;

@@ -50,7 +50,7 @@ struct Slot {
     generation: u32,
     state: State,
     /// Of an ended request, until its caller takes it.
-    outcome: Option<Outcome>,
+    outcome: Option<Box<Outcome>>,
     /// Of a request for a stream of replies.
     stream: Option<Box<StreamIn>>,
     lane: Lane,
@@ -237,7 +237,7 @@ impl Requests {
             ended.push((id, outcome(slot.started_ns)));
         } else {
             slot.state = State::Done;
-            slot.outcome = Some(outcome(slot.started_ns));
+            slot.outcome = Some(Box::new(outcome(slot.started_ns)));
             completed.push(id);
         }
         true
@@ -280,7 +280,7 @@ impl Requests {
     pub(crate) fn take(&mut self, id: RequestId) -> Option<Outcome> {
         let outcome = self.get(id)?.outcome.take()?;
         self.release(id);
-        Some(outcome)
+        Some(*outcome)
     }
 
     pub(crate) fn is_waiting(&self, id: RequestId) -> bool {

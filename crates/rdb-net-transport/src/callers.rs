@@ -1,16 +1,16 @@
 //! A request's way through a connection, as its caller sees it: written into a shard, given up, or ended and delivered.
 
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use rdb_net_session::{Outcome, RequestId, RequestOptions, SendError};
+use rdb_net_session::{Outbox, Outcome, RequestId, RequestOptions, SendError};
 use rdb_net_wire::Encode;
 
 use crate::guarded::{Core, Ended};
 use crate::link::Link;
-use crate::shard::{Shard, this_thread};
+use crate::shard::this_thread;
 
 impl Link {
     /// Writes a request into this thread's shard. What a shard refuses, the session itself may still take.
@@ -24,13 +24,18 @@ impl Link {
         if self.shards.is_empty() {
             return Err(SendError::NotUp);
         }
-        let index = this_thread() % self.shards.len();
-        let mut shard = self.lock_shard(index);
-        let written = shard.outbox.request(options, message);
-        if let Ok(id) = written {
-            shard.set_caller(id, caller);
+        let index = (this_thread() % self.shards.len() as u32) as usize;
+        let places = &self.shards[index].places;
+        let mut outbox = self.lock_outbox(index);
+        let mut found = None;
+        let written = outbox.request_in(options, message, |place| {
+            found = places.get_or_make(place).filter(|place| place.is_free());
+            found.is_some()
+        });
+        if let (Ok(id), Some(place)) = (written, found) {
+            place.give(id, caller);
         }
-        drop(shard);
+        drop(outbox);
         match written {
             Ok(_) => {
                 self.mark_written(index);
@@ -52,27 +57,30 @@ impl Link {
     }
 
     #[inline]
-    fn lock_shard(&self, index: usize) -> MutexGuard<'_, Shard> {
-        match self.shards[index].0.lock() {
-            Ok(shard) => shard,
-            Err(poisoned) => self.recover_shard(index, poisoned.into_inner()),
-        }
+    fn lock_outbox(&self, index: usize) -> MutexGuard<'_, Outbox> {
+        self.shards[index].lock(|outbox| self.recover_outbox(index, outbox))
     }
 
     /// Half a frame is in the outbox: the connection ends before anybody writes behind it.
     #[cold]
-    fn recover_shard<'a>(&'a self, index: usize, shard: MutexGuard<'a, Shard>) -> MutexGuard<'a, Shard> {
-        drop(shard);
+    fn recover_outbox<'a>(&'a self, index: usize, outbox: MutexGuard<'a, Outbox>) -> MutexGuard<'a, Outbox> {
+        drop(outbox);
         self.close_broken(&mut self.lock());
-        self.shards[index].0.clear_poison();
+        self.shards[index].clear_poison();
         self.with(|_| ());
-        self.shards[index].0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[index].lock(|outbox| outbox)
     }
 
     /// The shard that gave this request its id; `None` where the session itself did.
     #[inline]
     fn shard_of(&self, id: RequestId) -> Option<usize> {
         (id.slot() & self.owner_mask).checked_sub(1)
+    }
+
+    /// The request's place in its shard.
+    #[inline]
+    fn place_of(&self, id: RequestId) -> usize {
+        id.slot() >> self.owner_mask.trailing_ones()
     }
 
     /// Takes what is in the shards into the session, so that what is sent next leaves behind it.
@@ -93,16 +101,10 @@ impl Link {
             return;
         }
         let written = self.written.0.swap(0, Ordering::SeqCst);
-        for (index, shard) in self.shards.iter().enumerate() {
-            if !has_turned && written & (1 << index) == 0 {
-                continue;
+        for index in 0..self.shards.len() {
+            if has_turned || written & (1 << index) != 0 {
+                self.collect_one(core, index, now);
             }
-            let mut shard = shard.0.lock().unwrap_or_else(|poisoned| {
-                self.shards[index].0.clear_poison();
-                self.close_broken(core);
-                poisoned.into_inner()
-            });
-            core.session.collect(now, &mut shard.outbox);
         }
     }
 
@@ -112,22 +114,30 @@ impl Link {
     pub(crate) fn collect_all(&self, core: &mut Core) -> bool {
         let now = self.clock.now();
         self.written.0.store(0, Ordering::SeqCst);
-        for (index, shard) in self.shards.iter().enumerate() {
-            let mut shard = shard.0.lock().unwrap_or_else(|poisoned| {
-                self.shards[index].0.clear_poison();
-                self.close_broken(core);
-                poisoned.into_inner()
-            });
-            core.session.collect(now, &mut shard.outbox);
-        }
+        (0..self.shards.len()).for_each(|index| self.collect_one(core, index, now));
         !self.shards.is_empty()
+    }
+
+    #[inline]
+    fn collect_one(&self, core: &mut Core, index: usize, now: Duration) {
+        let shard = &self.shards[index];
+        let mut is_broken = false;
+        let mut outbox = shard.lock(|outbox| {
+            is_broken = true;
+            outbox
+        });
+        if is_broken {
+            shard.clear_poison();
+            self.close_broken(core);
+        }
+        core.session.collect(now, &mut outbox);
     }
 
     /// The request's outcome, once it is there.
     #[inline(always)]
     pub(crate) fn poll_ended(&self, id: RequestId, context: &Context<'_>) -> Poll<Outcome> {
         let outcome = match self.shard_of(id) {
-            Some(index) => self.lock_shard(index).take(id, context.waker()),
+            Some(index) => self.shards[index].places.take(self.place_of(id), id, context.waker()),
             None => self.take_own(id, context.waker()),
         };
         outcome.map_or(Poll::Pending, Poll::Ready)
@@ -158,12 +168,14 @@ impl Link {
                 core.clear_caller(id);
             });
         };
-        if !self.lock_shard(index).abandon(id) {
+        let had_ended = self.shards[index].places.leave(self.place_of(id), id);
+        // Where the outbox knows it no more, its outcome is on its way here, and nobody's.
+        if had_ended || !self.lock_outbox(index).abandon(id) {
             return;
         }
         // Where the session does not know it, it is still in the outbox, or on its way here: either sees that it is abandoned.
         if self.with(|core| core.session.cancel(now, id)) {
-            self.lock_shard(index).outbox.end(id);
+            self.lock_outbox(index).end(id);
         }
     }
 
@@ -172,25 +184,31 @@ impl Link {
     pub(crate) fn deliver(&self, ended: &mut Ended) {
         let Ended { outcomes, callers } = ended;
         // Replies come in the order of the requests, so neighbours are mostly of one shard.
-        let mut visited: Option<(usize, MutexGuard<'_, Shard>)> = None;
-        for (id, outcome) in outcomes.drain(..) {
-            let Some(index) = self.shard_of(id) else { continue };
+        let mut visited: Option<(usize, MutexGuard<'_, Outbox>)> = None;
+        for (id, _) in &*outcomes {
+            let Some(index) = self.shard_of(*id) else { continue };
             if visited.as_ref().is_none_or(|(visited, _)| *visited != index) {
-                // One at a time: nobody waits for one shard while it holds another.
+                // One at a time: nobody waits for one outbox while it holds another.
                 drop(visited.take());
-                visited = Some((index, self.lock_shard(index)));
+                visited = Some((index, self.lock_outbox(index)));
             }
-            if let Some((_, shard)) = &mut visited {
-                callers.extend(shard.arrive(id, outcome));
+            if let Some((_, outbox)) = &mut visited {
+                outbox.end(*id);
             }
         }
         drop(visited);
+        for (id, outcome) in outcomes.drain(..) {
+            if let Some(index) = self.shard_of(id) {
+                callers.extend(self.shards[index].places.arrive(self.place_of(id), id, outcome));
+            }
+        }
         callers.drain(..).for_each(Waker::wake);
     }
 
     /// Whether nothing is left of any request.
     #[cfg(test)]
     pub(crate) fn is_clean(&self) -> bool {
-        (0..self.shards.len()).all(|index| self.lock_shard(index).is_clean())
+        let is_clean = |index: usize| self.lock_outbox(index).is_idle() && self.shards[index].places.are_free();
+        (0..self.shards.len()).all(is_clean)
     }
 }

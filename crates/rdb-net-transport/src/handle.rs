@@ -108,7 +108,8 @@ impl PeerHandle {
     /// # Cancel safety
     ///
     /// Dropping the future gives the request up; the peer's handler is told. It may have acted.
-    #[inline]
+    // Always inlined: a call that is returned through memory is copied into the future that awaits it, once a request.
+    #[inline(always)]
     pub fn request<'a, M>(&'a self, message: &'a M, options: CallOptions) -> Call<'a, M>
     where
         M: Encode + Sync + ?Sized,

@@ -31,6 +31,7 @@ mod listen;
 mod local;
 mod options;
 mod owner;
+mod places;
 mod pool;
 mod registry;
 mod shard;

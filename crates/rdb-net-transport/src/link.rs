@@ -29,7 +29,7 @@ const CROWDED_BYTES: usize = 64 * 1024;
 pub(crate) struct Link {
     core: Padded<Mutex<Core>>,
     /// Where callers write requests, by thread; none at the end that only answers.
-    pub(crate) shards: Box<[Padded<Mutex<Shard>>]>,
+    pub(crate) shards: Box<[Shard]>,
     /// The shards that something was written to, one bit each.
     pub(crate) written: Padded<AtomicU32>,
     /// Nobody needs to wake the connection's task: it runs, or will, and looks at session and shards before it sleeps.
@@ -80,7 +80,7 @@ impl Link {
         let core = Core::new(session);
         Self {
             core: Padded(Mutex::new(core)),
-            shards: outboxes.into_iter().map(|outbox| Padded(Mutex::new(Shard::new(outbox)))).collect(),
+            shards: outboxes.into_iter().map(Shard::new).collect(),
             written: Padded(AtomicU32::new(0)),
             awake: Padded(AtomicBool::new(true)),
             task: Mutex::new(None),
@@ -179,7 +179,7 @@ impl Link {
 
     /// Whether code panicked while it held the lock, and nobody has seen it yet.
     pub(crate) fn is_poisoned(&self) -> bool {
-        self.core.0.is_poisoned() || self.shards.iter().any(|shard| shard.0.is_poisoned())
+        self.core.0.is_poisoned() || self.shards.iter().any(Shard::is_poisoned)
     }
 
     /// Runs code under the lock, then wakes everybody whom it concerns.

@@ -192,7 +192,7 @@ async fn handlers_of_two_requests_with_one_id_end_with_their_connection() {
 fn credits_that_an_outbox_holds_unused_are_there_for_who_finds_none() {
     // On a thread of the first shard, which is granted most.
     let on_one = || {
-        if this_thread().is_multiple_of(shards() as usize) {
+        if this_thread().is_multiple_of(shards()) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(free_and_wait());
         }
