@@ -84,7 +84,7 @@ impl CloseReason {
     }
 
     /// What the other side is told, where it is told anything.
-    pub(crate) const fn code(&self) -> Option<CloseCode> {
+    pub const fn code(&self) -> Option<CloseCode> {
         match self {
             Self::Frame(_) => Some(CloseCode::Protocol),
             Self::Protocol(_) => Some(CloseCode::State),

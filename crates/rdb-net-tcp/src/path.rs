@@ -137,16 +137,17 @@ fn path_of_info(info: &[u8]) -> Option<PathStatistics> {
     let segment_bytes = u64::from(u32_at(info, 16)?);
     Some(PathStatistics {
         smoothed_rtt: microseconds(68)?,
-        rtt_variance: microseconds(72)?,
+        rtt_variance: microseconds(72),
         congestion_window_bytes: u64::from(u32_at(info, 80)?) * segment_bytes,
         retransmits: u32_at(info, 100)?.into(),
-        unacknowledged: u32_at(info, 24)?.into(),
+        unacknowledged: u32_at(info, 24).map(u64::from),
         delivery_rate_bytes: info
             .get(160..168)?
             .first_chunk()
             .copied()
             .map(u64::from_ne_bytes)
             .filter(|rate| *rate > 0),
+        packet_bytes_max: segment_bytes,
     })
 }
 
@@ -203,11 +204,12 @@ mod tests {
     fn the_path_is_found_behind_other_attributes() {
         let expected = PathStatistics {
             smoothed_rtt: Duration::from_micros(250),
-            rtt_variance: Duration::from_micros(30),
+            rtt_variance: Some(Duration::from_micros(30)),
             congestion_window_bytes: 14_480,
             retransmits: 3,
-            unacknowledged: 7,
+            unacknowledged: Some(7),
             delivery_rate_bytes: Some(5000),
+            packet_bytes_max: 1448,
         };
         for length in [168, 232, 280] {
             let attributes = [(8, vec![1]), (15, vec![1, 2, 3, 4]), (INET_DIAG_INFO, info(length))];

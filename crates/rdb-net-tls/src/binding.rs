@@ -18,6 +18,9 @@ const LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 pub struct ChannelBinding([u8; 32]);
 
 impl ChannelBinding {
+    /// The label of the exporter; its context is empty.
+    pub const LABEL: &'static [u8] = LABEL;
+
     /// From what the other side sent.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)

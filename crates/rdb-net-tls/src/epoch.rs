@@ -7,13 +7,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use rdb_net_types::Role;
-use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
-use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::version::TLS13;
 use rustls::{ClientConfig, InconsistentKeys, ServerConfig};
 use webpki::{CertRevocationList, OwnedCertRevocationList, anchor_from_trusted_cert};
 use x509_parser::prelude::{CertificateRevocationList as ParsedList, FromDer};
@@ -24,11 +21,12 @@ use crate::expiry::{Expiring, ExpiringKind};
 use crate::failure::Offers;
 use crate::files::{Content, LoadError, Snapshot};
 use crate::identity::Policy;
+use crate::parts::Parts;
 use crate::provider::{group_name, provider, suite_name};
 use crate::refusal::TlsRefusal;
 use crate::time::{Clock, UnixSeconds};
 use crate::trust::{Expected, PeerIdentity, PeerSide, RSA_BITS_MIN, Root, Trust};
-use crate::verifier::{ConnectedVerifier, DialedVerifier};
+use crate::verifier::DialedVerifier;
 
 /// The protocol inside TLS (ALPN, RFC 7301).
 pub const ALPN: &[u8] = b"rustydb/1";
@@ -38,6 +36,7 @@ pub struct TlsEpoch {
     number: u64,
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
+    pub(crate) parts: Parts,
     own: PeerIdentity,
     expiring: Vec<Expiring>,
     clock: Clock,
@@ -67,17 +66,18 @@ impl TlsEpoch {
         &self.expiring
     }
 
-    /// For those who take connections by themselves, as QUIC does. It refuses whoever this node would refuse, with two
-    /// exceptions that are theirs: a client without ALPN (QUIC refuses it by itself), and deadlines and sizes.
+    /// For those who take connections by themselves. It refuses whoever this node would refuse, with two exceptions that are
+    /// theirs: a client without ALPN, and deadlines and sizes. Why somebody was refused is lost;
+    /// [`Tls::accepting`](crate::Tls::accepting) keeps it.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.server)
     }
 
-    /// For those who dial by themselves, as QUIC does: only whom is expected is taken. The server name is not sent and not
-    /// looked at; any will do.
+    /// For those who dial by themselves: only whom is expected is taken. The server name is not sent and not looked at; any will
+    /// do. Why somebody was refused is lost; [`Tls::dialing`](crate::Tls::dialing) keeps it.
     pub fn client_config(&self, expected: Expected) -> Arc<ClientConfig> {
         let mut config = (*self.client).clone();
-        let verifier = DialedVerifier { trust: Arc::clone(&self.trust), expected };
+        let verifier = DialedVerifier { trust: Arc::clone(&self.trust), expected, slot: None };
         config.dangerous().set_certificate_verifier(Arc::new(verifier));
         Arc::new(config)
     }
@@ -122,53 +122,28 @@ impl TlsEpoch {
             .map_err(|refusal| LoadError::OwnCertificate { path: certificate.path.clone(), refusal })?;
         let expiring = expiring_of(&certificate, &certified.cert, &trust.roots, &lists)?;
         let trust = Arc::new(trust);
-        let resolver = Arc::new(SingleCertAndKey::from(certified));
-        let (client, server) = configs(config, &provider, clock, &trust, &resolver)
-            .map_err(|error| LoadError::Provider { problem: error.to_string() })?;
+        let parts = Parts {
+            provider: Arc::clone(&provider),
+            time: clock.provider(),
+            trust: Arc::clone(&trust),
+            resolver: Arc::new(SingleCertAndKey::from(certified)),
+            is_certificate_mandatory: config.verify_client,
+        };
+        let problem = |error: rustls::Error| LoadError::Provider { problem: error.to_string() };
+        let client = parts.client(Expected::Anybody, None).map_err(problem)?;
+        let server = parts.server(None).map_err(problem)?;
         let offers = Offers {
             our_suites: join(provider.cipher_suites.iter().map(|suite| suite_name(suite.suite()))),
             our_groups: join(provider.kx_groups.iter().map(|group| group_name(group.name()))),
             ..Offers::default()
         };
         let (client, server) = (Arc::new(client), Arc::new(server));
-        Ok(Self { number, client, server, own, expiring, clock: clock.clone(), trust, offers })
+        Ok(Self { number, client, server, parts, own, expiring, clock: clock.clone(), trust, offers })
     }
 }
 
 pub(crate) fn join(names: impl Iterator<Item = String>) -> String {
     names.collect::<Vec<_>>().join(", ")
-}
-
-/// TLS 1.3 alone, no tickets, no session that outlives its connection, no early data, no server name: what a verifier has
-/// judged once is judged anew for every connection.
-fn configs(
-    config: &TlsConfig,
-    provider: &Arc<CryptoProvider>,
-    clock: &Clock,
-    trust: &Arc<Trust>,
-    resolver: &Arc<SingleCertAndKey>,
-) -> Result<(ClientConfig, ServerConfig), rustls::Error> {
-    let verifier = DialedVerifier { trust: Arc::clone(trust), expected: Expected::Anybody };
-    let mut client = ClientConfig::builder_with_details(Arc::clone(provider), clock.provider())
-        .with_protocol_versions(&[&TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(Arc::<SingleCertAndKey>::clone(resolver));
-    client.alpn_protocols = vec![ALPN.to_vec()];
-    client.resumption = Resumption::disabled();
-    client.enable_early_data = false;
-    client.enable_sni = false;
-
-    let verifier = ConnectedVerifier { trust: Arc::clone(trust), is_mandatory: config.verify_client };
-    let mut server = ServerConfig::builder_with_details(Arc::clone(provider), clock.provider())
-        .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(Arc::<SingleCertAndKey>::clone(resolver));
-    server.alpn_protocols = vec![ALPN.to_vec()];
-    server.session_storage = Arc::new(NoServerSessionStorage {});
-    server.send_tls13_tickets = 0;
-    server.max_early_data_size = 0;
-    Ok((client, server))
 }
 
 /// What other nodes with the same CAs and lists would say of this one. A node is dialed and dials; others only dial.

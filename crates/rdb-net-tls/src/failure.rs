@@ -82,3 +82,20 @@ fn of_rustls(error: &Rustls, offers: &Offers) -> TlsRefusal {
         other => TlsRefusal::Protocol { problem: other.to_string() },
     }
 }
+
+/// Why this side ended a handshake with an alert, where only the alert and a text are left of the reason: under QUIC.
+pub(crate) fn of_alert(alert: AlertDescription, problem: String, offers: &Offers) -> TlsRefusal {
+    let theirs = || "others".to_owned();
+    match alert {
+        AlertDescription::CertificateRequired => TlsRefusal::NoCertificate,
+        AlertDescription::NoApplicationProtocol => TlsRefusal::NoAlpn { offered: String::new() },
+        AlertDescription::ProtocolVersion => TlsRefusal::ProtocolVersion { problem },
+        AlertDescription::HandshakeFailure if problem.contains("KxGroup") => {
+            TlsRefusal::NoCommonGroup { ours: offers.our_groups.clone(), theirs: theirs() }
+        }
+        AlertDescription::HandshakeFailure => {
+            TlsRefusal::NoCommonSuite { ours: offers.our_suites.clone(), theirs: theirs() }
+        }
+        _ => TlsRefusal::Protocol { problem },
+    }
+}

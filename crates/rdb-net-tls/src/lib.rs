@@ -3,7 +3,8 @@
 //! [`Tls::load`] reads a node's certificate, key, CAs and revocation lists. Its [`Connector`] and [`Acceptor`] put TLS 1.3 over
 //! any stream, within a deadline and a number of bytes, and give the stream back together with the [`PeerIdentity`] that the
 //! peer has proved and the [`ChannelBinding`] that ties the hello to this connection; or a [`TlsRefusal`] that says why not and
-//! what to do. A transport that does its own TLS, as QUIC does, takes the configurations of the [`TlsEpoch`] in force.
+//! what to do. A transport that carries its handshakes out by itself, as QUIC does, begins them with [`Tls::dialing`] and
+//! [`Tls::accepting`].
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -46,8 +47,10 @@ mod expiry;
 mod failure;
 mod files;
 mod guard;
+mod handed;
 mod handshake;
 mod identity;
+mod parts;
 #[cfg(any(test, feature = "pki"))]
 pub mod pki;
 mod provider;
@@ -70,6 +73,7 @@ pub use epoch::{ALPN, TlsEpoch};
 pub use expiry::{Expiring, ExpiringKind, ExpiryWarning};
 pub use files::LoadError;
 pub use guard::Guarded;
+pub use handed::{Handed, HandedFailure};
 pub use handshake::{Accepted, Acceptor, Connector, Dialed, HandshakeLimits, TlsStream};
 pub use identity::{Identity, IdentityPattern, PatternError, Policy};
 pub use refusal::{Beginning, Purpose, TlsRefusal};

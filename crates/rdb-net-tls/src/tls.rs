@@ -79,6 +79,10 @@ impl Tls {
         self.shared.current()
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Makes connections.
     pub fn connector(&self) -> Connector {
         Connector { shared: Arc::clone(&self.shared) }

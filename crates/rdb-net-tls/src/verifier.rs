@@ -35,11 +35,19 @@ impl Slot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Tells the handshake that is being polled. Outside of one, as under QUIC, nobody listens.
-    fn tell(verdict: Verdict) -> Result<(), Error> {
+    /// Tells this slot; without one, that of the handshake that is being polled.
+    fn tell(own: Option<&Self>, verdict: Verdict) -> Result<(), Error> {
         let error = verdict.as_ref().err().map(TlsRefusal::to_rustls);
-        let _ = SLOT.try_with(|slot| *slot.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict));
+        match own {
+            Some(slot) => slot.put(verdict),
+            // Outside of such a handshake nobody listens.
+            None => drop(SLOT.try_with(|slot| slot.put(verdict))),
+        }
         error.map_or(Ok(()), Err)
+    }
+
+    fn put(&self, verdict: Verdict) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict);
     }
 }
 
@@ -48,6 +56,8 @@ impl Slot {
 pub(crate) struct DialedVerifier {
     pub(crate) trust: Arc<Trust>,
     pub(crate) expected: Expected,
+    /// Where the verdict goes, of a handshake that is carried out elsewhere.
+    pub(crate) slot: Option<Slot>,
 }
 
 /// Verifies those who connect.
@@ -55,6 +65,8 @@ pub(crate) struct DialedVerifier {
 pub(crate) struct ConnectedVerifier {
     pub(crate) trust: Arc<Trust>,
     pub(crate) is_mandatory: bool,
+    /// As for those who are dialed.
+    pub(crate) slot: Option<Slot>,
 }
 
 fn chain<'a>(leaf: &CertificateDer<'a>, intermediates: &[CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
@@ -72,7 +84,7 @@ impl ServerCertVerifier for DialedVerifier {
     ) -> Result<ServerCertVerified, Error> {
         let verdict = self.trust.judge(&chain(leaf, intermediates), PeerSide::Dialed, now);
         let verdict = verdict.and_then(|peer| check_expected(&peer, &self.expected).map(|()| peer));
-        Slot::tell(verdict).map(|()| ServerCertVerified::assertion())
+        Slot::tell(self.slot.as_ref(), verdict).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -115,7 +127,7 @@ impl ClientCertVerifier for ConnectedVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verdict = self.trust.judge(&chain(leaf, intermediates), PeerSide::Connected, now);
-        Slot::tell(verdict).map(|()| ClientCertVerified::assertion())
+        Slot::tell(self.slot.as_ref(), verdict).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

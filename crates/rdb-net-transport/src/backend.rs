@@ -26,6 +26,12 @@ pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {
         false
     }
 
+    /// What the connection ends for, by its number among the close codes, where the session has one. A kind of connection with
+    /// words of its own for an end tells the other side, in case the session's farewell does not arrive.
+    fn tell_end(&mut self, code: u16) {
+        let _nobody = code;
+    }
+
     /// How the path to the other end is doing, where the kind of connection and the system can tell.
     fn path(&self) -> Option<PathStatistics> {
         self.path_probe()?.statistics()

@@ -1,7 +1,7 @@
 //! A request's way through a connection, as its caller sees it: written into a shard, given up, or ended and delivered.
 
-use std::sync::atomic::Ordering;
 use std::sync::MutexGuard;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 

@@ -218,6 +218,9 @@ impl Driver {
             Event::Closed(reason) => {
                 let socket_lives = !matches!(reason, CloseReason::Lost(_) | CloseReason::HelloTimeout);
                 self.ending = Ending::Farewell { socket_lives };
+                if let Some(code) = reason.code() {
+                    self.io.tell_end(code as u16);
+                }
                 let mut core = self.link.lock();
                 core.take_blocked(&mut self.wakers);
                 core.end_all_handlers();

@@ -72,16 +72,18 @@ pub struct PeerStatistics {
 pub struct PathStatistics {
     /// Smoothed round-trip time of the packets (RFC 6298), without the time that either process takes.
     pub smoothed_rtt: Duration,
-    /// How much it varies: the mean deviation.
-    pub rtt_variance: Duration,
+    /// How much it varies: the mean deviation; `None` where it is not told.
+    pub rtt_variance: Option<Duration>,
     /// How many bytes may be on their way unacknowledged.
     pub congestion_window_bytes: u64,
-    /// Segments that were sent again, since the connection began.
+    /// Segments or packets that were lost, so that what they carried was sent again, since the connection began.
     pub retransmits: u64,
-    /// Segments on their way that were not acknowledged yet.
-    pub unacknowledged: u64,
+    /// Segments on their way that were not acknowledged yet; `None` where it is not told.
+    pub unacknowledged: Option<u64>,
     /// How fast bytes arrived at the other end lately, in bytes a second; `None` where it is not measured.
     pub delivery_rate_bytes: Option<u64>,
+    /// The largest payload of a segment or packet that the path carries, as far as is known, in bytes.
+    pub packet_bytes_max: u64,
 }
 
 /// What a whole transport has carried.

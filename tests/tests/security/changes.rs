@@ -39,7 +39,7 @@ fn connect(runtime: &Runtime, from: &Node, to: &Node) -> PeerHandle {
 
 /// S5.
 #[test]
-fn a_revoked_peer_is_cut_within_five_seconds_and_nobody_else() {
+pub(crate) fn a_revoked_peer_is_cut_within_five_seconds_and_nobody_else() {
     let (runtime, ca) = (runtime(), Ca::new("ca"));
     let revoked = ca.node("n2");
     let files = Files::write(&ca.pem(), &ca.node("n1"));
@@ -85,7 +85,7 @@ fn a_revoked_peer_is_cut_within_five_seconds_and_nobody_else() {
 }
 
 #[test]
-fn a_file_that_is_no_list_cuts_nobody_and_keeps_the_last_good_one() {
+pub(crate) fn a_file_that_is_no_list_cuts_nobody_and_keeps_the_last_good_one() {
     let (runtime, ca) = (runtime(), Ca::new("ca"));
     let revoked = ca.node("n3");
     let files = Files::write(&ca.pem(), &ca.node("n1"));
@@ -111,7 +111,7 @@ fn a_file_that_is_no_list_cuts_nobody_and_keeps_the_last_good_one() {
 }
 
 #[test]
-fn a_certificate_that_ends_while_it_is_connected_ends_the_connection() {
+pub(crate) fn a_certificate_that_ends_while_it_is_connected_ends_the_connection() {
     let (runtime, ca) = (runtime(), Ca::new("ca"));
     let short = ca.leaf("n2", |params| crate::mint::years(params, 2020, 2045));
     let now = Moved::years(0);
@@ -199,7 +199,7 @@ impl Trio {
 
 /// S6: three steps, each on one node after the other; nothing is lost that an operator did not take away.
 #[test]
-fn a_ca_rotates_under_traffic_without_a_failed_request() {
+pub(crate) fn a_ca_rotates_under_traffic_without_a_failed_request() {
     let (old, new) = (Ca::new("old"), Ca::new("new"));
     let trio = Trio::start(&old);
     trio.flows();

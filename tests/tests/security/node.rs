@@ -1,5 +1,6 @@
 //! Nodes in this process: a transport over TLS each, what it has counted, and how its dials end.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rdb_net_peer::Failure;
+use rdb_net_quic::{QuicBackend, QuicConfig};
 use rdb_net_session::Identity;
 use rdb_net_tcp::{TcpBackend, TcpConfig, TlsBackend};
 use rdb_net_tls::{Policy, Tls, TlsConfig, TlsOptions};
@@ -25,6 +27,15 @@ use crate::mint::{Ca, Files, Leaf};
 pub(crate) const ECHO: MessageType = MessageType::FIRST_APPLICATION;
 /// How long an event is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+thread_local! {
+    static OVER_QUIC: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Nodes that this test starts from now on have QUIC in the place of TLS over TCP.
+pub(crate) fn over_quic() {
+    OVER_QUIC.set(true);
+}
 
 pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
@@ -118,6 +129,10 @@ pub(crate) fn start_with(runtime: &Runtime, name: &str, files: Files, change: im
     let tcp = TcpBackend::new(TcpConfig::default());
     let tls = is_secured.then(|| Tls::load(tls, options).expect("the files are good"));
     let backend: Arc<dyn Backend> = match &tls {
+        Some(tls) if OVER_QUIC.get() => {
+            let quic = QuicConfig { handshake_timeout, ..QuicConfig::default() };
+            Arc::new(QuicBackend::new(quic, tls.clone()))
+        }
         Some(tls) => Arc::new(TlsBackend::new(tcp, tls.clone(), handshake_timeout)),
         None => Arc::new(tcp),
     };

@@ -14,7 +14,12 @@ const UNTRUSTED: &str = "dial_untrusted";
 const BY_PEER: &str = "by_peer";
 
 pub(crate) fn rows() -> Vec<Row> {
-    [trust(), times(), roles(), names(), offers(), plaintext(), hellos()].into_iter().flatten().collect()
+    secured().into_iter().chain(plaintext()).collect()
+}
+
+/// Those in which both nodes have TLS.
+pub(crate) fn secured() -> Vec<Row> {
+    [trust(), times(), roles(), names(), offers(), hellos()].into_iter().flatten().collect()
 }
 
 /// `n2` dials `n1`: both have ordinary certificates, and these settings.

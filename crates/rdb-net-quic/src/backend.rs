@@ -1,0 +1,123 @@
+//! Dial and accept.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use quinn::{ClientConfig, Endpoint, TokioRuntime};
+use rdb_net_tls::{Handed, HandedFailure, PeerSide, Tls, TlsRefusal};
+use rdb_net_transport::{Backend, Connection, DialError, Distrust, LinkSide, ListenError, Listener, Proof};
+use rdb_net_types::{BoxFuture, NodeAddress};
+
+use crate::config::QuicConfig;
+use crate::connection::QuicConnection;
+use crate::crypto::{self, handshake_error};
+use crate::error::{dial_error, dial_verdict};
+use crate::listener::QuicListener;
+use crate::refusals::Refusals;
+use crate::socket::{DialSocket, bound};
+
+/// TLS wants a name. It is neither sent nor compared.
+const SERVER_NAME: &str = "rustydb";
+
+/// Dial and accept over QUIC. Who is at the other end is proved by its certificate before a byte of the protocol is read, and its
+/// hello has to say the same.
+#[derive(Debug, Clone)]
+pub struct QuicBackend {
+    config: QuicConfig,
+    tls: Tls,
+}
+
+impl QuicBackend {
+    /// With these options, of which each is kept in its range, by these certificates.
+    pub fn new(config: QuicConfig, tls: Tls) -> Self {
+        Self { config: config.bounded(), tls }
+    }
+
+    async fn connect(&self, address: &NodeAddress) -> Result<QuicConnection, DialError> {
+        let resolved = tokio::net::lookup_host((address.host(), address.port())).await;
+        let candidates: Vec<SocketAddr> = resolved.map_err(|error| DialError::unresolved(address, error))?.collect();
+        let mut last = DialError::new(address, io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        for candidate in candidates {
+            match self.connect_to(address, candidate).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect_to(&self, address: &NodeAddress, candidate: SocketAddr) -> Result<QuicConnection, DialError> {
+        let system = |error| DialError::new(address, error);
+        let untrusted = |refusal: TlsRefusal| DialError::untrusted(address, handshake_error(&refusal));
+        let (crypto, handed) = crypto::client(&self.tls).map_err(untrusted)?;
+        let mut client = ClientConfig::new(crypto);
+        client.transport_config(self.config.transport(true));
+        let (socket, refusals) = DialSocket::connected(&self.config, candidate).map_err(system)?;
+        let (socket, runtime) = (Arc::new(socket), Arc::new(TokioRuntime));
+        let endpoint = Endpoint::new_with_abstract_socket(self.config.endpoint(), None, socket, runtime);
+        let endpoint = endpoint.map_err(system)?;
+        let connecting = endpoint.connect_with(client, candidate, SERVER_NAME);
+        let connecting = connecting.map_err(|error| system(io::Error::other(error)))?;
+        let quic = tokio::select! {
+            biased;
+            connected = tokio::time::timeout(self.config.handshake_timeout, connecting) => match connected {
+                Ok(Ok(quic)) => quic,
+                Ok(Err(error)) => return Err(dial_error(address, error, handed)),
+                Err(_elapsed) => return Err(given_up(address, handed)),
+            },
+            () = refused(&refusals) => {
+                handed.failed(HandedFailure::Closed);
+                return Err(system(io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens on the port")));
+            }
+        };
+        let proof = crypto::proof(&quic, handed).map_err(untrusted)?;
+        QuicConnection::dialed(quic, proof, refusals).await.map_err(|error| dial_verdict(address, error))
+    }
+}
+
+async fn refused(refusals: &Refusals) {
+    std::future::poll_fn(|context| refusals.poll(context, 1)).await;
+}
+
+fn given_up(address: &NodeAddress, handed: Handed) -> DialError {
+    let refusal = handed.failed(HandedFailure::Timeout);
+    DialError::new(address, io::Error::new(io::ErrorKind::TimedOut, refusal))
+}
+
+impl Backend for QuicBackend {
+    fn name(&self) -> &'static str {
+        "quic"
+    }
+
+    fn dial<'a>(&'a self, address: &'a NodeAddress) -> BoxFuture<'a, Result<Box<dyn Connection>, DialError>> {
+        Box::pin(async move { Ok(Box::new(self.connect(address).await?) as Box<dyn Connection>) })
+    }
+
+    fn listen<'a>(&'a self, address: &'a NodeAddress) -> BoxFuture<'a, Result<Box<dyn Listener>, ListenError>> {
+        Box::pin(async move {
+            let opened = async {
+                let mut candidates = tokio::net::lookup_host((address.host(), address.port())).await?;
+                let local = candidates.next().ok_or_else(|| io::Error::other("the name has no address"))?;
+                QuicListener::open(self.config, self.tls.clone(), bound(&self.config, local)?.into())
+            };
+            let listener = opened.await.map_err(|source| ListenError { address: address.clone(), source })?;
+            Ok(Box::new(listener) as Box<dyn Listener>)
+        })
+    }
+
+    fn recheck(&self, proof: &Proof, side: LinkSide) -> Result<(), Distrust> {
+        if proof.certificates.is_empty() {
+            return Ok(());
+        }
+        let chain: Vec<_> = proof.certificates.iter().map(|certificate| certificate.as_slice().into()).collect();
+        let side = match side {
+            LinkSide::Dialer => PeerSide::Dialed,
+            LinkSide::Acceptor => PeerSide::Connected,
+        };
+        self.tls.current().judge(&chain, side).map(drop).map_err(|refusal| match refusal {
+            TlsRefusal::Revoked { .. } => Distrust::Revoked(handshake_error(&refusal)),
+            refusal => Distrust::Outdated(handshake_error(&refusal)),
+        })
+    }
+}

@@ -1,0 +1,7 @@
+//! Two backends on loopback, as a transport uses them.
+
+mod bounds;
+mod end;
+mod load;
+mod path;
+mod scene;

@@ -1,0 +1,33 @@
+//! What a connection knows of its path.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::scene::{Scene, listen, pair, soon};
+use crate::QuicConfig;
+
+#[tokio::test]
+async fn both_ends_tell_how_their_path_is_doing_until_it_ends() {
+    let scene = Scene::new();
+    let (a, b) = (scene.backend("a", QuicConfig::default()), scene.backend("b", QuicConfig::default()));
+    let (mut listener, address) = listen(&b).await;
+    let (mut dialed, mut accepted) = pair(&a, &mut listener, &address).await;
+    let mut read = vec![0; 200_000];
+    let (written, taken) = tokio::join!(dialed.write_all(&[0; 200_000]), accepted.read_exact(&mut read));
+    written.and(taken).expect("carried");
+    for end in [&dialed, &accepted] {
+        let path = end.path().expect("it lives");
+        assert!(path.smoothed_rtt > Duration::ZERO && path.smoothed_rtt < Duration::from_secs(1), "{path:?}");
+        assert!(path.congestion_window_bytes >= 2 * 1200, "{path:?}");
+        assert!((1200..=1452).contains(&path.packet_bytes_max), "{path:?}");
+    }
+    let probe = dialed.path_probe().expect("it has one");
+    drop((dialed, accepted));
+    soon("the end", async {
+        while probe.statistics().is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
