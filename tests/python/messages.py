@@ -23,7 +23,7 @@ from rdbn import (
     attachment_extension,
 )
 
-HELLO, REJECT, PING, PONG, CREDIT, CANCEL, GO_AWAY, CLOSE, STREAM_CREDIT = range(0x0001, 0x000A)
+HELLO, REJECT, PING, PONG, CREDIT, CANCEL, GO_AWAY, CLOSE, STREAM_CREDIT, FENCE = range(0x0001, 0x000B)
 MEMBERSHIP_SYNC, REPLY = 0x0010, 0x0011
 HEARTBEAT, QUERY_REQUEST, QUERY_RESPONSE = 0x0100, 0x0110, 0x0111
 REPLICATION_LOG, REPLICATION_ACK = 0x0120, 0x0121
@@ -92,6 +92,7 @@ STRUCTS = {
     GO_AWAY: Struct(("last", BOOL), ("accepted", List(U64))),
     CLOSE: Struct(("code", U16)),
     STREAM_CREDIT: Struct(("limit", U64)),
+    FENCE: Struct(("sent_bytes", List(U64))),
     HEARTBEAT: Struct(("node_id", ID), ("timestamp_us", U64)),
     QUERY_REQUEST: Struct(("query_id", U64), ("fragment", U32), ("query", STRING)),
     QUERY_RESPONSE: Struct(("query_id", U64), ("fragment", U32), ("more", BOOL), ("lengths", List(U32))),

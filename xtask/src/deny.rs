@@ -46,16 +46,8 @@ mod tests {
     use crate::layers::OWNERS;
 
     /// Crates with an owner that others bring along too, so that only direct dependencies on them can be looked at.
-    const BROUGHT_ALONG: &[&str] = &[
-        "aws-lc-rs",
-        "clap",
-        "quinn-udp",
-        "rustls",
-        "socket2",
-        "tokio-rustls",
-        "tracing-subscriber",
-        "x509-parser",
-    ];
+    const BROUGHT_ALONG: &[&str] =
+        &["aws-lc-rs", "clap", "quinn-udp", "rustls", "socket2", "tokio-rustls", "tracing-subscriber", "x509-parser"];
     /// Who may have a client without owning it: what stands outside the house, and a peer of the benchmarks.
     const GUESTS: &[&str] = &["rdb-net-tests", "rdb-net-benches", "tonic"];
 

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use rdb_net_session::Config as SessionConfig;
 use rdb_net_tcp::{TcpBackend, TcpConfig};
 use rdb_net_transport::{
-    Answer, Arrival, Backend, CallOptions, Connection, DialError, HandlerOptions, Handling, ListenError, Listener,
-    Request, Transport,
+    Answer, Arrival, Backend, CallOptions, Connection, DialError, HandlerOptions, Handling, LaneStreams, ListenError,
+    Listener, Request, Transport,
 };
 use rdb_net_types::{BoxFuture, Lane, NodeAddress, NodeId, Payload};
 use rdb_net_wire::{Encode, Raw};
@@ -210,6 +210,10 @@ impl Listener for Watched<Box<dyn Listener>> {
 impl Connection for Watched<Box<dyn Connection>> {
     fn remote(&self) -> SocketAddr {
         self.inner.remote()
+    }
+
+    fn lanes(&mut self) -> Option<&mut dyn LaneStreams> {
+        self.inner.lanes()
     }
 }
 

@@ -6,25 +6,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
-use quinn::{ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
-use rdb_net_transport::{Connection, PathProbe, Proof};
+use quinn::{ConnectionError, VarInt};
+use rdb_net_transport::{Connection, LaneStreams, PathProbe, Proof};
+use rdb_net_types::Lane;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::error::{io_error, verdict};
+use crate::error::verdict;
 use crate::path::QuicPath;
 use crate::refusals::{REFUSALS_OF_LOSS, Refusals};
+use crate::streams::{StreamError, Streams};
 
-/// How much is handed over to QUIC at once.
-const WRITE_BYTES_MAX: usize = 64 * 1024;
-
-type Stopped = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// A connection with one stream in both directions.
+/// A connection.
 pub(crate) struct QuicConnection {
     quic: quinn::Connection,
-    send: SendStream,
-    recv: RecvStream,
+    streams: Streams,
     proof: Arc<Proof>,
     /// Of one that this node has made.
     refusals: Option<Arc<Refusals>>,
@@ -32,8 +27,6 @@ pub(crate) struct QuicConnection {
     is_unanswered: bool,
     /// What is told the other side when it ends.
     close_code: VarInt,
-    /// The end of what was written, until the other side has all of it.
-    finishing: Option<Stopped>,
 }
 
 impl QuicConnection {
@@ -42,42 +35,30 @@ impl QuicConnection {
         proof: Arc<Proof>,
         refusals: Arc<Refusals>,
     ) -> Result<Self, ConnectionError> {
-        let (send, recv) = quic.open_bi().await?;
-        Ok(Self::new(quic, (send, recv), proof, Some(refusals)))
+        let streams = Streams::open(&quic).await?;
+        Ok(Self::new(quic, streams, proof, Some(refusals)))
     }
 
     /// Ready when the other side has begun to speak.
     pub(crate) async fn accepted(quic: quinn::Connection, proof: Arc<Proof>) -> Result<Self, ConnectionError> {
-        let (send, recv) = quic.accept_bi().await?;
-        Ok(Self::new(quic, (send, recv), proof, None))
+        let streams = Streams::accept(&quic).await?;
+        Ok(Self::new(quic, streams, proof, None))
     }
 
-    fn new(
-        quic: quinn::Connection,
-        (send, recv): (SendStream, RecvStream),
-        proof: Arc<Proof>,
-        refusals: Option<Arc<Refusals>>,
-    ) -> Self {
+    fn new(quic: quinn::Connection, streams: Streams, proof: Arc<Proof>, refusals: Option<Arc<Refusals>>) -> Self {
         let is_unanswered = refusals.is_some();
-        Self { quic, send, recv, proof, refusals, is_unanswered, close_code: VarInt::from_u32(0), finishing: None }
+        Self { quic, streams, proof, refusals, is_unanswered, close_code: VarInt::from_u32(0) }
     }
 
-    fn lost(&self, error: ConnectionError) -> io::Error {
-        if !self.is_unanswered {
-            return io_error(error);
-        }
-        let error = verdict(error);
+    fn lost(&self, error: StreamError) -> io::Error {
+        let error = match error {
+            StreamError::Connection(error) if self.is_unanswered => verdict(error),
+            error => return error.into(),
+        };
         if error.kind() == io::ErrorKind::PermissionDenied {
             tracing::warn!(remote = %self.remote(), %error, "a peer does not let this node in");
         }
         error
-    }
-
-    fn write_lost(&self, error: WriteError) -> io::Error {
-        match error {
-            WriteError::ConnectionLost(error) => self.lost(error),
-            error => io::Error::new(io::ErrorKind::ConnectionReset, error),
-        }
     }
 
     /// Ready with an error where the system of the peer says that nobody is there any more.
@@ -85,6 +66,30 @@ impl QuicConnection {
         let Some(refusals) = &self.refusals else { return Poll::Pending };
         ready!(refusals.poll(context, REFUSALS_OF_LOSS));
         Poll::Ready(io::Error::new(io::ErrorKind::ConnectionReset, "nobody listens on the port any more"))
+    }
+}
+
+impl LaneStreams for QuicConnection {
+    fn poll_read(&mut self, lane: Lane, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.streams.poll_read(lane, context, into) {
+            // One look at it is enough.
+            Poll::Pending if lane == Lane::System => self.poll_refused(context).map(Err),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) => {
+                self.is_unanswered = false;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.lost(error))),
+        }
+    }
+
+    fn poll_write(
+        &mut self,
+        lane: Lane,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.streams.poll_write(lane, context, slices).map_err(|error| self.lost(error))
     }
 }
 
@@ -104,6 +109,10 @@ impl Connection for QuicConnection {
     fn tell_end(&mut self, code: u16) {
         self.close_code = VarInt::from_u32(code.into());
     }
+
+    fn lanes(&mut self) -> Option<&mut dyn LaneStreams> {
+        Some(self)
+    }
 }
 
 impl Drop for QuicConnection {
@@ -112,21 +121,10 @@ impl Drop for QuicConnection {
     }
 }
 
+/// As a stream it is that of its System lane.
 impl AsyncRead for QuicConnection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let Poll::Ready(read) = this.recv.poll_read_buf(context, into) else {
-            return this.poll_refused(context).map(Err);
-        };
-        match read {
-            Ok(()) => {
-                this.is_unanswered = false;
-                Poll::Ready(Ok(()))
-            }
-            Err(ReadError::ConnectionLost(error)) => Poll::Ready(Err(this.lost(error))),
-            // A stream that is taken back takes the connection with it.
-            Err(error) => Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionReset, error))),
-        }
+        LaneStreams::poll_read(&mut *self, Lane::System, context, into)
     }
 }
 
@@ -135,20 +133,12 @@ impl AsyncWrite for QuicConnection {
         self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
     }
 
-    /// Copies once: QUIC keeps what it may have to send again.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        let mut chunks = [gathered(slices)];
-        let written = {
-            // It keeps nothing between two polls.
-            let mut write = std::pin::pin!(this.send.write_chunks(&mut chunks));
-            ready!(write.as_mut().poll(context))
-        };
-        Poll::Ready(written.map(|written| written.bytes).map_err(|error| this.write_lost(error)))
+        LaneStreams::poll_write(&mut *self, Lane::System, context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -159,29 +149,8 @@ impl AsyncWrite for QuicConnection {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when the other side has everything that was written: what is still on its way when a connection closes is lost.
+    /// Ends the streams of all lanes.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.finishing.is_none() {
-            // One that was stopped has nothing to end.
-            let _finished = this.send.finish();
-            let stopped = this.send.stopped();
-            this.finishing = Some(Box::pin(async move { drop(stopped.await) }));
-        }
-        if let Some(finishing) = &mut this.finishing {
-            ready!(finishing.as_mut().poll(context));
-        }
-        Poll::Ready(Ok(()))
+        self.streams.poll_finish(context).map(Ok)
     }
-}
-
-/// Slices in one piece, as much of them as is written at once.
-fn gathered(slices: &[io::IoSlice<'_>]) -> Bytes {
-    let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
-    let mut gathered = BytesMut::with_capacity(bytes.min(WRITE_BYTES_MAX));
-    for slice in slices {
-        let room = WRITE_BYTES_MAX - gathered.len();
-        gathered.extend_from_slice(&slice[..slice.len().min(room)]);
-    }
-    gathered.freeze()
 }

@@ -18,6 +18,7 @@ mod listener;
 mod path;
 mod refusals;
 mod socket;
+mod streams;
 
 #[cfg(test)]
 mod tests;

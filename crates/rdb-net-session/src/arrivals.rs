@@ -2,6 +2,7 @@
 //! frames do and not for parsing them.
 
 use bytes::{Bytes, BytesMut};
+use rdb_net_types::Lane;
 use rdb_net_wire::{
     Body, CheckedFrame, Flags, Fragment, Frame, FrameError, FrameHead, FrameRules, HEAD_BYTES, control_type,
     frame_length, split_frame,
@@ -94,6 +95,10 @@ impl Arrived {
 /// Frames that were read, in order, and what is wrong behind them. Keeps its memory for the next read.
 #[derive(Debug, Default)]
 pub struct Arrivals {
+    /// Whose stream they came on, where each lane has one.
+    pub(crate) lane: Option<Lane>,
+    /// One of them belongs on another lane's stream; those from it on were thrown away.
+    pub(crate) misplaced: bool,
     pub(crate) frames: Vec<Arrived>,
     pub(crate) wire_bytes: u64,
     pub(crate) problem: Option<FrameError>,
@@ -145,7 +150,25 @@ impl Arrivals {
         if own_bytes > whole / 2 {
             self.detach();
         }
+        if let Some(lane) = self.lane {
+            self.check_places(lane);
+        }
         (terms.one_by_one || std::mem::take(&mut self.stopped)) && self.problem.is_none()
+    }
+
+    /// What is read from now on came on this lane's own stream, where no other lane's frames belong.
+    pub fn begin_lane(&mut self, lane: Lane) {
+        self.lane = Some(lane);
+    }
+
+    #[cold]
+    fn check_places(&mut self, lane: Lane) {
+        // A request is given up where it was sent, by a frame of the protocol's own.
+        let belongs = |frame: &Arrived| frame.head.lane == lane || frame.head.message_type == control_type::CANCEL;
+        if let Some(first) = self.frames.iter().position(|frame| !belongs(frame)) {
+            self.frames.truncate(first);
+            self.misplaced = true;
+        }
     }
 
     /// Most of what came is the protocol's own and will be gone in a moment. The few messages among it get memory of their
@@ -184,12 +207,13 @@ impl Arrivals {
 
     /// Whether nothing was read that is not handled.
     pub fn is_empty(&self) -> bool {
-        self.frames.is_empty() && self.problem.is_none()
+        self.frames.is_empty() && self.problem.is_none() && !self.misplaced
     }
 
     pub(crate) fn clear(&mut self) {
         self.frames.clear();
         self.wire_bytes = 0;
         self.problem = None;
+        self.misplaced = false;
     }
 }

@@ -145,6 +145,22 @@ impl LaneQueue {
         Ok(pushed)
     }
 
+    /// Encodes a message before those that wait.
+    pub(crate) fn push_front(
+        &mut self,
+        sending: Sending,
+        message: &impl Encode,
+        writing: &mut Writer,
+        spare: &mut Vec<Batch>,
+    ) -> Result<(), EncodeError> {
+        let mut batch = spare.pop().unwrap_or_default();
+        let Writer { frame_bytes_max, compression, costs, .. } = writing;
+        let pushed = batch.push(sending, message, *frame_bytes_max, compression, costs)?;
+        self.queued_bytes += pushed.wire_bytes as usize;
+        self.waiting.push_front(Waiting::Batch(batch));
+        Ok(())
+    }
+
     /// Puts a large message behind those that wait.
     pub(crate) fn push_large(&mut self, large: Large, spare: &mut Vec<Batch>) {
         self.close_open(spare);

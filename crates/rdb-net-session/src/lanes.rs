@@ -136,6 +136,47 @@ impl Lanes {
         joined
     }
 
+    /// The next batch of this lane alone, for a stream of its own: its turns are the stream's business.
+    pub(crate) fn take_of(
+        &mut self,
+        lane: Lane,
+        sent: &mut TypeCounts,
+        carried: &mut [LaneStatistics; Lane::ALL.len()],
+        mut hand_over: impl FnMut(RequestId, u64) -> Option<u64>,
+    ) -> Option<Batch> {
+        // The protocol's own messages travel with the System lane, and before it.
+        let places = if lane == Lane::System { [CONTROL, lane as usize] } else { [lane as usize; 2] };
+        while let Some(index) = places.into_iter().find(|index| self.lanes[*index].is_ready()) {
+            let Self { lanes, spare, writer, .. } = self;
+            let lane_queue = &mut lanes[index];
+            let was_full = lane_queue.queued_bytes() >= STREAM_QUEUED_BYTES_MAX;
+            let taken = lane_queue.take(writer.batch_bytes, spare, writer.frame_bytes_max, &mut hand_over);
+            self.waiting -= taken.ended;
+            self.large -= if taken.large.is_some() { taken.ended } else { 0 };
+            self.freed |= taken.frees || was_full;
+            carried[lane as usize].messages_sent += taken.count(sent);
+            carried[lane as usize].bytes_sent += taken.batch.buffer.len() as u64;
+            if !taken.batch.is_empty() {
+                return Some(taken.batch);
+            }
+            Self::keep_spare(&mut self.spare, taken.batch);
+        }
+        None
+    }
+
+    /// Encodes one of the protocol's own messages before all that waits on this lane.
+    pub(crate) fn push_front(&mut self, lane: Lane, head: FrameHead, message: &impl Encode) -> Result<(), EncodeError> {
+        let Self { lanes, writer, spare, .. } = self;
+        lanes[lane as usize].push_front(Sending::new(head, None, false), message, writer, spare)?;
+        self.waiting += 1;
+        Ok(())
+    }
+
+    /// Whether something waits on this lane that can be given to its stream.
+    pub(crate) fn is_ready_of(&self, lane: Lane) -> bool {
+        self.lanes[lane as usize].is_ready() || (lane == Lane::System && self.lanes[CONTROL].is_ready())
+    }
+
     /// The lane whose turn it is.
     fn next_lane(&mut self) -> Option<usize> {
         for first in [CONTROL, Lane::System as usize] {

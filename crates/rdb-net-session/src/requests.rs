@@ -293,6 +293,11 @@ impl Requests {
         slot.is_some_and(|slot| slot.generation == id.generation() && slot.state != State::Free)
     }
 
+    /// The lane of a request that is known.
+    pub(crate) fn lane_of(&self, id: RequestId) -> Lane {
+        self.slots.get(id.slot()).map_or(Lane::System, |slot| slot.lane)
+    }
+
     /// Frees the slot of a request that its caller gave up. `Some(was handed to the socket)` where it was still waiting.
     pub(crate) fn cancel(&mut self, id: RequestId) -> Option<bool> {
         let slot = self.get(id)?;

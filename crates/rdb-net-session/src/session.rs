@@ -1,6 +1,7 @@
 //! The machine itself: what its owner asks for and takes out. What comes in is in `receive`, what goes out in `send`, what time
 //! does in `time`.
 
+mod apart;
 mod receive;
 mod send;
 mod streaming;
@@ -31,6 +32,7 @@ use crate::{Budget, CloseReason, Config, Identity, Loss, Outbox, Replies, Sessio
 /// The largest frame before the hello was accepted: a stranger makes us hold no more.
 const HELLO_BYTES_MAX: u32 = 8 * 1024;
 
+use apart::Apart;
 pub use streaming::StreamNews;
 
 /// How a request travels.
@@ -127,6 +129,8 @@ pub struct Session {
     corked_since: Option<Duration>,
     events: VecDeque<Event>,
     statistics: SessionStatistics,
+    /// Where each lane has a stream of its own.
+    apart: Option<Box<Apart>>,
 }
 
 impl Session {
@@ -168,6 +172,7 @@ impl Session {
             corked_since: None,
             events: VecDeque::new(),
             statistics: SessionStatistics::default(),
+            apart: None,
         };
         if is_dialer {
             session.push_hello();
@@ -403,13 +408,14 @@ impl Session {
     /// it: it was not collected, or its outcome was taken.
     pub fn cancel(&mut self, now: Duration, id: RequestId) -> bool {
         let known = self.requests.holds(id);
+        let lane = self.requests.lane_of(id);
         let was_handed = self.requests.cancel(id);
         self.reassembly.discard(id.correlation());
         if was_handed == Some(false) {
             self.forget_unwaited();
         }
         if was_handed == Some(true) && self.phase == Phase::Up {
-            self.push_cancel(id.correlation());
+            self.push_cancel(lane, id.correlation());
         }
         self.unblock();
         self.after_completions(now);
@@ -556,7 +562,11 @@ impl Session {
         if self.phase == Phase::Closed {
             return;
         }
+        let was_up = self.phase == Phase::Up;
         self.end(reason);
+        if was_up && reason == CloseReason::Local {
+            self.push_fence();
+        }
         if let Some(code) = reason.code() {
             self.push_control(&Close { code: code as u16 });
         }
@@ -564,6 +574,7 @@ impl Session {
 
     /// The socket under the session is gone.
     pub fn handle_lost(&mut self, loss: Loss) {
+        self.say_held_farewell();
         self.close(CloseReason::Lost(loss));
         self.lanes.clear();
         self.reassembly.clear();
@@ -651,10 +662,14 @@ impl Session {
 
     /// Whether [`take_batch`](Self::take_batch) may have something.
     pub fn wants_write(&self) -> bool {
+        self.lanes.is_ready() || self.owes()
+    }
+
+    /// Whether the protocol has something to say.
+    fn owes(&self) -> bool {
         let owes_pong = || if self.may_say_pong() { self.pong_due.is_some() } else { self.sign_of_life_due };
         let owes_credit = || self.intake.any_credit_due() || !self.stream_limits_due.is_empty();
-        let owes = || self.ping_due.is_some() || owes_pong() || owes_credit();
-        self.lanes.is_ready() || (self.phase == Phase::Up && owes())
+        self.phase == Phase::Up && (self.ping_due.is_some() || owes_pong() || owes_credit())
     }
 
     /// The next message for a handler on this lane, in the order in which they were sent.

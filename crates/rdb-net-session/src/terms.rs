@@ -15,6 +15,8 @@ pub struct Terms {
     pub(crate) dials: bool,
     /// The next frame decides how those behind it are read.
     pub(crate) one_by_one: bool,
+    /// The hello is done with: frames may come on any lane.
+    pub(crate) is_up: bool,
     /// What the other side reads.
     pub(crate) peer: PeerTerms,
 }
@@ -67,6 +69,11 @@ impl PeerTerms {
 }
 
 impl Terms {
+    /// Whether anything but the hello may come. Where each lane has a stream, only the System lane's is read before.
+    pub fn is_up(self) -> bool {
+        self.is_up
+    }
+
     /// How many more bytes the frame at the head of the buffer needs, so that a reader can make room for them. Bounded by
     /// the largest frame; 0 where that is not known yet.
     pub fn bytes_wanted(self, input: &[u8]) -> usize {

@@ -1,5 +1,6 @@
 //! A dialer and an acceptor joined by pipes of memory, on a virtual clock.
 
+mod apart;
 mod draining;
 mod flow;
 mod greeting;

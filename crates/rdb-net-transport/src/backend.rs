@@ -1,12 +1,14 @@
 //! What a backend brings: connections made and taken.
 
+use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use rdb_net_peer::{DialFailure, LinkSide};
 use rdb_net_session::Loss;
-use rdb_net_types::{BoxFuture, NodeAddress, PathStatistics, Principal};
-use tokio::io::{AsyncRead, AsyncWrite};
+use rdb_net_types::{BoxFuture, Lane, NodeAddress, PathStatistics, Principal};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A byte stream to another node.
 ///
@@ -32,6 +34,12 @@ pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {
         let _nobody = code;
     }
 
+    /// Its streams, where each lane has one of its own; otherwise it carries all lanes as one stream. Both ends are of one kind.
+    /// As a stream, such a connection is that of its System lane.
+    fn lanes(&mut self) -> Option<&mut dyn LaneStreams> {
+        None
+    }
+
     /// How the path to the other end is doing, where the kind of connection and the system can tell.
     fn path(&self) -> Option<PathStatistics> {
         self.path_probe()?.statistics()
@@ -42,6 +50,21 @@ pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {
     fn path_probe(&self) -> Option<Arc<dyn PathProbe>> {
         None
     }
+}
+
+/// The streams of a connection on which each lane has one of its own. What is lost of one holds up no other.
+pub trait LaneStreams: Send {
+    /// Reads of a lane's stream as [`AsyncRead::poll_read`] does. A stream that does not exist yet has nothing to read.
+    fn poll_read(&mut self, lane: Lane, context: &mut Context<'_>, into: &mut ReadBuf<'_>)
+    -> Poll<std::io::Result<()>>;
+
+    /// Writes to a lane's stream as [`AsyncWrite::poll_write_vectored`] does.
+    fn poll_write(
+        &mut self,
+        lane: Lane,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>>;
 }
 
 /// Who is at the other end of a connection, as its handshake has proved it.

@@ -3,6 +3,7 @@
 //! A pass reads what is there, wakes the callers whose requests ended, and runs the handlers. If callers were woken it lets
 //! them run before it writes, so that what they queue next leaves in the same system call.
 
+mod apart;
 mod farewell;
 
 use std::collections::VecDeque;
@@ -26,6 +27,7 @@ use crate::input::Input;
 use crate::link::Link;
 use crate::owner::Owner;
 use crate::transport::Inner;
+use apart::Apart;
 use farewell::Ending;
 
 /// Reads and writes of one pass, so that one busy connection leaves others their turn.
@@ -40,6 +42,8 @@ pub(crate) struct Driver {
     owner: Owner,
     dispatcher: Dispatcher,
     io: Box<dyn Connection>,
+    /// Where each lane has a stream of its own: what is read of them and written to them.
+    apart: Option<Box<Apart>>,
     input: Input,
     /// When this pass began.
     now: Duration,
@@ -83,8 +87,12 @@ enum Progress {
 }
 
 impl Driver {
-    pub(crate) fn new(inner: &Arc<Inner>, link: Arc<Link>, owner: Owner, io: Box<dyn Connection>) -> Self {
+    pub(crate) fn new(inner: &Arc<Inner>, link: Arc<Link>, owner: Owner, mut io: Box<dyn Connection>) -> Self {
         let now = link.clock.now();
+        let apart = io.lanes().is_some().then(Box::default);
+        if apart.is_some() {
+            link.lock().session.set_apart();
+        }
         let terms = link.lock().session.terms();
         Self {
             dispatcher: Dispatcher::new(Arc::clone(inner), Arc::clone(&link), terms),
@@ -95,6 +103,7 @@ impl Driver {
             buffers_writes: io.buffers_writes(),
             unflushed: false,
             io,
+            apart,
             input: Input::default(),
             now,
             terms,
@@ -118,6 +127,9 @@ impl Driver {
 
     /// Reads what is there, and does what it asks for.
     fn read(&mut self, context: &mut Context<'_>) -> Progress {
+        if self.apart.is_some() {
+            return self.read_apart(context);
+        }
         for _ in 0..READS_PER_PASS {
             if self.ending != Ending::Open {
                 return Progress::Done;
@@ -136,6 +148,7 @@ impl Driver {
     fn lost(&mut self, loss: Loss) {
         self.link.lock().session.handle_lost(loss);
         self.writing = None;
+        self.forget_apart();
         self.pump(false);
     }
 
@@ -187,7 +200,7 @@ impl Driver {
             core.session.take_messages(is_wanted, &mut self.inbox);
             let is_quiet = self.inbox.is_empty() && self.events.is_empty();
             self.woke_callers |= !self.ended.is_empty();
-            if is_quiet && !self.woke_callers && self.writing.is_none() {
+            if is_quiet && !self.woke_callers && self.writing.is_none() && self.apart.is_none() {
                 self.writing = core.session.take_batch(self.now).map(|batch| (batch, 0));
             }
             drop(core);
@@ -234,6 +247,9 @@ impl Driver {
 
     /// Writes what waits, as far as the socket takes it. Unless something is left to do, the task counts as asleep then.
     fn write(&mut self, context: &mut Context<'_>) -> Poll<Progress> {
+        if self.apart.is_some() {
+            return self.write_apart(context);
+        }
         for _ in 0..WRITES_PER_PASS {
             if self.unflushed && self.flush(context).is_pending() {
                 (self.sleeps, self.due) = self.link.rest_until_writable(&mut self.link.lock(), context.waker());

@@ -40,7 +40,8 @@ mod transport;
 mod trust;
 
 pub use backend::{
-    Arrival, Backend, Connection, DialError, Distrust, HandshakeError, ListenError, Listener, PathProbe, Proof,
+    Arrival, Backend, Connection, DialError, Distrust, HandshakeError, LaneStreams, ListenError, Listener, PathProbe,
+    Proof,
 };
 pub use clock::Clock;
 pub use config::{Config, HelloError, SOFTWARE_BYTES_MAX, TOKEN_BYTES_MAX};

@@ -35,6 +35,8 @@ pub mod control_type {
     pub const CLOSE: MessageType = MessageType(0x0008);
     /// More replies of a stream may come. Its correlation id is the request's.
     pub const STREAM_CREDIT: MessageType = MessageType(0x0009);
+    /// What follows on this stream comes after what was sent on the others.
+    pub const FENCE: MessageType = MessageType(0x000A);
     /// A membership exchange, as a request: its body is the membership protocol's own.
     pub const MEMBERSHIP_SYNC: MessageType = MessageType(0x0010);
     /// The answer to a request that has no body type of its own.
@@ -261,6 +263,16 @@ pub struct StreamCredit {
 
 wire_struct!(StreamCredit { limit });
 control_message!(StreamCredit = control_type::STREAM_CREDIT);
+
+/// Where each lane has a stream of its own: what follows on the System stream comes after so many bytes of the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    /// How many bytes were sent on each lane's stream, by lane number; the System lane's is not looked at.
+    pub sent_bytes: Vec<u64>,
+}
+
+wire_struct!(Fence { sent_bytes });
+control_message!(Fence = control_type::FENCE);
 
 /// No new messages are taken. Sent twice: a warning, after which everything under way is still taken, and the last word, after
 /// which nothing is. Whoever sent a message beyond the last word knows that no handler saw it.

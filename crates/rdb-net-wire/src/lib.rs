@@ -33,8 +33,8 @@ pub use body::{Body, BodyWriter, Encode, Message, Raw};
 pub use buffer::{FrameBuffer, FrameMark, INLINE_BYTES_MAX};
 pub use compress::{COMPRESSION_RATIO_MAX, Codec, Codecs};
 pub use control::{
-    Close, CloseCode, Credit, ErrorReply, GoAway, Hello, Ping, Pong, Reject, StreamCredit, TypeCost, control_type,
-    feature,
+    Close, CloseCode, Credit, ErrorReply, Fence, GoAway, Hello, Ping, Pong, Reject, StreamCredit, TypeCost,
+    control_type, feature,
 };
 pub use error::{DecodeError, EncodeError, FrameError};
 pub use extension::{FRAGMENT_BYTES_MIN, Fragment};

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use rdb_net_types::{Effect, Lane, MessageType, OverloadScope, Reason, RefusalReason, RequestError};
 use rdb_net_wire::{
-    Body, Close, CloseCode, Credit, DecodeError, ErrorReply, Flags, FrameHead, GoAway, Hello, Message, Ping, Pong,
-    Reject, StreamCredit, control_type,
+    Body, Close, CloseCode, Credit, DecodeError, ErrorReply, Fence, Flags, FrameHead, GoAway, Hello, Message, Ping,
+    Pong, Reject, StreamCredit, control_type,
 };
 
 use super::{HELLO_BYTES_MAX, Phase, Session};
@@ -73,12 +73,22 @@ impl Session {
             rules: self.rules,
             dials: matches!(self.side, Side::Dialer { .. }),
             one_by_one: self.phase == Phase::AwaitingHello,
+            is_up: !greets,
             peer: self.peer_terms,
         }
     }
 
     /// Takes in what was read, however little of a frame it was.
     pub fn handle_arrivals(&mut self, now: Duration, arrivals: &mut Arrivals) {
+        if self.apart.is_some() {
+            self.handle_apart(now, arrivals);
+        } else {
+            self.take_arrivals(now, arrivals);
+        }
+    }
+
+    #[inline]
+    pub(super) fn take_arrivals(&mut self, now: Duration, arrivals: &mut Arrivals) {
         self.tell_time(now);
         self.liveness.received(now);
         self.statistics.bytes_received += arrivals.wire_bytes;
@@ -102,6 +112,9 @@ impl Session {
         self.after_completions(now);
         if let Some(error) = arrivals.problem {
             self.close(CloseReason::Frame(error));
+        }
+        if arrivals.misplaced {
+            self.close(CloseReason::Protocol("a frame on another lane's stream"));
         }
         arrivals.clear();
     }
@@ -161,7 +174,7 @@ impl Session {
         self.close(CloseReason::Refused(reason.unwrap_or(RefusalReason::Malformed)));
     }
 
-    fn handle_close(&mut self, body: &Body) {
+    pub(super) fn handle_close(&mut self, body: &Body) {
         // A code that only a newer version knows still ends the connection.
         let code = Close::decode(body).ok().and_then(|close| CloseCode::from_code(close.code));
         self.close(CloseReason::Peer(code.unwrap_or(CloseCode::Normal)));
@@ -275,7 +288,7 @@ impl Session {
         let error = RequestError::new(Effect::Unknown, Reason::Overloaded(scope)).because("no memory for the reply");
         let waited = self.requests.complete(RequestId::from_correlation(head.correlation), |_| Err(error));
         if waited && head.flags.has(Flags::STREAM) {
-            self.push_cancel(head.correlation);
+            self.push_cancel(head.lane, head.correlation);
         }
     }
 
@@ -409,6 +422,7 @@ impl Session {
                 self.intake.withdraw(frame.head.correlation, self.config.requests_max);
                 self.events.push_back(Event::Cancelled { correlation: frame.head.correlation });
             }
+            control_type::FENCE => self.raise_fence(&Fence::decode(body)?),
             control_type::GO_AWAY => {
                 let go_away = GoAway::decode(body)?;
                 self.handle_go_away(now, &go_away);

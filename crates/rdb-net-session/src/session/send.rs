@@ -52,10 +52,15 @@ impl Session {
         self.head(message_type, Flags::ONE_WAY, Lane::System, 0)
     }
 
-    /// Tells the other side that a request is given up.
-    pub(super) fn push_cancel(&mut self, correlation: u64) {
+    /// Tells the other side that a request of this lane is given up: not before the request itself has come.
+    pub(super) fn push_cancel(&mut self, lane: Lane, correlation: u64) {
         let head = FrameHead { correlation, ..self.control_head(control_type::CANCEL) };
-        self.push_uncharged(head, &Raw { message_type: control_type::CANCEL, payload: Default::default() });
+        let cancel = Raw { message_type: control_type::CANCEL, payload: Default::default() };
+        if self.apart.is_none() || lane == Lane::System {
+            return self.push_uncharged(head, &cancel);
+        }
+        let pushed = self.lanes.push_front(lane, head, &cancel);
+        debug_assert!(pushed.is_ok(), "the protocol's own messages fit the smallest frame: {pushed:?}");
     }
 
     pub(super) fn push_error(&mut self, lane: Lane, correlation: u64, effect: Effect, reason: Reason, detail: &str) {
@@ -83,6 +88,9 @@ impl Session {
         if self.may_say_pong() {
             self.sign_of_life_due = false;
             if let Some(token) = self.pong_due.take() {
+                if self.peer_drains {
+                    self.push_fence();
+                }
                 self.push_control(&Pong { token, clock_us });
             }
         } else if std::mem::take(&mut self.sign_of_life_due) {

@@ -26,7 +26,7 @@ impl Driver {
         }
         if let Ending::Farewell { socket_lives } = self.ending {
             let written = std::task::ready!(self.write(context));
-            if written == Progress::More || self.writing.is_some() {
+            if written == Progress::More || self.writing.is_some() || self.writes_apart() {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }

@@ -136,6 +136,7 @@ fn every_message_type_has_a_golden_file() {
         control_type::GO_AWAY,
         control_type::CLOSE,
         control_type::STREAM_CREDIT,
+        control_type::FENCE,
         control_type::MEMBERSHIP_SYNC,
         control_type::REPLY,
     ];

@@ -13,8 +13,8 @@ use rdb_net_types::{
 
 use super::application;
 use crate::{
-    Body, Close, CloseCode, Credit, Encode, ErrorReply, Flags, FrameError, FrameHead, GoAway, Hello, Message, Ping,
-    Pong, Raw, Reject, StreamCredit, TypeCost, control_type, decode_cluster_message, feature,
+    Body, Close, CloseCode, Credit, Encode, ErrorReply, Fence, Flags, FrameError, FrameHead, GoAway, Hello, Message,
+    Ping, Pong, Raw, Reject, StreamCredit, TypeCost, control_type, decode_cluster_message, feature,
 };
 
 /// Reads a body as the message: whether it is equal, `None` where it cannot be read.
@@ -228,6 +228,7 @@ fn controls() -> Vec<Vector> {
         control("ping", Ping { token: 1 }),
         Vector { later_fields: 1, ..control("pong", Pong { token: u64::MAX, clock_us: 1_800_000_000_000_000 }) },
         control("credit", Credit { lane: Lane::Bulk as u8, limit: 6 << 20 }),
+        control("fence", Fence { sent_bytes: vec![0, 1 << 20, 4096, 1] }),
         with_correlation(control("stream_credit", StreamCredit { limit: 1 << 20 })),
         opaque("cancel", control_type::CANCEL, Flags::ONE_WAY, ""),
         control("go_away_warning", GoAway { last: false, accepted: vec![1, 2, 300, 0] }),
