@@ -220,6 +220,12 @@ fn the_demo_passes_in_plain_text_too() {
     demo(&rdbnet, &["--plaintext", "--nodes", "3"], "plaintext");
 }
 
+#[test]
+fn the_demo_passes_over_quic() {
+    let Some(rdbnet) = Rdbnet::find() else { return };
+    demo(&rdbnet, &["--transport", "quic", "--nodes", "3"], "mtls");
+}
+
 #[track_caller]
 fn demo(rdbnet: &Rdbnet, options: &[&str], security: &str) {
     let arguments = [&["demo", "--output", "json"], options].concat();
@@ -229,19 +235,30 @@ fn demo(rdbnet: &Rdbnet, options: &[&str], security: &str) {
     assert_eq!(report["security"], security, "{report}");
 }
 
-/// A network of its own, in which no UDP packet passes. `None` where that cannot be had.
-struct WithoutUdp(String);
+/// A network of its own, in which packets get lost.
+struct Lossy(String);
 
-impl WithoutUdp {
-    fn new() -> Result<Self, String> {
-        let name = format!("rdbnet-{}", std::process::id());
+impl Lossy {
+    /// Drops the packets that this matches.
+    fn new(name: &str, matching: &str) -> Result<Self, String> {
+        let name = format!("rdbnet-{name}-{}", std::process::id());
         run("ip", &["netns", "add", &name])?;
         let network = Self(name);
         network.run(&["ip", "link", "set", "lo", "up"])?;
-        let rules = "add table ip no_udp; add chain ip no_udp in { type filter hook input priority 0; }; \
-                     add rule ip no_udp in meta l4proto udp drop";
-        network.run(&["nft", rules])?;
+        let rules = format!(
+            "add table ip lossy; add chain ip lossy in {{ type filter hook input priority 0; }}; \
+             add rule ip lossy in {matching} drop"
+        );
+        network.run(&["nft", &rules])?;
         Ok(network)
+    }
+
+    /// Plays the demo in it.
+    #[track_caller]
+    fn demo(self, rdbnet: &Rdbnet, options: &[&str]) {
+        let program = rdbnet.path().to_str().expect("a path in UTF-8");
+        let passed = self.run(&[&[program, "demo"], options].concat());
+        passed.unwrap_or_else(|told| panic!("{told}"));
     }
 
     fn run(&self, command: &[&str]) -> Result<std::process::Output, String> {
@@ -249,7 +266,7 @@ impl WithoutUdp {
     }
 }
 
-impl Drop for WithoutUdp {
+impl Drop for Lossy {
     fn drop(&mut self) {
         // What is left of it would only be a name.
         let _removed = run("ip", &["netns", "delete", &self.0]);
@@ -268,11 +285,30 @@ fn run(program: &str, arguments: &[&str]) -> Result<std::process::Output, String
 #[test]
 fn where_no_udp_passes_gossip_travels_inside_connections_and_the_demo_passes() {
     let Some(rdbnet) = Rdbnet::find() else { return };
-    let network = match WithoutUdp::new() {
-        Ok(network) => network,
-        Err(reason) => return skip(&format!("no network of its own without UDP: {reason}")),
-    };
-    let program = rdbnet.path().to_str().expect("a path in UTF-8");
-    let passed = network.run(&[program, "demo"]);
-    passed.unwrap_or_else(|told| panic!("{told}"));
+    match Lossy::new("no-udp", NO_UDP) {
+        Ok(network) => network.demo(&rdbnet, &[]),
+        Err(reason) => skip(&format!("no network of its own without UDP: {reason}")),
+    }
+}
+
+const NO_UDP: &str = "meta l4proto udp";
+
+#[test]
+fn where_no_udp_passes_nodes_that_prefer_quic_meet_over_tcp() {
+    let Some(rdbnet) = Rdbnet::find() else { return };
+    match Lossy::new("auto", NO_UDP) {
+        Ok(network) => network.demo(&rdbnet, &["--transport", "auto", "--nodes", "3"]),
+        Err(reason) => skip(&format!("no network of its own without UDP: {reason}")),
+    }
+}
+
+#[test]
+fn where_one_packet_in_a_hundred_or_in_twenty_gets_lost_the_demo_passes_over_quic() {
+    let Some(rdbnet) = Rdbnet::find() else { return };
+    for percent in [1, 5] {
+        match Lossy::new("loss", &format!("meta l4proto udp numgen random mod 100 < {percent}")) {
+            Ok(network) => network.demo(&rdbnet, &["--transport", "quic", "--nodes", "3"]),
+            Err(reason) => return skip(&format!("no network of its own that loses packets: {reason}")),
+        }
+    }
 }

@@ -34,6 +34,11 @@ pub(crate) const PROFILES: &[Profile] = &[
         flags: &["--no-default-features", "--features", "tcp,discovery-static"],
         forbidden: &["rustls", "aws-lc-rs", "ring", "quinn", "hyper", "tonic"],
     },
+    Profile {
+        name: "quic-only",
+        flags: &["--no-default-features", "--features", "quic,discovery-static"],
+        forbidden: &["rdb-net-tcp", "ring", "hyper", "tonic"],
+    },
     Profile { name: "default", flags: &[], forbidden: &["ring", "quinn", "hyper", "tonic", "async-graphql"] },
 ];
 

@@ -26,18 +26,18 @@ mod error;
 mod events;
 mod facade;
 mod gather;
-#[cfg(feature = "tls")]
+#[cfg(feature = "secure")]
 mod keys;
 mod manager;
-#[cfg(feature = "tls")]
+#[cfg(feature = "secure")]
 mod memory;
 mod messages;
 mod node;
 mod plane;
 mod pump;
-#[cfg(feature = "tls")]
+#[cfg(feature = "secure")]
 mod seal;
-#[cfg(feature = "tls")]
+#[cfg(feature = "secure")]
 mod security;
 mod way;
 mod wiring;

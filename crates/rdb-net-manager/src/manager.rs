@@ -19,7 +19,7 @@ use crate::control::ControlPlane;
 use crate::error::{FatalError, StartError};
 use crate::events::{EventBus, EventSubscription};
 use crate::gather::Gatherings;
-#[cfg(feature = "tls")]
+#[cfg(feature = "secure")]
 use crate::memory::Memory;
 use crate::node::{Node, Routes};
 use crate::pump::{Driven, Outbox};
@@ -48,10 +48,10 @@ pub struct NetworkManager {
     /// The first one of this life.
     incarnation: Incarnation,
     /// The node's certificates, where TLS is on.
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "secure")]
     tls: Option<rdb_net_tls::Tls>,
     /// What the node remembers of its former life.
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "secure")]
     pub(crate) memory: Option<Arc<Memory>>,
     #[cfg(feature = "discovery-static")]
     discovery: Option<Arc<rdb_discovery_static::StaticDiscovery>>,
@@ -65,11 +65,11 @@ impl NetworkManager {
     /// [`StartError::Config`] names every key at fault; [`StartError::NoTransport`] where this build has none.
     pub fn new(config: Config) -> Result<Self, StartError> {
         config.check_runnable()?;
-        #[cfg(feature = "tls")]
+        #[cfg(feature = "secure")]
         if config.tls.enabled {
             let mut config = config;
             let tls = crate::security::load(&mut config)?;
-            let backend = Arc::new(crate::security::backend(&config, &tls));
+            let backend = crate::security::backend(&config, &tls)?;
             return Ok(Self { tls: Some(tls), ..Self::assembled(config, backend)? });
         }
         #[cfg(feature = "tcp")]
@@ -97,11 +97,11 @@ impl NetworkManager {
     fn assembled(config: Config, backend: Arc<dyn Backend>) -> Result<Self, StartError> {
         let boot = BootId(entropy());
         let advertised = config.advertised(config.bind_address.port());
-        #[cfg(feature = "tls")]
+        #[cfg(feature = "secure")]
         let memory = Memory::load(&config.state, &config.cluster_id, &config.effective_node_id(&advertised))?;
-        #[cfg(feature = "tls")]
+        #[cfg(feature = "secure")]
         let incarnation = crate::memory::first_incarnation(unix_seconds(), memory.as_ref());
-        #[cfg(not(feature = "tls"))]
+        #[cfg(not(feature = "secure"))]
         let incarnation = Incarnation::first_of(unix_seconds());
         let identity = config.identity(&advertised, incarnation, boot);
         let transport = Transport::new(config.transport(identity, entropy()), backend);
@@ -127,9 +127,9 @@ impl NetworkManager {
             gossip_address: OnceLock::new(),
             starting: tokio::sync::Mutex::new(false),
             incarnation,
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "secure")]
             tls: None,
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "secure")]
             memory: memory.map(Arc::new),
             #[cfg(feature = "discovery-static")]
             discovery,
@@ -255,14 +255,14 @@ impl NetworkManager {
             request_timeout: config.request_timeout,
             configuration: config.to_toml(),
             streams: Arc::new(Streams::new(config.gossip.transport, self.transport.clone())),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "secure")]
             keys: self.tls.as_ref().map(|_| {
                 let rotation = config.gossip.key_rotation;
                 Arc::new(crate::keys::Keys::new((!rotation.is_zero()).then_some(rotation)))
             }),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "secure")]
             tls: self.tls.clone(),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "secure")]
             memory: self.memory.clone(),
         }))
     }

@@ -57,13 +57,13 @@ pub(crate) struct Node {
     /// Gossip inside connections.
     pub(crate) streams: Arc<Streams>,
     /// The keys that seal gossip, where TLS is on.
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "secure")]
     pub(crate) keys: Option<Arc<crate::keys::Keys>>,
     /// The certificates, where TLS is on.
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "secure")]
     pub(crate) tls: Option<rdb_net_tls::Tls>,
     /// What the node remembers over a restart, where it does.
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "secure")]
     pub(crate) memory: Option<Arc<crate::memory::Memory>>,
 }
 
@@ -87,7 +87,7 @@ impl Node {
     }
 
     /// A handle to a member that can be reached.
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "secure")]
     pub(crate) fn peer_of(&self, node: &NodeId) -> Option<PeerHandle> {
         match self.routes.load().get(node) {
             Some(Route::Peer(peer)) => Some(peer.clone()),

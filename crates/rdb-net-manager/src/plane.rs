@@ -134,9 +134,9 @@ impl ControlPlane for Plane {
 
     fn security(&self) -> SecurityView {
         let Some(node) = self.node.get() else { return SecurityView::default() };
-        #[cfg(feature = "tls")]
+        #[cfg(feature = "secure")]
         let view = crate::security::view(node);
-        #[cfg(not(feature = "tls"))]
+        #[cfg(not(feature = "secure"))]
         let view = SecurityView::default();
         let (counters, now) = (&node.streams.counters, node.transport.clock().now());
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -154,7 +154,7 @@ impl ControlPlane for Plane {
     fn reload_certificates(&self) -> BoxFuture<'_, Result<(), ControlError>> {
         Box::pin(async move {
             let node = self.running()?;
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "secure")]
             if node.tls.is_some() {
                 return crate::security::reload(node).await.map_err(ControlError::Conflict);
             }
@@ -165,7 +165,7 @@ impl ControlPlane for Plane {
 
     fn rotate_gossip_key(&self) -> Result<(), ControlError> {
         let node = self.running()?;
-        #[cfg(feature = "tls")]
+        #[cfg(feature = "secure")]
         if let Some(keys) = &node.keys {
             return keys.want_rotation(node).map_err(ControlError::Conflict);
         }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use rdb_net_engine::{Command, Engine, EngineEvent, SyncAnswer, SyncTarget, SyncToken};
 use rdb_net_membership::PacketMachine;
-#[cfg(feature = "tls")]
+#[cfg(feature = "secure")]
 use rdb_net_peer::{DialFailure, Failure};
-#[cfg(feature = "tls")]
+#[cfg(feature = "secure")]
 use rdb_net_transport::LinkSide;
 use rdb_net_transport::{Answer, CallOptions, HandlerError, Handling, PeerEvent, PeerHandle, Request};
 use rdb_net_types::{Heartbeat, Lane, MembershipEvent, NodeId, NodeState, Payload};
@@ -147,7 +147,7 @@ impl Node {
     }
 
     fn note_change(&self, event: &MembershipEvent) {
-        #[cfg(feature = "tls")]
+        #[cfg(feature = "secure")]
         if let Some(memory) = &self.memory {
             memory.changed.notify_one();
         }
@@ -259,16 +259,16 @@ impl Node {
             self.gossip.with(|driven, now| driven.0.handle_peer(now, &event));
             match event {
                 PeerEvent::Up { node, side, .. } => {
-                    #[cfg(feature = "tls")]
+                    #[cfg(feature = "secure")]
                     if let Some(keys) = self.keys.as_ref().filter(|_| side == LinkSide::Dialer) {
                         keys.dialled(&node, true);
                         keys.met(&self, &node);
                     }
-                    #[cfg(not(feature = "tls"))]
+                    #[cfg(not(feature = "secure"))]
                     let _dialled = side;
                     self.bus.publish(&NetworkEvent::Connection { node, up: true, reason: String::new() });
                 }
-                #[cfg(feature = "tls")]
+                #[cfg(feature = "secure")]
                 PeerEvent::DialFailed { node: Some(node), failure: Failure::Dial(DialFailure::Untrusted), .. } => {
                     if let Some(keys) = &self.keys {
                         keys.dialled(&node, false);

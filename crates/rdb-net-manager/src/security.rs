@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdb_net_seal::Refused;
-use rdb_net_tcp::{TcpBackend, TlsBackend};
 use rdb_net_tls::{ExpiringKind, Tls, TlsEvent, TlsOptions, UnixSeconds};
+use rdb_net_transport::{Backend, FallbackBackend, FallbackConfig};
 
-use crate::config::Config;
+use crate::config::{Config, TransportProtocol};
 use crate::control::{CertificateView, GossipKeyView, NetworkEvent, SecurityView};
 use crate::error::StartError;
 use crate::node::Node;
@@ -32,9 +32,37 @@ pub(crate) fn load(config: &mut Config) -> Result<Tls, StartError> {
     Ok(tls)
 }
 
-/// Connections over TCP inside TLS.
-pub(crate) fn backend(config: &Config, tls: &Tls) -> TlsBackend {
-    TlsBackend::new(TcpBackend::new(config.tcp()), tls.clone(), config.session().hello_timeout)
+/// Connections over what the configuration names, by these certificates.
+pub(crate) fn backend(config: &Config, tls: &Tls) -> Result<Arc<dyn Backend>, StartError> {
+    match config.transport.protocol {
+        TransportProtocol::Tcp => over_tcp(config, tls),
+        TransportProtocol::Quic => over_quic(config, tls),
+        TransportProtocol::Auto => {
+            let (quic, tcp) = (over_quic(config, tls)?, over_tcp(config, tls)?);
+            Ok(Arc::new(FallbackBackend::new(quic, tcp, FallbackConfig::default())))
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+fn over_tcp(config: &Config, tls: &Tls) -> Result<Arc<dyn Backend>, StartError> {
+    let tcp = rdb_net_tcp::TcpBackend::new(config.tcp());
+    Ok(Arc::new(rdb_net_tcp::TlsBackend::new(tcp, tls.clone(), config.session().hello_timeout)))
+}
+
+#[cfg(not(feature = "tls"))]
+fn over_tcp(_: &Config, _: &Tls) -> Result<Arc<dyn Backend>, StartError> {
+    Err(StartError::NoTransport)
+}
+
+#[cfg(feature = "quic")]
+fn over_quic(config: &Config, tls: &Tls) -> Result<Arc<dyn Backend>, StartError> {
+    Ok(Arc::new(rdb_net_quic::QuicBackend::new(config.quic(), tls.clone())))
+}
+
+#[cfg(not(feature = "quic"))]
+fn over_quic(_: &Config, _: &Tls) -> Result<Arc<dyn Backend>, StartError> {
+    Err(StartError::NoTransport)
 }
 
 /// What is to be seen of it.

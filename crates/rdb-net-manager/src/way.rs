@@ -152,7 +152,7 @@ impl Streams {
 pub(crate) struct Way {
     pub(crate) streams: Arc<Streams>,
     /// What seals packets, where TLS is on.
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "secure")]
     pub(crate) seal: Option<crate::seal::Seal>,
 }
 
@@ -161,7 +161,7 @@ impl Passage for Way {
         if !self.streams.sends(now, to, packet) {
             return None;
         }
-        #[cfg(feature = "tls")]
+        #[cfg(feature = "secure")]
         if let Some(seal) = &mut self.seal {
             return seal.seal(packet);
         }
@@ -172,7 +172,7 @@ impl Passage for Way {
         if self.streams.mode == GossipTransport::Stream {
             return None;
         }
-        #[cfg(feature = "tls")]
+        #[cfg(feature = "secure")]
         if let Some(seal) = &mut self.seal {
             let packet = seal.open(datagram)?;
             self.streams.heard(now);

@@ -18,7 +18,7 @@ impl NetworkManager {
     pub(crate) fn run(&self, node: &Arc<Node>, socket: UdpSocket) -> Result<(), StartError> {
         let way = Way {
             streams: Arc::clone(&node.streams),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "secure")]
             seal: match &node.keys {
                 Some(keys) => {
                     let seal = crate::seal::Seal::new(keys, &self.config.cluster_id, &node.id);
@@ -51,9 +51,9 @@ impl NetworkManager {
             };
             self.transport.handle(MessageType::GOSSIP_PACKET, Arc::new(packet), HandlerOptions::default());
         }
-        #[cfg(feature = "tls")]
+        #[cfg(feature = "secure")]
         self.run_security(node);
-        #[cfg(feature = "tls")]
+        #[cfg(feature = "secure")]
         if let Some(memory) = &self.memory {
             if !memory.addresses.is_empty() {
                 tracing::info!(members = memory.addresses.len(), "remembers its members");
@@ -70,7 +70,7 @@ impl NetworkManager {
         Ok(())
     }
 
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "secure")]
     fn run_security(&self, node: &Arc<Node>) {
         let (Some(keys), Some(tls)) = (&node.keys, &node.tls) else { return };
         // A client that shows no certificate may say that it is any node: it gets no keys.

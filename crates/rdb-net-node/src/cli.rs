@@ -114,6 +114,31 @@ pub(crate) struct DemoOptions {
     /// Without TLS. Otherwise each node gets a certificate of a CA that is made for the demo.
     #[arg(long)]
     pub(crate) plaintext: bool,
+    /// What the nodes' connections are made of. QUIC needs certificates.
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = DemoTransport::Tcp, conflicts_with = "plaintext")]
+    pub(crate) transport: DemoTransport,
+}
+
+/// What connections are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DemoTransport {
+    /// TCP.
+    Tcp,
+    /// QUIC, over UDP.
+    Quic,
+    /// QUIC where it passes, TCP where not.
+    Auto,
+}
+
+impl DemoTransport {
+    /// As a configuration writes it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Quic => "quic",
+            Self::Auto => "auto",
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -191,6 +216,8 @@ mod tests {
             "rdbnet demo --nodes 2",
             "rdbnet demo --nodes 21",
             "rdbnet demo --nodes five",
+            "rdbnet demo --transport udp",
+            "rdbnet demo --transport quic --plaintext",
             "rdbnet demo-node --config n1.toml --partition 6/5",
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
@@ -206,6 +233,7 @@ mod tests {
             ("rdbnet demo --plaintext", 5, false, true),
         ] {
             let Command::Demo(options) = parse(line).expect(line).command else { panic!("another command") };
+            assert_eq!(options.transport, DemoTransport::Tcp, "{line}");
             assert_eq!((options.nodes, options.keep, options.plaintext), (nodes, keep, plaintext), "{line}");
         }
     }

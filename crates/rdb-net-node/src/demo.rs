@@ -50,7 +50,7 @@ pub(crate) async fn run(options: DemoOptions, output: Output) -> Result<(), Fail
     let mut signals = Signals::new().map_err(cannot)?;
     let mut directory = Directory::create().map_err(cannot)?;
     let nodes = usize::from(options.nodes);
-    let security = Security::prepare(options.plaintext, directory.path())?;
+    let security = Security::prepare(options.plaintext, options.transport, directory.path())?;
     let mut cluster = Cluster::configure(nodes, &directory, &security)?;
     let mut report = Report { nodes, security: security.name(), ..Report::default() };
     let played = tokio::select! {

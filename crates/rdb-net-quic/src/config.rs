@@ -62,8 +62,6 @@ pub struct QuicConfig {
     /// From how many handshakes under way on who dials has to show first that its address is its own (Retry, RFC 9000, section
     /// 8.1.2), which costs it a round trip. Default 64; 0 asks always.
     pub retry_from_handshakes: usize,
-    /// How many bytes of datagrams may wait to be read, and to be sent, on one connection. Default 64 KiB each; from 2 KiB.
-    pub datagrams_bytes_max: u32,
     /// How much each socket asks the system to hold of packets that nobody has read or sent yet. Default 2 MiB; the system cuts
     /// it at its own limits (`net.core.rmem_max`, `net.core.wmem_max`), and too little is lost packets.
     pub socket_buffer_bytes: u32,
@@ -81,7 +79,6 @@ impl Default for QuicConfig {
             congestion_control: CongestionControl::Cubic,
             migration: false,
             retry_from_handshakes: 64,
-            datagrams_bytes_max: 64 * 1024,
             socket_buffer_bytes: 2 * 1024 * 1024,
         }
     }
@@ -97,7 +94,6 @@ impl QuicConfig {
             lane_window_bytes: self.lane_window_bytes.clamp(64 * 1024, 64 * 1024 * 1024),
             mtu_bytes_max: self.mtu_bytes_max.clamp(MTU_MIN_BYTES, MTU_MAX_BYTES),
             initial_rtt: self.initial_rtt.clamp(Duration::from_millis(1), Duration::from_secs(1)),
-            datagrams_bytes_max: self.datagrams_bytes_max.max(2 * 1024),
             ..self
         }
     }
@@ -120,8 +116,8 @@ impl QuicConfig {
             .initial_rtt(self.initial_rtt)
             .mtu_discovery_config(Some(self.mtu_discovery()))
             .crypto_buffer_size(HANDSHAKE_BYTES_MAX)
-            .datagram_receive_buffer_size(Some(self.datagrams_bytes_max as usize))
-            .datagram_send_buffer_size(self.datagrams_bytes_max as usize)
+            // Nobody reads any, and empty ones would be kept without a bound.
+            .datagram_receive_buffer_size(None)
             // The bit would show whoever watches how long the path is (RFC 9000, section 17.4).
             .allow_spin(false);
         match self.congestion_control {

@@ -1,6 +1,7 @@
 //! Whole transports over pipes in memory.
 
 mod ending;
+mod fallback;
 mod hostile;
 mod large;
 mod limits;

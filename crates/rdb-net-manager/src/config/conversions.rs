@@ -4,7 +4,7 @@ use rdb_net_session::{CompressionConfig, Identity};
 use rdb_net_types::{BootId, Incarnation, NodeAddress, NodeId, NodeInfo, ProtocolRange};
 
 use super::settings::Config;
-#[cfg(feature = "tls")]
+#[cfg(feature = "secure")]
 use super::settings::Tls;
 
 const THIS_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -130,12 +130,32 @@ impl Config {
         }
     }
 
+    /// The options of QUIC.
+    #[cfg(feature = "quic")]
+    pub fn quic(&self) -> rdb_net_quic::QuicConfig {
+        let transport = &self.transport;
+        rdb_net_quic::QuicConfig {
+            idle_timeout: transport.quic_idle_timeout.unwrap_or(transport.session.liveness * 3),
+            keep_alive_interval: transport.quic_keep_alive,
+            handshake_timeout: transport.session.hello_timeout,
+            congestion_control: match transport.quic_congestion_control {
+                super::QuicCongestion::Cubic => rdb_net_quic::CongestionControl::Cubic,
+                super::QuicCongestion::Bbr => rdb_net_quic::CongestionControl::Bbr,
+            },
+            lane_window_bytes: transport.quic_lane_window_bytes,
+            mtu_bytes_max: transport.quic_mtu_bytes_max,
+            migration: transport.quic_migration,
+            retry_from_handshakes: transport.quic_retry_from_handshakes,
+            ..rdb_net_quic::QuicConfig::default()
+        }
+    }
+
     /// TLS, its policy apart from its files.
     ///
     /// # Errors
     ///
     /// The pattern of identities cannot be followed; [`check_runnable`](Self::check_runnable) says so too.
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "secure")]
     pub(crate) fn tls_policy(&self) -> Result<rdb_net_tls::Policy, rdb_net_tls::PatternError> {
         let policy = rdb_net_tls::Policy::new(self.cluster_id.clone());
         Ok(rdb_net_tls::Policy { identity: self.tls.identity.parse()?, ..policy })
@@ -144,7 +164,7 @@ impl Config {
     /// Membership. Packets leave room for their seal, where there is one.
     pub fn swim(&self) -> rdb_swim::Config {
         let swim = self.gossip.swim.clone();
-        #[cfg(feature = "tls")]
+        #[cfg(feature = "secure")]
         if self.tls.enabled {
             let packet_bytes_max = rdb_net_seal::plaintext_bytes_max(swim.packet_bytes_max);
             return rdb_swim::Config { packet_bytes_max, ..swim };
@@ -180,7 +200,7 @@ fn unless_zero(time: std::time::Duration) -> Option<std::time::Duration> {
     (!time.is_zero()).then_some(time)
 }
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "secure")]
 impl Tls {
     /// As the TLS crate takes it.
     ///

@@ -176,7 +176,7 @@ macro_rules! whole_number {
     )+};
 }
 
-whole_number!(u8, u32, u64, usize, i32);
+whole_number!(u8, u16, u32, u64, usize, i32);
 
 /// Whole milliseconds.
 impl Entry for Duration {

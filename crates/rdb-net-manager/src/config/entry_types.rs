@@ -10,7 +10,7 @@ use rdb_net_wire::Codec;
 
 use super::entry::{Entry, Reader, quoted};
 use super::input::{self, Input, Value};
-use super::settings::{DiscoveryKind, Gossip, GossipProfile, GossipTransport};
+use super::settings::{DiscoveryKind, Gossip, GossipProfile, GossipTransport, QuicCongestion, TransportProtocol};
 
 /// The longest capability, label and label value, in bytes: they travel in gossip packets.
 const LABEL_BYTES_MAX: usize = 64;
@@ -274,6 +274,8 @@ named! {
     Scope { "links" => Scope::Links, "all" => Scope::All }
     FailMode { "closed" => FailMode::Closed, "open" => FailMode::Open }
     GossipTransport { "auto" => GossipTransport::Auto, "udp" => GossipTransport::Udp, "stream" => GossipTransport::Stream }
+    QuicCongestion { "cubic" => QuicCongestion::Cubic, "bbr" => QuicCongestion::Bbr }
+    TransportProtocol { "tcp" => TransportProtocol::Tcp, "quic" => TransportProtocol::Quic, "auto" => TransportProtocol::Auto }
     GossipProfile { "lan" => GossipProfile::Lan, "wan" => GossipProfile::Wan, "local" => GossipProfile::Local }
 }
 

@@ -235,6 +235,9 @@ pub static KEYS: &[Key] = &[
     key! { "networking.state.key_variable", state.key_variable, Restart, Range::Length(128), "\"RUSTYDB_STATE_KEY\"",
     "The name of an environment variable with that key, instead of a file.",
     unset "none" },
+    key! { "networking.transport.protocol", transport.protocol, Restart, Range::OneOf(&["tcp", "quic", "auto"]), "\"auto\"",
+    "What connections are made of: TCP, inside TLS where that is on; QUIC over UDP, which needs TLS; or both, QUIC where the \
+     other side offers it and UDP passes. Both use the port of `bind_address`." },
     key! { "networking.transport.frame_bytes_max", transport.session.frame_bytes_max, Restart, bytes(4096, 16 * MIB),
     "1048576",
     "The largest frame. Larger ones let a large message pass in one piece and make urgent ones wait longer." },
@@ -317,4 +320,26 @@ pub static KEYS: &[Key] = &[
      alive. 0 never asks." },
     key! { "networking.transport.tcp_backlog", transport.tcp_backlog, Restart, count(1, 65_535), "4096",
     "How many connections may wait in the kernel to be accepted." },
+    key! { "networking.transport.quic_idle_timeout_ms", transport.quic_idle_timeout, Restart, ms(1000), "30000",
+    "How long nothing may come over QUIC before the connection is lost; the shorter of both sides' holds.",
+    unset "three times `liveness_ms`" },
+    key! { "networking.transport.quic_keep_alive_ms", transport.quic_keep_alive, Restart, ms(100), "10000",
+    "After how long without a packet QUIC asks for a sign of life; a third of the idle time at most. It keeps state in middle \
+     boxes alive." },
+    key! { "networking.transport.quic_congestion_control", transport.quic_congestion_control, Restart,
+    Range::OneOf(&["cubic", "bbr"]), "\"bbr\"",
+    "How fast QUIC sends: by lost packets, as TCP does, or by the rate at which packets arrive, which holds up better where \
+     packets get lost without a jam, and is an experiment of the library." },
+    key! { "networking.transport.quic_lane_window_bytes", transport.quic_lane_window_bytes, Restart,
+    bytes(65_536, 64 * MIB), "16777216",
+    "How many bytes of one lane may be on their way over QUIC. A long fast path needs its bandwidth times its round-trip \
+     time; a connection may hold four times as much in each direction." },
+    key! { "networking.transport.quic_mtu_bytes_max", transport.quic_mtu_bytes_max, Restart, bytes(1200, 65_527), "8952",
+    "The largest payload of a packet that QUIC tries. More is faster where every link on the way carries it, and costs each \
+     connection memory." },
+    key! { "networking.transport.quic_migration", transport.quic_migration, Restart, Range::Any, "true",
+    "Whether a node that has dialled may change its address while it is connected over QUIC." },
+    key! { "networking.transport.quic_retry_from_handshakes", transport.quic_retry_from_handshakes, Restart,
+    count(0, 65_536), "16",
+    "From how many QUIC handshakes under way on a stranger has to show that its address is its own. 0 asks always." },
 ];

@@ -3,7 +3,7 @@
 use rdb_net_types::NodeAddress;
 
 use super::error::{ConfigError, ConfigErrors, Origin};
-use super::settings::{Admin, Config, DiscoveryKind};
+use super::settings::{Admin, Config, DiscoveryKind, TransportProtocol};
 
 /// Values that do not go together.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ const CODECS: &str = "networking.compression_codecs";
 const TLS: &str = "networking.tls.enabled";
 const STATE: &str = "networking.state.path";
 const STATE_KEY: &str = "networking.state.key_path";
+const PROTOCOL: &str = "networking.transport.protocol";
 const STATE_VARIABLE: &str = "networking.state.key_variable";
 
 impl Config {
@@ -47,13 +48,14 @@ impl Config {
             key: keys[0].to_owned(),
             problem: problem.to_owned(),
         };
-        let tls = (self.tls.enabled && !cfg!(feature = "tls")).then(|| {
+        let tls = (self.tls.enabled && !cfg!(feature = "secure")).then(|| {
             error(
                 &[TLS],
                 "TLS is not in this build, and the node would talk in plain text; enable the cargo feature \"tls\"",
             )
         });
-        let state = (self.state.path.is_some() && !cfg!(feature = "tls")).then(|| {
+        let protocol = self.protocol_not_built().map(|problem| error(&[PROTOCOL, TLS], problem));
+        let state = (self.state.path.is_some() && !cfg!(feature = "secure")).then(|| {
             error(&[STATE], "remembering is not in this build; enable the cargo feature \"tls\", which brings the seal")
         });
         let discovery = &self.service_discovery;
@@ -69,7 +71,25 @@ impl Config {
             let problem = format!("\"{name}\" is not in this build; enable the cargo feature \"{name}\"");
             error(&[CODECS, "networking.enable_compression"], &problem)
         });
-        tls.into_iter().chain(state).chain(discovery).chain(codecs)
+        tls.into_iter().chain(protocol).chain(state).chain(discovery).chain(codecs)
+    }
+
+    /// What of the wanted kind of connection is not in this build.
+    fn protocol_not_built(&self) -> Option<&'static str> {
+        let has_tcp = if self.tls.enabled { cfg!(feature = "tls") } else { cfg!(feature = "tcp") };
+        match self.transport.protocol {
+            TransportProtocol::Quic | TransportProtocol::Auto if !cfg!(feature = "quic") => {
+                Some("QUIC is not in this build; enable the cargo feature \"quic\", or set \"tcp\"")
+            }
+            TransportProtocol::Auto if !cfg!(feature = "tls") => {
+                Some("TCP is not in this build; enable the cargo feature \"tls\", or set \"quic\"")
+            }
+            // A build without any transport is told so at the start.
+            TransportProtocol::Tcp if !has_tcp && cfg!(feature = "quic") => {
+                Some("TCP is not in this build; set \"quic\", and tls.enabled = true")
+            }
+            _ => None,
+        }
     }
 
     /// Whether it would talk in plain text to others than this host, without having been allowed to.
@@ -169,7 +189,11 @@ impl Rules<'_> {
                 String::from("it is not set, and tls.enabled = true needs it")
             });
         }
-        #[cfg(feature = "tls")]
+        let protocol = self.config.transport.protocol;
+        self.require(tls.enabled || protocol == TransportProtocol::Tcp, &[PROTOCOL, TLS], || {
+            String::from("QUIC is always inside TLS; set tls.enabled = true, or protocol = \"tcp\"")
+        });
+        #[cfg(feature = "secure")]
         if let Err((key, problem)) = self.config.tls.names() {
             self.refuse(&[key], problem);
         }

@@ -261,9 +261,33 @@ pub struct Node {
     pub resources: Resources,
 }
 
+/// What connections are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TransportProtocol {
+    /// TCP, inside TLS where that is on.
+    #[default]
+    Tcp,
+    /// QUIC, which is always inside TLS.
+    Quic,
+    /// QUIC where the other side offers it and UDP passes, TCP inside TLS where not.
+    Auto,
+}
+
+/// How fast QUIC sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum QuicCongestion {
+    /// By lost packets, as TCP does by default.
+    #[default]
+    Cubic,
+    /// By the rate at which packets arrive.
+    Bbr,
+}
+
 /// Connections in detail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transport {
+    /// What they are made of.
+    pub protocol: TransportProtocol,
     /// Limits and times of each connection.
     pub session: rdb_net_session::Config,
     /// How many bytes peers may make this node hold beyond each connection's first credits.
@@ -290,6 +314,20 @@ pub struct Transport {
     pub tcp_keep_alive: Duration,
     /// Connections that may wait in the kernel to be accepted.
     pub tcp_backlog: i32,
+    /// How long nothing may come over QUIC; three times the liveness time where it is not set.
+    pub quic_idle_timeout: Option<Duration>,
+    /// After how long without a packet QUIC asks for a sign of life.
+    pub quic_keep_alive: Duration,
+    /// How fast QUIC sends.
+    pub quic_congestion_control: QuicCongestion,
+    /// Bytes of one lane that may be on their way over QUIC.
+    pub quic_lane_window_bytes: u32,
+    /// The largest payload of a packet that QUIC tries.
+    pub quic_mtu_bytes_max: u16,
+    /// Whether a peer that dialled may change its address.
+    pub quic_migration: bool,
+    /// From how many handshakes on strangers have to show their addresses.
+    pub quic_retry_from_handshakes: usize,
 }
 
 impl Default for Config {
@@ -336,6 +374,7 @@ impl Default for ServiceDiscovery {
 impl Default for Transport {
     fn default() -> Self {
         Self {
+            protocol: TransportProtocol::Tcp,
             session: rdb_net_session::Config::default(),
             memory_bytes_max: 512 * 1024 * 1024,
             peer_memory_bytes_max: 128 * 1024 * 1024,
@@ -349,6 +388,13 @@ impl Default for Transport {
             tcp_unsent_bytes_max: 128 * 1024,
             tcp_keep_alive: Duration::from_secs(15),
             tcp_backlog: 1024,
+            quic_idle_timeout: None,
+            quic_keep_alive: Duration::from_secs(5),
+            quic_congestion_control: QuicCongestion::Cubic,
+            quic_lane_window_bytes: 4 * 1024 * 1024,
+            quic_mtu_bytes_max: 1452,
+            quic_migration: false,
+            quic_retry_from_handshakes: 64,
         }
     }
 }

@@ -8,6 +8,7 @@ use rdb_net_types::NodeId;
 
 use super::cluster::Cluster;
 use super::report::Report;
+use crate::cli::DemoTransport;
 use crate::exit::Failure;
 
 /// What protects the connections of the demo's nodes.
@@ -22,15 +23,15 @@ pub(crate) enum Security {
 
 impl Security {
     /// Prepares it in this folder. A build without TLS has plain text only, and says so.
-    pub(crate) fn prepare(is_plaintext: bool, folder: &Path) -> Result<Self, Failure> {
+    pub(crate) fn prepare(is_plaintext: bool, transport: DemoTransport, folder: &Path) -> Result<Self, Failure> {
         if is_plaintext {
             return Ok(Self::Plaintext);
         }
         #[cfg(feature = "tls")]
-        return Ok(Self::Mutual(mutual::Authority::make(folder)?));
+        return Ok(Self::Mutual(mutual::Authority::make(transport, folder)?));
         #[cfg(not(feature = "tls"))]
         {
-            let _ = folder;
+            let _ = (transport, folder);
             crate::output::note("this build has no TLS: the nodes talk in plain text");
             Ok(Self::Plaintext)
         }
@@ -76,7 +77,7 @@ mod mutual {
     use tokio::net::TcpStream;
     use tokio::time::{Instant, timeout_at};
 
-    use super::{Cluster, Failure, NodeId, Path, Report, SocketAddr};
+    use super::{Cluster, DemoTransport, Failure, NodeId, Path, Report, SocketAddr};
     use crate::demo::directory::CLUSTER;
     use crate::output::note;
     use crate::pki::lines::{Files, lines};
@@ -88,12 +89,13 @@ mod mutual {
     #[derive(Debug)]
     pub(crate) struct Authority {
         pki: Pki,
+        transport: DemoTransport,
         /// Somebody who is no node: it can ask nodes for their proof, and gets no further.
         stranger: Tls,
     }
 
     impl Authority {
-        pub(super) fn make(folder: &Path) -> Result<Self, Failure> {
+        pub(super) fn make(transport: DemoTransport, folder: &Path) -> Result<Self, Failure> {
             let cluster = ClusterId::new(CLUSTER).map_err(Failure::other)?;
             let pki = Pki::init(&folder.join("pki"), &PkiOptions::new(cluster.clone()), Clock::default());
             let pki = pki.map_err(Failure::other)?;
@@ -108,13 +110,17 @@ mod mutual {
                 ..TlsConfig::default()
             };
             let stranger = Tls::load(config, TlsOptions::new(Policy::new(cluster))).map_err(Failure::other)?;
-            Ok(Self { pki, stranger })
+            Ok(Self { pki, transport, stranger })
         }
 
         /// A certificate for a node, as its configuration names it.
         pub(super) fn certify(&self, node: &NodeId) -> Result<String, Failure> {
             let Issued { certificate, key, ca, .. } = self.pki.issue(node, Role::Node, &[]).map_err(Failure::other)?;
-            lines(&Files { certificate, key, ca, list: self.pki.list_path() })
+            let lines = lines(&Files { certificate, key, ca, list: self.pki.list_path() })?;
+            match self.transport {
+                DemoTransport::Tcp => Ok(lines),
+                other => Ok(format!("{lines}\n[networking.transport]\nprotocol = \"{}\"\n", other.name())),
+            }
         }
 
         pub(super) async fn check(&self, cluster: &Cluster, report: &mut Report) {
@@ -136,6 +142,11 @@ mod mutual {
         /// Connects as somebody who is no node: the node must prove its own name, and then hang up for that reason.
         async fn ask(&self, node: &NodeId, address: SocketAddr) -> Result<(), String> {
             let deadline = Instant::now() + LIMIT;
+            #[cfg(feature = "quic")]
+            if self.transport == DemoTransport::Quic {
+                let asked = timeout_at(deadline, Box::pin(self.ask_over_quic(node, address))).await;
+                return asked.unwrap_or_else(|_| Err("it does not answer".to_owned()));
+            }
             let asking = async {
                 let socket = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
                 let expected = Expected::Node(node.clone());
@@ -150,6 +161,32 @@ mod mutual {
             };
             timeout_at(deadline, asking).await.unwrap_or_else(|_| Err("it does not answer".to_owned()))
         }
+
+        #[cfg(feature = "quic")]
+        async fn ask_over_quic(&self, node: &NodeId, address: SocketAddr) -> Result<(), String> {
+            use rdb_net_quic::{QuicBackend, QuicConfig};
+            use rdb_net_transport::Backend;
+            use tokio::io::AsyncWriteExt;
+
+            let backend = QuicBackend::new(QuicConfig::default(), self.stranger.clone());
+            // Whether it is refused while it dials or right behind that is a matter of microseconds.
+            let mut dialled = match backend.dial(&address.into()).await {
+                Ok(dialled) => dialled,
+                Err(error) if error.failure.name() == "dial_untrusted" => return Ok(()),
+                Err(error) => return Err(error.to_string()),
+            };
+            let proved = dialled.proof().and_then(|proof| proof.principal.clone());
+            if proved.map(|principal| principal.node).as_ref() != Some(node) {
+                return Err("it proves another name than its own".to_owned());
+            }
+            // An end is read as what it is, whatever became of the write.
+            let _written = dialled.write_all(b"?").await;
+            match dialled.read_u8().await {
+                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+                Err(other) => Err(format!("it hung up without saying why: {other}")),
+                Ok(_) => Err("it talks to somebody who is no node".to_owned()),
+            }
+        }
     }
 }
 
@@ -163,7 +200,7 @@ mod tests {
     #[test]
     fn a_node_can_run_with_its_certificate() {
         let directory = Directory::create().expect("a folder");
-        let security = Security::prepare(false, directory.path()).expect("a CA");
+        let security = Security::prepare(false, DemoTransport::Tcp, directory.path()).expect("a CA");
         let ports = free_ports(1).expect("the kernel has ports");
         let node: NodeId = "n1".parse().expect("legal");
         let tls = security.configuration(&node).expect("a certificate");
@@ -175,10 +212,26 @@ mod tests {
         assert!(security.configuration(&node).is_err(), "nobody gets two");
     }
 
+    #[cfg(feature = "quic")]
+    #[test]
+    fn a_node_can_run_over_quic_with_its_certificate() {
+        let directory = Directory::create().expect("a folder");
+        for (name, transport) in [("n1", DemoTransport::Quic), ("n2", DemoTransport::Auto)] {
+            let folder = directory.path().join(name);
+            std::fs::create_dir(&folder).expect("a folder");
+            let security = Security::prepare(false, transport, &folder).expect("a CA");
+            let (ports, node) = (free_ports(1).expect("the kernel has ports"), name.parse().expect("legal"));
+            let text = configuration(&node, ports[0], &ports, &security.configuration(&node).expect("a certificate"));
+            let config = Loader::new().text("node.toml", &text).load().expect("legal");
+            config.check_runnable().expect("runnable");
+            assert_eq!(config.value("networking.transport.protocol"), Some(format!("\"{}\"", transport.name())));
+        }
+    }
+
     #[test]
     fn plain_text_makes_no_file_and_no_setting() {
         let directory = Directory::create().expect("a folder");
-        let security = Security::prepare(true, directory.path()).expect("nothing to do");
+        let security = Security::prepare(true, DemoTransport::Tcp, directory.path()).expect("nothing to do");
         let node: NodeId = "n1".parse().expect("legal");
         assert_eq!((security.configuration(&node).expect("nothing"), security.name()), (String::new(), "plaintext"));
         assert_eq!(std::fs::read_dir(directory.path()).expect("a folder").count(), 0);

@@ -1,7 +1,9 @@
 //! The end of a connection: its farewell leaves, and is seen taken.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
+
+use rdb_net_session::{CloseReason, Event, Loss};
 
 use super::{Driver, Progress, READS_PER_PASS};
 use crate::backend::Connection;
@@ -46,5 +48,34 @@ impl Driver {
         }
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+impl Drop for Driver {
+    /// A task that is cut off, or panicked, still gives everybody an outcome.
+    fn drop(&mut self) {
+        let mut core = self.link.lock();
+        self.link.forget_task(&mut core);
+        if self.ending != Ending::Open {
+            return;
+        }
+        if std::thread::panicking() {
+            tracing::error!(link = self.link.number, "a connection's task panicked");
+            core.session.handle_lost(Loss::Io);
+        } else {
+            core.session.close(CloseReason::Local);
+        }
+        let closed = std::iter::from_fn(|| core.session.poll_event()).find_map(|event| match event {
+            Event::Closed(reason) => Some(reason),
+            _ => None,
+        });
+        self.link.collect(&mut core, self.now);
+        core.take_ended(&mut self.ended);
+        core.take_blocked(&mut self.wakers);
+        core.end_all_handlers();
+        drop(core);
+        self.link.deliver(&mut self.ended);
+        self.wakers.drain(..).for_each(Waker::wake);
+        self.owner.closed(&self.link, closed.unwrap_or(CloseReason::Local));
     }
 }

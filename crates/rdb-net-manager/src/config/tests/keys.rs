@@ -11,6 +11,9 @@ fn company(key: &Key) -> &'static str {
     match key.path {
         "networking.bind_address" => "advertise_address = 'node1:7000'\n",
         "networking.tls.enabled" => "cert_path = '/c'\nkey_path = '/k'\nca_cert_path = '/a'\n",
+        "networking.transport.protocol" => {
+            "\n[networking.tls]\nenabled = true\ncert_path = '/c'\nkey_path = '/k'\nca_cert_path = '/a'\n"
+        }
         "networking.compression_threshold_bytes" | "networking.compression_codecs" => "enable_compression = true\n",
         _ => "",
     }
@@ -41,7 +44,7 @@ fn every_key_changes_the_loaded_value() {
 }
 
 /// Everything that the configuration hands to the parts, in writing.
-#[cfg(all(feature = "tcp", feature = "discovery-static"))]
+#[cfg(all(feature = "tcp", feature = "quic", feature = "discovery-static"))]
 fn handed_on(config: &Config) -> String {
     let advertised = config.advertised(7);
     let identity = config.identity(&advertised, Incarnation::default(), BootId(1));
@@ -53,13 +56,13 @@ fn handed_on(config: &Config) -> String {
         (transport.memory_bytes_max, transport.peer_memory_bytes_max),
     );
     let addresses = (config.gossip_bind(), config.admin_bind(), config.node_info(&advertised));
-    let (tcp, discovery) = (config.tcp(), config.static_discovery());
+    let (tcp, discovery) = ((config.tcp(), config.quic()), config.static_discovery());
     let machines = (config.swim(), config.health(), config.balancer());
     format!("{identity:?} {limits:?} {addresses:?} {tcp:?} {:?} {discovery:?} {machines:?}", config.tls)
 }
 
 // Sockets and discovery are parts only where they are in the build.
-#[cfg(all(feature = "tcp", feature = "discovery-static"))]
+#[cfg(all(feature = "tcp", feature = "quic", feature = "discovery-static"))]
 #[test]
 fn every_key_reaches_a_part() {
     // These have no other home than the configuration itself: `check_runnable` and the wiring read them there.
@@ -72,6 +75,7 @@ fn every_key_reaches_a_part() {
         "networking.state.path",
         "networking.state.key_path",
         "networking.state.key_variable",
+        "networking.transport.protocol",
     ];
     let idle: Vec<_> = KEYS
         .iter()
@@ -143,6 +147,11 @@ fn the_defaults_are_those_of_the_parts() {
     assert_eq!(config.swim(), rdb_swim::Config::default());
     #[cfg(feature = "tcp")]
     assert_eq!(format!("{:?}", config.tcp()), format!("{:?}", rdb_net_tcp::TcpConfig::default()));
+    #[cfg(feature = "quic")]
+    assert_eq!(
+        config.quic(),
+        rdb_net_quic::QuicConfig { handshake_timeout: config.session().hello_timeout, ..Default::default() }
+    );
     #[cfg(feature = "discovery-static")]
     assert_eq!(config.static_discovery(), Some(rdb_discovery_static::StaticConfig::default()));
 }

@@ -4,7 +4,7 @@ use expect_test::expect;
 
 use super::{SPEC_EXAMPLE, from_text, loaded};
 use crate::config::Config;
-#[cfg(not(feature = "tls"))]
+#[cfg(not(feature = "secure"))]
 use crate::config::ConfigError;
 
 #[test]
@@ -12,13 +12,13 @@ fn the_defaults_run() {
     assert_eq!(Config::default().check_runnable(), Ok(()));
 }
 
-#[cfg(all(feature = "tls", feature = "discovery-static"))]
+#[cfg(all(feature = "secure", feature = "discovery-static"))]
 #[test]
 fn the_example_of_the_specification_runs() {
     assert_eq!(loaded(SPEC_EXAMPLE).check_runnable(), Ok(()));
 }
 
-#[cfg(not(feature = "tls"))]
+#[cfg(not(feature = "secure"))]
 #[test]
 fn tls_that_is_not_in_the_build_is_refused_at_the_start_and_not_at_the_load() {
     let errors = loaded(SPEC_EXAMPLE).check_runnable().expect_err("there is no TLS");
@@ -39,7 +39,7 @@ fn plain_text_beyond_this_host_has_to_be_allowed() {
     assert!(problem("[networking]\ngossip_address = '10.0.0.1:7001'\n").is_some(), "gossip alone is enough");
 }
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "secure")]
 #[test]
 fn what_tls_does_not_know_is_refused_by_its_key() {
     let tls = "[networking.tls]\nenabled = true\ncert_path = '/c'\nkey_path = '/k'\nca_cert_path = '/a'\n";
@@ -136,4 +136,11 @@ fn addresses_that_are_not_set_follow_from_the_others() {
         "[networking]\nbind_address = '127.0.0.1:65534'\n[networking.admin]\nbind_address = '127.0.0.1:0'\n",
         ["127.0.0.1:65534", "127.0.0.1:65535", "127.0.0.1:0", "127.0.0.1-65534"],
     );
+}
+
+#[test]
+fn quic_wants_tls() {
+    let problem =
+        from_text("[networking.transport]\nprotocol = 'quic'\n").load().expect_err("it has no certificate").to_string();
+    assert!(problem.contains("QUIC is always inside TLS; set tls.enabled = true, or protocol = \"tcp\""), "{problem}");
 }
