@@ -180,6 +180,7 @@ mod tests {
             [
                 "profile core",
                 "profile embedded",
+                "profile quic-only",
                 "profile default",
                 "rdb-net-manager with no features",
                 "rdb-net-tls with no features",

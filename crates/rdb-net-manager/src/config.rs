@@ -27,6 +27,7 @@
 //! ([`reference_markdown`]) and the difference of two configurations ([`Config::diff`]) all come from it. [`Loader::load`]
 //! accepts what a configuration may say; whether this build can run it is told by [`Config::check_runnable`].
 
+mod connections;
 mod conversions;
 mod diff;
 mod entry;
@@ -48,9 +49,10 @@ pub use key::{Key, Range, Reload};
 pub use keys::KEYS;
 pub use loader::Loader;
 pub use reference::reference_markdown;
+pub use connections::{QuicCongestion, Transport, TransportProtocol};
 pub use settings::{
     Admin, Compression, Config, DiscoveryKind, Gossip, GossipProfile, GossipTransport, LoadBalancing, Node,
-    QuicCongestion, ServiceDiscovery, State, Tls, Transport, TransportProtocol,
+    ServiceDiscovery, State, Tls,
 };
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod end;
+mod lanes;
 mod load;
 mod path;
 mod scene;

@@ -3,7 +3,8 @@
 use rdb_net_types::NodeAddress;
 
 use super::error::{ConfigError, ConfigErrors, Origin};
-use super::settings::{Admin, Config, DiscoveryKind, TransportProtocol};
+use super::connections::TransportProtocol;
+use super::settings::{Admin, Config, DiscoveryKind};
 
 /// Values that do not go together.
 #[derive(Debug)]

@@ -30,17 +30,21 @@ impl Scene {
 
     /// What a node of this name dials and listens with.
     pub(super) fn backend(&self, node: &str, config: QuicConfig) -> QuicBackend {
+        QuicBackend::new(config, self.tls(node))
+    }
+
+    /// The certificate of a node of this name.
+    pub(super) fn tls(&self, node: &str) -> Tls {
         let node = NodeId::new(node).expect("legal");
         let issued = self.pki.issue(&node, Role::Node, &[]).expect("issued");
-        let config_of_tls = TlsConfig {
+        let config = TlsConfig {
             enabled: true,
             cert_path: issued.certificate,
             key_path: issued.key,
             ca_cert_path: Some(issued.ca),
             ..TlsConfig::default()
         };
-        let tls = Tls::load(config_of_tls, TlsOptions::new(Policy::new(cluster()))).expect("the files are good");
-        QuicBackend::new(config, tls)
+        Tls::load(config, TlsOptions::new(Policy::new(cluster()))).expect("the files are good")
     }
 }
 
