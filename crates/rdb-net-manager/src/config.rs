@@ -43,13 +43,13 @@ mod settings;
 mod sources;
 mod spelling;
 
+pub use connections::{QuicCongestion, Transport, TransportProtocol};
 pub use diff::Change;
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use key::{Key, Range, Reload};
 pub use keys::KEYS;
 pub use loader::Loader;
 pub use reference::reference_markdown;
-pub use connections::{QuicCongestion, Transport, TransportProtocol};
 pub use settings::{
     Admin, Compression, Config, DiscoveryKind, Gossip, GossipProfile, GossipTransport, LoadBalancing, Node,
     ServiceDiscovery, State, Tls,

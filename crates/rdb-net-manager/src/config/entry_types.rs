@@ -8,9 +8,10 @@ use rdb_health::Scope;
 use rdb_net_types::{Capability, ClusterId, NodeAddress, NodeId, Weight};
 use rdb_net_wire::Codec;
 
+use super::connections::{QuicCongestion, TransportProtocol};
 use super::entry::{Entry, Reader, quoted};
 use super::input::{self, Input, Value};
-use super::settings::{DiscoveryKind, Gossip, GossipProfile, GossipTransport, QuicCongestion, TransportProtocol};
+use super::settings::{DiscoveryKind, Gossip, GossipProfile, GossipTransport};
 
 /// The longest capability, label and label value, in bytes: they travel in gossip packets.
 const LABEL_BYTES_MAX: usize = 64;

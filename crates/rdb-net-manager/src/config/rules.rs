@@ -2,8 +2,8 @@
 
 use rdb_net_types::NodeAddress;
 
-use super::error::{ConfigError, ConfigErrors, Origin};
 use super::connections::TransportProtocol;
+use super::error::{ConfigError, ConfigErrors, Origin};
 use super::settings::{Admin, Config, DiscoveryKind};
 
 /// Values that do not go together.
@@ -77,7 +77,8 @@ impl Config {
 
     /// What of the wanted kind of connection is not in this build.
     fn protocol_not_built(&self) -> Option<&'static str> {
-        let has_tcp = if self.tls.enabled { cfg!(feature = "tls") } else { cfg!(feature = "tcp") };
+        const TCP: [bool; 2] = [cfg!(feature = "tcp"), cfg!(feature = "tls")];
+        let has_tcp = TCP[usize::from(self.tls.enabled)];
         match self.transport.protocol {
             TransportProtocol::Quic | TransportProtocol::Auto if !cfg!(feature = "quic") => {
                 Some("QUIC is not in this build; enable the cargo feature \"quic\", or set \"tcp\"")

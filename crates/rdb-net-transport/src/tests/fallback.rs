@@ -126,7 +126,8 @@ async fn what_did_not_pass_is_left_alone_for_a_while_and_tried_again_later() {
     other.set(Way::Refuses);
     let refused = dialled(&backend, &preferred, &other).await;
     assert_eq!(refused, (Err(DialFailure::Refused), (0, 1), 0), "and who is gone is found out at once");
-    (preferred.set(Way::Passes), other.set(Way::Passes));
+    preferred.set(Way::Passes);
+    other.set(Way::Passes);
     tokio::time::advance(Duration::from_secs(601)).await;
     assert_eq!(dialled(&backend, &preferred, &other).await, (Ok(()), (1, 0), 0), "later it passes");
 }
