@@ -13,8 +13,10 @@ const ROWS: usize = 14;
 /// The places of one shard. They are made as they are needed, and stay where they are.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    rows: OnceLock<Box<[OnceLock<Box<[Place]>>; ROWS]>>,
+    rows: OnceLock<Box<[Row; ROWS]>>,
 }
+
+type Row = OnceLock<Box<[Place]>>;
 
 /// Alone on its cache lines.
 #[derive(Debug, Default)]
