@@ -18,6 +18,7 @@ mod outcome;
 mod payload;
 mod random;
 mod registry;
+mod secret_file;
 mod statistics;
 mod traits;
 
@@ -38,6 +39,7 @@ pub use outcome::{Effect, OverloadScope, Reason, RefusalReason, RequestError};
 pub use payload::Payload;
 pub use random::SeededRandom;
 pub use registry::{Lane, MessageSpec, MessageType};
+pub use secret_file::{ExposedSecret, SecretFile};
 pub use statistics::{ClockOffset, LaneStatistics, PathStatistics, PeerStatistics, TransportStatistics};
 pub use traits::{
     Authenticator, BoxFuture, BoxStream, ClusterMembership, Component, Credentials, HealthMonitor, LoadBalancer,
