@@ -90,13 +90,12 @@ impl KeyBytes {
             let real = fs::canonicalize(path).map_err(unreadable)?;
             let folder = fs::canonicalize(folder).map_err(unreadable)?;
             let user = rustix::process::geteuid().as_raw();
-            let secret = SecretFile { mode: metadata.mode(), owner: metadata.uid(), user, file: &real, folder: &folder };
+            let secret =
+                SecretFile { mode: metadata.mode(), owner: metadata.uid(), user, file: &real, folder: &folder };
             secret.check().map_err(|problem| fail(problem.into()))?;
         }
         let mut content = SecretBytes::new(Vec::with_capacity(KEY_FILE_BYTES_MAX as usize + 1));
-        file.take(KEY_FILE_BYTES_MAX + 1)
-            .read_to_end(content.as_mut_vec())
-            .map_err(unreadable)?;
+        file.take(KEY_FILE_BYTES_MAX + 1).read_to_end(content.as_mut_vec()).map_err(unreadable)?;
         if content.len() as u64 > KEY_FILE_BYTES_MAX {
             return Err(fail(KeyFault::TooLong { bytes_max: KEY_FILE_BYTES_MAX }));
         }

@@ -35,6 +35,7 @@ mod places;
 mod pool;
 mod registry;
 mod shard;
+mod sparse;
 mod stream;
 mod transport;
 mod trust;

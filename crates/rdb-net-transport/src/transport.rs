@@ -26,6 +26,7 @@ use crate::input::keep_freed_memory;
 use crate::link::Link;
 use crate::pool::PeerShared;
 use crate::registry::{PeerSnapshot, Registry};
+use crate::sparse::SparseLog;
 
 /// How many unhandled messages wait for [`NetworkTransport::receive`](rdb_net_types::NetworkTransport::receive).
 const UNHANDLED_MAX: usize = 1024;
@@ -56,6 +57,8 @@ pub(crate) struct Inner {
     pub(crate) cancel: CancellationToken,
     pub(crate) dials: Semaphore,
     pub(crate) door: Door,
+    /// What is written of connections that are not taken or not let in.
+    pub(crate) refusals: SparseLog,
     identity: Mutex<Identity>,
     local_address: OnceLock<std::net::SocketAddr>,
     started: AtomicBool,
@@ -142,6 +145,7 @@ impl Transport {
             cancel: CancellationToken::new(),
             dials: Semaphore::new(config.dials_max),
             door: Door::new(config.door, clock),
+            refusals: SparseLog::default(),
             identity: Mutex::new(config.identity.clone()),
             local_address: OnceLock::new(),
             started: AtomicBool::new(false),

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-use tokio::sync::mpsc;
 use rdb_net_types::ExposedSecret;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::mint::{Ca, DAY, Leaf, valid};
@@ -153,7 +153,8 @@ fn a_node_does_not_start_with_bad_files() {
     set_mode(&config.key_path, 0o644);
     let error = crate::Tls::load(config.clone(), super::scene::options()).expect_err("loose");
     let path = config.key_path.display();
-    let words = "its mode is 0644, so others than its owner may use the secret in it: chmod 0600 it, and take a new secret";
+    let words =
+        "its mode is 0644, so others than its owner may use the secret in it: chmod 0600 it, and take a new secret";
     assert!(error.to_string().starts_with(&format!("{path}: {words}")), "{error}");
     fs::remove_file(&config.key_path).expect("removed");
     fs::create_dir(&config.key_path).expect("made");
@@ -195,10 +196,7 @@ fn a_key_is_this_users_or_roots() {
         return super::scene::skipped("a file can be given to another user by root alone");
     }
     let error = crate::Tls::load(config, super::scene::options()).expect_err("it is another's");
-    assert!(
-        matches!(&error, LoadError::Exposed { problem: ExposedSecret::Owner { owner: 4321, .. }, .. }),
-        "{error}"
-    );
+    assert!(matches!(&error, LoadError::Exposed { problem: ExposedSecret::Owner { owner: 4321, .. }, .. }), "{error}");
 }
 
 #[test]
