@@ -50,7 +50,7 @@ pub use loader::Loader;
 pub use reference::reference_markdown;
 pub use settings::{
     Admin, Compression, Config, DiscoveryKind, Gossip, GossipProfile, GossipTransport, LoadBalancing, Node,
-    ServiceDiscovery, State, Tls, Transport,
+    ServiceDiscovery, SharedSecret, State, Tls, Transport,
 };
 
 #[cfg(test)]

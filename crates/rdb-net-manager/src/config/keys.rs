@@ -8,6 +8,10 @@ use super::settings::Config;
 pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("networking", "Names, addresses and limits of the node."),
     ("networking.tls", "TLS between nodes."),
+    (
+        "networking.shared_secret",
+        "A secret that nodes prove to each other, for clusters without certificates. It decides who is let in, and encrypts nothing.",
+    ),
     ("networking.health_check", "Pings to other nodes, and what is concluded from them."),
     ("networking.load_balancing", "Choosing a node for a call."),
     ("networking.service_discovery", "Where other nodes are found."),
@@ -133,6 +137,15 @@ pub static KEYS: &[Key] = &[
      Exactly one name of a certificate may fit." },
     key! { "networking.tls.reload_interval_ms", tls.reload_interval, Restart, ms(100), "10000",
     "How often the files are looked at. A revoked node loses its connections within this time and a second." },
+    key! { "networking.shared_secret.path", shared_secret.path, Restart, Range::Any, "\"/etc/rustydb/secret\"",
+    "A file with the secret, at least 32 bytes; space and line ends around it do not count. Nobody but its owner may read it. \
+     All nodes of the cluster have the same. It excludes `tls.enabled`. Nodes prove to each other that they know it, and \
+     seal their UDP gossip with a key that follows from it; what they say over connections stays plain text, and beyond this \
+     host that needs `allow_plaintext`.",
+    unset "none: whoever reaches the port may say that it is a node, unless TLS is on" },
+    key! { "networking.shared_secret.variable", shared_secret.variable, Restart, Range::Length(128), "\"RUSTYDB_SECRET\"",
+    "The name of an environment variable with that secret, instead of a file.",
+    unset "none" },
     key! { "networking.health_check.interval_ms", health_check.interval, Hot, ms(1), "2000",
     "Time between two pings of a node that is well, jittered by a tenth either way." },
     key! { "networking.health_check.timeout_ms", health_check.timeout, Hot, ms(1), "1000",
