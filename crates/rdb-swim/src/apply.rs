@@ -9,7 +9,7 @@ use rdb_net_types::{BootId, Incarnation, NodeId, NodeState};
 
 use crate::event::{Event, MemberRecord};
 use crate::gossip::Topic;
-use crate::merge::{Standing, Transition, is_plausible, transitions};
+use crate::merge::{Standing, Transition, is_leap, is_plausible, is_possible, transitions};
 use crate::packet::{Accusation, Alive, Sender, Update};
 use crate::schedule::Timer;
 use crate::swim::{DropReason, Phase, Swim};
@@ -101,6 +101,10 @@ impl Swim {
     fn renew(&mut self, now: Duration, slot: Slot, alive: Alive, spread: Spread) {
         let Some(held) = self.table.get(slot) else { return };
         let next = Standing::new(alive.incarnation, NodeState::Alive);
+        if is_leap(alive.incarnation, held.incarnation) {
+            self.stats.updates_implausible += 1;
+            return;
+        }
         // Two lives of one incarnation are an accident; the same one must win everywhere.
         let wins_tie = next == held.standing() && alive.boot > held.boot;
         if !next.beats(held.standing()) && !wins_tie {
@@ -280,15 +284,18 @@ impl Swim {
             return self.outbid(now, claim.incarnation);
         }
         if !is_plausible(claim.incarnation, own.incarnation) {
+            // Nobody takes it who knows this life, but a newcomer may have met nothing else: only another generation stands above it.
             self.stats.updates_implausible += 1;
-            return;
+            return self.outbid(now, claim.incarnation);
         }
         self.rise_to(now, claim.incarnation.next());
     }
 
     /// Takes the generation after one that another life has.
     pub(crate) fn outbid(&mut self, now: Duration, incarnation: Incarnation) {
-        self.rise_to(now, Incarnation::first_of(incarnation.generation().saturating_add(1)));
+        let above = Incarnation::first_of(incarnation.generation().saturating_add(1));
+        // Others refuse what is beyond the last generation, and with it every packet of this node.
+        self.rise_to(now, if is_possible(above) { above } else { incarnation.next() });
     }
 
     pub(crate) fn rise_to(&mut self, now: Duration, incarnation: Incarnation) {

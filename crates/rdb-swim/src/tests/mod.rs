@@ -9,3 +9,4 @@ mod machine;
 pub(crate) mod network;
 mod partition;
 mod refusal;
+mod traitor;
