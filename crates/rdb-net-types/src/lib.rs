@@ -21,6 +21,7 @@ mod registry;
 mod secret_file;
 mod statistics;
 mod traits;
+mod visible;
 
 pub use address::{AddressError, NodeAddress};
 pub use balance::{CallOutcome, SelectionCriteria, Weight, WeightError};
@@ -45,3 +46,4 @@ pub use traits::{
     Authenticator, BoxFuture, BoxStream, ClusterMembership, Component, Credentials, HealthMonitor, LoadBalancer,
     NetworkError, NetworkTransport, Principal, Refusal, Role, ServiceDiscovery,
 };
+pub use visible::Visible;
