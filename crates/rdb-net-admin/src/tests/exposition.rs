@@ -147,6 +147,7 @@ fn histogram_buckets_hold_what_was_counted() {
     assert!((sum - 62.223).abs() < 1e-9, "{sum}");
 }
 
+/// S19: 2,000 peers and 64 types of an application have series of their own, and no more.
 #[test]
 fn peers_and_types_beyond_their_limits_are_counted_together() {
     let fake = Fake::default();

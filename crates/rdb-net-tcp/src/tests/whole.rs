@@ -87,6 +87,7 @@ async fn a_deadline_ends_the_request_and_not_the_connection() {
     assert!(a.shutdown().await && b.shutdown().await);
 }
 
+/// S24: a panic of a handler is the answer to its request, at once or later.
 #[tokio::test]
 async fn a_handler_that_panics_answers_and_harms_nobody() {
     let (a, b) = (node("a").await, node("b").await);

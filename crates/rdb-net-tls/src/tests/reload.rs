@@ -58,6 +58,7 @@ fn a_new_certificate_is_in_force_at_the_next_check() {
     assert_eq!((statistics.epoch, statistics.reloads, statistics.reloads_failed), (2, 1, 0));
 }
 
+/// S5, S6.
 #[test]
 fn a_bad_file_keeps_the_last_good_set() {
     let (ca, other) = (Ca::root("ca"), Ca::root("other"));

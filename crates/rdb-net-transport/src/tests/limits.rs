@@ -145,6 +145,7 @@ impl Encode for PanicsWhenEncoded {
     }
 }
 
+/// S24.
 #[tokio::test]
 async fn a_message_that_panics_ends_its_connection_and_everybody_is_told() {
     let (a, _b) = pair().await;
@@ -223,6 +224,7 @@ async fn the_largest_legal_hello_is_accepted() {
     echo(&to(&a, "b")).await.expect("answered");
 }
 
+/// S11.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_keeps_nothing_of_handlers_that_have_ended() {
     let (a, b) = pair().await;
@@ -261,6 +263,7 @@ async fn a_handler_that_is_cut_off_still_answers() {
     assert_eq!((error.effect, error.reason), (Effect::Unknown, Reason::Cancelled));
 }
 
+/// S11: work that was cancelled ends, and its slot is free then.
 #[tokio::test]
 async fn a_request_that_its_caller_gave_up_gets_no_answer() {
     let (a, b) = pair().await;

@@ -107,6 +107,7 @@ fn rivals_that_meet_by_gossip_are_told_and_do_not_war() {
     }
 }
 
+/// S17.
 #[test]
 fn an_accusation_far_ahead_of_its_subject_evicts_nobody() {
     let mut net = Network::cluster_of(5, 307);

@@ -42,6 +42,7 @@ fn a_changed_address_is_followed() {
     assert_eq!(net.count(|event| matches!(event, Event::Suspected(_))), 0);
 }
 
+/// S17: and so has what a member tells of itself.
 #[test]
 fn too_much_metadata_is_refused() {
     let mut net = Network::cluster_of(2, 5);
@@ -109,6 +110,7 @@ fn a_living_member_that_somebody_forgets_comes_back() {
     net.run_until(secs(10), "one view", |net| net.agrees(4));
 }
 
+/// S17: the table has a limit.
 #[test]
 fn the_table_is_full_at_its_limit_and_the_gone_make_room() {
     let mut net = Network::cluster_of(4, 10);

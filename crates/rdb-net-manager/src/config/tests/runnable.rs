@@ -27,6 +27,7 @@ fn tls_that_is_not_in_the_build_is_refused_at_the_start_and_not_at_the_load() {
     expect![[r#"node.toml:10:11: networking.tls.enabled: TLS is not in this build, and the node would talk in plain text; enable the cargo feature "tls""#]].assert_eq(&first.to_string());
 }
 
+/// S3: no plain text beyond this host without a second word.
 #[test]
 fn plain_text_beyond_this_host_has_to_be_allowed() {
     let problem = |text: &str| loaded(text).check_runnable().err().map(|errors| errors.to_string());
