@@ -2,7 +2,8 @@
 //! the member with the least name.
 //!
 //! A message about keys is a request: empty, it asks for the answerer's keys; otherwise it is an offer or an order of
-//! `rdb-net-seal`. Who has no key and is asked makes the first one.
+//! `rdb-net-seal`. Who has no key and is asked makes the first one. Nodes that share a secret derive
+//! their one key from it, and none of this happens.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

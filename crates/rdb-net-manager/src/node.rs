@@ -56,7 +56,7 @@ pub(crate) struct Node {
     pub(crate) configuration: String,
     /// Gossip inside connections.
     pub(crate) streams: Arc<Streams>,
-    /// The keys that seal gossip, where TLS is on.
+    /// The keys that seal gossip, where TLS is on or nodes share a secret.
     #[cfg(feature = "tls")]
     pub(crate) keys: Option<Arc<crate::keys::Keys>>,
     /// The certificates, where TLS is on.

@@ -1,4 +1,4 @@
-//! On which way gossip travels: UDP, sealed where TLS is on, or inside the connections.
+//! On which way gossip travels: UDP, sealed where the node has a key for it, or inside the connections.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -151,7 +151,7 @@ impl Streams {
 /// Gossip's way between the engine and the socket.
 pub(crate) struct Way {
     pub(crate) streams: Arc<Streams>,
-    /// What seals packets, where TLS is on.
+    /// What seals packets, where TLS is on or nodes share a secret.
     #[cfg(feature = "tls")]
     pub(crate) seal: Option<crate::seal::Seal>,
 }

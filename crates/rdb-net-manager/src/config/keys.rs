@@ -195,11 +195,12 @@ pub static KEYS: &[Key] = &[
     "For which distances the times of the protocol are set: one data centre, several continents, one host. The \
      keys below win over it, in whichever layer they stand; the defaults that they show are those of \"lan\"." },
     key! { "networking.gossip.transport", gossip.transport, Restart, Range::OneOf(&["auto", "udp", "stream"]), "\"stream\"",
-    "On which way gossip travels: UDP packets, sealed where TLS is on; inside the connections, which costs one to each \
+    "On which way gossip travels: UDP packets, sealed where TLS is on or nodes share a secret; inside the connections, which costs one to each \
      probed member; or UDP, and inside the connections as long as UDP does not pass." },
     key! { "networking.gossip.key_rotation_ms", gossip.key_rotation, Restart,
     Range::Whole { min: 0, max: 8760 * HOUR_MS, unit: "ms" }, "3600000",
-    "How long a key seals gossip packets before another takes its place. 0 never replaces it by itself." },
+    "How long a key seals gossip packets before another takes its place. 0 never replaces it by itself. One that follows from a \
+     shared secret stays." },
     key! { "networking.gossip.probe_interval_ms", gossip.swim.probe_interval, Restart, ms(1), "2000",
     "Time between two probes of members. Shorter finds crashes sooner and costs two packets per member and \
      interval." },
