@@ -51,6 +51,8 @@ pub(crate) struct Inner {
     pub(crate) links: TaskTracker,
     /// All others.
     pub(crate) tasks: TaskTracker,
+    /// Where tasks run that code outside of any runtime gives rise to.
+    runtime: OnceLock<tokio::runtime::Handle>,
     /// Ends accepting and dialing.
     pub(crate) stopping: CancellationToken,
     /// Ends every task at once.
@@ -99,6 +101,11 @@ impl Inner {
         PeerShared::new(target, address.clone(), self.config.peer, seed)
     }
 
+    /// The runtime of whoever asks, or the one in which the transport was made or started.
+    pub(crate) fn runtime(&self) -> Option<tokio::runtime::Handle> {
+        tokio::runtime::Handle::try_current().ok().or_else(|| self.runtime.get().cloned())
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.is_cancelled()
     }
@@ -141,6 +148,7 @@ impl Transport {
             events: EventQueue::default(),
             links: TaskTracker::new(),
             tasks: TaskTracker::new(),
+            runtime: tokio::runtime::Handle::try_current().map(OnceLock::from).unwrap_or_default(),
             stopping: CancellationToken::new(),
             cancel: CancellationToken::new(),
             dials: Semaphore::new(config.dials_max),
@@ -170,6 +178,7 @@ impl Transport {
         if self.inner.started.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
+        self.inner.runtime.get_or_init(tokio::runtime::Handle::current);
         let Some(bind) = &self.inner.config.bind else { return Ok(()) };
         let listener = match self.listen(bind).await {
             Ok(listener) => listener,
