@@ -85,7 +85,7 @@ fn a_forgotten_member_stays_away_until_it_speaks_anew() {
     net.crash(2);
     net.run_until(secs(20), "failed", |net| net.all_hold(2, NodeState::Failed));
     assert!(!net.act(0, |swim, now| swim.forget(now, &id(1))), "who is alive is not forgotten");
-    let old = crate::transmit::alive_of(net.nodes[2].swim.table.local());
+    let old = crate::transmit::alive_of(&net.nodes[2].swim.table.local());
     assert!(net.act(0, |swim, now| swim.forget(now, &id(2))));
     net.run(secs(1));
     assert_eq!(net.count(|event| matches!(event, Event::Forgotten(_))), 2, "the other one is told");

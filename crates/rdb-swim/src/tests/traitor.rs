@@ -12,7 +12,7 @@ use crate::transmit::alive_of;
 
 /// What node `of` would say of itself, under another incarnation.
 fn forged(net: &Network, of: usize, incarnation: Incarnation) -> Update {
-    let word = alive_of(net.nodes[of].swim.table.local());
+    let word = alive_of(&net.nodes[of].swim.table.local());
     Update::Alive(Alive { incarnation, address: address(66), ..word })
 }
 
