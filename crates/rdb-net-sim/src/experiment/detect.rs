@@ -156,6 +156,8 @@ impl AtSize {
             let mut config = FleetConfig::lan(self.size, plan.seed.wrapping_add(run));
             if !plan.gossip {
                 config.swim.gossip_fanout = 0;
+                // How far the news gets is not measured here, and each telling takes time to simulate.
+                config.swim.retransmit_factor = 1;
             }
             let period = config.swim.probe_interval;
             let mut fleet = Fleet::new(config)?;
@@ -201,7 +203,6 @@ impl AtSize {
             self.delays_s.push((told.at - crashed_at).as_secs_f64());
             self.periods.push(period_of_probe(told.at, crashed_at, period));
         }
-        fleet.run_for(period);
         let told = fleet.take_told();
         self.false_suspicions +=
             told.iter().filter(|told| told.change == Change::Suspected && fleet.is_up(told.of)).count();

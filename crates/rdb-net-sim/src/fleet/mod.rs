@@ -7,6 +7,7 @@
 //! connections, phi and health do not exist here. An exchange of views, where wanted, happens at once and loses nothing.
 
 mod agenda;
+mod config;
 mod mail;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,11 +16,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use rdb_net_faults::LinkFaults;
 use rdb_net_types::{BootId, ClusterId, IdError, Incarnation, NodeId, SeededRandom};
-use rdb_swim::{ConfigError, Event, LocalNode, Profile, Swim, SyncAnswer};
+use rdb_swim::{Event, LocalNode, Profile, Swim, SyncAnswer};
 
 use crate::fleet::agenda::{Agenda, Item};
 use crate::fleet::mail::{Mail, Packet};
 use crate::trace::Trace;
+
+pub use config::{FleetConfig, FleetError};
 
 /// The first address; the others follow.
 const FIRST_ADDRESS: u32 = 0x0a00_0001;
@@ -27,57 +30,6 @@ const PORT: u16 = 7001;
 
 /// When a fleet begins.
 const START: Duration = Duration::from_secs(1);
-
-/// A fleet's settings. Equal settings give equal runs.
-#[derive(Debug, Clone)]
-pub struct FleetConfig {
-    /// How many members. From 1 to 1,000,000.
-    pub members: usize,
-    /// Everything random follows from it.
-    pub seed: u64,
-    /// Every member's settings.
-    pub swim: rdb_swim::Config,
-    /// Every link: latency, jitter and loss count, and nothing else does.
-    pub network: LinkFaults,
-    /// Bytes of metadata of each member.
-    pub meta_bytes: usize,
-    /// Whether views are exchanged when a member wants that. Otherwise anti-entropy is off.
-    pub syncs: bool,
-}
-
-impl FleetConfig {
-    /// So many members with default settings on a local network; no exchange of views.
-    pub fn lan(members: usize, seed: u64) -> Self {
-        let (swim, network) = (rdb_swim::Config::lan(), LinkFaults::lan());
-        Self { members, seed, swim, network, meta_bytes: 0, syncs: false }
-    }
-}
-
-/// Why a fleet cannot be built. The caller's settings are at fault.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FleetError {
-    /// A number of members that no fleet has.
-    #[error("a fleet has from 1 to 1000000 members, not {members}")]
-    Size {
-        /// The number.
-        members: usize,
-    },
-    /// No member runs with these settings.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// More metadata than the members' settings allow.
-    #[error("{bytes} bytes of metadata are more than the limit of {limit}")]
-    Meta {
-        /// What was asked for.
-        bytes: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// A name is not legal.
-    #[error(transparent)]
-    Id(#[from] IdError),
-}
 
 /// A change that one member tells of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

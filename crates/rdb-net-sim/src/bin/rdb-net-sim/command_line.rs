@@ -1,5 +1,6 @@
 //! What the command line asks for.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rdb_net_sim::experiment::{DetectPlan, DisseminatePlan, PhiPlan, SoakPlan};
@@ -32,6 +33,7 @@ A scenario does something to whole nodes. An experiment measures the membership 
   --time SECONDS  simulated time; default 60
   --beats B    heartbeats; default 1000000
   --output O   experiments: table, json, csv or svg
+  --picture FILE  experiments: write the picture there as well
 
 Exit codes: 0 everything was as it must be, 1 it was not, 2 the command line is wrong.
 ";
@@ -42,7 +44,7 @@ pub(crate) enum Task {
     Help,
     List,
     Scenarios { names: Vec<&'static str>, nodes: usize, first: u64, seeds: u64, json: bool },
-    Experiment(Experiment, Format),
+    Experiment { experiment: Experiment, format: Format, picture: Option<PathBuf> },
 }
 
 /// An experiment with its plan.
@@ -96,8 +98,9 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Task, String> {
     };
     let output = options.take("--output").unwrap_or("table");
     let format = Format::find(output).ok_or_else(|| format!("--output is table, json, csv or svg, not {output:?}"))?;
+    let picture = options.take("--picture").map(PathBuf::from);
     options.end()?;
-    Ok(Task::Experiment(experiment, format))
+    Ok(Task::Experiment { experiment, format, picture })
 }
 
 fn scenarios(name: &str, mut options: Options<'_>) -> Result<Task, String> {
@@ -179,6 +182,10 @@ fn number(name: &str, value: &str) -> Result<u64, String> {
 mod tests {
     use super::*;
 
+    fn planned(experiment: Experiment, format: Format) -> Result<Task, String> {
+        Ok(Task::Experiment { experiment, format, picture: None })
+    }
+
     fn parsed(line: &str) -> Result<Task, String> {
         parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }
@@ -187,15 +194,23 @@ mod tests {
     fn an_experiment_takes_its_plan_from_the_options() {
         let detect = DetectPlan { crashes: 7, gossip: true, runs: Some(3), ..DetectPlan::new(vec![100, 1000], 9) };
         let task = parsed("detect --nodes 100,1000 --seed 9 --seeds 3 --crashes 7 --gossip on --output svg");
-        assert_eq!(task, Ok(Task::Experiment(Experiment::Detect(detect), Format::Svg)));
+        assert_eq!(task, planned(Experiment::Detect(detect), Format::Svg));
         let soak = SoakPlan { time: Duration::from_secs(90), ..SoakPlan::new(50, 1) };
-        assert_eq!(parsed("soak --nodes 50 --time 90"), Ok(Task::Experiment(Experiment::Soak(soak), Format::Table)));
-        assert_eq!(parsed("phi --output csv"), Ok(Task::Experiment(Experiment::Phi(PhiPlan::new(1)), Format::Csv)),);
+        assert_eq!(parsed("soak --nodes 50 --time 90"), planned(Experiment::Soak(soak), Format::Table));
+        assert_eq!(parsed("phi --output csv"), planned(Experiment::Phi(PhiPlan::new(1)), Format::Csv),);
         let disseminate = DisseminatePlan { rumours: 2, ..DisseminatePlan::new(vec![1000], 1) };
         assert_eq!(
             parsed("disseminate --rumours 2 --output json"),
-            Ok(Task::Experiment(Experiment::Disseminate(disseminate), Format::Json)),
+            planned(Experiment::Disseminate(disseminate), Format::Json),
         );
+    }
+
+    #[test]
+    fn a_picture_may_be_written_besides() {
+        let Ok(Task::Experiment { picture, format, .. }) = parsed("phi --picture a.svg") else {
+            panic!("an experiment")
+        };
+        assert_eq!((picture, format), (Some(PathBuf::from("a.svg")), Format::Table));
     }
 
     #[test]

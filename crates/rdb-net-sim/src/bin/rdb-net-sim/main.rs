@@ -5,6 +5,7 @@ mod progress;
 mod scenarios;
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
                 |name: &&str| Scenario::find(name).is_none_or(|scenario| run_one(scenario, nodes, first, seeds, json));
             names.iter().filter(|name| !run(name)).count() == 0
         }
-        Task::Experiment(experiment, format) => match measure(&experiment, format) {
+        Task::Experiment { experiment, format, picture } => match measure(&experiment, format, picture.as_deref()) {
             Ok(is_good) => is_good,
             Err(problem) => return refuse(&problem),
         },
@@ -51,7 +52,7 @@ fn run_one(scenario: Scenario, nodes: usize, first: u64, seeds: u64, json: bool)
     outcomes.iter().all(Outcome::is_good)
 }
 
-fn measure(experiment: &Experiment, format: Format) -> Result<bool, String> {
+fn measure(experiment: &Experiment, format: Format, picture: Option<&Path>) -> Result<bool, String> {
     let begun = Instant::now();
     let mut bar = Bar::new(experiment.name());
     let mut progress = |done, total| bar.show(done, total);
@@ -64,6 +65,10 @@ fn measure(experiment: &Experiment, format: Format) -> Result<bool, String> {
     drop(bar);
     let findings = findings.map_err(|error| error.to_string())?;
     say(&findings.render(format));
+    if let Some(path) = picture {
+        let written = std::fs::write(path, findings.render(Format::Svg));
+        written.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
     if format == Format::Table {
         let peak = peak_bytes()
             .map_or_else(String::new, |bytes| format!(", {:.2} GiB at the most", bytes / (1u64 << 30) as f64));
