@@ -1,4 +1,4 @@
-//! Every committed input keeps every promise of its target.
+//! Every committed input keeps every promise of its target. S9, S24.
 
 use std::collections::BTreeSet;
 use std::panic::catch_unwind;

@@ -205,6 +205,7 @@ fn flood(address: SocketAddr, cases: &[Case]) {
     }
 }
 
+/// S13: resident memory of a real process.
 #[test]
 fn a_thousand_bad_connections_cost_no_memory_and_disturb_nobody() {
     const GROWTH_BYTES_MAX: u64 = 4 * 1024 * 1024;

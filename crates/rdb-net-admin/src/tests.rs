@@ -106,6 +106,7 @@ async fn the_reading_routes_show_the_node() {
 
     let security: SecurityView = running.get("/api/v1/network/security").await.json();
     assert_eq!((security.tls, security.epoch, security.certificates[0].seconds_left), (true, 2, 86_400));
+    assert!(!security.shared_secret);
     assert_eq!((security.gossip_keys[0].state.as_str(), security.gossip_keys[0].age_seconds), ("primary", 60.0));
 
     let topology: TopologyView = running.get("/api/v1/network/topology").await.json();

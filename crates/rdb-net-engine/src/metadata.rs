@@ -2,17 +2,21 @@
 //!
 //! The fields in postcard behind their number, as the bodies of messages have it: a reader takes the fields that it knows,
 //! gives defaults to those that an older writer did not send, and leaves those that a newer one sent behind them. Lists are
-//! read item by item, so that a length which nobody checked allocates nothing.
+//! read item by item, so that a length which nobody checked allocates nothing. Texts are for people and programs that show them:
+//! what is not to be seen in them is replaced, and what is longer than a text may be is cut.
 
 use std::net::SocketAddr;
 
 use postcard::ser_flavors::Flavor;
-use rdb_net_types::{Capability, Locality, NodeAddress, NodeInfo, ProtocolRange, Resources, Weight};
+use rdb_net_types::{Capability, Locality, NodeAddress, NodeInfo, ProtocolRange, Resources, Visible, Weight};
 use rdb_swim::MemberRecord;
 use serde::{Deserialize, Serialize};
 
 /// Fields of this version.
 const FIELDS: u32 = 9;
+
+/// The longest text that is taken, in bytes.
+const TEXT_BYTES_MAX: usize = 256;
 
 /// The metadata cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,16 +49,17 @@ pub(crate) fn decode(record: &MemberRecord) -> Result<NodeInfo, Undecodable> {
     let mut node = NodeInfo::new(record.id.clone(), address);
     node.gossip_address = fields.next::<Option<NodeAddress>>()?.flatten();
     node.admin_address = fields.next()?.flatten();
-    node.version = fields.next()?.unwrap_or_default();
+    node.version = fields.next::<String>()?.map(text).unwrap_or_default();
     node.protocol = fields.next()?.unwrap_or(ProtocolRange::CURRENT);
     node.capabilities = fields.list::<String>()?.into_iter().map(capability_of).collect();
     let (cpu_millicores, memory_bytes, disk_bytes) = fields.next()?.unwrap_or_default();
     node.resources = Resources { cpu_millicores, memory_bytes, disk_bytes };
     if let Some((region, zone, rack, weight)) = fields.next::<(String, String, String, Weight)>()? {
-        node.locality = Locality { region, zone, rack };
+        node.locality = Locality { region: text(region), zone: text(zone), rack: text(rack) };
         node.weight = weight;
     }
-    node.labels = fields.list::<(String, String)>()?.into_iter().collect();
+    let labels = fields.list::<(String, String)>()?;
+    node.labels = labels.into_iter().map(|(name, value)| (text(name), text(value))).collect();
     fill(&mut node, record);
     Ok(node)
 }
@@ -94,8 +99,13 @@ fn capability_of(name: String) -> Capability {
         "read" => Capability::Read,
         "write" => Capability::Write,
         "analytics" => Capability::Analytics,
-        _ => Capability::Custom(name),
+        _ => Capability::Custom(text(name)),
     }
+}
+
+/// A text of another node's, as it is shown.
+fn text(told: String) -> String {
+    Visible(&told).cut(TEXT_BYTES_MAX)
 }
 
 fn put<T: Serialize + ?Sized>(out: &mut Vec<u8>, field: &T) {

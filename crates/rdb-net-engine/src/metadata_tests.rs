@@ -76,7 +76,31 @@ fn a_member_that_cannot_be_read_has_no_transport() {
     }
 }
 
+/// S18: what a node tells of itself makes no lines of a log, moves no cursor, and is no longer than a text may be.
+#[test]
+fn texts_of_others_are_visible_and_short() {
+    let mut node = rich();
+    node.version = "1.0\nERROR forged".to_owned();
+    node.capabilities = BTreeSet::from([Capability::Custom("\x1b[2J".to_owned())]);
+    node.locality.zone = "a\u{202e}b".to_owned();
+    node.labels = BTreeMap::from([("t\0".to_owned(), "x".repeat(300))]);
+    let seen = decode(&record(encode(&node, gossip()))).expect("it can be read");
+    assert_eq!(seen.version, "1.0\u{fffd}ERROR forged");
+    assert_eq!(seen.capabilities, BTreeSet::from([Capability::Custom("\u{fffd}[2J".to_owned())]));
+    assert_eq!(seen.locality.zone, "a\u{fffd}b");
+    assert_eq!(seen.labels, BTreeMap::from([("t\u{fffd}".to_owned(), "x".repeat(256))]));
+}
+
 proptest! {
+    /// S18.
+    #[test]
+    fn no_control_character_of_another_node_is_in_its_description(version: String, name: String, value: String) {
+        let node = NodeInfo { version, labels: BTreeMap::from([(name, value)]), ..rich() };
+        let seen = decode(&record(encode(&node, gossip()))).expect("it can be read");
+        let texts = seen.labels.iter().flat_map(|(name, value)| [name, value]).chain([&seen.version]);
+        prop_assert!(texts.into_iter().all(|text| text.len() <= 256 && !text.chars().any(char::is_control)));
+    }
+
     #[test]
     fn any_bytes_are_read_or_refused(meta in proptest::collection::vec(any::<u8>(), 0..600)) {
         let _ = decode(&record(meta));

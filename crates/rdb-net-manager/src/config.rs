@@ -52,7 +52,7 @@ pub use loader::Loader;
 pub use reference::reference_markdown;
 pub use settings::{
     Admin, Compression, Config, DiscoveryKind, Gossip, GossipProfile, GossipTransport, LoadBalancing, Node,
-    ServiceDiscovery, State, Tls,
+    ServiceDiscovery, SharedSecret, State, Tls,
 };
 
 #[cfg(test)]

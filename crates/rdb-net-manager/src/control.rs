@@ -95,6 +95,8 @@ pub struct GossipKeyView {
 pub struct SecurityView {
     /// Whether connections are encrypted and nodes prove who they are.
     pub tls: bool,
+    /// Whether nodes prove to each other that they know a secret, without encryption of what follows.
+    pub shared_secret: bool,
     /// The number of the set of certificates in force: 1 at the start, one more with each that took its place.
     pub epoch: u64,
     /// What ends some day.
@@ -225,7 +227,8 @@ pub trait ControlPlane: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`ControlError::Conflict`] where TLS is off, or another node leads: it is named.
+    /// [`ControlError::Conflict`] where TLS is off, or another node leads: it is named. A key that follows from a shared secret
+    /// has none in its place.
     fn rotate_gossip_key(&self) -> Result<(), ControlError>;
 
     /// How long the node has been running.

@@ -30,6 +30,14 @@ pub enum StartError {
         /// The one in the certificate.
         certified: NodeId,
     },
+    /// The shared secret cannot be read, or is none.
+    #[error("{problem} ({key})")]
+    SharedSecret {
+        /// The key that names it.
+        key: &'static str,
+        /// The file or variable, and what is wrong with it.
+        problem: String,
+    },
     /// What is remembered over a restart cannot be reached.
     #[error("{path}: {problem} (networking.state)", path = path.display())]
     State {
@@ -38,8 +46,11 @@ pub enum StartError {
         /// What is wrong.
         problem: String,
     },
-    /// TLS is on, and the transport is not the built-in one.
-    #[error("networking.tls.enabled = true goes with the built-in transport only: another one brings its own security")]
+    /// TLS is on or a secret is set, and the transport is not the built-in one.
+    #[error(
+        "networking.tls.enabled = true and networking.shared_secret go with the built-in transport only: another one brings its \
+         own security"
+    )]
     OwnTransport,
     /// The transport's address cannot be listened on.
     #[error("{0} (networking.bind_address)")]

@@ -2,7 +2,8 @@
 //! the member with the least name.
 //!
 //! A message about keys is a request: empty, it asks for the answerer's keys; otherwise it is an offer or an order of
-//! `rdb-net-seal`. Who has no key and is asked makes the first one.
+//! `rdb-net-seal`. Who has no key and is asked makes the first one. Nodes that share a secret derive
+//! their one key from it, and none of this happens.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,8 +14,9 @@ use rdb_net_seal::{
     GossipKey, KeyStatus, Keyring, KeyringOffer, Phase, Recovery, RecoveryAction, RecoveryConfig, Rotation,
     RotationAction, RotationConfig, RotationOrder, SealStatistics, Step,
 };
+use rdb_net_tls::secret::SharedSecret;
 use rdb_net_transport::{Answer, CallOptions, HandlerError, Handling, PeerHandle, Request};
-use rdb_net_types::{Lane, MessageType, NodeId, NodeState, Payload, Reason, RequestError};
+use rdb_net_types::{ClusterId, Lane, MessageType, NodeId, NodeState, Payload, Reason, RequestError};
 use rdb_net_wire::Raw;
 
 use crate::node::Node;
@@ -60,6 +62,8 @@ pub(crate) struct Keys {
     pub(crate) keyring: Arc<Keyring>,
     recovery: Mutex<Recovery>,
     rotation: Mutex<Option<Leading>>,
+    /// The one key follows from a secret that all members have: nobody is told of keys, and none takes its place.
+    is_derived: bool,
     /// How long a key serves; `None` for ever.
     rotates_after: Option<Duration>,
     /// An operator wants another key, or the present one has sealed enough.
@@ -81,6 +85,7 @@ impl Keys {
             keyring: Arc::new(Keyring::empty()),
             recovery: Mutex::new(Recovery::new(RecoveryConfig::default())),
             rotation: Mutex::new(None),
+            is_derived: false,
             rotates_after,
             wants_rotation: AtomicBool::new(false),
             is_urgent: AtomicBool::new(false),
@@ -89,6 +94,18 @@ impl Keys {
             turn: AtomicUsize::new(0),
             statistics: Mutex::default(),
         }
+    }
+
+    /// The key of a cluster whose members have a secret in common. It is in no message, so it needs no connection that protects
+    /// bytes.
+    pub(crate) fn of_secret(secret: &SharedSecret, cluster: &ClusterId, now: Duration) -> Self {
+        let key = GossipKey::take(&mut secret.gossip_key(cluster));
+        Self { keyring: Arc::new(Keyring::with_key(key, now)), is_derived: true, ..Self::new(None) }
+    }
+
+    /// Whether the key follows from a secret.
+    pub(crate) fn is_derived(&self) -> bool {
+        self.is_derived
     }
 
     /// The keys, without what is secret.
@@ -103,6 +120,10 @@ impl Keys {
     /// Another key shall take the place of the present one; only the leader can see to that.
     pub(crate) fn want_rotation(&self, node: &Node) -> Result<(), String> {
         match self.members(node).first() {
+            _ if self.is_derived => {
+                Err("the gossip key follows from networking.shared_secret: another secret, on all nodes, makes another"
+                    .to_owned())
+            }
             Some(leader) if *leader != node.id => Err(format!("node {leader} leads: ask it")),
             _ => {
                 self.wants_rotation.store(true, Ordering::Relaxed);
@@ -132,7 +153,12 @@ impl Keys {
     /// What has become of packets so far, and whether the key has sealed as many as it may.
     pub(crate) fn tell(&self, statistics: SealStatistics, wants_rotation: bool) {
         *self.statistics.lock().expect(LOCKED) = statistics;
-        self.wants_rotation.fetch_or(wants_rotation, Ordering::Relaxed);
+        let before = self.wants_rotation.fetch_or(wants_rotation, Ordering::Relaxed);
+        if self.is_derived && wants_rotation && !before {
+            tracing::warn!(
+                "this process has sealed as much gossip with one key as it should: start it again at the next opportunity"
+            );
+        }
     }
 
     /// A dial of this member has ended, with trust or without.

@@ -50,6 +50,9 @@ pub struct NetworkManager {
     /// The node's certificates, where TLS is on.
     #[cfg(feature = "secure")]
     tls: Option<rdb_net_tls::Tls>,
+    /// What nodes prove to each other, where it is a secret.
+    #[cfg(feature = "secure")]
+    secret: Option<rdb_net_tls::secret::SharedSecret>,
     /// What the node remembers of its former life.
     #[cfg(feature = "secure")]
     pub(crate) memory: Option<Arc<Memory>>,
@@ -72,6 +75,12 @@ impl NetworkManager {
             let backend = crate::security::backend(&config, &tls)?;
             return Ok(Self { tls: Some(tls), ..Self::assembled(config, backend)? });
         }
+        #[cfg(feature = "tls")]
+        if config.shared_secret.is_set() {
+            let secret = crate::security::load_secret(&config.shared_secret)?;
+            let backend = Arc::new(crate::security::secret_backend(&config, &secret));
+            return Ok(Self { secret: Some(secret), ..Self::assembled(config, backend)? });
+        }
         #[cfg(feature = "tcp")]
         {
             let backend = rdb_net_tcp::TcpBackend::new(config.tcp());
@@ -88,7 +97,7 @@ impl NetworkManager {
     /// [`StartError::Config`] names every key at fault.
     pub fn with_backend(config: Config, backend: Arc<dyn Backend>) -> Result<Self, StartError> {
         config.check_runnable()?;
-        if config.tls.enabled {
+        if config.tls.enabled || config.shared_secret.is_set() {
             return Err(StartError::OwnTransport);
         }
         Self::assembled(config, backend)
@@ -129,6 +138,8 @@ impl NetworkManager {
             incarnation,
             #[cfg(feature = "secure")]
             tls: None,
+            #[cfg(feature = "secure")]
+            secret: None,
             #[cfg(feature = "secure")]
             memory: memory.map(Arc::new),
             #[cfg(feature = "discovery-static")]
@@ -256,10 +267,7 @@ impl NetworkManager {
             configuration: config.to_toml(),
             streams: Arc::new(Streams::new(config.gossip.transport, self.transport.clone())),
             #[cfg(feature = "secure")]
-            keys: self.tls.as_ref().map(|_| {
-                let rotation = config.gossip.key_rotation;
-                Arc::new(crate::keys::Keys::new((!rotation.is_zero()).then_some(rotation)))
-            }),
+            keys: crate::security::gossip_keys(config, self.secret.as_ref(), clock.now()).map(Arc::new),
             #[cfg(feature = "secure")]
             tls: self.tls.clone(),
             #[cfg(feature = "secure")]

@@ -56,7 +56,7 @@ pub(crate) struct Node {
     pub(crate) configuration: String,
     /// Gossip inside connections.
     pub(crate) streams: Arc<Streams>,
-    /// The keys that seal gossip, where TLS is on.
+    /// The keys that seal gossip, where TLS is on or nodes share a secret.
     #[cfg(feature = "secure")]
     pub(crate) keys: Option<Arc<crate::keys::Keys>>,
     /// The certificates, where TLS is on.
@@ -72,18 +72,18 @@ impl Node {
     pub(crate) fn refresh_routes(&self) {
         let members = self.gossip.look(|driven, _| driven.0.members());
         self.streams.learn(&members);
-        let route = |member: Arc<NodeInfo>| {
-            let id = member.id.clone();
-            let route = if id == self.id {
-                Route::Local
-            } else if member.state.is_routable() {
-                Route::Peer(self.transport.peer(&id, &member.address))
-            } else {
-                Route::Unroutable(member)
-            };
-            (id, route)
-        };
-        self.routes.store(Arc::new(members.into_iter().map(route).collect()));
+        let routes = members.into_iter().map(|member| (member.id.clone(), self.route_to(member)));
+        self.routes.store(Arc::new(routes.collect()));
+    }
+
+    fn route_to(&self, member: Arc<NodeInfo>) -> Route {
+        if member.id == self.id {
+            Route::Local
+        } else if member.state.is_routable() {
+            Route::Peer(self.transport.peer(&member.id, &member.address))
+        } else {
+            Route::Unroutable(member)
+        }
     }
 
     /// A handle to a member that can be reached.
@@ -109,12 +109,16 @@ impl Node {
     }
 
     fn route(&self, node: &NodeId) -> Result<Route, RequestError> {
-        match self.routes.load().get(node) {
+        let route = self.routes.load().get(node).cloned();
+        // A member that membership has just taken in is one, although the routes come a moment later.
+        let is_it = |member: &Arc<NodeInfo>| member.id == *node;
+        let newcomer = || self.gossip.look(|driven, _| driven.0.members()).into_iter().find(is_it);
+        match route.or_else(|| newcomer().map(|member| self.route_to(member))) {
             Some(Route::Unroutable(member)) => {
                 let detail = format!("the member has {}", member.state);
                 Err(RequestError::new(Effect::NotSent, Reason::Unreachable).of(node).because(&detail))
             }
-            Some(route) => Ok(route.clone()),
+            Some(route) => Ok(route),
             None => Err(RequestError::new(Effect::NotSent, Reason::UnknownNode).of(node)),
         }
     }

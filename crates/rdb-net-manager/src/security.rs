@@ -1,16 +1,18 @@
-//! TLS of a node: its files at the start, and what follows from their changes.
+//! How a node proves itself: by TLS, whose files are read at the start and again when they change, or by a secret.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdb_net_seal::Refused;
+use rdb_net_tls::secret::SharedSecret;
 use rdb_net_tls::{ExpiringKind, Tls, TlsEvent, TlsOptions, UnixSeconds};
 use rdb_net_transport::{Backend, FallbackBackend, FallbackConfig};
 
 use crate::config::{Config, TransportProtocol};
 use crate::control::{CertificateView, GossipKeyView, NetworkEvent, SecurityView};
 use crate::error::StartError;
+use crate::keys::Keys;
 use crate::node::Node;
 
 /// How often open connections are judged anew although no file has changed: certificates end.
@@ -65,9 +67,47 @@ fn over_quic(_: &Config, _: &Tls) -> Result<Arc<dyn Backend>, StartError> {
     Err(StartError::NoTransport)
 }
 
+/// Reads the secret of nodes without certificates.
+#[cfg(feature = "tls")]
+pub(crate) fn load_secret(from: &crate::config::SharedSecret) -> Result<SharedSecret, StartError> {
+    let failed = |key, problem: String| StartError::SharedSecret { key, problem };
+    match (&from.path, &from.variable) {
+        (Some(path), _) => {
+            SharedSecret::from_file(path).map_err(|error| failed("networking.shared_secret.path", error.to_string()))
+        }
+        (None, variable) => SharedSecret::from_environment(variable.as_deref().unwrap_or_default())
+            .map_err(|error| failed("networking.shared_secret.variable", error.to_string())),
+    }
+}
+
+/// Connections over TCP among those who know it. The name is known already: the rules of the configuration see to that.
+#[cfg(feature = "tls")]
+pub(crate) fn secret_backend(config: &Config, secret: &SharedSecret) -> rdb_net_tcp::SecretBackend {
+    let node = config.effective_node_id(&config.advertised(config.bind_address.port()));
+    let (cluster, timeout) = (config.cluster_id.clone(), config.session().hello_timeout);
+    rdb_net_tcp::SecretBackend::new(rdb_net_tcp::TcpBackend::new(config.tcp()), secret.clone(), cluster, node, timeout)
+}
+
+/// The keys that seal gossip: those that members hand each other inside TLS, or the one that follows from their secret.
+pub(crate) fn gossip_keys(config: &Config, secret: Option<&SharedSecret>, now: Duration) -> Option<Keys> {
+    let rotation = config.gossip.key_rotation;
+    match secret {
+        Some(secret) => Some(Keys::of_secret(secret, &config.cluster_id, now)),
+        None => config.tls.enabled.then(|| Keys::new((!rotation.is_zero()).then_some(rotation))),
+    }
+}
+
 /// What is to be seen of it.
 pub(crate) fn view(node: &Node) -> SecurityView {
-    let (Some(tls), Some(keys)) = (&node.tls, &node.keys) else { return SecurityView::default() };
+    let Some(keys) = &node.keys else { return SecurityView::default() };
+    let view = gossip_view(node, keys);
+    match &node.tls {
+        Some(tls) => SecurityView { tls: true, ..certificates(tls, view) },
+        None => SecurityView { shared_secret: keys.is_derived(), ..view },
+    }
+}
+
+fn certificates(tls: &Tls, view: SecurityView) -> SecurityView {
     let (current, statistics) = (tls.current(), tls.statistics());
     let now = UnixSeconds::from(rdb_net_tls::Clock::default().now());
     let certificates = current.expiring().iter().map(|one| CertificateView {
@@ -83,6 +123,16 @@ pub(crate) fn view(node: &Node) -> SecurityView {
         let refused = counted.refused.iter();
         handshakes.extend(refused.map(|(reason, count)| (format!("{direction}_{reason}"), *count)));
     }
+    SecurityView {
+        epoch: statistics.epoch,
+        certificates: certificates.collect(),
+        handshakes,
+        reloads: (statistics.reloads, statistics.reloads_failed),
+        ..view
+    }
+}
+
+fn gossip_view(node: &Node, keys: &Keys) -> SecurityView {
     let sealed = keys.statistics();
     let refused = Refused::ALL.into_iter().map(|reason| (reason.name(), sealed.refused(reason)));
     let gossip_keys = keys.list(node.transport.clock().now()).into_iter().map(|key| GossipKeyView {
@@ -93,11 +143,6 @@ pub(crate) fn view(node: &Node) -> SecurityView {
         packets_opened: key.packets_opened,
     });
     SecurityView {
-        tls: true,
-        epoch: statistics.epoch,
-        certificates: certificates.collect(),
-        handshakes,
-        reloads: (statistics.reloads, statistics.reloads_failed),
         gossip_keys: gossip_keys.collect(),
         sealed: [("sealed", sealed.packets_sealed), ("opened", sealed.packets_opened)]
             .into_iter()

@@ -1,4 +1,4 @@
-//! On which way gossip travels: UDP, sealed where TLS is on, or inside the connections.
+//! On which way gossip travels: UDP, sealed where the node has a key for it, or inside the connections.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,6 +16,9 @@ use crate::config::GossipTransport;
 
 /// How long nothing comes by UDP before gossip travels inside the connections too.
 const SILENCE: Duration = Duration::from_secs(3);
+/// The same for a node that has heard nothing by UDP since its start. Short, so that members which are suspected meanwhile, for
+/// three seconds at least, have the time to refute it.
+const SILENCE_AT_FIRST: Duration = Duration::from_millis(1500);
 /// And how many packets were sent meanwhile, which somebody would have answered.
 const UNANSWERED_MIN: u64 = 6;
 /// How long a member that sent its gossip inside a connection is answered there.
@@ -60,7 +63,7 @@ pub(crate) struct Streams {
 #[derive(Debug, Default)]
 struct Heard {
     /// When a packet came by UDP last.
-    at: Duration,
+    at: Option<Duration>,
     /// How many were sent by UDP since.
     unanswered: u64,
     /// Until when members are answered inside their connections.
@@ -69,7 +72,9 @@ struct Heard {
 
 impl Heard {
     fn is_silent(&self, now: Duration) -> bool {
-        self.unanswered >= UNANSWERED_MIN && now.saturating_sub(self.at) >= SILENCE
+        // The clock began with the node.
+        let (since, silence) = self.at.map_or((Duration::ZERO, SILENCE_AT_FIRST), |at| (at, SILENCE));
+        self.unanswered >= UNANSWERED_MIN && now.saturating_sub(since) >= silence
     }
 }
 
@@ -144,14 +149,14 @@ impl Streams {
     /// A packet that may be believed has come by UDP.
     fn heard(&self, now: Duration) {
         let mut heard = self.heard.lock().expect(LOCKED);
-        (heard.at, heard.unanswered) = (now, 0);
+        (heard.at, heard.unanswered) = (Some(now), 0);
     }
 }
 
 /// Gossip's way between the engine and the socket.
 pub(crate) struct Way {
     pub(crate) streams: Arc<Streams>,
-    /// What seals packets, where TLS is on.
+    /// What seals packets, where TLS is on or nodes share a secret.
     #[cfg(feature = "secure")]
     pub(crate) seal: Option<crate::seal::Seal>,
 }
@@ -180,5 +185,21 @@ impl Passage for Way {
         }
         self.streams.heard(now);
         Some(datagram)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_shorter_where_udp_has_never_passed() {
+        let ms = Duration::from_millis;
+        let mut heard = Heard { unanswered: UNANSWERED_MIN, ..Heard::default() };
+        assert!(!heard.is_silent(ms(1499)) && heard.is_silent(ms(1500)));
+        heard.at = Some(ms(10_000));
+        assert!(!heard.is_silent(ms(12_999)) && heard.is_silent(ms(13_000)));
+        heard.unanswered = UNANSWERED_MIN - 1;
+        assert!(!heard.is_silent(ms(20_000)), "nobody was asked");
     }
 }

@@ -65,7 +65,8 @@ impl NetworkManager {
         let is_plain = !self.config.tls.enabled && !self.config.is_on_loopback();
         if is_plain {
             let cancel = until_cancelled(node);
-            node.tasks.spawn(async move { cancel.run_until_cancelled(warn_of_plaintext()).await });
+            let has_secret = self.config.shared_secret.is_set();
+            node.tasks.spawn(async move { cancel.run_until_cancelled(warn_of_plaintext(has_secret)).await });
         }
         Ok(())
     }
@@ -88,11 +89,17 @@ impl NetworkManager {
 }
 
 /// Reminds whoever reads the log, every minute.
-async fn warn_of_plaintext() {
+async fn warn_of_plaintext(has_secret: bool) {
     loop {
-        tracing::warn!(
-            "this node talks in plain text: everybody on the way reads and writes what nodes say (networking.allow_plaintext)"
-        );
+        match has_secret {
+            false => tracing::warn!(
+                "this node talks in plain text: everybody on the way reads and writes what nodes say (networking.allow_plaintext)"
+            ),
+            true => tracing::warn!(
+                "this node talks in plain text: the shared secret keeps strangers out and seals UDP gossip, and everybody on the \
+                 way reads and writes what nodes say over connections (networking.shared_secret, networking.allow_plaintext)"
+            ),
+        }
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
 }

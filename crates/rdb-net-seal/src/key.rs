@@ -4,8 +4,8 @@ mod error;
 mod text;
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -75,23 +75,27 @@ impl KeyBytes {
     /// Reads a file that only its owner may read. The rights are those of the file that is open, not of the name.
     fn from_file(path: &Path) -> Result<Self, KeyError> {
         let fail = |fault| KeyError { origin: KeySource::File(path.to_owned()), fault };
-        let file = File::open(path).map_err(|error| fail(KeyFault::Unreadable(error.kind())))?;
-        let metadata = file.metadata().map_err(|error| fail(KeyFault::Unreadable(error.kind())))?;
-        if !metadata.is_file() {
+        let unreadable = |error: io::Error| fail(KeyFault::Unreadable(error.kind()));
+        // Asked before it is opened: opening a pipe would wait for somebody to write.
+        if !fs::metadata(path).map_err(unreadable)?.is_file() {
             return Err(fail(KeyFault::NotAFile));
         }
+        let file = File::open(path).map_err(unreadable)?;
         #[cfg(unix)]
         {
+            use rdb_net_types::SecretFile;
             use std::os::unix::fs::MetadataExt;
-            let mode = metadata.mode() & 0o7777;
-            if mode & 0o077 != 0 {
-                return Err(fail(KeyFault::LoosePermissions { mode }));
-            }
+            let metadata = file.metadata().map_err(unreadable)?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let real = fs::canonicalize(path).map_err(unreadable)?;
+            let folder = fs::canonicalize(folder).map_err(unreadable)?;
+            let user = rustix::process::geteuid().as_raw();
+            let secret =
+                SecretFile { mode: metadata.mode(), owner: metadata.uid(), user, file: &real, folder: &folder };
+            secret.check().map_err(|problem| fail(problem.into()))?;
         }
         let mut content = SecretBytes::new(Vec::with_capacity(KEY_FILE_BYTES_MAX as usize + 1));
-        file.take(KEY_FILE_BYTES_MAX + 1)
-            .read_to_end(content.as_mut_vec())
-            .map_err(|error| fail(KeyFault::Unreadable(error.kind())))?;
+        file.take(KEY_FILE_BYTES_MAX + 1).read_to_end(content.as_mut_vec()).map_err(unreadable)?;
         if content.len() as u64 > KEY_FILE_BYTES_MAX {
             return Err(fail(KeyFault::TooLong { bytes_max: KEY_FILE_BYTES_MAX }));
         }
@@ -149,7 +153,8 @@ macro_rules! key {
             }
 
             /// Reads a key from a file: 32 bytes as they are, 64 hexadecimal digits, or base64 (either alphabet, with or
-            /// without padding) with white space around it. Nobody but the owner may have rights on the file.
+            /// without padding) with white space around it. The file is this process's user's or root's, nobody else has
+            /// rights on it, and it lies in its folder ([`SecretFile`](rdb_net_types::SecretFile)).
             ///
             /// # Errors
             ///

@@ -22,18 +22,24 @@
 //! assert!(took.is_some());
 //! ```
 //!
+//! What the membership protocol does at sizes beyond that, and beside the figures of the literature, is an
+//! [`experiment`] over a [`fleet`]: members alone, ten thousand of them on one core.
+//!
 //! Departures from real networks: a connection has no window, so a sender whose acknowledgements are cut off goes on; pieces
 //! of a connection that a loss hits come late instead of being sent twice; names are not resolved.
 
 mod config;
 mod connection;
 mod dialing;
+pub mod experiment;
+pub mod fleet;
 mod host;
 mod invariant;
 mod kernel;
 mod operations;
 mod process;
 mod queue;
+pub mod report;
 pub mod scenario;
 mod simulation;
 mod stream;

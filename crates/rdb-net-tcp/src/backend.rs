@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use rdb_net_transport::{Arrival, Backend, Connection, DialError, ListenError, Listener, PathProbe};
 use rdb_net_types::{BoxFuture, NodeAddress};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::config::{KeepAlive, TcpConfig};
@@ -86,7 +87,7 @@ impl TcpBackend {
         socket.bind(&local.into())?;
         socket.listen(self.config.backlog)?;
         let listener = TcpListener::from_std(socket.into())?;
-        Ok(TcpAcceptor { local: listener.local_addr()?, listener, backend: self.clone() })
+        Ok(TcpAcceptor { local: listener.local_addr()?, spare: Spare::of(&listener), listener, backend: self.clone() })
     }
 }
 
@@ -112,14 +113,50 @@ pub(crate) struct TcpAcceptor {
     listener: TcpListener,
     local: SocketAddr,
     backend: TcpBackend,
+    spare: Spare,
 }
 
 impl TcpAcceptor {
     pub(crate) async fn take(&self) -> io::Result<TcpConnection> {
         // One that the peer has reset already has no other end to ask for any more; that is found out by the first read.
-        let (stream, remote) = self.listener.accept().await?;
-        self.backend.connection(stream, remote)
+        match self.listener.accept().await {
+            Ok((stream, remote)) => self.backend.connection(stream, remote),
+            Err(error) => {
+                if is_out_of_descriptors(&error) {
+                    self.spare.turn_one_away(&self.listener);
+                }
+                Err(error)
+            }
+        }
     }
+}
+
+/// A descriptor that is given up where there is no other, so that one who waits is taken and closed at once: it learns that it is
+/// not let in, instead of waiting until it gives up.
+#[derive(Debug)]
+struct Spare(Mutex<Option<Socket>>);
+
+impl Spare {
+    /// A second one for the listening socket itself: it needs no file, and goes when the listener goes.
+    fn of(listener: &TcpListener) -> Self {
+        Self(Mutex::new(SockRef::from(listener).try_clone().ok()))
+    }
+
+    fn turn_one_away(&self, listener: &TcpListener) {
+        let mut spare = self.0.lock().expect("no code panics while it holds this lock");
+        drop(spare.take());
+        // Another thread may be quicker to take the descriptor: then somebody else made use of it.
+        let taken = listener.poll_accept(&mut Context::from_waker(Waker::noop()));
+        drop(taken);
+        *spare = SockRef::from(listener).try_clone().ok();
+    }
+}
+
+/// Whether this process (`EMFILE`) or the system (`ENFILE`) has no descriptor left.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 impl Listener for TcpAcceptor {

@@ -51,7 +51,7 @@ impl Backend for SecretBackend {
             let deadline = Instant::now() + self.handshake_timeout;
             // Whether it is the node that is meant, its hello tells, which has to name the node that was proved.
             let dialed = secret::dial(&mut tcp, &self.secret, self.terms.clone(), None, deadline).await;
-            let principal = dialed.map_err(|error| DialError::untrusted(address, failed(&error)))?;
+            let principal = dialed.map_err(|error| dial_error(address, error))?;
             Ok(Box::new(ProvedConnection::new(tcp, principal)) as Box<dyn Connection>)
         })
     }
@@ -65,8 +65,20 @@ impl Backend for SecretBackend {
     }
 }
 
+/// What the network did is told as it is without a secret; what the peer did, as a lack of trust.
+fn dial_error(address: &NodeAddress, error: SecretError) -> DialError {
+    match error {
+        SecretError::Io(error) => DialError::new(address, error),
+        SecretError::Timeout => DialError::new(address, io::Error::new(io::ErrorKind::TimedOut, error)),
+        error => {
+            tracing::warn!(%address, %error, "a peer is not trusted");
+            DialError::untrusted(address, failed(&error))
+        }
+    }
+}
+
 fn failed(error: &SecretError) -> HandshakeError {
-    HandshakeError { reason: "shared_secret", detail: error.to_string() }
+    HandshakeError { reason: error.name(), detail: error.to_string() }
 }
 
 struct SecretListener {

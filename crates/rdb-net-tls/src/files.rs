@@ -1,10 +1,13 @@
-//! Reading the files of a node: how large they may be, who may read a key, and whether anything has changed.
+//! Reading the files of a node: how large they may be, whose a key may be, and whether anything has changed.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
+use rdb_net_types::ExposedSecret;
+#[cfg(unix)]
+use rdb_net_types::SecretFile;
 use zeroize::Zeroizing;
 
 use crate::config::{ConfigError, TlsConfig};
@@ -46,13 +49,13 @@ pub enum LoadError {
         /// The limit.
         limit_bytes: u64,
     },
-    /// Others than its owner may read a secret, or change it.
-    #[error("{}: its mode is {mode:04o}, so others than its owner may use the secret in it: chmod 0600 {}", path.display(), path.display())]
-    LoosePermissions {
+    /// Others than this process's user may read a secret, or put another in its place.
+    #[error("{}: {problem}", path.display())]
+    Exposed {
         /// The file.
         path: PathBuf,
-        /// The lower nine bits of its mode.
-        mode: u32,
+        /// How.
+        problem: ExposedSecret,
     },
     /// It does not hold what it should.
     #[error("{}: {problem}", path.display())]
@@ -117,7 +120,7 @@ impl LoadError {
             Self::Missing { path }
             | Self::Unreadable { path, .. }
             | Self::TooLarge { path, .. }
-            | Self::LoosePermissions { path, .. }
+            | Self::Exposed { path, .. }
             | Self::Malformed { path, .. }
             | Self::NotCa { path, .. }
             | Self::CasExpired { path, .. }
@@ -198,7 +201,7 @@ fn read(path: &Path, limit_bytes: u64, is_secret: bool) -> Result<Content, LoadE
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if is_secret {
-        check_mode(path, &metadata)?;
+        check_exposure(path, &metadata)?;
     }
     if metadata.len() > limit_bytes {
         return Err(LoadError::TooLarge { path: path.to_owned(), limit_bytes });
@@ -215,17 +218,21 @@ fn read(path: &Path, limit_bytes: u64, is_secret: bool) -> Result<Content, LoadE
 }
 
 #[cfg(unix)]
-fn check_mode(path: &Path, metadata: &fs::Metadata) -> Result<(), LoadError> {
-    use std::os::unix::fs::PermissionsExt;
+fn check_exposure(path: &Path, metadata: &fs::Metadata) -> Result<(), LoadError> {
+    use std::os::unix::fs::MetadataExt;
 
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(LoadError::LoosePermissions { path: path.to_owned(), mode });
-    }
-    Ok(())
+    let real = |path: &Path| {
+        let failed = |error: io::Error| LoadError::Unreadable { path: path.to_owned(), problem: error.to_string() };
+        fs::canonicalize(path).map_err(failed)
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (file, folder) = (real(path)?, real(folder)?);
+    let user = rustix::process::geteuid().as_raw();
+    let secret = SecretFile { mode: metadata.mode(), owner: metadata.uid(), user, file: &file, folder: &folder };
+    secret.check().map_err(|problem| LoadError::Exposed { path: path.to_owned(), problem })
 }
 
 #[cfg(not(unix))]
-fn check_mode(_path: &Path, _metadata: &fs::Metadata) -> Result<(), LoadError> {
+fn check_exposure(_path: &Path, _metadata: &fs::Metadata) -> Result<(), LoadError> {
     Ok(())
 }

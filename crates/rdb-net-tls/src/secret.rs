@@ -23,8 +23,10 @@ mod stream;
 use std::fmt;
 use std::path::Path;
 
+use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
 use aws_lc_rs::hmac::{HMAC_SHA256, Key};
 use rdb_net_types::{ClusterId, NodeId};
+use zeroize::Zeroizing;
 
 use crate::binding::ChannelBinding;
 use crate::files::{LoadError, read_secret};
@@ -39,12 +41,36 @@ pub const SECRET_BYTES_MIN: usize = 32;
 #[derive(Clone)]
 pub struct SharedSecret {
     key: Key,
+    /// What other keys follow from.
+    root: Prk,
 }
 
 impl fmt::Debug for SharedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SharedSecret(…)")
     }
+}
+
+/// An environment variable without a secret. Whoever wrote the configuration is at fault; the content is not told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("environment variable {variable}: {fault}")]
+pub struct VariableError {
+    /// Its name.
+    pub variable: String,
+    /// What is wrong with it.
+    pub fault: VariableFault,
+}
+
+/// What is wrong with an environment variable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VariableFault {
+    /// There is none of this name.
+    #[error("is not set")]
+    Unset,
+    /// Its content is too short.
+    #[error(transparent)]
+    TooShort(#[from] TooShort),
 }
 
 /// A secret that is too short.
@@ -67,7 +93,8 @@ impl SharedSecret {
         if secret.len() < SECRET_BYTES_MIN {
             return Err(TooShort { bytes: secret.len() });
         }
-        Ok(Self { key: Key::new(HMAC_SHA256, secret) })
+        let root = Salt::new(HKDF_SHA256, b"rustydb shared secret").extract(secret);
+        Ok(Self { key: Key::new(HMAC_SHA256, secret), root })
     }
 
     /// From a file that its owner alone may read. Space and line ends around the secret do not count.
@@ -79,6 +106,29 @@ impl SharedSecret {
         let content = read_secret(path)?;
         Self::new(content.bytes.trim_ascii())
             .map_err(|error| LoadError::Malformed { path: path.to_owned(), problem: error.to_string() })
+    }
+
+    /// From an environment variable. Space and line ends around the secret do not count. A file is better: the environment of a
+    /// process can be read by its user for as long as it runs, and is inherited by its children.
+    ///
+    /// # Errors
+    ///
+    /// [`VariableError`] with what is wrong with it; never with what is in it.
+    pub fn from_environment(variable: &str) -> Result<Self, VariableError> {
+        let fail = |fault| VariableError { variable: variable.to_owned(), fault };
+        let Some(value) = std::env::var_os(variable) else { return Err(fail(VariableFault::Unset)) };
+        let value = Zeroizing::new(value.into_encoded_bytes());
+        Self::new(value.trim_ascii()).map_err(|error| fail(error.into()))
+    }
+
+    /// The key that all who know the secret seal the gossip of this cluster with: HKDF with SHA-256 (RFC 5869). It tells nothing of
+    /// the secret, and nothing of the key of another cluster with the same secret.
+    pub fn gossip_key(&self, cluster: &ClusterId) -> Zeroizing<[u8; 32]> {
+        let info = [b"rustydb gossip key 1".as_slice(), b"\0", cluster.as_str().as_bytes()];
+        let mut key = Zeroizing::new([0; 32]);
+        let expanded = self.root.expand(&info, HKDF_SHA256);
+        expanded.and_then(|expanded| expanded.fill(key.as_mut_slice())).expect("one block of SHA-256 can be derived");
+        key
     }
 }
 

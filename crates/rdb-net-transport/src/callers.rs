@@ -1,7 +1,7 @@
 //! A request's way through a connection, as its caller sees it: written into a shard, given up, or ended and delivered.
 
-use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ impl Link {
             return Err(SendError::NotUp);
         }
         let index = (this_thread() % self.shards.len() as u32) as usize;
-        let places = &self.shards[index].places;
+        let places = &self.places[index];
         let mut outbox = self.lock_outbox(index);
         let mut found = None;
         let written = outbox.request_in(options, message, |place| {
@@ -58,7 +58,10 @@ impl Link {
 
     #[inline]
     fn lock_outbox(&self, index: usize) -> MutexGuard<'_, Outbox> {
-        self.shards[index].lock(|outbox| self.recover_outbox(index, outbox))
+        match self.shards[index].0.lock() {
+            Ok(outbox) => outbox,
+            Err(poisoned) => self.recover_outbox(index, poisoned.into_inner()),
+        }
     }
 
     /// Half a frame is in the outbox: the connection ends before anybody writes behind it.
@@ -66,9 +69,9 @@ impl Link {
     fn recover_outbox<'a>(&'a self, index: usize, outbox: MutexGuard<'a, Outbox>) -> MutexGuard<'a, Outbox> {
         drop(outbox);
         self.close_broken(&mut self.lock());
-        self.shards[index].clear_poison();
+        self.shards[index].0.clear_poison();
         self.with(|_| ());
-        self.shards[index].lock(|outbox| outbox)
+        self.shards[index].0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The shard that gave this request its id; `None` where the session itself did.
@@ -120,16 +123,11 @@ impl Link {
 
     #[inline]
     fn collect_one(&self, core: &mut Core, index: usize, now: Duration) {
-        let shard = &self.shards[index];
-        let mut is_broken = false;
-        let mut outbox = shard.lock(|outbox| {
-            is_broken = true;
-            outbox
-        });
-        if is_broken {
-            shard.clear_poison();
+        let mut outbox = self.shards[index].0.lock().unwrap_or_else(|poisoned| {
+            self.shards[index].0.clear_poison();
             self.close_broken(core);
-        }
+            poisoned.into_inner()
+        });
         core.session.collect(now, &mut outbox);
     }
 
@@ -137,7 +135,7 @@ impl Link {
     #[inline(always)]
     pub(crate) fn poll_ended(&self, id: RequestId, context: &Context<'_>) -> Poll<Outcome> {
         let outcome = match self.shard_of(id) {
-            Some(index) => self.shards[index].places.take(self.place_of(id), id, context.waker()),
+            Some(index) => self.places[index].take(self.place_of(id), id, context.waker()),
             None => self.take_own(id, context.waker()),
         };
         outcome.map_or(Poll::Pending, Poll::Ready)
@@ -168,7 +166,7 @@ impl Link {
                 core.clear_caller(id);
             });
         };
-        let had_ended = self.shards[index].places.leave(self.place_of(id), id);
+        let had_ended = self.places[index].leave(self.place_of(id), id);
         // Where the outbox knows it no more, its outcome is on its way here, and nobody's.
         if had_ended || !self.lock_outbox(index).abandon(id) {
             return;
@@ -199,7 +197,7 @@ impl Link {
         drop(visited);
         for (id, outcome) in outcomes.drain(..) {
             if let Some(index) = self.shard_of(id) {
-                callers.extend(self.shards[index].places.arrive(self.place_of(id), id, outcome));
+                callers.extend(self.places[index].arrive(self.place_of(id), id, outcome));
             }
         }
         callers.drain(..).for_each(Waker::wake);
@@ -208,7 +206,7 @@ impl Link {
     /// Whether nothing is left of any request.
     #[cfg(test)]
     pub(crate) fn is_clean(&self) -> bool {
-        let is_clean = |index: usize| self.lock_outbox(index).is_idle() && self.shards[index].places.are_free();
+        let is_clean = |index: usize| self.lock_outbox(index).is_idle() && self.places[index].are_free();
         (0..self.shards.len()).all(is_clean)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rdb_net_peer::{Action, DialFailure, Failure, LinkSide, PeerEvent, Slot};
 use rdb_net_session::{CloseReason, Secured, Session, Side};
+use tokio::runtime::Handle;
 
 use crate::backend::{Connection, Proof};
 use crate::clock::wall_clock;
@@ -19,8 +20,13 @@ use crate::transport::Inner;
 const ROOM_TRIES: usize = 4;
 
 impl Inner {
-    /// Carries out what the peer's machine wants.
+    /// Carries out what the peer's machine wants, from any thread; before the transport has met a runtime, nothing.
     pub(crate) fn drive_peer(self: &Arc<Self>, peer: &Arc<PeerShared>) {
+        let Some(runtime) = self.runtime() else {
+            return tracing::warn!(
+                "a peer is asked for outside of a runtime, and the transport was not started: nothing is dialled"
+            );
+        };
         while !self.is_stopping() {
             let mut pool = peer.lock_pool();
             if pool.forgotten {
@@ -30,7 +36,7 @@ impl Inner {
             match pool.machine.poll_action(now) {
                 Action::Dial(slot) => {
                     drop(pool);
-                    self.spawn_dial(peer, slot);
+                    self.spawn_dial(peer, slot, &runtime);
                 }
                 Action::Look(slot) => {
                     pool.look(now, slot);
@@ -49,7 +55,7 @@ impl Inner {
                     let has_task = std::mem::replace(&mut pool.has_task, true);
                     drop(pool);
                     if !has_task {
-                        self.spawn_wait(peer);
+                        self.spawn_wait(peer, &runtime);
                     } else if former.is_none_or(|former| at < former) {
                         peer.due_changed.notify_one();
                     }
@@ -63,9 +69,10 @@ impl Inner {
         }
     }
 
-    fn spawn_wait(self: &Arc<Self>, peer: &Arc<PeerShared>) {
+    fn spawn_wait(self: &Arc<Self>, peer: &Arc<PeerShared>, runtime: &Handle) {
         let (inner, peer) = (Arc::clone(self), Arc::clone(peer));
-        self.tasks.spawn(async move { inner.stopping.run_until_cancelled(inner.wait_for_due(&peer)).await });
+        let waiting = async move { inner.stopping.run_until_cancelled(inner.wait_for_due(&peer)).await };
+        self.tasks.spawn_on(waiting, runtime);
     }
 
     /// Asks the machine again whenever something is due, as long as something is.
@@ -87,9 +94,10 @@ impl Inner {
         }
     }
 
-    fn spawn_dial(self: &Arc<Self>, peer: &Arc<PeerShared>, slot: Slot) {
+    fn spawn_dial(self: &Arc<Self>, peer: &Arc<PeerShared>, slot: Slot, runtime: &Handle) {
         let (inner, peer) = (Arc::clone(self), Arc::clone(peer));
-        self.tasks.spawn(async move { inner.stopping.run_until_cancelled(inner.dial(&peer, slot)).await });
+        let dialing = async move { inner.stopping.run_until_cancelled(inner.dial(&peer, slot)).await };
+        self.tasks.spawn_on(dialing, runtime);
     }
 
     async fn dial(self: &Arc<Self>, peer: &Arc<PeerShared>, slot: Slot) {

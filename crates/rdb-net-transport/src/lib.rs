@@ -36,6 +36,7 @@ mod places;
 mod pool;
 mod registry;
 mod shard;
+mod sparse;
 mod stream;
 mod transport;
 mod trust;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use rdb_net_session::{CloseReason, InboundId, SendError, Session, SessionStatistics};
+use rdb_net_session::{CloseReason, InboundId, Outbox, SendError, Session, SessionStatistics};
 use rdb_net_types::{Effect, Lane, NodeId, Reason};
 use rdb_net_wire::{Encode, Hello, Prepared};
 
@@ -19,7 +19,8 @@ use crate::dispatch::Verdict;
 use crate::exchange::{LinkError, Wait, beyond_any_frame};
 use crate::guarded::{Core, Ended};
 use crate::large::{LARGE_BYTES, Parcel};
-use crate::shard::{Shard, shards};
+use crate::places::Places;
+use crate::shard::shards;
 use rdb_net_peer::LinkSide;
 
 /// How much of a lane waits for the socket before senders let the connection's task run.
@@ -29,7 +30,9 @@ const CROWDED_BYTES: usize = 64 * 1024;
 pub(crate) struct Link {
     core: Padded<Mutex<Core>>,
     /// Where callers write requests, by thread; none at the end that only answers.
-    pub(crate) shards: Box<[Shard]>,
+    pub(crate) shards: Box<[Padded<Mutex<Outbox>>]>,
+    /// Where those who wrote into a shard find their outcomes.
+    pub(crate) places: Box<[Places]>,
     /// The shards that something was written to, one bit each.
     pub(crate) written: Padded<AtomicU32>,
     /// Nobody needs to wake the connection's task: it runs, or will, and looks at session and shards before it sleeps.
@@ -80,7 +83,8 @@ impl Link {
         let core = Core::new(session);
         Self {
             core: Padded(Mutex::new(core)),
-            shards: outboxes.into_iter().map(Shard::new).collect(),
+            places: outboxes.iter().map(|_| Places::default()).collect(),
+            shards: outboxes.into_iter().map(|outbox| Padded(Mutex::new(outbox))).collect(),
             written: Padded(AtomicU32::new(0)),
             awake: Padded(AtomicBool::new(true)),
             task: Mutex::new(None),
@@ -179,7 +183,7 @@ impl Link {
 
     /// Whether code panicked while it held the lock, and nobody has seen it yet.
     pub(crate) fn is_poisoned(&self) -> bool {
-        self.core.0.is_poisoned() || self.shards.iter().any(Shard::is_poisoned)
+        self.core.0.is_poisoned() || self.shards.iter().any(|shard| shard.0.is_poisoned())
     }
 
     /// Runs code under the lock, then wakes everybody whom it concerns.

@@ -48,7 +48,9 @@ impl Inner {
                             tracing::debug!(%error, "a connection ended before it was taken");
                             continue;
                         }
-                        tracing::warn!(%error, "a connection could not be taken");
+                        if let Some(left_out) = self.refusals.admit(self.clock.now(), "accept") {
+                            tracing::warn!(%error, left_out, "a connection could not be taken");
+                        }
                         tokio::time::sleep(PAUSE).await;
                     }
                 }
@@ -83,7 +85,9 @@ impl Inner {
         let io = match established {
             Ok(Ok(io)) => io,
             Ok(Err(error)) => {
-                tracing::info!(%remote, %error, "a connection was not let in");
+                if let Some(left_out) = self.refusals.admit(self.clock.now(), error.reason) {
+                    tracing::info!(%remote, %error, left_out, "a connection was not let in");
+                }
                 return self.registry.count_error(None, error.reason);
             }
             Err(_elapsed) => return self.registry.count_error(None, "handshake_timeout"),

@@ -7,8 +7,7 @@ use std::task::Waker;
 
 use rdb_net_session::{Outcome, RequestId};
 
-/// How many places the first row has; each of the others has twice as many as the one before it.
-const FIRST_ROW: usize = 2;
+/// The first row has one place; each of the others has twice as many as the one before it.
 const ROWS: usize = 14;
 
 /// The places of one shard. They are made as they are needed, and stay where they are.
@@ -85,7 +84,7 @@ impl Places {
     fn make(&self, place: usize) -> Option<&Place> {
         let (row, at) = row_of(place);
         let rows = self.rows.get_or_init(Box::default);
-        let make = || std::iter::repeat_with(Place::default).take(FIRST_ROW << row).collect();
+        let make = || std::iter::repeat_with(Place::default).take(1 << row).collect();
         rows.get(row)?.get_or_init(make).get(at)
     }
 
@@ -138,9 +137,8 @@ impl Places {
 /// The row of a place, and where in it the place is.
 #[inline]
 fn row_of(place: usize) -> (usize, usize) {
-    let from_first = place + FIRST_ROW;
-    let row = (from_first / FIRST_ROW).ilog2() as usize;
-    (row, from_first - (FIRST_ROW << row))
+    let row = (place + 1).ilog2() as usize;
+    (row, place + 1 - (1 << row))
 }
 
 #[cfg(test)]
@@ -158,8 +156,8 @@ mod tests {
 
     #[test]
     fn every_place_is_in_one_row_and_the_rows_are_full() {
-        let mut expected = (0..ROWS).flat_map(|row| (0..FIRST_ROW << row).map(move |at| (row, at)));
-        let count = FIRST_ROW * ((1 << ROWS) - 1);
+        let mut expected = (0..ROWS).flat_map(|row| (0..1 << row).map(move |at| (row, at)));
+        let count = (1 << ROWS) - 1;
         assert!((0..count).all(|place| expected.next() == Some(row_of(place))));
         assert_eq!(expected.next(), None);
         assert_eq!(row_of(count).0, ROWS);
@@ -195,7 +193,7 @@ mod tests {
 
     #[test]
     fn there_is_no_place_beyond_the_last_row() {
-        let beyond = FIRST_ROW * ((1 << ROWS) - 1);
+        let beyond = (1 << ROWS) - 1;
         let places = Places::default();
         assert!(places.get_or_make(beyond - 1).is_some() && places.get_or_make(beyond).is_none());
     }

@@ -26,6 +26,7 @@ use crate::input::keep_freed_memory;
 use crate::link::Link;
 use crate::pool::PeerShared;
 use crate::registry::{PeerSnapshot, Registry};
+use crate::sparse::SparseLog;
 
 /// How many unhandled messages wait for [`NetworkTransport::receive`](rdb_net_types::NetworkTransport::receive).
 const UNHANDLED_MAX: usize = 1024;
@@ -50,12 +51,16 @@ pub(crate) struct Inner {
     pub(crate) links: TaskTracker,
     /// All others.
     pub(crate) tasks: TaskTracker,
+    /// Where tasks run that code outside of any runtime gives rise to.
+    runtime: OnceLock<tokio::runtime::Handle>,
     /// Ends accepting and dialing.
     pub(crate) stopping: CancellationToken,
     /// Ends every task at once.
     pub(crate) cancel: CancellationToken,
     pub(crate) dials: Semaphore,
     pub(crate) door: Door,
+    /// What is written of connections that are not taken or not let in.
+    pub(crate) refusals: SparseLog,
     identity: Mutex<Identity>,
     local_address: OnceLock<std::net::SocketAddr>,
     started: AtomicBool,
@@ -94,6 +99,11 @@ impl Inner {
     fn new_peer(&self, target: Option<NodeId>, address: &NodeAddress) -> PeerShared {
         let seed = self.random.lock().expect(LOCKED).next_u64();
         PeerShared::new(target, address.clone(), self.config.peer, seed)
+    }
+
+    /// The runtime of whoever asks, or the one in which the transport was made or started.
+    pub(crate) fn runtime(&self) -> Option<tokio::runtime::Handle> {
+        tokio::runtime::Handle::try_current().ok().or_else(|| self.runtime.get().cloned())
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -138,10 +148,12 @@ impl Transport {
             events: EventQueue::default(),
             links: TaskTracker::new(),
             tasks: TaskTracker::new(),
+            runtime: tokio::runtime::Handle::try_current().map(OnceLock::from).unwrap_or_default(),
             stopping: CancellationToken::new(),
             cancel: CancellationToken::new(),
             dials: Semaphore::new(config.dials_max),
             door: Door::new(config.door, clock),
+            refusals: SparseLog::default(),
             identity: Mutex::new(config.identity.clone()),
             local_address: OnceLock::new(),
             started: AtomicBool::new(false),
@@ -166,6 +178,7 @@ impl Transport {
         if self.inner.started.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
+        self.inner.runtime.get_or_init(tokio::runtime::Handle::current);
         let Some(bind) = &self.inner.config.bind else { return Ok(()) };
         let listener = match self.listen(bind).await {
             Ok(listener) => listener,

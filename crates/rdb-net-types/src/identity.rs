@@ -204,6 +204,7 @@ impl fmt::Display for Incarnation {
 mod tests {
     use super::*;
 
+    /// S18: names are of a small alphabet, and short.
     #[test]
     fn ids_follow_the_rules() {
         assert_eq!(NodeId::new("node-1.a_B").expect("legal").as_str(), "node-1.a_B");

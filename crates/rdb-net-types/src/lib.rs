@@ -18,8 +18,10 @@ mod outcome;
 mod payload;
 mod random;
 mod registry;
+mod secret_file;
 mod statistics;
 mod traits;
+mod visible;
 
 pub use address::{AddressError, NodeAddress};
 pub use balance::{CallOutcome, SelectionCriteria, Weight, WeightError};
@@ -38,8 +40,10 @@ pub use outcome::{Effect, OverloadScope, Reason, RefusalReason, RequestError};
 pub use payload::Payload;
 pub use random::SeededRandom;
 pub use registry::{Lane, MessageSpec, MessageType};
+pub use secret_file::{ExposedSecret, SecretFile};
 pub use statistics::{ClockOffset, LaneStatistics, PathStatistics, PeerStatistics, TransportStatistics};
 pub use traits::{
     Authenticator, BoxFuture, BoxStream, ClusterMembership, Component, Credentials, HealthMonitor, LoadBalancer,
     NetworkError, NetworkTransport, Principal, Refusal, Role, ServiceDiscovery,
 };
+pub use visible::Visible;

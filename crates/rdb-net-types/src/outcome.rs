@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::NodeId;
+use crate::{NodeId, Visible};
 
 /// Whether the peer may have acted on a message. Ordered by how little is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -252,7 +252,7 @@ impl fmt::Display for RequestError {
         }
         write!(f, ": {}", self.reason)?;
         if let Some(detail) = &self.detail {
-            write!(f, ": {detail}")?;
+            write!(f, ": {}", Visible(detail))?;
         }
         Ok(())
     }
@@ -280,6 +280,15 @@ mod tests {
         );
         assert!(error.is_safe_to_retry());
         assert!(!RequestError::new(Effect::Unknown, Reason::Expired).is_safe_to_retry());
+    }
+
+    /// S18: the words of a peer make no line of a log of their own.
+    #[test]
+    fn the_words_of_others_are_written_visibly() {
+        let error = RequestError::new(Effect::Unknown, Reason::HandlerFailed).because("full\n2026 INFO forged\x1b[2J");
+        for text in [error.to_string(), format!("{error:?}")] {
+            assert!(text.ends_with("full\u{fffd}2026 INFO forged\u{fffd}[2J"), "{text:?}");
+        }
     }
 
     #[test]

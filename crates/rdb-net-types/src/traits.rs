@@ -223,7 +223,7 @@ pub struct Principal {
 
 /// Why somebody is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}: {detail}")]
+#[error("{reason}: {}", crate::Visible(detail))]
 pub struct Refusal {
     /// The reason, as the peer is told it.
     pub reason: RefusalReason,

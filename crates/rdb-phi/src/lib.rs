@@ -3,7 +3,7 @@
 //! A detector with a fixed time-out answers yes or no, and one time-out suits no two links. This one answers with a number
 //! on a continuous scale: `phi = -log10(P)`, where `P` is the probability that a heartbeat comes even later than this one,
 //! learnt from the intervals of the heartbeats that came. Phi 1 is wrong once in ten times, phi 8 once in a hundred million.
-//! Several listeners read one stream, each with its own threshold, and none has to poll: between two heartbeats
+//! Several [`Listeners`] read one stream, each with its own threshold, and none has to poll: between two heartbeats
 //! [`PhiDetector::deadline`] gives the very time at which a threshold will be reached.
 //!
 //! ```
@@ -26,8 +26,10 @@
 
 mod config;
 mod detector;
+mod listeners;
 mod normal;
 mod window;
 
 pub use config::{Config, Model};
 pub use detector::{PhiDetector, Statistics};
+pub use listeners::{Listeners, Notice};

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use rdb_net_types::{BootId, Incarnation, NodeId, NodeState};
 
+use crate::entry::Entry;
 use crate::event::{Event, MemberRecord};
 use crate::gossip::Topic;
-use crate::merge::{Standing, Transition, is_plausible, transitions};
+use crate::merge::{Standing, Transition, is_leap, is_plausible, is_possible, transitions};
 use crate::packet::{Accusation, Alive, Sender, Update};
+use crate::profile::Profile;
 use crate::schedule::Timer;
 use crate::swim::{DropReason, Phase, Swim};
-use crate::table::{Entry, SELF, Slot};
+use crate::table::{SELF, Slot};
 
 /// A conflict about one id is told, and a rival outbid, at most once in this time: two processes of one id must not make the
 /// whole cluster follow their quarrel.
@@ -39,7 +41,7 @@ impl Swim {
 
     pub(crate) fn check_sender(&mut self, now: Duration, from: SocketAddr, sender: &Sender) -> Result<(), DropReason> {
         let own = self.table.local();
-        if sender.id != own.id {
+        if sender.id != *own.id {
             return Ok(());
         }
         if sender.boot == own.boot {
@@ -91,8 +93,7 @@ impl Swim {
         }
         self.tombstones.remove(&alive.id);
         let Alive { id, incarnation, boot, address, meta } = alive;
-        let accuser = self.table.local().id.clone();
-        let entry = Entry { id, boot, incarnation, address, state, meta, since: now, accuser };
+        let entry = Entry::new(Profile::new(id, boot, address, meta), incarnation, state, now);
         let slot = self.table.insert(entry, &mut self.random);
         self.note_change(now, slot, None, false, spread);
     }
@@ -101,6 +102,10 @@ impl Swim {
     fn renew(&mut self, now: Duration, slot: Slot, alive: Alive, spread: Spread) {
         let Some(held) = self.table.get(slot) else { return };
         let next = Standing::new(alive.incarnation, NodeState::Alive);
+        if is_leap(alive.incarnation, held.incarnation) {
+            self.stats.updates_implausible += 1;
+            return;
+        }
         // Two lives of one incarnation are an accident; the same one must win everywhere.
         let wins_tie = next == held.standing() && alive.boot > held.boot;
         if !next.beats(held.standing()) && !wins_tie {
@@ -108,22 +113,23 @@ impl Swim {
             return;
         }
         let is_new_life = alive.boot != held.boot;
-        let is_changed = is_new_life || held.address != alive.address || held.meta != alive.meta;
+        let is_changed = is_new_life || held.address != alive.address || *held.meta != alive.meta;
         let former = held.state;
         let told = transitions(Some(former), NodeState::Alive, is_new_life);
         if told.first() == Some(&Transition::Failed) {
             // The former life's end is told with the former life's record.
-            let record = MemberRecord { state: NodeState::Failed, ..held.view().to_record() };
+            let record = MemberRecord { state: NodeState::Failed, ..held.to_record() };
             self.emit(Event::Failed(record));
         }
         self.drop_doubts(slot);
         self.table.update(slot, &mut self.random, |entry| {
             let Alive { id: _, incarnation, boot, address, meta } = alive;
-            if entry.state != NodeState::Alive || is_new_life {
-                entry.since = now;
+            if is_new_life {
+                entry.set(NodeState::Alive, now);
             }
-            (entry.incarnation, entry.boot, entry.address, entry.meta) = (incarnation, boot, address, meta);
-            entry.state = NodeState::Alive;
+            entry.turn(NodeState::Alive, now);
+            entry.incarnation = incarnation;
+            entry.introduce(boot, address, meta);
         });
         self.note_change(now, slot, Some(former), is_new_life, spread);
         if is_changed && matches!(former, NodeState::Alive | NodeState::Suspect) && !is_new_life {
@@ -164,11 +170,10 @@ impl Swim {
             self.drop_doubts(slot);
         }
         self.table.update(slot, &mut self.random, |entry| {
-            if entry.state != state {
-                entry.since = now;
-            }
-            (entry.incarnation, entry.state, entry.accuser) = (claim.incarnation, state, claim.from);
+            entry.turn(state, now);
+            entry.incarnation = claim.incarnation;
         });
+        self.table.accuse(slot, claim.from);
         self.note_change(now, slot, Some(former), false, spread);
     }
 
@@ -209,7 +214,7 @@ impl Swim {
     }
 
     pub(crate) fn emit_of(&mut self, slot: Slot, event: fn(MemberRecord) -> Event) {
-        if let Some(record) = self.table.get(slot).map(|entry| entry.view().to_record()) {
+        if let Some(record) = self.table.get(slot).map(|entry| entry.to_record()) {
             self.emit(event(record));
         }
     }
@@ -280,15 +285,18 @@ impl Swim {
             return self.outbid(now, claim.incarnation);
         }
         if !is_plausible(claim.incarnation, own.incarnation) {
+            // Nobody takes it who knows this life, but a newcomer may have met nothing else: only another generation stands above it.
             self.stats.updates_implausible += 1;
-            return;
+            return self.outbid(now, claim.incarnation);
         }
         self.rise_to(now, claim.incarnation.next());
     }
 
     /// Takes the generation after one that another life has.
     pub(crate) fn outbid(&mut self, now: Duration, incarnation: Incarnation) {
-        self.rise_to(now, Incarnation::first_of(incarnation.generation().saturating_add(1)));
+        let above = Incarnation::first_of(incarnation.generation().saturating_add(1));
+        // Others refuse what is beyond the last generation, and with it every packet of this node.
+        self.rise_to(now, if is_possible(above) { above } else { incarnation.next() });
     }
 
     pub(crate) fn rise_to(&mut self, now: Duration, incarnation: Incarnation) {

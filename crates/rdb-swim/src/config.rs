@@ -27,7 +27,8 @@ pub struct Config {
     pub indirect_probes: usize,
     /// Time between two gossip ticks while there is something to say. Default 200 ms.
     pub gossip_interval: Duration,
-    /// How many members a gossip tick tells. Default 3, at least 1.
+    /// How many members a gossip tick tells. Default 3, at most 16. At 0 there are no gossip ticks: news travels on probes and
+    /// their answers alone, as in the SWIM paper, which costs no packets and takes periods instead of ticks.
     pub gossip_fanout: usize,
     /// An update is told `retransmit_factor · ⌈log10(n + 1)⌉` times by each member. Default 4, which suits 30 % loss.
     pub retransmit_factor: u32,
@@ -146,7 +147,7 @@ impl Config {
             ("probe_timeout", "below probe_interval", self.probe_timeout < self.probe_interval),
             ("indirect_probes", "at most 16", self.indirect_probes <= 16),
             ("gossip_interval", "at least 1 ms", self.gossip_interval >= millisecond),
-            ("gossip_fanout", "from 1 to 16", (1..=16).contains(&self.gossip_fanout)),
+            ("gossip_fanout", "at most 16", self.gossip_fanout <= 16),
             ("retransmit_factor", "from 1 to 100", (1..=100).contains(&self.retransmit_factor)),
             ("refusal_window", "at least 1 ms", self.refusal_window >= millisecond),
             ("refusal_observers", "from 1 to 8", (1..=8).contains(&self.refusal_observers)),
@@ -173,7 +174,7 @@ impl Config {
     /// SWIM (Das, Gupta, Motivala; DSN 2002), section 4.1: λ·log n tellings leave about n^−(2λ−2) members uninformed.
     pub fn retransmit_limit(&self, n: usize) -> u32 {
         // The number of decimal digits of n is ⌈log10(n + 1)⌉, exactly.
-        self.retransmit_factor * n.max(1).to_string().len() as u32
+        self.retransmit_factor * (n.max(1).ilog10() + 1)
     }
 
     /// Gossip ticks until an update has reached all `n` members: `⌈log_{f+1} n + ln(n) / f + 1⌉` for fan-out `f`.
@@ -181,13 +182,21 @@ impl Config {
     /// Push gossip (Pittel, "On spreading a rumor", 1987) grows by the factor f + 1 a round, and then needs ln(n) / f rounds
     /// for the last ones. At fan-out 3: 7, 9 and 11 ticks at 128, 1000 and 10,000 members.
     pub fn dissemination_ticks(&self, n: usize) -> u32 {
-        let (n, fanout) = (n.max(1) as f64, self.gossip_fanout as f64);
-        (n.ln() / (fanout + 1.0).ln() + n.ln() / fanout + 1.0).ceil() as u32
+        spread_rounds(n, self.gossip_fanout.max(1))
+    }
+
+    /// How long an update takes to reach all `n` members.
+    fn dissemination_time(&self, n: usize) -> Duration {
+        match self.gossip_fanout {
+            // A member sends a ping and an ack in each period.
+            0 => self.probe_interval * spread_rounds(n, 2),
+            _ => self.gossip_interval * self.dissemination_ticks(n),
+        }
     }
 
     /// How long a suspect in a cluster of `n` has for its refutation: the tolerated pause plus one dissemination time.
     pub fn suspicion_timeout(&self, n: usize) -> Duration {
-        self.suspicion_pause + self.gossip_interval * self.dissemination_ticks(n)
+        self.suspicion_pause + self.dissemination_time(n)
     }
 
     /// Time between two anti-entropy exchanges of one member in a cluster of `n`: the interval up to 32 members, then one
@@ -201,6 +210,12 @@ impl Config {
     pub(crate) fn pause_threshold(&self) -> Duration {
         (self.probe_timeout / 2).max(Duration::from_millis(250))
     }
+}
+
+/// `⌈log_{f+1} n + ln(n) / f + 1⌉`.
+fn spread_rounds(n: usize, fanout: usize) -> u32 {
+    let (n, fanout) = (n.max(1) as f64, fanout as f64);
+    (n.ln() / (fanout + 1.0).ln() + n.ln() / fanout + 1.0).ceil() as u32
 }
 
 #[cfg(test)]
@@ -221,6 +236,8 @@ mod tests {
         assert_eq!(limits, [4, 4, 8, 8, 8, 12, 16, 16, 20]);
         assert_eq!([1, 5, 128, 1000, 10_000].map(|n| config.dissemination_ticks(n)), [1, 3, 7, 9, 11]);
         assert_eq!(config.suspicion_timeout(5), Duration::from_millis(3_600));
+        let piggyback = Config { gossip_fanout: 0, ..Config::lan() };
+        assert_eq!(piggyback.suspicion_timeout(10_000), Duration::from_secs(3 + 14));
         assert_eq!(
             [2, 32, 33, 128, 1000, 10_000].map(|n| config.sync_interval_for(n).as_secs()),
             [30, 30, 60, 90, 180, 300]

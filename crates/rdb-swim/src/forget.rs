@@ -92,9 +92,8 @@ impl Swim {
 
     /// Drops the member that is gone for the longest time.
     pub(crate) fn make_room(&mut self, now: Duration) -> bool {
-        let own = &self.table.local().id;
-        let gone = self.table.iter().filter(|entry| !entry.state.is_routable() && entry.id != *own);
-        let Some(oldest) = gone.min_by_key(|entry| entry.since).map(|entry| entry.id.clone()) else { return false };
+        let oldest = self.table.longest_gone().and_then(|slot| self.table.get(slot));
+        let Some(oldest) = oldest.map(|entry| entry.id.clone()) else { return false };
         self.stats.limit_members_evicted += 1;
         self.drop_member(now, &oldest)
     }
@@ -104,13 +103,8 @@ impl Swim {
         self.schedule.set(Timer::Reap, now + REAP_INTERVAL);
         self.tombstones.expire(now);
         let age = self.config.tombstone_age;
-        let is_old = |since: Duration| since + age <= now;
-        let old: Vec<NodeId> = self
-            .members()
-            .filter(|member| member.state == NodeState::Left && is_old(member.since))
-            .map(|member| member.id.clone())
-            .collect();
-        for id in old {
+        while let Some((_, slot)) = self.table.longest_left().filter(|(since, _)| *since + age <= now) {
+            let Some(id) = self.table.get(slot).map(|entry| entry.id.clone()) else { return };
             self.drop_member(now, &id);
         }
     }

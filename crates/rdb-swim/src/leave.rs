@@ -44,8 +44,7 @@ impl Swim {
         self.give_up_verifications();
         self.refusals.clear();
         self.table.update(SELF, &mut self.random, |own| {
-            own.state = NodeState::Left;
-            own.since = now;
+            own.set(NodeState::Left, now);
         });
         self.phase = Phase::Leaving(Leaving {
             sequence: self.next_sequence(),
@@ -67,8 +66,7 @@ impl Swim {
         self.schedule.clear();
         self.start_timers(now);
         self.speak_anew(now, |own| {
-            own.state = NodeState::Alive;
-            own.since = now;
+            own.set(NodeState::Alive, now);
         });
         let ids: Vec<NodeId> = self.members().filter(|m| m.state == NodeState::Suspect).map(|m| m.id.clone()).collect();
         let timeout = self.config.suspicion_timeout(self.table.alive_count());
@@ -87,7 +85,7 @@ impl Swim {
         }
         let table = &self.table;
         leaving.asked.retain(|slot| {
-            table.get(*slot).is_some_and(|entry| entry.state.is_routable() && !leaving.acknowledged.contains(&entry.id))
+            table.get(*slot).is_some_and(|entry| entry.state.is_routable() && !leaving.acknowledged.contains(entry.id))
         });
         let wanted = leaving.needed + SPARE - leaving.acknowledged.len();
         let known: Vec<Slot> = leaving

@@ -25,6 +25,7 @@
 
 mod apply;
 mod config;
+mod entry;
 mod event;
 mod evidence;
 mod forget;
@@ -34,6 +35,7 @@ mod merge;
 mod packet;
 mod pause;
 mod probe;
+mod profile;
 mod refusal;
 mod ring;
 mod schedule;
@@ -50,9 +52,10 @@ mod wire;
 mod tests;
 
 pub use config::{Config, ConfigError};
+pub use entry::Member;
 pub use event::{Event, MemberRecord};
+pub use profile::Profile;
 pub use stats::Statistics;
 pub use swim::{DropReason, LocalNode, MetaTooLong, Swim};
 pub use sync::{SyncAnswer, SyncId, SyncOutcome};
-pub use table::Member;
 pub use wire::DecodeError;

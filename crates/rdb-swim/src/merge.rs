@@ -5,7 +5,7 @@
 
 use rdb_net_types::{Incarnation, NodeState};
 
-/// An accusation may name an incarnation at most this far above the known one of the same life. A subject raises its counter
+/// A statement may name an incarnation at most this far above the known one of the same life. A subject raises its counter
 /// by one per refutation, so a larger step is forged or broken, and taking it could bring the counter near its end.
 const COUNTER_STEP_MAX: u32 = 1 << 20;
 
@@ -56,6 +56,11 @@ pub(crate) fn is_plausible(accused: Incarnation, known: Incarnation) -> bool {
     accused.generation() < known.generation()
         || (accused.generation() == known.generation()
             && accused.counter().saturating_sub(known.counter()) <= COUNTER_STEP_MAX)
+}
+
+/// Whether a word of a member's own would leap over more refutations of one life than it can have had.
+pub(crate) fn is_leap(said: Incarnation, known: Incarnation) -> bool {
+    said.generation() == known.generation() && said.counter().saturating_sub(known.counter()) > COUNTER_STEP_MAX
 }
 
 /// One change that the application is told.

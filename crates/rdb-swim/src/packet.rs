@@ -57,6 +57,11 @@ pub(crate) enum Body {
 }
 
 impl Body {
+    /// Whether the packet asks or answers whether somebody is there.
+    pub(crate) const fn is_of_probe(&self) -> bool {
+        !matches!(self, Self::Gossip | Self::Farewell { .. } | Self::FarewellAck { .. })
+    }
+
     const fn kind(&self) -> u8 {
         match self {
             Self::Ping { .. } => 1,

@@ -194,7 +194,7 @@ impl Swim {
         target_boot: BootId,
     ) -> Result<(), DropReason> {
         let own = self.table.local();
-        if *target != own.id {
+        if target != own.id {
             self.stats.dropped_target += 1;
             return Err(DropReason::WrongTarget);
         }
@@ -229,7 +229,7 @@ impl Swim {
 
     fn probe_answered(&mut self, now: Duration, sequence: u32, id: &NodeId, boot: BootId) -> Option<Probe> {
         let probe = self.probes.active.get(&sequence)?;
-        let is_target = self.table.get(probe.slot).is_some_and(|entry| entry.id == *id);
+        let is_target = self.table.get(probe.slot).is_some_and(|entry| entry.id == id);
         if !is_target || probe.boot != boot {
             return None;
         }

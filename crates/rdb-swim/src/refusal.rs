@@ -87,7 +87,7 @@ impl Swim {
             return false;
         }
         let is_observer_there = self.table.find(observer).is_some_and(|entry| entry.state.is_routable());
-        if !is_observer_there || *observer == entry.id {
+        if !is_observer_there || observer == entry.id {
             self.stats.updates_unknown += 1;
             return false;
         }

@@ -39,16 +39,22 @@ impl Ring {
         if self.position(slot).is_some() {
             return;
         }
-        if self.positions.len() <= slot as usize {
-            self.positions.resize(slot as usize + 1, ABSENT);
+        while self.positions.len() <= slot as usize {
+            push_tight(&mut self.positions, ABSENT);
         }
-        self.order.push(slot);
+        push_tight(&mut self.order, slot);
         let last = self.order.len() - 1;
         self.positions[slot as usize] = last as u32;
         if random.index(last + 1) < self.cursor {
             self.swap(last, self.cursor);
             self.cursor += 1;
         }
+    }
+
+    /// Makes room for slots below this number.
+    pub(crate) fn reserve(&mut self, slots: usize) {
+        self.order.reserve_exact(slots.saturating_sub(self.order.len()));
+        self.positions.reserve_exact(slots.saturating_sub(self.positions.len()));
     }
 
     pub(crate) fn remove(&mut self, slot: Slot) {
@@ -96,6 +102,14 @@ impl Ring {
         self.positions[self.order[a] as usize] = a as u32;
         self.positions[self.order[b] as usize] = b as u32;
     }
+}
+
+/// Appends, growing by an eighth instead of to the double: still O(1) on the whole, and what is held for nothing stays small.
+pub(crate) fn push_tight<T>(list: &mut Vec<T>, item: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len() / 8 + 4);
+    }
+    list.push(item);
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ pub struct Statistics {
     pub packets_sent: u64,
     /// Bytes of them.
     pub bytes_sent: u64,
+    /// Of the packets given to the driver, those of probes: pings, their answers, and requests for them.
+    pub probe_packets_sent: u64,
     /// Packets taken from the driver.
     pub packets_received: u64,
     /// Bytes of them.

@@ -8,17 +8,19 @@ use bytes::Bytes;
 use rdb_net_types::{BootId, ClusterId, Incarnation, NodeId, NodeState, SeededRandom};
 
 use crate::config::Config;
+use crate::entry::{Entry, Member};
 use crate::event::Event;
 use crate::forget::REAP_INTERVAL;
 use crate::gossip::{Queue, Topic};
 use crate::leave::Leaving;
 use crate::packet::{Body, Packet, Sender, cluster_hash};
 use crate::probe::{Probes, Relay};
+use crate::profile::Profile;
 use crate::refusal::Refusal;
 use crate::schedule::{Schedule, Timer};
 use crate::stats::Statistics;
 use crate::sync::Differences;
-use crate::table::{Entry, Member, SELF, Slot, Table};
+use crate::table::{SELF, Slot, Table};
 use crate::tombstone::Tombstones;
 use crate::transmit::Outgoing;
 use crate::verify::Verification;
@@ -119,21 +121,15 @@ impl Swim {
     pub fn new(config: Config, cluster: &ClusterId, local: LocalNode, seed: u64, now: Duration) -> Self {
         assert_eq!(config.validate(), Ok(()), "the configuration was not validated");
         assert!(local.meta.len() <= config.meta_bytes_max, "the metadata is too long");
-        let own = Entry {
-            id: local.id.clone(),
-            boot: local.boot,
-            incarnation: local.incarnation,
-            address: plain(local.address),
-            state: NodeState::Alive,
-            meta: local.meta,
-            since: now,
-            accuser: local.id,
-        };
+        let profile = Profile::new(local.id, local.boot, local.address, local.meta);
+        let own = Entry::new(profile, local.incarnation, NodeState::Alive, now);
+        // Of its own, so that what is drawn from the seed otherwise stays as it is.
+        let secret = SeededRandom::new(!seed).next_u64();
         let mut swim = Self {
             config,
             cluster: cluster_hash(cluster),
             random: SeededRandom::new(seed),
-            table: Table::new(own),
+            table: Table::new(own, secret),
             tombstones: Tombstones::default(),
             schedule: Schedule::new(now),
             queue: Queue::default(),
@@ -201,22 +197,24 @@ impl Swim {
 
     /// The next event, in the order in which things happened.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        release_room(&mut self.events);
+        event
     }
 
     /// This node as it tells of itself: alive, unless it is leaving or has left.
     pub fn local(&self) -> Member<'_> {
-        self.table.local().view()
+        self.table.local()
     }
 
-    /// All members by ascending id: this node, failed and left ones too.
+    /// All members by ascending id: this node, failed and left ones too. Sorts them, in O(n log n).
     pub fn members(&self) -> impl Iterator<Item = Member<'_>> {
-        self.table.iter().map(Entry::view)
+        self.table.sorted()
     }
 
     /// The member of this id.
     pub fn member(&self, id: &NodeId) -> Option<Member<'_>> {
-        self.table.find(id).map(Entry::view)
+        self.table.find(id)
     }
 
     /// How many members are alive or suspect, this node included unless it has left.
@@ -249,13 +247,13 @@ impl Swim {
         if meta.len() > limit {
             return Err(MetaTooLong { bytes: meta.len(), limit });
         }
-        self.speak_anew(now, |own| own.meta = meta);
+        self.speak_anew(now, |own| own.introduce(own.profile.boot(), own.profile.address(), meta));
         Ok(())
     }
 
     /// Tells the cluster that this node's gossip socket has another address.
     pub fn update_address(&mut self, now: Duration, address: SocketAddr) {
-        self.speak_anew(now, |own| own.address = plain(address));
+        self.speak_anew(now, |own| own.introduce(own.profile.boot(), address, own.profile.meta().clone()));
     }
 
     /// Raises the own incarnation with a change of the own record, and tells everybody.
@@ -276,6 +274,26 @@ impl Swim {
         self.schedule.set(Timer::Sync, now + sync);
         self.schedule.set(Timer::Revisit, now + revisit);
         self.schedule.set(Timer::Reap, now + REAP_INTERVAL);
+    }
+
+    /// Takes in members that are known already, as alive: from the memory of a former life, or where a simulation begins with
+    /// a formed cluster. Nobody is told of them, the application included, which has just told this node. Who is held, or kept
+    /// out by a tombstone, stays as it is, and [`Config::members_max`] holds.
+    pub fn restore(&mut self, now: Duration, members: impl IntoIterator<Item = (Profile, Incarnation)>) {
+        let members = members.into_iter();
+        let room = self.config.members_max.saturating_sub(self.table.len());
+        self.table.reserve(members.size_hint().0.min(room));
+        for (profile, incarnation) in members {
+            let is_dead = self.tombstones.incarnation(profile.id()).is_some_and(|dead| incarnation <= dead);
+            if is_dead || self.table.slot_of(profile.id()).is_some() {
+                continue;
+            }
+            if self.table.len() >= self.config.members_max {
+                self.stats.limit_members += 1;
+                continue;
+            }
+            self.table.insert(Entry::new(profile, incarnation, NodeState::Alive, now), &mut self.random);
+        }
     }
 
     fn on_timer(&mut self, now: Duration, timer: Timer) {
@@ -347,7 +365,10 @@ impl Swim {
     }
 }
 
-/// The address as it travels: without IPv6 scope and flow label.
-fn plain(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip(), address.port())
+/// A queue that was long once, as at a join, does not keep its room for ever.
+pub(crate) fn release_room<T>(queue: &mut VecDeque<T>) {
+    const ROOM_KEPT: usize = 64;
+    if queue.is_empty() && queue.capacity() > ROOM_KEPT {
+        *queue = VecDeque::new();
+    }
 }

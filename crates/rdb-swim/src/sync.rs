@@ -10,6 +10,7 @@ use std::time::Duration;
 use rdb_net_types::{BootId, Incarnation, NodeId, NodeState};
 
 use crate::apply::Spread;
+use crate::entry::Member;
 use crate::event::Event;
 use crate::merge::{Standing, rank};
 use crate::packet::{
@@ -17,7 +18,7 @@ use crate::packet::{
 };
 use crate::schedule::Timer;
 use crate::swim::{Phase, Swim};
-use crate::table::{Entry, SELF};
+use crate::table::SELF;
 use crate::transmit::alive_of;
 use crate::wire::{DecodeError, Reader, Write};
 
@@ -80,7 +81,7 @@ impl Swim {
     pub fn sync_request(&self) -> Vec<u8> {
         let mut request = Vec::new();
         write_header(&mut request, self.cluster, KIND_SYNC_REQUEST);
-        write_alive(&mut request, &alive_of(self.table.local()));
+        write_alive(&mut request, &alive_of(&self.table.local()));
         request.extend_from_slice(&self.table.digest().to_be_bytes());
         request
     }
@@ -115,7 +116,7 @@ impl Swim {
             return Ok(SyncAnswer::Ready(self.verdict(BUSY)));
         }
         let own = self.table.local();
-        if newcomer.id == own.id {
+        if newcomer.id == *own.id {
             let (boot, address) = (own.boot, own.address);
             if newcomer.boot == boot {
                 return Ok(SyncAnswer::Ready(self.verdict(ITSELF)));
@@ -126,9 +127,10 @@ impl Swim {
         // Another life at the same address is a restart: one socket has one process. At another address, the known life
         // must be given the chance to say that it is there.
         let held = self.table.find(&newcomer.id);
-        let is_rival =
-            |held: &Entry| held.state.is_routable() && held.boot != newcomer.boot && held.address != newcomer.address;
-        match held.filter(|held| is_rival(held)).map(|held| held.boot) {
+        let is_rival = |held: &Member<'_>| {
+            held.state.is_routable() && held.boot != newcomer.boot && held.address != newcomer.address
+        };
+        match held.filter(is_rival).map(|held| held.boot) {
             Some(boot) => Ok(self.verify(now, newcomer, digest, boot)),
             None => Ok(SyncAnswer::Ready(self.accept(now, newcomer, digest))),
         }
@@ -218,14 +220,12 @@ impl Swim {
             return;
         }
         let former = held.state;
-        let is_changed = (held.boot, held.address, &held.meta) != (alive.boot, alive.address, &alive.meta);
+        let is_changed = (held.boot, held.address, held.meta) != (alive.boot, alive.address, &alive.meta);
         self.table.update(slot, &mut self.random, |entry| {
-            if entry.state != state {
-                entry.since = now;
-            }
             let Alive { id: _, incarnation, boot, address, meta } = alive;
-            (entry.incarnation, entry.boot, entry.address, entry.meta) = (incarnation, boot, address, meta);
-            entry.state = state;
+            entry.turn(state, now);
+            entry.incarnation = incarnation;
+            entry.introduce(boot, address, meta);
         });
         if is_changed && former == state {
             self.emit_of(slot, Event::Updated);
@@ -248,10 +248,10 @@ impl Swim {
             }
         }
         let own = self.table.local();
-        write_record(&mut reply, own);
+        write_record(&mut reply, &own);
         if digest != self.table.digest() {
-            let others = self.table.iter().filter(|entry| entry.id != own.id && entry.id != asker);
-            others.for_each(|entry| write_record(&mut reply, entry));
+            let others = self.table.iter().filter(|entry| entry.id != own.id && *entry.id != asker);
+            others.for_each(|entry| write_record(&mut reply, &entry));
         }
         reply
     }
@@ -326,7 +326,7 @@ impl Swim {
     }
 }
 
-fn write_record(reply: &mut Vec<u8>, entry: &Entry) {
+fn write_record(reply: &mut Vec<u8>, entry: &Member<'_>) {
     let mut record = vec![rank(entry.state)];
     write_alive(&mut record, &alive_of(entry));
     reply.varint(record.len() as u64);

@@ -50,6 +50,7 @@ fn every_state_travels_in_a_reply() {
     assert_eq!([held(0), held(1), held(2), held(3)], expected);
 }
 
+/// S17.
 #[test]
 fn what_a_reply_calls_failed_is_only_suspected() {
     let mut net = Network::cluster_of(4, 601);

@@ -2,7 +2,7 @@
 //!
 //! Without it, an old record that some member still tells would bring a forgotten one back as a ghost.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rdb_net_types::{Incarnation, NodeId};
@@ -11,7 +11,7 @@ use rdb_net_types::{Incarnation, NodeId};
 #[derive(Debug, Default)]
 pub(crate) struct Tombstones {
     stones: BTreeMap<NodeId, (Incarnation, Duration)>,
-    order: VecDeque<(Duration, NodeId)>,
+    order: BTreeSet<(Duration, NodeId)>,
 }
 
 impl Tombstones {
@@ -22,36 +22,35 @@ impl Tombstones {
 
     /// Keeps old records of this member out until `until`. Gives how many older stones the limit has cost.
     pub(crate) fn insert(&mut self, id: &NodeId, incarnation: Incarnation, until: Duration, stones_max: usize) -> u64 {
+        self.remove(id);
         self.stones.insert(id.clone(), (incarnation, until));
-        self.order.push_back((until, id.clone()));
+        self.order.insert((until, id.clone()));
         let mut lost = 0;
         while self.order.len() > stones_max {
-            lost += u64::from(self.pop());
+            self.pop();
+            lost += 1;
         }
         lost
     }
 
     /// Removes the stone of a member that is taken in again.
     pub(crate) fn remove(&mut self, id: &NodeId) {
-        if self.stones.remove(id).is_some() {
-            self.order.retain(|(_, other)| other != id);
+        if let Some((_, until)) = self.stones.remove(id) {
+            self.order.remove(&(until, id.clone()));
         }
     }
 
     pub(crate) fn expire(&mut self, now: Duration) {
-        while self.order.front().is_some_and(|(until, _)| *until <= now) {
+        while self.order.first().is_some_and(|(until, _)| *until <= now) {
             self.pop();
         }
     }
 
-    /// Removes the oldest; false where a younger stone of the same member stands.
-    fn pop(&mut self) -> bool {
-        let Some((until, id)) = self.order.pop_front() else { return false };
-        let is_current = self.stones.get(&id).is_some_and(|(_, current)| *current == until);
-        if is_current {
+    /// Removes the one whose time is up first.
+    fn pop(&mut self) {
+        if let Some((_, id)) = self.order.pop_first() {
             self.stones.remove(&id);
         }
-        is_current
     }
 }
 

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use rdb_net_types::{NodeId, NodeState};
 
+use crate::entry::Member;
 use crate::gossip::{Offer, Topic};
 use crate::packet::{Accusation, Alive, Body, Sender, Update, write_start, write_update};
 use crate::refusal::Refusals;
 use crate::schedule::Timer;
-use crate::swim::{Phase, Swim};
-use crate::table::{Entry, SELF, Slot, Table};
+use crate::swim::{Phase, Swim, release_room};
+use crate::table::{SELF, Slot, Table};
 use crate::tombstone::Tombstones;
 
 /// How many packets may wait for the driver.
@@ -37,10 +38,12 @@ impl Swim {
                 continue;
             }
             self.stats.packets_sent += 1;
+            self.stats.probe_packets_sent += u64::from(outgoing.body.is_of_probe());
             self.stats.bytes_sent += packet.len() as u64;
             self.stats.updates_sent += records as u64;
             return Some(outgoing.to);
         }
+        release_room(&mut self.outgoing);
         None
     }
 
@@ -67,7 +70,7 @@ impl Swim {
     /// Tells a few random members what there is to tell, and goes on while there is.
     pub(crate) fn gossip_tick(&mut self, now: Duration) {
         self.last_gossip = Some(now);
-        if self.queue.is_empty() || self.table.live().len() == 0 {
+        if self.config.gossip_fanout == 0 || self.queue.is_empty() || self.table.live().len() == 0 {
             return;
         }
         for slot in self.table.live().sample(self.config.gossip_fanout, &[], &mut self.random) {
@@ -116,12 +119,12 @@ impl Swim {
 fn first_records(table: &Table, refusals: &Refusals, outgoing: &Outgoing, receiver: Option<Slot>) -> Vec<Update> {
     let mut first = Vec::new();
     if outgoing.introduces {
-        first.push(state_update(table.local()));
+        first.push(state_update(table, SELF, &table.local()));
     }
     let accused = receiver.filter(|slot| *slot != SELF).and_then(|slot| Some((slot, table.get(slot)?)));
     if let Some((slot, entry)) = accused {
         if entry.state != NodeState::Alive {
-            first.push(state_update(entry));
+            first.push(state_update(table, slot, &entry));
         }
         let refusal = refusals.get(&slot).and_then(|refusal| Some((refusal.incarnation, refusal.observers.first()?)));
         if let Some((incarnation, observer)) = refusal {
@@ -133,7 +136,7 @@ fn first_records(table: &Table, refusals: &Refusals, outgoing: &Outgoing, receiv
 
 fn update_of(table: &Table, refusals: &Refusals, tombstones: &Tombstones, topic: &Topic) -> Option<Update> {
     match topic {
-        Topic::State(slot) => table.get(*slot).map(state_update),
+        Topic::State(slot) => table.get(*slot).map(|entry| state_update(table, *slot, &entry)),
         Topic::Refusal(slot, observer) => {
             let (entry, refusal) = (table.get(*slot)?, refusals.get(slot)?);
             refusal.observers.contains(observer).then(|| {
@@ -148,19 +151,19 @@ fn update_of(table: &Table, refusals: &Refusals, tombstones: &Tombstones, topic:
 }
 
 /// How a member stands, as a record.
-fn state_update(entry: &Entry) -> Update {
+fn state_update(table: &Table, slot: Slot, entry: &Member<'_>) -> Update {
     let accusation =
         |from: &NodeId| Accusation { id: entry.id.clone(), incarnation: entry.incarnation, from: from.clone() };
     match entry.state {
         NodeState::Alive => Update::Alive(alive_of(entry)),
-        NodeState::Suspect => Update::Suspect(accusation(&entry.accuser)),
-        NodeState::Failed => Update::Failed(accusation(&entry.accuser)),
-        NodeState::Left => Update::Left(accusation(&entry.id)),
+        NodeState::Suspect => Update::Suspect(accusation(table.accuser(slot))),
+        NodeState::Failed => Update::Failed(accusation(table.accuser(slot))),
+        NodeState::Left => Update::Left(accusation(entry.id)),
     }
 }
 
 /// What a member says of itself, as this node knows it.
-pub(crate) fn alive_of(entry: &Entry) -> Alive {
+pub(crate) fn alive_of(entry: &Member<'_>) -> Alive {
     Alive {
         id: entry.id.clone(),
         incarnation: entry.incarnation,

@@ -220,6 +220,7 @@ mod tests {
         }
     }
 
+    /// S9: a number has one encoding.
     #[test]
     fn odd_numbers_are_refused() {
         let refused = |bytes: &[u8]| Reader::new(bytes).varint("n");
@@ -230,6 +231,7 @@ mod tests {
         assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]).varint("n"), Ok(u64::MAX));
     }
 
+    /// S7, S17.
     #[test]
     fn a_length_is_compared_before_it_is_used() {
         let mut bytes = Vec::new();

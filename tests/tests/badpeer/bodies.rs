@@ -1,4 +1,4 @@
-//! Bodies that cannot be read as what they must be, and bodies of a later version.
+//! Bodies that cannot be read as what they must be, and bodies of a later version. S9.
 
 use rdb_net_tests::{extended, frame, message};
 use rdb_net_types::{MessageType, Payload};

@@ -1,4 +1,4 @@
-//! Compressed bodies that are not what they say.
+//! Compressed bodies that are not what they say. S8.
 
 use rdb_net_session::CloseReason;
 use rdb_net_tests::{compressed, extended, flagged, message, part, patched};

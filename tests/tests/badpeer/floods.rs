@@ -1,4 +1,4 @@
-//! Too much of everything: frames, connections, answers that nobody reads.
+//! Too much of everything: frames, connections, answers that nobody reads. S10, S11.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Frames that are wrong in themselves: sizes that lie, envelopes that do not fit, features that were not agreed.
+//! Frames that are wrong in themselves: sizes that lie, envelopes that do not fit, features that were not agreed. S7.
 
 use rdb_net_session::CloseReason;
 use rdb_net_tests::{End, extended, frame, message, patched};

@@ -1,4 +1,4 @@
-//! What comes before or instead of a sound hello.
+//! What comes before or instead of a sound hello. S1, S2, S18.
 
 use rdb_net_tests::{End, extended, frame, hello, message, patched, sealed};
 use rdb_net_types::{ClusterId, NodeId, Payload, ProtocolRange, RefusalReason};

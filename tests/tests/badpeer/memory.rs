@@ -1,4 +1,4 @@
-//! Large messages and replies that do not end, or for which there is no memory.
+//! Large messages and replies that do not end, or for which there is no memory. S13.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Those who begin and do not go on, and those who vanish.
+//! Those who begin and do not go on, and those who vanish. S12.
 
 use std::net::Shutdown;
 use std::time::{Duration, Instant};

@@ -12,6 +12,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdb_net_manager::NetworkManager;
+use rdb_net_manager::config::Config;
 use rdb_net_tests::{frame, hello};
 use rdb_net_tls::pki::{Pki, PkiOptions};
 use rdb_net_tls::secret::{SharedSecret, Terms, accept, dial};
@@ -27,7 +29,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::child::{FOLDER, folder};
 use crate::mint::{Ca, Files};
-use crate::node::{Node, Settings, ask, cluster, id, runtime, start_with};
+use crate::node::{Node, PATIENCE, Settings, ask, cluster, id, runtime, start_with, wait};
 use crate::raw::{ALPN, client, outcome};
 
 const TEST: &str = "markers::no_secret_is_in_any_text";
@@ -69,6 +71,7 @@ fn bearer(folder: &Path) {
     let token = std::fs::read(files.path("token")).expect("readable");
     nodes(&runtime, folder, &token);
     bad_files(&files);
+    managed(&runtime, &files);
     shared_secrets(&runtime, &files);
     pki(&files);
 }
@@ -158,6 +161,34 @@ fn bad_files(files: &Files) {
     files.put("key.pem", &key);
     std::fs::set_permissions(files.path("key.pem"), std::fs::Permissions::from_mode(0o644)).expect("the mode is set");
     load("a key that all may read", &|config| config.key_path = files.path("key.pem"));
+}
+
+/// Two nodes whose configuration names the secret, and whose gossip is sealed with what follows from it.
+fn managed(runtime: &Runtime, files: &Files) {
+    let start = |name: &str, seeds: Vec<rdb_net_types::NodeAddress>| {
+        let mut config = Config::default();
+        config.node_id = Some(id(name));
+        config.bind_address = "127.0.0.1:0".parse().expect("legal");
+        config.admin.enabled = false;
+        config.service_discovery.seeds = seeds;
+        config.gossip.swim = rdb_swim::Config::local();
+        config.shared_secret.path = Some(files.path("secret"));
+        show("configuration", &config);
+        println!("{}", config.to_toml());
+        let manager = NetworkManager::new(config).expect("it can run");
+        runtime.block_on(manager.start()).expect("loopback has free ports");
+        show("manager", &manager);
+        manager
+    };
+    let one = start("m1", Vec::new());
+    let two = start("m2", vec![one.addresses().transport]);
+    let opened = || two.control().security().sealed.get("opened").copied().unwrap_or(0);
+    wait("sealed packets pass", PATIENCE, || two.members().len() == 2 && opened() > 0);
+    for manager in [two, one] {
+        let control = manager.control();
+        show("control", &(control.security(), control.statistics(), control.configuration()));
+        runtime.block_on(manager.shutdown());
+    }
 }
 
 fn shared_secrets(runtime: &Runtime, files: &Files) {
@@ -273,7 +304,8 @@ fn no_secret_is_in_any_text() {
     let text = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success(), "{text}");
 
-    let secrets = [("the token", token), ("the shared secret", secret)];
+    let derived = SharedSecret::new(&secret).expect("long enough").gossip_key(&cluster("rustydb")).to_vec();
+    let secrets = [("the token", token), ("the shared secret", secret), ("the gossip key of it", derived)];
     let forbidden = forbidden(&secrets, &keys);
     for (what, look) in &forbidden {
         assert!(!found(&format!("{what}={look}!"), &forbidden).is_empty(), "each is found where it is");

@@ -217,6 +217,11 @@ impl Exposition {
     fn security(&self, families: &mut Families<'_>) -> fmt::Result {
         let security = &self.security;
         families.gauge(
+            "networking_plaintext",
+            "1 while connections are not encrypted.",
+            [(NO_LABELS, u64::from(!security.tls))],
+        )?;
+        families.gauge(
             "networking_certificate_seconds_left",
             "How long a certificate, authority or revocation list is in its time, by kind and fingerprint; negative after it.",
             security.certificates.iter().map(|one| {

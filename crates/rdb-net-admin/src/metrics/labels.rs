@@ -97,6 +97,7 @@ mod tests {
         assert_eq!(type_label(MessageType(0x7fff)), "unknown");
     }
 
+    /// S19.
     #[test]
     fn application_types_beyond_the_limit_share_a_label() {
         let mut labels = LabelBook::default();

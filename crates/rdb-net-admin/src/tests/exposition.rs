@@ -26,7 +26,7 @@ fn value(families: &Families, family: &str, labels: &[(&str, &str)]) -> f64 {
 }
 
 /// Every family: its name in the text format, its type, its labels.
-const FAMILIES: [(&str, &str, &[&str]); 24] = [
+const FAMILIES: [(&str, &str, &[&str]); 25] = [
     ("networking_messages_sent_total", "counter", &["message_type", "node_id"]),
     ("networking_messages_received_total", "counter", &["message_type", "node_id"]),
     ("networking_message_latency_seconds", "gauge", &["node_id", "percentile"]),
@@ -39,6 +39,7 @@ const FAMILIES: [(&str, &str, &[&str]); 24] = [
     ("networking_latency_window_seconds", "gauge", &[]),
     ("networking_requests_total", "counter", &["node_id", "outcome"]),
     ("networking_late_replies_total", "counter", &["node_id"]),
+    ("networking_plaintext", "gauge", &[]),
     ("networking_certificate_seconds_left", "gauge", &["fingerprint", "kind", "name"]),
     ("networking_certificate_reloads_total", "counter", &["result"]),
     ("networking_tls_handshakes_total", "counter", &["end"]),
@@ -108,6 +109,7 @@ fn values_are_those_of_the_statistics() {
     assert_eq!(of("networking_membership_total", &[("counter", "probes_started")]), 11.0);
     assert_eq!(of("networking_dropped_total", &[("what", "events")]), 2.0);
     assert_eq!(of("networking_uptime_seconds", &[]), 90.5);
+    assert_eq!(of("networking_plaintext", &[]), 0.0, "TLS is on");
 }
 
 #[test]
@@ -145,6 +147,7 @@ fn histogram_buckets_hold_what_was_counted() {
     assert!((sum - 62.223).abs() < 1e-9, "{sum}");
 }
 
+/// S19: 2,000 peers and 64 types of an application have series of their own, and no more.
 #[test]
 fn peers_and_types_beyond_their_limits_are_counted_together() {
     let fake = Fake::default();

@@ -151,6 +151,7 @@ impl ControlPlane for Fake {
         };
         SecurityView {
             tls: true,
+            shared_secret: false,
             epoch: 2,
             certificates: vec![certificate],
             handshakes: BTreeMap::from([("accepted".to_owned(), 3), ("accepted_unknown_issuer".to_owned(), 1)]),

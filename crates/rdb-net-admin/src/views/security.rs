@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct SecurityView {
     /// Whether connections are encrypted and nodes prove who they are.
     pub tls: bool,
+    /// Whether nodes prove to each other that they know a secret, without encryption of what follows.
+    pub shared_secret: bool,
     /// The number of the set of certificates in force, from 1.
     pub epoch: u64,
     /// What ends some day.
@@ -61,6 +63,7 @@ impl SecurityView {
         });
         Self {
             tls: security.tls,
+            shared_secret: security.shared_secret,
             epoch: security.epoch,
             certificates: certificates.collect(),
             gossip_keys: gossip_keys.collect(),

@@ -165,7 +165,7 @@ impl Config {
     pub fn swim(&self) -> rdb_swim::Config {
         let swim = self.gossip.swim.clone();
         #[cfg(feature = "secure")]
-        if self.tls.enabled {
+        if self.tls.enabled || self.shared_secret.is_set() {
             let packet_bytes_max = rdb_net_seal::plaintext_bytes_max(swim.packet_bytes_max);
             return rdb_swim::Config { packet_bytes_max, ..swim };
         }

@@ -8,6 +8,10 @@ use super::settings::Config;
 pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("networking", "Names, addresses and limits of the node."),
     ("networking.tls", "TLS between nodes."),
+    (
+        "networking.shared_secret",
+        "A secret that nodes prove to each other, for clusters without certificates. It decides who is let in, and encrypts nothing.",
+    ),
     ("networking.health_check", "Pings to other nodes, and what is concluded from them."),
     ("networking.load_balancing", "Choosing a node for a call."),
     ("networking.service_discovery", "Where other nodes are found."),
@@ -133,6 +137,15 @@ pub static KEYS: &[Key] = &[
      Exactly one name of a certificate may fit." },
     key! { "networking.tls.reload_interval_ms", tls.reload_interval, Restart, ms(100), "10000",
     "How often the files are looked at. A revoked node loses its connections within this time and a second." },
+    key! { "networking.shared_secret.path", shared_secret.path, Restart, Range::Any, "\"/etc/rustydb/secret\"",
+    "A file with the secret, at least 32 bytes; space and line ends around it do not count. Nobody but its owner may read it. \
+     All nodes of the cluster have the same. It excludes `tls.enabled`. Nodes prove to each other that they know it, and \
+     seal their UDP gossip with a key that follows from it; what they say over connections stays plain text, and beyond this \
+     host that needs `allow_plaintext`.",
+    unset "none: whoever reaches the port may say that it is a node, unless TLS is on" },
+    key! { "networking.shared_secret.variable", shared_secret.variable, Restart, Range::Length(128), "\"RUSTYDB_SECRET\"",
+    "The name of an environment variable with that secret, instead of a file.",
+    unset "none" },
     key! { "networking.health_check.interval_ms", health_check.interval, Hot, ms(1), "2000",
     "Time between two pings of a node that is well, jittered by a tenth either way." },
     key! { "networking.health_check.timeout_ms", health_check.timeout, Hot, ms(1), "1000",
@@ -182,11 +195,12 @@ pub static KEYS: &[Key] = &[
     "For which distances the times of the protocol are set: one data centre, several continents, one host. The \
      keys below win over it, in whichever layer they stand; the defaults that they show are those of \"lan\"." },
     key! { "networking.gossip.transport", gossip.transport, Restart, Range::OneOf(&["auto", "udp", "stream"]), "\"stream\"",
-    "On which way gossip travels: UDP packets, sealed where TLS is on; inside the connections, which costs one to each \
+    "On which way gossip travels: UDP packets, sealed where TLS is on or nodes share a secret; inside the connections, which costs one to each \
      probed member; or UDP, and inside the connections as long as UDP does not pass." },
     key! { "networking.gossip.key_rotation_ms", gossip.key_rotation, Restart,
     Range::Whole { min: 0, max: 8760 * HOUR_MS, unit: "ms" }, "3600000",
-    "How long a key seals gossip packets before another takes its place. 0 never replaces it by itself." },
+    "How long a key seals gossip packets before another takes its place. 0 never replaces it by itself. One that follows from a \
+     shared secret stays." },
     key! { "networking.gossip.probe_interval_ms", gossip.swim.probe_interval, Restart, ms(1), "2000",
     "Time between two probes of members. Shorter finds crashes sooner and costs two packets per member and \
      interval." },

@@ -21,6 +21,9 @@ const ADMIN: &str = "networking.admin.bind_address";
 const DISCOVERY: &str = "networking.service_discovery.type";
 const CODECS: &str = "networking.compression_codecs";
 const TLS: &str = "networking.tls.enabled";
+const SECRET: &str = "networking.shared_secret.path";
+const SECRET_VARIABLE: &str = "networking.shared_secret.variable";
+const NODE_ID: &str = "networking.node_id";
 const STATE: &str = "networking.state.path";
 const STATE_KEY: &str = "networking.state.key_path";
 const PROTOCOL: &str = "networking.transport.protocol";
@@ -56,6 +59,12 @@ impl Config {
             )
         });
         let protocol = self.protocol_not_built().map(|problem| error(&[PROTOCOL, TLS], problem));
+        let secret = (self.shared_secret.is_set() && !cfg!(feature = "tls")).then(|| {
+            error(
+                &[SECRET, SECRET_VARIABLE],
+                "shared secrets are not in this build, and anybody could say that it is a node; enable the cargo feature \"tls\"",
+            )
+        });
         let state = (self.state.path.is_some() && !cfg!(feature = "secure")).then(|| {
             error(&[STATE], "remembering is not in this build; enable the cargo feature \"tls\", which brings the seal")
         });
@@ -72,7 +81,7 @@ impl Config {
             let problem = format!("\"{name}\" is not in this build; enable the cargo feature \"{name}\"");
             error(&[CODECS, "networking.enable_compression"], &problem)
         });
-        tls.into_iter().chain(protocol).chain(state).chain(discovery).chain(codecs)
+        tls.into_iter().chain(protocol).chain(secret).chain(state).chain(discovery).chain(codecs)
     }
 
     /// What of the wanted kind of connection is not in this build.
@@ -100,11 +109,19 @@ impl Config {
             return None;
         }
         let keys = [BIND, GOSSIP];
-        let problem = format!(
-            "the node would listen at {} without TLS, where everybody on the way reads and writes what nodes say; set \
-             networking.tls.enabled = true, or networking.allow_plaintext = true where the network is trusted",
-            self.bind_address
-        );
+        let problem = match self.shared_secret.is_set() {
+            false => format!(
+                "the node would listen at {} without TLS, where everybody on the way reads and writes what nodes say; set \
+                 networking.tls.enabled = true, or networking.allow_plaintext = true where the network is trusted",
+                self.bind_address
+            ),
+            true => format!(
+                "the node would listen at {} without TLS; networking.shared_secret keeps strangers out, and what nodes say is \
+                 still in plain text, which everybody on the way reads and writes; take networking.tls.enabled = true in its \
+                 place, or set networking.allow_plaintext = true where the network is trusted",
+                self.bind_address
+            ),
+        };
         Some(ConfigError::Conflict { at: self.first_origin(&keys), key: keys[0].to_owned(), problem })
     }
 
@@ -124,6 +141,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     let mut rules = Rules { config, findings: Vec::new() };
     rules.addresses();
     rules.tls();
+    rules.shared_secret();
     rules.times_and_sizes();
     rules.membership();
     rules.discovery();
@@ -202,6 +220,29 @@ impl Rules<'_> {
         let state = &self.config.state;
         self.require(state.key_path.is_none() || state.key_variable.is_none(), &[STATE_KEY, STATE_VARIABLE], || {
             String::from("the key is named twice; keep key_path or key_variable")
+        });
+    }
+
+    fn shared_secret(&mut self) {
+        let config = self.config;
+        let secret = &config.shared_secret;
+        self.require(secret.path.is_none() || secret.variable.is_none(), &[SECRET, SECRET_VARIABLE], || {
+            String::from("the secret is named twice; keep path or variable")
+        });
+        // The one that was set; either may have been.
+        let key = if secret.path.is_some() { SECRET } else { SECRET_VARIABLE };
+        self.require(!(secret.is_set() && config.tls.enabled), &[key, TLS], || {
+            String::from(
+                "it is set, and networking.tls.enabled = true: certificates say who a node is, and a secret that all nodes know \
+                 says less; keep one of the two",
+            )
+        });
+        let has_name = config.node_id.is_some() || config.advertised(config.bind_address.port()).port() != 0;
+        self.require(!secret.is_set() || has_name, &[NODE_ID, BIND, key], || {
+            String::from(
+                "it is not set, and neither is the port that it would be made from; with networking.shared_secret a node proves \
+                 who it is from its first connection on: set it",
+            )
         });
     }
 

@@ -42,6 +42,8 @@ pub struct Config {
     pub compression: Compression,
     /// TLS between nodes.
     pub tls: Tls,
+    /// What nodes prove to each other where they have no certificates.
+    pub shared_secret: SharedSecret,
     /// Whether the node may listen beyond loopback without TLS.
     pub allow_plaintext: bool,
     /// Health checks.
@@ -116,6 +118,22 @@ impl Default for Tls {
             identity: String::from("spiffe://*/.../{role}/{node}"),
             reload_interval: Duration::from_secs(2),
         }
+    }
+}
+
+/// Where the secret is that nodes prove to each other where they have no certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SharedSecret {
+    /// The file with the secret.
+    pub path: Option<PathBuf>,
+    /// The environment variable with it.
+    pub variable: Option<String>,
+}
+
+impl SharedSecret {
+    /// Whether there is to be one.
+    pub fn is_set(&self) -> bool {
+        self.path.is_some() || self.variable.is_some()
     }
 }
 
@@ -277,6 +295,7 @@ impl Default for Config {
             shutdown_timeout: Duration::from_secs(10),
             compression: Compression { enabled: false, threshold_bytes: 1024, codecs: vec![Codec::Lz4] },
             tls: Tls::default(),
+            shared_secret: SharedSecret::default(),
             allow_plaintext: false,
             health_check: rdb_health::Config::default(),
             load_balancing: LoadBalancing::default(),

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use rdb_net_types::ExposedSecret;
+
 use super::KEY_BYTES;
 
 /// Where a key was to come from.
@@ -44,14 +46,9 @@ pub enum KeyFault {
     /// The path leads to a folder or a device.
     #[error("is not a regular file")]
     NotAFile,
-    /// Others than the owner have rights on the file.
-    #[error(
-        "its mode {mode:04o} gives rights to others than its owner; run chmod 600 on it, and draw a new key if others may have read it"
-    )]
-    LoosePermissions {
-        /// The rights, as `chmod` takes them.
-        mode: u32,
-    },
+    /// Others than this process's user may read the file, or put another in its place.
+    #[error(transparent)]
+    Exposed(#[from] ExposedSecret),
     /// The file is longer than any form of a key.
     #[error("is longer than {bytes_max} bytes, and so no key")]
     TooLong {

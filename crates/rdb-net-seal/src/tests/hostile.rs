@@ -75,6 +75,7 @@ proptest! {
         prop_assert_eq!(open(&mut b, &packet), Ok(plaintext));
     }
 
+    /// S14.
     #[test]
     fn noise_is_refused(mut noise in vec(any::<u8>(), 0..200), is_dressed in any::<bool>()) {
         let keyring = keyring(1);

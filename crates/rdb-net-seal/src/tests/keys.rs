@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use rdb_net_types::ExposedSecret;
+
 use crate::{GossipKey, KEY_BYTES, KeyError, KeyFault, KeySource, StoreKey};
 
 const RAW: [u8; KEY_BYTES] = [
@@ -71,13 +73,14 @@ fn thirty_two_characters_of_text_are_no_raw_key() {
     check_refuses(b"correct horse battery staple 123", KeyFault::Malformed { bytes: 32 });
 }
 
+/// S6, S23: the rule itself is tested where it stands; here, that keys go by it.
 #[cfg(unix)]
 #[test]
 fn a_file_that_others_may_read_or_write_is_refused() {
     for mode in [0o604, 0o640, 0o660, 0o602, 0o610, 0o777, 0o444] {
         let (_folder, path) = key_file(&RAW, mode);
         let error = GossipKey::from_file(&path).expect_err("loose");
-        assert_eq!(error.fault, KeyFault::LoosePermissions { mode });
+        assert_eq!(error.fault, KeyFault::Exposed(ExposedSecret::Mode { mode }));
         let text = error.to_string();
         assert!(text.contains(&path.display().to_string()) && text.contains(&format!("{mode:04o}")), "{text}");
     }
@@ -85,6 +88,28 @@ fn a_file_that_others_may_read_or_write_is_refused() {
         let (_folder, path) = key_file(&RAW, mode);
         assert!(StoreKey::from_file(&path).is_ok(), "{mode:o}");
     }
+}
+
+/// S6: as Kubernetes mounts a secret, and as somebody who owns another folder would.
+#[cfg(unix)]
+#[test]
+fn a_link_within_the_folder_is_followed_and_one_that_leads_out_of_it_is_not() {
+    use std::os::unix::fs::symlink;
+    let (elsewhere, other) = key_file(&RAW, 0o600);
+    let (folder, path) = key_file(&RAW, 0o600);
+    std::fs::create_dir(folder.path().join("..1")).expect("a folder");
+    std::fs::rename(&path, folder.path().join("..1/gossip.key")).expect("moved");
+    symlink("..1", folder.path().join("..data")).expect("a link");
+    symlink("..data/gossip.key", &path).expect("a link");
+    assert!(StoreKey::from_file(&path).is_ok());
+    std::fs::remove_file(&path).expect("removed");
+    symlink(&other, &path).expect("a link");
+    let error = StoreKey::from_file(&path).expect_err("it leads out");
+    assert!(matches!(error.fault, KeyFault::Exposed(ExposedSecret::Elsewhere { .. })), "{error}");
+    // The folder itself may be wherever it likes.
+    let linked = folder.path().join("keys");
+    symlink(elsewhere.path(), &linked).expect("a link");
+    assert!(StoreKey::from_file(&linked.join("gossip.key")).is_ok());
 }
 
 #[test]

@@ -106,6 +106,11 @@ impl Session {
             run.bytes += u64::from(arrived.wire_bytes);
             run.messages += u64::from(!flags.has(Flags::MORE));
             self.handle_frame(now, now_ns, arrived);
+            if matches!(self.drain, Drain::Ending { .. }) {
+                // The frame that ends a drain is the last one, whatever was read along with it.
+                self.forget_unwaited();
+                self.end_if_drained();
+            }
         }
         self.count_run(&run);
         self.forget_unwaited();

@@ -97,6 +97,21 @@ fn a_dialer_that_drains_waits_for_its_replies() {
 }
 
 #[test]
+fn what_is_read_along_with_the_last_reply_of_a_drain_is_not_looked_at() {
+    let mut pair = Pair::up(Config::default());
+    let id = pair.request(on(Lane::Interactive));
+    pair.drive();
+    pair.dialer.session.drain(pair.now);
+    pair.dialer.write_all(pair.now);
+    let reply = frame(&message(1), Flags::RESPONSE, Lane::Interactive, id.correlation());
+    // A dialer is asked nothing: by itself this would end the connection as a breach of the protocol.
+    let breach = frame(&message(1), Flags::ONE_WAY, Lane::Interactive, 0);
+    pair.dialer.feed(pair.now, &[reply, breach].concat());
+    assert!(pair.outcome(id).expect("ended").is_ok());
+    assert_eq!(pair.dialer.close_reason(), LOCAL);
+}
+
+#[test]
 fn one_way_messages_before_a_farewell_still_reach_their_handlers() {
     let mut pair = Pair::up(Config::default());
     (0..3).for_each(|_| pair.dialer.session.one_way(Lane::Replication, &message(1)).expect("credits"));

@@ -81,6 +81,7 @@ fn ends(dialer: Config, acceptor: Config) -> [Option<CloseReason>; 2] {
     [pair.dialer.close_reason(), pair.acceptor.close_reason()]
 }
 
+/// S1: a hello names whom the handshake has proved, on this very connection.
 #[test]
 fn a_hello_says_what_the_connection_has_proved() {
     let (refused, rejected) =

@@ -129,6 +129,7 @@ fn lanes_share_a_connection_by_their_weights() {
     assert!((3.5..4.5).contains(&share(Lane::Replication)), "{sent:?}");
 }
 
+/// S13: memory is reserved before it is held, within the budgets of peer and process.
 #[test]
 fn a_message_without_memory_for_it_is_refused_with_whose_limit_it_is() {
     for (peer, process, scope) in [(50_000, u64::MAX, OverloadScope::Peer), (u64::MAX, 50_000, OverloadScope::Process)]

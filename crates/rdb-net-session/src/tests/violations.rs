@@ -51,6 +51,7 @@ fn bytes_that_are_no_frame_end_the_connection() {
     check_acceptor(&flipped, CloseReason::Frame(FrameError::Checksum));
 }
 
+/// S7: the header is judged before a byte of a body is there.
 #[test]
 fn a_size_that_lies_is_caught_by_the_header_alone() {
     let mut huge = control(&Ping { token: 1 });
@@ -62,6 +63,7 @@ fn a_size_that_lies_is_caught_by_the_header_alone() {
     check_acceptor(&tiny, CloseReason::Frame(FrameError::TooSmall { size: 3 }));
 }
 
+/// S7, S12.
 #[test]
 fn a_stranger_may_not_send_large_frames() {
     let mut acceptor = End::new(Config::default(), identity("acceptor"), Side::Acceptor);
@@ -200,6 +202,7 @@ fn requests_beyond_the_agreed_number_are_answered_and_not_started() {
     assert_eq!(pair.acceptor.pop_all().len(), 2);
 }
 
+/// S10: a request that is refused is no free frame.
 #[test]
 fn refused_requests_cost_credits_until_their_answers_are_written() {
     let config = Config { requests_max: 1, lane_credit_bytes: [8192; 4], frame_bytes_max: 4096, ..Config::default() };
@@ -251,6 +254,7 @@ fn what_follows_a_breach_in_the_same_read_is_not_looked_at() {
     assert!(late.is_empty(), "a closed session keeps nothing");
 }
 
+/// S10: frames that cost their sender nothing cost this side as little.
 #[test]
 fn a_flood_of_pings_costs_one_pong() {
     let mut pair = Pair::up(Config::default());

@@ -87,17 +87,29 @@ async fn a_deadline_ends_the_request_and_not_the_connection() {
     assert!(a.shutdown().await && b.shutdown().await);
 }
 
+/// S24: a panic of a handler is the answer to its request, at once or later.
 #[tokio::test]
 async fn a_handler_that_panics_answers_and_harms_nobody() {
     let (a, b) = (node("a").await, node("b").await);
     echo(&b);
     let panics = |_: &NodeId, _: Request| -> Handling { panic!("planted") };
     b.handle(MessageType(0x8001), Arc::new(panics), HandlerOptions::default());
+    let panics_later = |_: &NodeId, _: Request| {
+        Handling::Later(Box::pin(async {
+            tokio::task::yield_now().await;
+            panic!("planted")
+        }))
+    };
+    b.handle(MessageType(0x8002), Arc::new(panics_later), HandlerOptions::default());
     let peer = to(&a, "b", &b);
-    let bad = Application { message_type: MessageType(0x8001), payload: Payload::new() };
-    let error = peer.request(&bad, CallOptions::default()).await.expect_err("panicked");
-    assert_eq!((error.effect, error.reason), (Effect::Unknown, Reason::HandlerPanicked));
-    peer.request(&message("x"), CallOptions::default()).await.expect("the connection lives");
+    for message_type in [MessageType(0x8001), MessageType(0x8002)] {
+        let bad = Application { message_type, payload: Payload::new() };
+        let error = peer.request(&bad, CallOptions::default()).await.expect_err("panicked");
+        assert_eq!((error.effect, error.reason), (Effect::Unknown, Reason::HandlerPanicked));
+        peer.request(&message("x"), CallOptions::default()).await.expect("the connection lives");
+    }
+    let errors = &a.statistics().peers[&NodeId::new("b").expect("legal")].errors;
+    assert!(errors.is_empty(), "it is the same connection: {errors:?}");
 }
 
 #[tokio::test]

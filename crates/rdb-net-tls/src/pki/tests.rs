@@ -148,7 +148,7 @@ fn keys_are_their_owners_alone_and_the_cas_stays_where_it_is() {
     assert!(names.iter().all(|name| !name.starts_with('.')), "no temporary file is left: {names:?}");
     fs::set_permissions(&ca_key, fs::Permissions::from_mode(0o640)).expect("set");
     let error = pki.issue(&id("n2"), Role::Node, &[]).expect_err("the key may be known");
-    assert!(matches!(error, PkiError::File(LoadError::LoosePermissions { .. })), "{error}");
+    assert!(matches!(error, PkiError::File(LoadError::Exposed { .. })), "{error}");
 }
 
 #[test]

@@ -67,7 +67,8 @@ impl Transcript {
     /// Compares in constant time.
     fn verify(&self, secret: &SharedSecret, prover: Prover, proof: &[u8]) -> Result<(), Refusal> {
         hmac::verify(&secret.key, &self.bytes(prover), proof).map_err(|_| {
-            let detail = "the peer does not know the shared secret of this cluster, or is not who it says it is";
+            let detail = "the peer does not know the shared secret of this cluster, or is not who it says it is: networking.shared_secret has to \
+                 be the same on both nodes";
             refusal(RefusalReason::Identity, detail)
         })
     }

@@ -23,9 +23,27 @@ pub enum SecretError {
     /// The deadline passed.
     #[error("the exchange of shared secrets was not complete in time")]
     Timeout,
+    /// The dialer ended the exchange when this node had proved its secret.
+    #[error(
+        "the dialer hung up at this node's proof, as one does that knows another secret: networking.shared_secret has to be the \
+         same on both nodes"
+    )]
+    HungUp,
     /// The stream failed or ended. A peer that refuses this node just hangs up: its log says why.
     #[error("the stream failed in the exchange of shared secrets: {0}")]
     Io(#[from] io::Error),
+}
+
+impl SecretError {
+    /// A short name, for counters.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "shared_secret",
+            Self::HungUp => "shared_secret_hung_up",
+            Self::Timeout => "timeout",
+            Self::Io(_) => "io",
+        }
+    }
 }
 
 /// A nonce from the system's generator.
@@ -90,7 +108,11 @@ where
         let begin = receive(stream).await?;
         let (awaiting, challenge) = Accepting::new(secret, terms).challenge(&begin, fresh_nonce()?)?;
         send(stream, &challenge).await?;
-        Ok(awaiting.finish(&receive(stream).await?)?)
+        let answer = receive(stream).await.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => SecretError::HungUp,
+            _ => SecretError::Io(error),
+        })?;
+        Ok(awaiting.finish(&answer)?)
     };
     timeout_at(deadline, exchange).await.unwrap_or(Err(SecretError::Timeout))
 }

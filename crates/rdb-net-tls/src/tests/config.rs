@@ -38,6 +38,7 @@ fn a_key_that_is_at_fault_is_named() {
     assert_eq!(off.validate(), Ok(()), "what is off is not judged");
 }
 
+/// S4.
 #[test]
 fn versions_below_1_3_are_refused_with_the_reason() {
     for version in ["1.0", "TLSv1.1", "1.2"] {

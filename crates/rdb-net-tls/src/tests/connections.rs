@@ -38,6 +38,7 @@ async fn both_ends_know_each_other_and_share_one_binding() {
     assert_ne!(again.binding, dialed.binding, "another connection has another");
 }
 
+/// S4: no tickets, no resumption, no early data.
 #[tokio::test(start_paused = true)]
 async fn no_session_outlives_its_connection() {
     let ca = Ca::root("ca");

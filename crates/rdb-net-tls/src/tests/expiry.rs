@@ -21,6 +21,7 @@ fn marks(watch: &mut ExpiryWatch, expiring: &Expiring, days_left: &[i64]) -> Vec
     passed
 }
 
+/// S6: 30 days, 7 days and 1 day before the end, and at it.
 #[test]
 fn each_mark_is_told_once() {
     let certificate = expiring(ExpiringKind::Certificate, "n1", 1000 * DAY);

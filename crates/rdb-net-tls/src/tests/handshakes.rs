@@ -183,6 +183,7 @@ fn what_is_revoked_is_refused() {
     refuses("a forged list is not no list", &forged, &direct, "crl_unusable", "UnknownCA");
 }
 
+/// S1: exactly one identity.
 #[test]
 fn exactly_one_identity_is_wanted() {
     let ca = Ca::root("ca");
@@ -207,6 +208,7 @@ fn exactly_one_identity_is_wanted() {
     takes("a node of no cluster", &one, &leaf(&[uri("spiffe://prod/eu/node/n2")]));
 }
 
+/// S2.
 #[test]
 fn clusters_and_trust_domains_keep_to_themselves() {
     let ca = Ca::root("ca");

@@ -155,6 +155,7 @@ async fn read_of_an_endless_hello(node: &Node) -> (usize, TlsRefusal) {
     (read.load(std::sync::atomic::Ordering::Relaxed), refusal)
 }
 
+/// S12: at most 16 KiB before anybody is known.
 #[tokio::test(start_paused = true)]
 async fn a_stranger_is_read_no_further_than_16_kib() {
     let ca = Ca::root("ca");

@@ -36,6 +36,7 @@ fn secrets_are_in_no_text() {
     }
 }
 
+/// S18.
 #[test]
 fn names_of_strangers_are_cut_and_visible() {
     let hostile = format!("spiffe://x/\u{1b}[31m\n{}", "y".repeat(500));

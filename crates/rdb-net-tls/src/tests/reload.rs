@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rdb_net_types::ExposedSecret;
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +58,7 @@ fn a_new_certificate_is_in_force_at_the_next_check() {
     assert_eq!((statistics.epoch, statistics.reloads, statistics.reloads_failed), (2, 1, 0));
 }
 
+/// S5, S6.
 #[test]
 fn a_bad_file_keeps_the_last_good_set() {
     let (ca, other) = (Ca::root("ca"), Ca::root("other"));
@@ -151,13 +154,50 @@ fn a_node_does_not_start_with_bad_files() {
     set_mode(&config.key_path, 0o644);
     let error = crate::Tls::load(config.clone(), super::scene::options()).expect_err("loose");
     let path = config.key_path.display();
-    let words = "its mode is 0644, so others than its owner may use the secret in it";
-    assert_eq!(error.to_string(), format!("{path}: {words}: chmod 0600 {path}"));
+    let words =
+        "its mode is 0644, so others than its owner may use the secret in it: chmod 0600 it, and take a new secret";
+    assert!(error.to_string().starts_with(&format!("{path}: {words}")), "{error}");
     fs::remove_file(&config.key_path).expect("removed");
     fs::create_dir(&config.key_path).expect("made");
     let error = crate::Tls::load(config, super::scene::options()).expect_err("a folder");
     assert!(error.to_string().contains("it is no file"), "{error}");
     drop(dir);
+}
+
+/// S6: a key that is a link within its folder is taken, as Kubernetes mounts one; one that leads out of it is not.
+#[test]
+fn a_key_that_is_a_link_lies_in_its_own_folder() {
+    use std::os::unix::fs::symlink;
+    let ca = Ca::root("ca");
+    let (dir, config) = super::scene::files(&ca.pem(), &ca.node("n1"), &[]);
+    let load = || crate::Tls::load(config.clone(), super::scene::options());
+    let (key, inner) = (&config.key_path, dir.path().join("..2026/key.pem"));
+    fs::create_dir(dir.path().join("..2026")).expect("made");
+    fs::rename(key, &inner).expect("moved");
+    symlink("..2026", dir.path().join("..data")).expect("a link");
+    symlink("..data/key.pem", key).expect("a link");
+    load().expect("it stays in its folder");
+    let elsewhere = TempDir::new().expect("a folder");
+    let outer = elsewhere.path().join("key.pem");
+    fs::copy(&inner, &outer).expect("copied");
+    fs::remove_file(key).expect("removed");
+    symlink(&outer, key).expect("a link");
+    let error = load().expect_err("it leads out");
+    assert!(matches!(&error, LoadError::Exposed { problem: ExposedSecret::Elsewhere { .. }, .. }), "{error}");
+    let (path, outer) = (key.display().to_string(), outer.display().to_string());
+    assert!(error.to_string().contains(&path) && error.to_string().contains(&outer), "{error}");
+}
+
+/// S6: a key that belongs to another user is not taken, whatever its mode.
+#[test]
+fn a_key_is_this_users_or_roots() {
+    let ca = Ca::root("ca");
+    let (_dir, config) = super::scene::files(&ca.pem(), &ca.node("n1"), &[]);
+    if std::os::unix::fs::chown(&config.key_path, Some(4321), None).is_err() {
+        return super::scene::skipped("a file can be given to another user by root alone");
+    }
+    let error = crate::Tls::load(config, super::scene::options()).expect_err("it is another's");
+    assert!(matches!(&error, LoadError::Exposed { problem: ExposedSecret::Owner { owner: 4321, .. }, .. }), "{error}");
 }
 
 #[test]

@@ -88,6 +88,17 @@ pub(super) fn set_mode(path: &PathBuf, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode set");
 }
 
+/// Says that a test cannot run here, to people and to whoever runs the tests.
+pub(super) fn skipped(reason: &str) {
+    use std::io::Write;
+    let line = format!("SKIPPED: {reason}\n");
+    print!("{line}");
+    if let Some(path) = std::env::var_os("RDB_SKIPPED_FILE") {
+        let file = fs::OpenOptions::new().append(true).create(true).open(path);
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file can be written to");
+    }
+}
+
 /// A node with these files.
 #[track_caller]
 pub(super) fn node_with(

@@ -184,6 +184,53 @@ fn a_secret_is_long_enough_and_its_owners_alone() {
     assert!(error.contains("at least 32 bytes") && !error.contains("too short"), "{error}");
 }
 
+#[test]
+fn a_variable_holds_a_secret_or_is_named_without_it() {
+    let error = SharedSecret::from_environment("RDB_NET_TLS_TEST_UNSET").expect_err("unset");
+    assert_eq!(error.to_string(), "environment variable RDB_NET_TLS_TEST_UNSET: is not set");
+    // Cargo sets these two: one is too short for a secret, the other is not.
+    let error = SharedSecret::from_environment("CARGO_PKG_NAME").expect_err("short");
+    let text = error.to_string();
+    assert!(text.starts_with("environment variable CARGO_PKG_NAME: a shared secret has at least 32 bytes"), "{text}");
+    assert!(!text.contains("rdb-net-tls"), "{text}");
+    let description = SharedSecret::from_environment("CARGO_PKG_DESCRIPTION").expect("long enough");
+    let same = SharedSecret::new(env!("CARGO_PKG_DESCRIPTION").as_bytes()).expect("long enough");
+    let seen = exchange((&description, terms("a")), (&same, terms("b")), None);
+    assert_eq!(reasons(seen), (None, None));
+}
+
+/// S2, S14: the key of gossip is of its secret and its cluster.
+#[test]
+fn a_gossip_key_follows_from_the_secret_and_the_cluster() {
+    let billing = ClusterId::new("billing").expect("legal");
+    let of = |secret: u8, cluster: &ClusterId| *key(secret).gossip_key(cluster);
+    assert_eq!(of(1, &cluster()), of(1, &cluster()), "every member derives the same");
+    assert_ne!(of(1, &cluster()), of(2, &cluster()), "another secret");
+    assert_ne!(of(1, &cluster()), of(1, &billing), "another cluster");
+    assert_ne!(of(1, &cluster()), [1; 32], "it is not the secret");
+}
+
+/// A dialer that knows another secret learns that from the acceptor's proof, sends none, and the acceptor says what that means.
+#[tokio::test(start_paused = true)]
+async fn who_knows_another_secret_hangs_up_and_both_sides_name_the_key() {
+    let (mut here, mut there) = duplex(1024);
+    let (ours, theirs) = (key(1), key(2));
+    let dialer = async {
+        let dialed = secret::dial(&mut here, &ours, terms("a"), None, soon()).await;
+        drop(here);
+        dialed
+    };
+    let (dialed, accepted) = tokio::join!(dialer, secret::accept(&mut there, &theirs, terms("b"), soon()));
+    let (dialed, accepted) = (dialed.expect_err("another secret"), accepted.expect_err("another secret"));
+    assert!(
+        matches!(dialed, SecretError::Refused(_)) && matches!(accepted, SecretError::HungUp),
+        "{dialed} {accepted}"
+    );
+    for error in [dialed, accepted] {
+        assert!(error.to_string().contains("networking.shared_secret has to be the same"), "{error}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn both_ends_of_a_stream_prove_themselves() {
     let secret = key(1);

@@ -17,6 +17,7 @@ fn host(number: u8) -> IpAddr {
     IpAddr::from([10, 0, 0, number])
 }
 
+/// S12: places for members.
 #[test]
 fn strangers_that_crowd_the_door_leave_members_their_places() {
     let mut door = Admission::new(CONFIG);
@@ -46,6 +47,7 @@ fn a_member_is_a_stranger_again_after_an_hour_of_silence() {
     assert!(door.admit(at(3_599_999), host(1)).is_ok());
 }
 
+/// S12: a share for each address.
 #[test]
 fn one_address_has_its_share_and_no_more() {
     let mut door = Admission::new(CONFIG);
@@ -56,6 +58,7 @@ fn one_address_has_its_share_and_no_more() {
     assert!(door.admit(at(0), host(1)).is_ok());
 }
 
+/// S12: a pace for each address.
 #[test]
 fn one_address_begins_no_faster_than_it_may() {
     let mut door = Admission::new(CONFIG);

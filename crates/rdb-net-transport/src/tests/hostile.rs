@@ -118,6 +118,15 @@ async fn an_interactive_request_waits_for_no_large_reply_of_the_bulk_lane() {
     assert!(received < 4 << 20, "the interactive request waited for {received} bytes of the bulk lane");
 }
 
+/// Is dropped with the task that it is in.
+struct TellsItsEnd(mpsc::Sender<()>);
+
+impl Drop for TellsItsEnd {
+    fn drop(&mut self) {
+        self.0.send(()).expect("the test waits");
+    }
+}
+
 #[test]
 fn a_runtime_that_ends_while_a_handler_is_given_a_task_does_not_hang() {
     const SLOW: MessageType = MessageType(0x8030);
@@ -125,6 +134,7 @@ fn a_runtime_that_ends_while_a_handler_is_given_a_task_does_not_hang() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let ((begins, begun), (release, released)) = (mpsc::channel(), mpsc::channel::<()>());
     let released = Mutex::new(released);
+    let (tells_end, told_end) = mpsc::channel();
     let _transports = runtime.block_on(async {
         let (a, b) = pair().await;
         let handler = move |_: &NodeId, _: Request| {
@@ -134,6 +144,10 @@ fn a_runtime_that_ends_while_a_handler_is_given_a_task_does_not_hang() {
         };
         b.handle(SLOW, Arc::new(handler), HandlerOptions::default());
         to(&a, "b").send(&message(SLOW, "x"), CallOptions::timeout(SOON)).await.expect("queued");
+        tokio::spawn(async move {
+            let _tells = TellsItsEnd(tells_end);
+            std::future::pending::<()>().await;
+        });
         (a, b)
     });
     begun.recv_timeout(SOON).expect("the handler begins");
@@ -142,8 +156,8 @@ fn a_runtime_that_ends_while_a_handler_is_given_a_task_does_not_hang() {
         drop(runtime);
         ends.send(()).expect("the test waits");
     });
-    // Its other threads end all tasks meanwhile.
-    std::thread::sleep(Duration::from_millis(300));
+    // A runtime takes no more tasks before it ends those that it has.
+    told_end.recv_timeout(SOON).expect("its other thread ends all tasks");
     release.send(()).expect("the handler waits");
     ended.recv_timeout(AT_ONCE).expect("a thread of the runtime waits for a lock that it holds itself");
 }

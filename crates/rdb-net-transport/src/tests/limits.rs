@@ -145,6 +145,7 @@ impl Encode for PanicsWhenEncoded {
     }
 }
 
+/// S24.
 #[tokio::test]
 async fn a_message_that_panics_ends_its_connection_and_everybody_is_told() {
     let (a, _b) = pair().await;
@@ -164,6 +165,38 @@ async fn a_message_that_panics_ends_its_connection_and_everybody_is_told() {
     assert_eq!((error.effect, error.reason), (Effect::Unknown, Reason::ConnectionLost));
     echo(&peer).await.expect("a new connection was made");
     assert_eq!(a.inner.registry.links().len(), 1);
+}
+
+/// S24: a panic in a connection's task ends that connection, everybody who waits on it is told, and no other notices.
+#[tokio::test]
+async fn a_connection_whose_task_panics_ends_alone() {
+    let network = Network::default();
+    let a = start(&network, config("a")).await;
+    let (_b, _c) = (start(&network, config("b")).await, start(&network, config("c")).await);
+    let (to_b, to_c) = (to(&a, "b"), to(&a, "c"));
+    for peer in [&to_b, &to_c] {
+        echo(peer).await.expect("answered");
+    }
+    let number = |node: &str| {
+        let links = a.inner.registry.links();
+        links.iter().find(|link| link.node().is_some_and(|of| of.as_str() == node)).map(|link| link.number)
+    };
+    let before = (number("b"), number("c"));
+    let waiting = tokio::spawn({
+        let to_b = to_b.clone();
+        async move { to_b.request(&message(NEVER, "x"), CallOptions::timeout(SOON)).await }
+    });
+    let in_flight = || a.peers().iter().map(|peer| peer.requests_in_flight).sum::<usize>();
+    until("the request is sent", || in_flight() == 1).await;
+    network.panics.store(true, Ordering::SeqCst);
+    // It wakes the connection's task. What was not sent when that panicked is sent on the next connection.
+    echo(&to_b).await.expect("answered over another connection");
+    assert!(!network.panics.load(Ordering::SeqCst), "it has panicked");
+    let error = waiting.await.expect("no panic").expect_err("its connection has panicked");
+    assert_eq!((error.effect, error.reason), (Effect::Unknown, Reason::ConnectionLost));
+    echo(&to_c).await.expect("answered");
+    assert_eq!(number("c"), before.1, "c's connection is the same");
+    assert!(number("b").is_some() && number("b") != before.0);
 }
 
 #[tokio::test]
@@ -191,6 +224,7 @@ async fn the_largest_legal_hello_is_accepted() {
     echo(&to(&a, "b")).await.expect("answered");
 }
 
+/// S11.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_keeps_nothing_of_handlers_that_have_ended() {
     let (a, b) = pair().await;
@@ -229,6 +263,7 @@ async fn a_handler_that_is_cut_off_still_answers() {
     assert_eq!((error.effect, error.reason), (Effect::Unknown, Reason::Cancelled));
 }
 
+/// S11: work that was cancelled ends, and its slot is free then.
 #[tokio::test]
 async fn a_request_that_its_caller_gave_up_gets_no_answer() {
     let (a, b) = pair().await;

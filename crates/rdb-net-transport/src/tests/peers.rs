@@ -7,10 +7,10 @@ use rdb_net_peer::{Action, Epoch, LinkSide, PeerConfig, Slot, State};
 use rdb_net_session::{CloseReason, Config as SessionConfig, Loss, Session, Side};
 use rdb_net_types::{Effect, Reason};
 
-use super::{NEVER, Network, SOON, config, echo, id, message, pair, start, to, until};
+use super::{ECHO, NEVER, Network, SOON, config, echo, id, message, pair, start, to, until};
 use crate::link::Link;
 use crate::pool::PeerShared;
-use crate::{CallOptions, Clock};
+use crate::{CallOptions, Clock, Transport};
 
 fn link(number: u64) -> Arc<Link> {
     static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::start);
@@ -131,4 +131,24 @@ async fn a_forgotten_peer_is_not_dialled_for_those_who_still_wait() {
     echo(&peer).await.expect_err("forgotten");
     echo(&to(&a, "b")).await.expect("a peer that is named again is dialled");
     assert_eq!(a.inner.registry.links().len(), 1);
+}
+
+#[test]
+fn threads_outside_of_a_runtime_may_keep_hurry_send_and_recheck() {
+    let network = Network::default();
+    // Before there is a runtime, nothing can be dialled, and nothing is harmed.
+    let a = Transport::new(config("a"), Arc::new(network.clone()));
+    let peer = to(&a, "b");
+    peer.keep(true);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let b = runtime.block_on(async {
+        a.start().await.expect("the name is free");
+        start(&network, config("b")).await
+    });
+    peer.hurry();
+    peer.keep(true);
+    runtime.block_on(until("it is up", || peer.is_up()));
+    assert!(peer.try_send(&message(ECHO, "x"), CallOptions::default()).is_ok());
+    a.recheck_trust();
+    runtime.block_on(async { tokio::join!(a.shutdown(), b.shutdown()) });
 }

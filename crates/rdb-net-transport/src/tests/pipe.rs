@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -21,6 +21,8 @@ pub(super) struct Network {
     pub(super) dials: Arc<Semaphore>,
     /// Dials under way, and the most that ever were at once.
     pub(super) under_way: Arc<(AtomicUsize, AtomicUsize)>,
+    /// Whether the next read of any connection panics.
+    pub(super) panics: Arc<AtomicBool>,
 }
 
 /// A dial under way.
@@ -42,7 +44,12 @@ impl Drop for UnderWay {
 
 impl Default for Network {
     fn default() -> Self {
-        Self { listeners: Arc::default(), dials: Arc::new(Semaphore::new(1000)), under_way: Arc::default() }
+        Self {
+            listeners: Arc::default(),
+            dials: Arc::new(Semaphore::new(1000)),
+            under_way: Arc::default(),
+            panics: Arc::default(),
+        }
     }
 }
 
@@ -63,24 +70,25 @@ impl Backend for Network {
             let listener = self.listeners.lock().expect("no panic").get(address).cloned().ok_or_else(refused)?;
             let (near, far) = tokio::io::duplex(64 * 1024);
             listener.send(far).await.map_err(|_| refused())?;
-            Ok(Box::new(Pipe(near)) as Box<dyn Connection>)
+            Ok(Box::new(Pipe(near, Arc::clone(&self.panics))) as Box<dyn Connection>)
         })
     }
 
     fn listen<'a>(&'a self, address: &'a NodeAddress) -> BoxFuture<'a, Result<Box<dyn Listener>, ListenError>> {
         let (dialled, accepted) = mpsc::channel(16);
         self.listeners.lock().expect("no panic").insert(address.clone(), dialled);
-        Box::pin(async move { Ok(Box::new(PipeListener(accepted)) as Box<dyn Listener>) })
+        let panics = Arc::clone(&self.panics);
+        Box::pin(async move { Ok(Box::new(PipeListener(accepted, panics)) as Box<dyn Listener>) })
     }
 }
 
-struct PipeListener(mpsc::Receiver<DuplexStream>);
+struct PipeListener(mpsc::Receiver<DuplexStream>, Arc<AtomicBool>);
 
 impl Listener for PipeListener {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Arrival>> {
         Box::pin(async {
             let stream = self.0.recv().await.ok_or(io::ErrorKind::BrokenPipe)?;
-            Ok(Arrival::ready(Pipe(stream)))
+            Ok(Arrival::ready(Pipe(stream, Arc::clone(&self.1))))
         })
     }
 
@@ -89,7 +97,7 @@ impl Listener for PipeListener {
     }
 }
 
-struct Pipe(DuplexStream);
+struct Pipe(DuplexStream, Arc<AtomicBool>);
 
 impl Connection for Pipe {
     fn remote(&self) -> SocketAddr {
@@ -99,6 +107,7 @@ impl Connection for Pipe {
 
 impl AsyncRead for Pipe {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        assert!(!self.1.swap(false, Ordering::SeqCst), "planted in a connection's task");
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }

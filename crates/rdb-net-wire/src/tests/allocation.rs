@@ -66,6 +66,7 @@ fn the_counter_counts() {
 /// The shortest way to ask for a lot: a list of this length, of which nothing follows.
 const HUGE: [u64; 6] = [1 << 16, 1 << 20, u32::MAX as u64, 1 << 40, i64::MAX as u64, u64::MAX];
 
+/// S7: nothing is allocated by a length that a peer has declared.
 #[test]
 fn a_declared_length_allocates_nothing() {
     for length in HUGE {
@@ -108,6 +109,7 @@ fn a_length_that_the_bytes_behind_it_do_not_bear_out_is_bounded_by_them() {
     }
 }
 
+/// S9: a count is worth as many items as there are bytes for.
 #[test]
 fn a_list_that_grows_because_its_length_is_a_lie_is_bounded_by_what_came() {
     // Just behind a power of two the list has doubled, and holds its old and its new place at once.

@@ -192,6 +192,7 @@ fn a_fragment_that_is_smaller_than_it_may_be_is_refused() {
     assert_eq!(FrameRules { checksum: false, ..rules() }.read(&buffer.to_vec()), Err(FrameError::Fragment));
 }
 
+/// S8: what it becomes is bounded by what it declares, and that by what is let in.
 #[cfg(feature = "lz4")]
 #[test]
 fn a_compressed_body_that_becomes_more_than_it_may_is_refused_before_it_is_read() {

@@ -97,7 +97,7 @@ fn rivals_that_meet_by_gossip_are_told_and_do_not_war() {
     let mut net = Network::cluster_of(4, 306);
     let rival = net.add(LocalNode { address: address(50), ..local(2, 999, 2_000) });
     // It slips in behind the seed's back.
-    let alive = crate::transmit::alive_of(net.nodes[rival].swim.table.local());
+    let alive = crate::transmit::alive_of(&net.nodes[rival].swim.table.local());
     net.act(0, |swim, now| swim.apply(now, Update::Alive(alive)));
     net.sync(rival, 1);
     net.run(secs(120));
@@ -107,6 +107,7 @@ fn rivals_that_meet_by_gossip_are_told_and_do_not_war() {
     }
 }
 
+/// S17.
 #[test]
 fn an_accusation_far_ahead_of_its_subject_evicts_nobody() {
     let mut net = Network::cluster_of(5, 307);
@@ -135,7 +136,7 @@ fn evidence_without_a_transition_raises_the_incarnation() {
     assert_eq!(net.count(|event| matches!(event, Event::Failed(_))), 1);
     let alive = crate::packet::Alive {
         incarnation: Incarnation::from_u64((1_000 << 32) + 2),
-        ..crate::transmit::alive_of(net.nodes[2].swim.table.local())
+        ..crate::transmit::alive_of(&net.nodes[2].swim.table.local())
     };
     net.act(0, |swim, now| swim.apply(now, Update::Alive(alive)));
     assert_eq!(net.nodes[0].swim.member(&id(2)).map(|member| member.state), Some(NodeState::Failed));

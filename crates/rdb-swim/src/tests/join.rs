@@ -42,6 +42,7 @@ fn a_changed_address_is_followed() {
     assert_eq!(net.count(|event| matches!(event, Event::Suspected(_))), 0);
 }
 
+/// S17: and so has what a member tells of itself.
 #[test]
 fn too_much_metadata_is_refused() {
     let mut net = Network::cluster_of(2, 5);
@@ -84,7 +85,7 @@ fn a_forgotten_member_stays_away_until_it_speaks_anew() {
     net.crash(2);
     net.run_until(secs(20), "failed", |net| net.all_hold(2, NodeState::Failed));
     assert!(!net.act(0, |swim, now| swim.forget(now, &id(1))), "who is alive is not forgotten");
-    let old = crate::transmit::alive_of(net.nodes[2].swim.table.local());
+    let old = crate::transmit::alive_of(&net.nodes[2].swim.table.local());
     assert!(net.act(0, |swim, now| swim.forget(now, &id(2))));
     net.run(secs(1));
     assert_eq!(net.count(|event| matches!(event, Event::Forgotten(_))), 2, "the other one is told");
@@ -109,6 +110,7 @@ fn a_living_member_that_somebody_forgets_comes_back() {
     net.run_until(secs(10), "one view", |net| net.agrees(4));
 }
 
+/// S17: the table has a limit.
 #[test]
 fn the_table_is_full_at_its_limit_and_the_gone_make_room() {
     let mut net = Network::cluster_of(4, 10);

@@ -58,6 +58,7 @@ fn foreign_and_broken_packets_are_dropped_by_reason() {
     assert_eq!(foreign.handle_sync_reply(secs(1), &request), Err(DecodeError::Kind { kind: 16 }));
 }
 
+/// S16.
 #[test]
 fn a_ping_for_another_node_is_not_answered() {
     let mut net = Network::cluster_of(3, 501);

@@ -9,3 +9,5 @@ mod machine;
 pub(crate) mod network;
 mod partition;
 mod refusal;
+mod scale;
+mod traitor;

@@ -36,6 +36,7 @@ fn a_refusal_about_a_living_node_is_stopped_by_its_ack() {
     }
 }
 
+/// S17: a refusal takes two distinct observers.
 #[test]
 fn one_observer_convicts_nobody_at_once() {
     let mut net = Network::cluster_of(5, 90);

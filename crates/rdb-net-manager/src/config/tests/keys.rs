@@ -58,7 +58,10 @@ fn handed_on(config: &Config) -> String {
     let addresses = (config.gossip_bind(), config.admin_bind(), config.node_info(&advertised));
     let (tcp, discovery) = ((config.tcp(), config.quic()), config.static_discovery());
     let machines = (config.swim(), config.health(), config.balancer());
-    format!("{identity:?} {limits:?} {addresses:?} {tcp:?} {:?} {discovery:?} {machines:?}", config.tls)
+    format!(
+        "{identity:?} {limits:?} {addresses:?} {tcp:?} {:?} {discovery:?} {machines:?} {:?}",
+        config.tls, config.shared_secret
+    )
 }
 
 // Sockets and discovery are parts only where they are in the build.

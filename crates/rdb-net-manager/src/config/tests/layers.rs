@@ -75,13 +75,23 @@ fn lists_and_tables_are_replaced_as_a_whole() {
 #[test]
 fn every_key_has_a_variable() {
     let variables = KEYS.iter().map(|key| (key.environment_name(), key.example));
-    // The first takes other values in builds of other features, the second goes not with a key that stands before it.
-    let left_out = |name: &str| name.ends_with("SERVICE_DISCOVERY__TYPE") || name.ends_with("STATE__KEY_VARIABLE");
+    // The first takes other values in builds of other features, the others go not with a key that stands before them.
+    let left_out = |name: &str| {
+        let endings =
+            ["SERVICE_DISCOVERY__TYPE", "STATE__KEY_VARIABLE", "SHARED_SECRET__PATH", "SHARED_SECRET__VARIABLE"];
+        endings.iter().any(|ending| name.ends_with(ending))
+    };
     let config = Loader::new().environment(variables.filter(|(name, _)| !left_out(name)));
     let config = config.load().unwrap_or_else(|errors| panic!("{errors}"));
     let unset: Vec<_> =
         KEYS.iter().filter(|key| config.origin(key.path) == Some(&Origin::Default)).map(|key| key.path).collect();
-    assert_eq!(unset, ["networking.service_discovery.type", "networking.state.key_variable"]);
+    let expected = [
+        "networking.shared_secret.path",
+        "networking.shared_secret.variable",
+        "networking.service_discovery.type",
+        "networking.state.key_variable",
+    ];
+    assert_eq!(unset, expected);
 }
 
 #[test]

@@ -27,6 +27,7 @@ fn tls_that_is_not_in_the_build_is_refused_at_the_start_and_not_at_the_load() {
     expect![[r#"node.toml:10:11: networking.tls.enabled: TLS is not in this build, and the node would talk in plain text; enable the cargo feature "tls""#]].assert_eq(&first.to_string());
 }
 
+/// S3: no plain text beyond this host without a second word.
 #[test]
 fn plain_text_beyond_this_host_has_to_be_allowed() {
     let problem = |text: &str| loaded(text).check_runnable().err().map(|errors| errors.to_string());
@@ -50,6 +51,44 @@ fn what_tls_does_not_know_is_refused_by_its_key() {
     assert!(refused("cipher_suites = ['RC4']").contains("networking.tls.cipher_suites: "));
     assert!(refused("key_exchange_groups = ['secp112r1']").contains("networking.tls.key_exchange_groups: "));
     assert!(refused("identity = 'spiffe://example/nodes'").contains("networking.tls.identity: "));
+}
+
+#[test]
+fn a_shared_secret_excludes_tls_and_is_named_once() {
+    let refused = |text: &str| from_text(text).load().expect_err(text).to_string();
+    let tls = "[networking.tls]\nenabled = true\ncert_path = '/c'\nkey_path = '/k'\nca_cert_path = '/a'\n";
+    for name in ["path", "variable"] {
+        let error = refused(&format!("[networking.shared_secret]\n{name} = 's'\n{tls}"));
+        let keys = format!("networking.shared_secret.{name}: it is set, and networking.tls.enabled = true: ");
+        assert!(error.contains(&keys), "{error}");
+    }
+    expect!["node.toml:2:8: networking.shared_secret.path: the secret is named twice; keep path or variable"]
+        .assert_eq(&refused("[networking.shared_secret]\npath = 's'\nvariable = 'S'\n"));
+    expect!["node.toml:2:16: networking.node_id: it is not set, and neither is the port that it would be made from; with networking.shared_secret a node proves who it is from its first connection on: set it"]
+        .assert_eq(&refused("[networking]\nbind_address = '127.0.0.1:0'\n[networking.shared_secret]\npath = 's'\n"));
+    loaded("[networking]\nnode_id = 'n1'\nbind_address = '127.0.0.1:0'\n[networking.shared_secret]\npath = 's'\n");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_shared_secret_is_no_encryption() {
+    let problem = |text: &str| loaded(text).check_runnable().err().map(|errors| errors.to_string());
+    let secret = "[networking.shared_secret]\npath = 's'\n";
+    let (everywhere, allowed) =
+        ("[networking]\nbind_address = '0.0.0.0:7000'\nadvertise_address = 'n1:7000'\n", "allow_plaintext = true\n");
+    expect!["node.toml:2:16: networking.bind_address: the node would listen at 0.0.0.0:7000 without TLS; networking.shared_secret keeps strangers out, and what nodes say is still in plain text, which everybody on the way reads and writes; take networking.tls.enabled = true in its place, or set networking.allow_plaintext = true where the network is trusted"].assert_eq(&problem(&format!("{everywhere}{secret}")).expect("refused"));
+    assert_eq!(problem(&format!("{everywhere}{allowed}{secret}")), None);
+    assert_eq!(problem(secret), None, "on this host");
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn a_shared_secret_that_is_not_in_the_build_is_refused_at_the_start() {
+    let errors = loaded("[networking.shared_secret]\npath = 's'\n").check_runnable().expect_err("there is none");
+    assert!(
+        errors.to_string().contains("networking.shared_secret.path: shared secrets are not in this build"),
+        "{errors}"
+    );
 }
 
 #[cfg(feature = "discovery-static")]

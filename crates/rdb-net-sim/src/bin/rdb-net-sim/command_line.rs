@@ -1,0 +1,242 @@
+//! What the command line asks for.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rdb_net_sim::experiment::{DetectPlan, DisseminatePlan, PhiPlan, SoakPlan};
+use rdb_net_sim::report::Format;
+use rdb_net_sim::{Scenario, scenario};
+
+pub(crate) const USAGE: &str = "\
+rdb-net-sim runs scenarios and experiments on a simulated cluster.
+
+  rdb-net-sim list
+  rdb-net-sim scenario NAME|all [--nodes N] [--seed S] [--seeds K] [--output table|json]
+  rdb-net-sim detect      [--nodes N,..] [--seed S] [--seeds K] [--crashes C] [--gossip on|off]
+  rdb-net-sim disseminate [--nodes N,..] [--seed S] [--seeds K] [--rumours R]
+  rdb-net-sim soak        [--nodes N] [--seed S] [--time SECONDS]
+  rdb-net-sim phi         [--seed S] [--beats B]
+
+A scenario does something to whole nodes. An experiment measures the membership protocol alone:
+
+  detect       how long a crash stays unnoticed, and what the probing costs; a row for each size
+  disseminate  how many gossip ticks until everybody knows; a row for each size and loss
+  soak         a large cluster with default settings, in which a host goes silent now and then
+  phi          mistakes and detection time of a phi detector by its threshold
+
+  --nodes N    nodes of the cluster; default 5 for a scenario, 1000 for an experiment
+  --seed S     the first seed; default 1
+  --seeds K    how many seeds, S and those after it; default 1; detect: as many as C crashes need
+  --crashes C  crashes of each size; default 2000
+  --gossip on  gossip between probes too, as by default in production; default off
+  --rumours R  rumours for each seed; default 20
+  --time SECONDS  simulated time; default 60
+  --beats B    heartbeats; default 1000000
+  --output O   experiments: table, json, csv or svg
+  --picture FILE  experiments: write the picture there as well
+
+Exit codes: 0 everything was as it must be, 1 it was not, 2 the command line is wrong.
+";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Task {
+    Help,
+    List,
+    Scenarios { names: Vec<&'static str>, nodes: usize, first: u64, seeds: u64, json: bool },
+    Experiment { experiment: Experiment, format: Format, picture: Option<PathBuf> },
+}
+
+/// An experiment with its plan.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Experiment {
+    Detect(DetectPlan),
+    Disseminate(DisseminatePlan),
+    Soak(SoakPlan),
+    Phi(PhiPlan),
+}
+
+impl Experiment {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Detect(_) => "detect",
+            Self::Disseminate(_) => "disseminate",
+            Self::Soak(_) => "soak",
+            Self::Phi(_) => "phi",
+        }
+    }
+}
+
+/// Options and their values, each of which must be used.
+struct Options<'a>(Vec<(&'a str, &'a str)>);
+
+pub(crate) fn parse(arguments: &[String]) -> Result<Task, String> {
+    let mut words = arguments.iter().map(String::as_str);
+    let command = match words.next() {
+        None | Some("help" | "--help" | "-h") => return Ok(Task::Help),
+        Some("list") => return Ok(Task::List),
+        Some(command) => command,
+    };
+    if command == "scenario" {
+        let name = words.next().ok_or("which scenario?")?;
+        return scenarios(name, Options::new(words)?);
+    }
+    let mut options = Options::new(words)?;
+    let seed = options.number("--seed")?.unwrap_or(1);
+    let experiment = match command {
+        "detect" => Experiment::Detect(detect(seed, &mut options)?),
+        "disseminate" => Experiment::Disseminate(disseminate(seed, &mut options)?),
+        "soak" => Experiment::Soak(soak(seed, &mut options)?),
+        "phi" => {
+            let plan = PhiPlan::new(seed);
+            Experiment::Phi(PhiPlan {
+                beats: options.number("--beats")?.unwrap_or(plan.beats).min(u32::MAX.into()),
+                ..plan
+            })
+        }
+        other => return Err(format!("there is no command {other:?}")),
+    };
+    let output = options.take("--output").unwrap_or("table");
+    let format = Format::find(output).ok_or_else(|| format!("--output is table, json, csv or svg, not {output:?}"))?;
+    let picture = options.take("--picture").map(PathBuf::from);
+    options.end()?;
+    Ok(Task::Experiment { experiment, format, picture })
+}
+
+fn scenarios(name: &str, mut options: Options<'_>) -> Result<Task, String> {
+    let scenarios = match Scenario::find(name) {
+        _ if name == "all" => scenario::ALL.to_vec(),
+        Some(scenario) => vec![scenario],
+        None => return Err(format!("there is no scenario {name:?}; `rdb-net-sim list` names them")),
+    };
+    let nodes = options.number("--nodes")?.unwrap_or(5).min(100_000) as usize;
+    let (first, seeds) = (options.number("--seed")?.unwrap_or(1), options.number("--seeds")?.unwrap_or(1));
+    let json = match options.take("--output") {
+        None | Some("table") => false,
+        Some("json") => true,
+        Some(other) => return Err(format!("--output is table or json, not {other:?}")),
+    };
+    options.end()?;
+    Ok(Task::Scenarios { names: scenarios.iter().map(|scenario| scenario.name).collect(), nodes, first, seeds, json })
+}
+
+fn detect(seed: u64, options: &mut Options<'_>) -> Result<DetectPlan, String> {
+    let plan = DetectPlan::new(options.sizes()?, seed);
+    let gossip = match options.take("--gossip") {
+        None | Some("off") => false,
+        Some("on") => true,
+        Some(other) => return Err(format!("--gossip is on or off, not {other:?}")),
+    };
+    let crashes = options.number("--crashes")?.map_or(plan.crashes, |crashes| crashes.clamp(1, 1_000_000) as usize);
+    Ok(DetectPlan { crashes, gossip, runs: options.number("--seeds")?, ..plan })
+}
+
+fn disseminate(seed: u64, options: &mut Options<'_>) -> Result<DisseminatePlan, String> {
+    let plan = DisseminatePlan::new(options.sizes()?, seed);
+    let rumours = options.number("--rumours")?.map_or(plan.rumours, |rumours| rumours.clamp(1, 1_000_000) as usize);
+    Ok(DisseminatePlan { rumours, runs: options.number("--seeds")?.unwrap_or(plan.runs), ..plan })
+}
+
+fn soak(seed: u64, options: &mut Options<'_>) -> Result<SoakPlan, String> {
+    let [members] = options.sizes()?[..] else { return Err("soak takes one size".to_owned()) };
+    let plan = SoakPlan::new(members, seed);
+    let time = options.number("--time")?.map_or(plan.time, |seconds| Duration::from_secs(seconds.clamp(1, 1_000_000)));
+    Ok(SoakPlan { time, ..plan })
+}
+
+impl<'a> Options<'a> {
+    fn new(mut words: impl Iterator<Item = &'a str>) -> Result<Self, String> {
+        let mut options = Vec::new();
+        while let Some(option) = words.next() {
+            options.push((option, words.next().ok_or_else(|| format!("{option} needs a value"))?));
+        }
+        Ok(Self(options))
+    }
+
+    /// The last value that was given, as in most programs.
+    fn take(&mut self, name: &str) -> Option<&'a str> {
+        let value = self.0.iter().rev().find(|(option, _)| *option == name).map(|(_, value)| *value);
+        self.0.retain(|(option, _)| *option != name);
+        value
+    }
+
+    fn number(&mut self, name: &str) -> Result<Option<u64>, String> {
+        self.take(name).map(|value| number(name, value)).transpose()
+    }
+
+    fn sizes(&mut self) -> Result<Vec<usize>, String> {
+        let sizes = self.take("--nodes").unwrap_or("1000").split(',');
+        sizes.map(|size| Ok(number("--nodes", size)?.clamp(2, 1_000_000) as usize)).collect()
+    }
+
+    fn end(self) -> Result<(), String> {
+        self.0.first().map_or(Ok(()), |(option, _)| Err(format!("there is no option {option:?} here")))
+    }
+}
+
+fn number(name: &str, value: &str) -> Result<u64, String> {
+    value.parse().map_err(|_| format!("{name} needs a number, not {value:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(experiment: Experiment, format: Format) -> Result<Task, String> {
+        Ok(Task::Experiment { experiment, format, picture: None })
+    }
+
+    fn parsed(line: &str) -> Result<Task, String> {
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn an_experiment_takes_its_plan_from_the_options() {
+        let detect = DetectPlan { crashes: 7, gossip: true, runs: Some(3), ..DetectPlan::new(vec![100, 1000], 9) };
+        let task = parsed("detect --nodes 100,1000 --seed 9 --seeds 3 --crashes 7 --gossip on --output svg");
+        assert_eq!(task, planned(Experiment::Detect(detect), Format::Svg));
+        let soak = SoakPlan { time: Duration::from_secs(90), ..SoakPlan::new(50, 1) };
+        assert_eq!(parsed("soak --nodes 50 --time 90"), planned(Experiment::Soak(soak), Format::Table));
+        assert_eq!(parsed("phi --output csv"), planned(Experiment::Phi(PhiPlan::new(1)), Format::Csv),);
+        let disseminate = DisseminatePlan { rumours: 2, ..DisseminatePlan::new(vec![1000], 1) };
+        assert_eq!(
+            parsed("disseminate --rumours 2 --output json"),
+            planned(Experiment::Disseminate(disseminate), Format::Json),
+        );
+    }
+
+    #[test]
+    fn a_picture_may_be_written_besides() {
+        let Ok(Task::Experiment { picture, format, .. }) = parsed("phi --picture a.svg") else {
+            panic!("an experiment")
+        };
+        assert_eq!((picture, format), (Some(PathBuf::from("a.svg")), Format::Table));
+    }
+
+    #[test]
+    fn a_scenario_takes_nodes_and_seeds() {
+        let task = Task::Scenarios { names: vec!["kill"], nodes: 5, first: 3, seeds: 2, json: true };
+        assert_eq!(parsed("scenario kill --seed 3 --seeds 2 --output json"), Ok(task));
+        assert_eq!(parsed("list"), Ok(Task::List));
+        assert_eq!(parsed(""), Ok(Task::Help));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (line, problem) in [
+            ("dance", "there is no command \"dance\""),
+            ("scenario", "which scenario?"),
+            ("scenario dance", "there is no scenario \"dance\"; `rdb-net-sim list` names them"),
+            ("scenario kill --time 5", "there is no option \"--time\" here"),
+            ("scenario kill --output svg", "--output is table or json, not \"svg\""),
+            ("detect --nodes", "--nodes needs a value"),
+            ("detect --nodes ten", "--nodes needs a number, not \"ten\""),
+            ("detect --gossip maybe", "--gossip is on or off, not \"maybe\""),
+            ("detect --beats 5", "there is no option \"--beats\" here"),
+            ("soak --nodes 1,2", "soak takes one size"),
+            ("phi --output pdf", "--output is table, json, csv or svg, not \"pdf\""),
+        ] {
+            assert_eq!(parsed(line).err().as_deref(), Some(problem), "{line}");
+        }
+    }
+}

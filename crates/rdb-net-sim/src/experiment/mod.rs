@@ -1,0 +1,21 @@
+//! Experiments: what the literature measured, measured here over the code of production.
+//!
+//! A [scenario](crate::scenario) is good or bad; an experiment has figures, and bounds within which they must lie. Each is a
+//! function of its plan, seed included, and tells how far it has come.
+
+mod detect;
+mod disseminate;
+mod phi;
+mod soak;
+mod spread;
+
+pub use detect::DetectPlan;
+pub use disseminate::DisseminatePlan;
+pub use phi::PhiPlan;
+pub use soak::SoakPlan;
+
+/// Told now and then: how much is done, and of how much.
+pub type Progress<'a> = dyn FnMut(u64, u64) + 'a;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! A small slice of each experiment. The large ones are commands; docs/membership.md has their figures.
+
+use super::{DetectPlan, DisseminatePlan, PhiPlan, SoakPlan};
+use crate::report::{Cell, Findings};
+
+#[track_caller]
+fn figure(findings: &Findings, row: usize, column: &str) -> f64 {
+    let at = findings.table.columns.iter().position(|name| *name == column).expect("a column");
+    match findings.table.rows[row][at] {
+        Cell::Count(count) => count as f64,
+        Cell::Number(number, _) => number,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+/// SWIM, section 3.1. Within four standard errors: 200 crashes are few.
+#[test]
+fn a_crash_is_found_in_the_period_that_the_paper_says_and_probing_costs_two_messages() {
+    let plan = DetectPlan { crashes: 200, ..DetectPlan::new(vec![100], 1) };
+    let findings = plan.run(&mut |_, _| {}).expect("legal");
+    let (mean, error) = (figure(&findings, 0, "mean (periods)"), figure(&findings, 0, "+-"));
+    assert!((mean - 1.582).abs() < 4.0 * error && error < 0.1, "{mean} +- {error}");
+    assert!((figure(&findings, 0, "probe packets/member/period") - 2.0).abs() < 0.1);
+    assert_eq!(figure(&findings, 0, "false suspicions"), 0.0);
+    assert!(figure(&findings, 0, "most") <= 199.0);
+}
+
+#[test]
+fn gossip_between_probes_changes_nothing_of_the_first_detection() {
+    let plan = DetectPlan { crashes: 100, gossip: true, ..DetectPlan::new(vec![60], 2) };
+    let findings = plan.run(&mut |_, _| {}).expect("legal");
+    let (mean, error) = (figure(&findings, 0, "mean (periods)"), figure(&findings, 0, "+-"));
+    assert!((mean - 1.582).abs() < 4.0 * error, "{mean} +- {error}");
+}
+
+#[test]
+fn a_rumour_reaches_three_hundred_members_within_its_ticks() {
+    let plan = DisseminatePlan { rumours: 3, ..DisseminatePlan::new(vec![300], 1) };
+    let findings = plan.run(&mut |_, _| {}).expect("legal");
+    assert_eq!(findings.problems, [] as [String; 0]);
+    let ticks: Vec<f64> = (0..2).map(|row| figure(&findings, row, "ticks to all, mean")).collect();
+    assert!(ticks[0] < ticks[1] && ticks[1] <= 9.0, "losses cost ticks: {ticks:?}");
+}
+
+#[test]
+fn a_cluster_of_two_hundred_lives_for_half_a_minute() {
+    let plan = SoakPlan { time: std::time::Duration::from_secs(30), ..SoakPlan::new(200, 1) };
+    let findings = plan.run(&mut |_, _| {}).expect("legal");
+    assert_eq!(findings.problems, [] as [String; 0]);
+    assert_eq!(figure(&findings, 0, "silent hosts"), 1.0);
+}
+
+/// Hayashibara et al., figures 6 and 8: the higher the threshold, the fewer mistakes and the later the detection.
+#[test]
+fn mistakes_fall_and_detection_takes_longer_as_the_threshold_rises() {
+    let findings = PhiPlan { seed: 1, beats: 30_000 }.run(&mut |_, _| {});
+    assert_eq!(findings.problems, [] as [String; 0]);
+    assert_eq!(findings.table.rows.len(), 24);
+    let lost = figure(&findings, 0, "lost (%)");
+    assert!((0.05..1.5).contains(&lost), "{lost} % lost");
+}
+
+#[test]
+fn an_experiment_gives_the_same_figures_again() {
+    let detect = || DetectPlan { crashes: 5, ..DetectPlan::new(vec![20], 3) }.run(&mut |_, _| {}).expect("legal");
+    assert_eq!(detect(), detect());
+    let phi = || PhiPlan { seed: 4, beats: 2_000 }.run(&mut |_, _| {});
+    assert_eq!(phi(), phi());
+}
+
+#[test]
+fn progress_only_grows_and_ends_at_the_whole() {
+    let mut reports = Vec::new();
+    let plan = DetectPlan { crashes: 6, ..DetectPlan::new(vec![10, 20], 3) };
+    plan.run(&mut |done, total| reports.push((done, total))).expect("legal");
+    assert!(reports.is_sorted() && reports.last() == Some(&(12, 12)), "{reports:?}");
+}

@@ -1,0 +1,105 @@
+//! A member that says what is not so: how far its word goes. S16, S17.
+//!
+//! Statements are not signed, so a traitor can say anything of anybody. What is bounded is what comes of it: nobody is gone for
+//! good, and whoever is spoken of can always speak last.
+
+use rdb_net_types::{Incarnation, NodeState};
+
+use super::network::{Network, address, id, secs};
+use crate::Event;
+use crate::packet::{Accusation, Alive, Body, Packet, Sender, Update};
+use crate::transmit::alive_of;
+
+/// What node `of` would say of itself, under another incarnation.
+fn forged(net: &Network, of: usize, incarnation: Incarnation) -> Update {
+    let word = alive_of(&net.nodes[of].swim.table.local());
+    Update::Alive(Alive { incarnation, address: address(66), ..word })
+}
+
+/// S17: a member refutes only itself: nobody raises another's incarnation, however sure it is that the other lives.
+#[test]
+fn nobody_refutes_for_another() {
+    let mut net = Network::cluster_of(5, 700);
+    let before: Vec<Incarnation> = net.nodes.iter().map(|node| node.swim.local().incarnation).collect();
+    net.crash(3);
+    net.act(0, |swim, now| swim.suspect(now, &id(3)));
+    net.run_until(secs(30), "the verdict", |net| net.all_hold(3, NodeState::Failed));
+    for node in net.nodes.iter().take(3) {
+        assert_eq!(node.swim.member(&id(3)).map(|member| member.incarnation), Some(before[3]));
+        assert_eq!(node.swim.stats().refutations, 0);
+    }
+    // Who lives refutes, and its own incarnation is the only one that has changed.
+    net.act(0, |swim, now| swim.suspect(now, &id(2)));
+    net.run_until(secs(10), "a refutation", |net| net.nodes[2].swim.stats().refutations > 0);
+    net.run(secs(2));
+    for (n, before) in before.iter().enumerate().filter(|(n, _)| *n != 3) {
+        assert_eq!(net.nodes[n].swim.local().incarnation > *before, n == 2, "node {n}");
+    }
+}
+
+/// S17: a jump of more than 2^20 refutations is believed of nobody, and a smaller one is answered by whom it is about.
+#[test]
+fn a_word_that_leaps_ahead_of_its_subject_is_not_taken() {
+    let mut net = Network::cluster_of(5, 701);
+    let own = net.nodes[3].swim.local().incarnation;
+    let leap = Incarnation::from_u64(own.as_u64() + (1 << 20) + 1);
+    let word = forged(&net, 3, leap);
+    net.act(0, |swim, now| swim.apply(now, word));
+    assert_eq!(net.nodes[0].swim.member(&id(3)).map(|member| member.incarnation), Some(own));
+    assert_eq!(net.nodes[0].swim.stats().updates_implausible, 1);
+    let step = Incarnation::from_u64(own.as_u64() + 5);
+    let word = forged(&net, 3, step);
+    net.act(0, |swim, now| swim.apply(now, word));
+    net.run_until(secs(10), "its own word is the last", |net| net.agrees(5));
+    let holds = |n: usize| net.nodes[n].swim.member(&id(3)).map(|member| (member.address, member.incarnation > step));
+    assert!((0..5).filter(|n| *n != 3).all(|n| holds(n) == Some((address(3), true))));
+}
+
+/// S17: who knows nothing of a member cannot tell a leap; the member outbids it all the same.
+#[test]
+fn a_newcomer_that_was_lied_to_learns_better() {
+    let mut net = Network::cluster_of(4, 702);
+    let own = net.nodes[2].swim.local().incarnation;
+    for raw in [(own.as_u64() | u64::from(u32::MAX)), 0xfffe_ffff_0000_0000, 0xfffe_ffff_0000_0007] {
+        let word = forged(&net, 2, Incarnation::from_u64(raw));
+        // As if node 0 had met nothing else.
+        net.act(0, |swim, now| {
+            let slot = swim.table.slot_of(&id(2)).expect("held");
+            swim.table.update(slot, &mut swim.random, |entry| entry.incarnation = Incarnation::default());
+            swim.apply(now, word);
+        });
+        net.run_until(secs(30), "its own word is the last", |net| net.agrees(4));
+        assert_eq!(net.nodes[0].swim.member(&id(2)).map(|member| member.address), Some(address(2)), "{raw:x}");
+    }
+    assert_eq!(net.nodes[1].swim.stats().dropped_malformed, 0, "nobody is outside of what others read");
+}
+
+/// S17: that a member has failed is anybody's word, and no last one: it is back as soon as it hears of it.
+#[test]
+fn a_forged_verdict_is_answered_by_whom_it_is_about() {
+    let mut net = Network::cluster_of(5, 703);
+    let incarnation = net.nodes[3].swim.local().incarnation;
+    let verdict = Update::Failed(Accusation { id: id(3), incarnation, from: id(1) });
+    net.act(0, |swim, now| swim.apply(now, verdict));
+    net.run_until(secs(10), "it is back", |net| net.agrees(5));
+    assert_eq!(net.count(|event| matches!(event, Event::Forgotten(_))), 0);
+}
+
+/// S16: a node pings members for others, and nobody else: it is no way to reach addresses that the asker cannot.
+#[test]
+fn who_is_no_member_is_pinged_for_nobody() {
+    let mut net = Network::cluster_of(3, 704);
+    let now = net.now;
+    let asker = net.nodes[1].swim.table.local();
+    let sender = Sender { id: asker.id.clone(), boot: asker.boot, incarnation: asker.incarnation };
+    let body = Body::PingRequest { sequence: 9, target: id(42), target_boot: asker.boot, budget_ms: 500 };
+    let packet = Packet { sender, body, updates: Vec::new() }.encode(net.nodes[0].swim.cluster);
+    let swim = &mut net.nodes[0].swim;
+    assert_eq!(swim.handle_packet(now, address(1), &packet), Ok(()));
+    let mut answer = Vec::new();
+    assert_eq!(swim.poll_transmit(now, &mut answer), Some(address(1)), "a refusal, to who has asked");
+    assert_eq!(swim.poll_transmit(now, &mut Vec::new()), None, "and nothing to anybody else");
+    let answer = Packet::decode(&answer, swim.cluster).expect("a packet");
+    assert!(matches!(answer.body, Body::Nack { sequence: 9 }));
+    assert_eq!(swim.stats().pings_relayed, 0);
+}
