@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rdb_net_manager::config::{Config, GossipTransport};
+use rdb_net_manager::config::{Config, GossipTransport, TransportProtocol};
 use rdb_net_manager::{
     Answer, CallOptions, HandlerOptions, Handling, NetworkEvent, NetworkManager, Request, StartError,
 };
@@ -230,6 +230,51 @@ async fn gossip_inside_connections_finds_members_and_notices_one_that_goes() {
     let gone = nodes.pop().expect("three");
     gone.manager.shutdown().await;
     eventually("the others know", || nodes.iter().all(|node| alive(node) == 2)).await;
+    stop(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_quic_gossip_travels_as_datagrams_and_notices_one_that_goes() {
+    let authority = Authority::new();
+    let mut nodes = start(&authority, 3, |config| {
+        config.transport.protocol = TransportProtocol::Quic;
+        config.gossip.transport = GossipTransport::Quic;
+    })
+    .await;
+    let counted = |node: &Node, what: &str| node.manager.control().security().gossip.get(what).copied();
+    let in_datagrams = |node: &Node| counted(node, "packets_in_datagrams") > Some(20);
+    eventually("packets travel as datagrams", || nodes.iter().all(in_datagrams)).await;
+    assert_eq!(
+        nodes[0].manager.control().statistics().membership["packets_sent"],
+        0,
+        "nothing leaves by UDP of its own"
+    );
+    for node in &nodes {
+        let (datagrams, streams) = (counted(node, "packets_in_datagrams"), counted(node, "packets_streamed"));
+        assert!(datagrams > streams, "{datagrams:?} as datagrams and {streams:?} in streams");
+        assert!(counted(node, "packets_received") > Some(10));
+    }
+    let gone = nodes.pop().expect("three");
+    gone.manager.shutdown().await;
+    eventually("the others know", || nodes.iter().all(|node| alive(node) == 2)).await;
+    stop(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_with_quic_and_members_with_tcp_alone_are_one_cluster() {
+    let authority = Authority::new();
+    let made = AtomicU64::new(0);
+    let nodes = start(&authority, 4, |config| {
+        // The first two listen for both; the others dial and listen over TCP alone.
+        let with_quic = made.fetch_add(1, Ordering::Relaxed) < 2;
+        config.transport.protocol = if with_quic { TransportProtocol::Auto } else { TransportProtocol::Tcp };
+    })
+    .await;
+    for (from, to) in [(0, 1), (0, 2), (2, 0), (2, 3), (3, 1)] {
+        let target = id(["a", "b", "c", "d"][to]);
+        let reply = nodes[from].manager.request(&target, &message(), CallOptions::default()).await;
+        reply.unwrap_or_else(|error| panic!("from {from} to {to}: {error}"));
+    }
     stop(nodes).await;
 }
 

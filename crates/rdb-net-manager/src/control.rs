@@ -109,7 +109,7 @@ pub struct SecurityView {
     pub gossip_keys: Vec<GossipKeyView>,
     /// Sealed packets: `"sealed"`, `"opened"`, and what was refused, by reason.
     pub sealed: BTreeMap<&'static str, u64>,
-    /// Gossip inside connections: `"packets_streamed"`, `"packets_not_streamed"`, `"packets_received"`.
+    /// Gossip inside connections: `"packets_in_datagrams"`, `"packets_streamed"`, `"packets_not_streamed"`, `"packets_received"`.
     pub gossip: BTreeMap<&'static str, u64>,
     /// Whether gossip travels inside connections because nothing comes by UDP.
     pub udp_is_silent: bool,

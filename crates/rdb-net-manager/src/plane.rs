@@ -142,6 +142,7 @@ impl ControlPlane for Plane {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         SecurityView {
             gossip: BTreeMap::from([
+                ("packets_in_datagrams", read(&counters.in_datagrams)),
                 ("packets_streamed", read(&counters.streamed)),
                 ("packets_not_streamed", read(&counters.not_streamed)),
                 ("packets_received", read(&counters.received)),

@@ -252,6 +252,13 @@ impl Node {
         }
     }
 
+    /// The same of one that came as a datagram.
+    pub(crate) fn take_gossip_datagram(&self, from: &NodeId, packet: &[u8]) {
+        if let Some(address) = self.streams.received_datagram(from) {
+            self.gossip.with(|driven, now| driven.0.handle_packet(now, address, packet));
+        }
+    }
+
     /// Tells the engine what happens to connections.
     pub(crate) async fn watch_peers(self: Arc<Self>) {
         loop {

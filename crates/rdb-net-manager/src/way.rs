@@ -1,4 +1,5 @@
-//! On which way gossip travels: UDP, sealed where the node has a key for it, or inside the connections.
+//! On which way gossip travels: UDP, sealed where the node has a key for it, or inside the connections, as datagrams where they
+//! carry such and in the System lane's stream where they do not.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -42,7 +43,9 @@ struct Book {
 /// What is counted of gossip's ways.
 #[derive(Debug, Default)]
 pub(crate) struct WayCounters {
-    /// Packets that left inside connections.
+    /// Packets that left as datagrams of connections.
+    pub(crate) in_datagrams: AtomicU64,
+    /// Packets that left in the streams of connections.
     pub(crate) streamed: AtomicU64,
     /// Packets that could not, because there was no connection or no room.
     pub(crate) not_streamed: AtomicU64,
@@ -111,18 +114,30 @@ impl Streams {
     /// From whose gossip socket a packet would have come that this node has sent inside its connection; `None` for who is no
     /// member.
     pub(crate) fn received(&self, now: Duration, from: &NodeId) -> Option<SocketAddr> {
+        let address = self.received_datagram(from)?;
+        self.heard.lock().expect(LOCKED).answer_until.insert(address, now + ANSWERED_FOR);
+        Some(address)
+    }
+
+    /// The same of one that came as a datagram: the connection that brought it takes the answer.
+    pub(crate) fn received_datagram(&self, from: &NodeId) -> Option<SocketAddr> {
         let address = self.book.load().by_node.get(from).copied()?;
         self.counters.received.fetch_add(1, Ordering::Relaxed);
-        self.heard.lock().expect(LOCKED).answer_until.insert(address, now + ANSWERED_FOR);
         Some(address)
     }
 
     /// Takes note of a packet that leaves, and sends it inside a connection where that is called for. Returns whether it is to
     /// leave by UDP as well.
     fn sends(&self, now: Duration, to: SocketAddr, packet: &[u8]) -> bool {
+        if self.mode == GossipTransport::Udp {
+            return true;
+        }
+        if self.mode != GossipTransport::Stream && self.send_datagram(to, packet) {
+            return false;
+        }
         let is_streamed = match self.mode {
-            GossipTransport::Udp => return true,
-            GossipTransport::Stream => true,
+            GossipTransport::Udp => false,
+            GossipTransport::Stream | GossipTransport::Quic => true,
             GossipTransport::Auto => {
                 let mut heard = self.heard.lock().expect(LOCKED);
                 heard.unanswered += 1;
@@ -134,7 +149,18 @@ impl Streams {
             let counter = if sent { &self.counters.streamed } else { &self.counters.not_streamed };
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        self.mode != GossipTransport::Stream
+        self.mode == GossipTransport::Auto
+    }
+
+    /// Sends a packet as a datagram, where a connection with its member is up that carries it.
+    fn send_datagram(&self, to: SocketAddr, packet: &[u8]) -> bool {
+        let book = self.book.load();
+        let Some(place) = book.by_gossip.get(&to) else { return false };
+        let sent = self.transport.send_datagram(&place.node, MessageType::GOSSIP_PACKET, packet).is_ok();
+        if sent {
+            self.counters.in_datagrams.fetch_add(1, Ordering::Relaxed);
+        }
+        sent
     }
 
     fn send(&self, to: SocketAddr, packet: &[u8]) -> bool {
@@ -174,7 +200,7 @@ impl Passage for Way {
     }
 
     fn incoming<'a>(&mut self, now: Duration, _: SocketAddr, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
-        if self.streams.mode == GossipTransport::Stream {
+        if matches!(self.streams.mode, GossipTransport::Stream | GossipTransport::Quic) {
             return None;
         }
         #[cfg(feature = "secure")]

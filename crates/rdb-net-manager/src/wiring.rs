@@ -50,6 +50,12 @@ impl NetworkManager {
                 rdb_net_transport::Handling::Ready(Ok(rdb_net_transport::Answer::Payload(Vec::new().into())))
             };
             self.transport.handle(MessageType::GOSSIP_PACKET, Arc::new(packet), HandlerOptions::default());
+            let weak = Arc::downgrade(node);
+            self.transport.receive_datagrams(Arc::new(move |from, message_type, packet| {
+                if let (MessageType::GOSSIP_PACKET, Some(node)) = (message_type, weak.upgrade()) {
+                    node.take_gossip_datagram(from, packet);
+                }
+            }));
         }
         #[cfg(feature = "secure")]
         self.run_security(node);

@@ -15,6 +15,8 @@ const MTU_MAX_BYTES: u16 = 65_527;
 pub(crate) const STREAMS: u32 = Lane::ALL.len() as u32;
 /// How much of a handshake is held out of its order: no more than TLS over TCP reads of a stranger.
 const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
+/// How much of packets beside the streams waits, in each direction.
+const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
 /// Connections that were begun and that nobody has looked at yet.
 const INCOMING_MAX: usize = 1024;
 /// What may come of one of those meanwhile, and of all together. No early data comes, so it is little.
@@ -116,8 +118,9 @@ impl QuicConfig {
             .initial_rtt(self.initial_rtt)
             .mtu_discovery_config(Some(self.mtu_discovery()))
             .crypto_buffer_size(HANDSHAKE_BYTES_MAX)
-            // Nobody reads any, and empty ones would be kept without a bound.
-            .datagram_receive_buffer_size(None)
+            // What nobody has read yet is given up from the oldest on, in both directions.
+            .datagram_receive_buffer_size(Some(DATAGRAM_BYTES_MAX))
+            .datagram_send_buffer_size(DATAGRAM_BYTES_MAX)
             // The bit would show whoever watches how long the path is (RFC 9000, section 17.4).
             .allow_spin(false);
         match self.congestion_control {

@@ -6,11 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use quinn::{ConnectionError, VarInt};
-use rdb_net_transport::{Connection, LaneStreams, PathProbe, Proof};
+use rdb_net_transport::{Connection, Datagrams, LaneStreams, PathProbe, Proof};
 use rdb_net_types::Lane;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::datagrams::{QuicDatagrams, Received, throw_away};
 use crate::error::verdict;
 use crate::path::QuicPath;
 use crate::refusals::{REFUSALS_OF_LOSS, Refusals};
@@ -20,6 +22,7 @@ use crate::streams::{StreamError, Streams};
 pub(crate) struct QuicConnection {
     quic: quinn::Connection,
     streams: Streams,
+    received: Received,
     proof: Arc<Proof>,
     /// Of one that this node has made.
     refusals: Option<Arc<Refusals>>,
@@ -41,13 +44,24 @@ impl QuicConnection {
 
     /// Ready when the other side has begun to speak.
     pub(crate) async fn accepted(quic: quinn::Connection, proof: Arc<Proof>) -> Result<Self, ConnectionError> {
-        let streams = Streams::accept(&quic).await?;
+        let streams = tokio::select! {
+            streams = Streams::accept(&quic) => streams?,
+            never = throw_away(&quic) => match never {},
+        };
         Ok(Self::new(quic, streams, proof, None))
     }
 
     fn new(quic: quinn::Connection, streams: Streams, proof: Arc<Proof>, refusals: Option<Arc<Refusals>>) -> Self {
         let is_unanswered = refusals.is_some();
-        Self { quic, streams, proof, refusals, is_unanswered, close_code: VarInt::from_u32(0) }
+        Self {
+            quic,
+            streams,
+            received: Received::default(),
+            proof,
+            refusals,
+            is_unanswered,
+            close_code: VarInt::from_u32(0),
+        }
     }
 
     fn lost(&self, error: StreamError) -> io::Error {
@@ -100,6 +114,14 @@ impl Connection for QuicConnection {
 
     fn proof(&self) -> Option<Arc<Proof>> {
         Some(Arc::clone(&self.proof))
+    }
+
+    fn datagrams(&self) -> Option<Arc<dyn Datagrams>> {
+        Some(Arc::new(QuicDatagrams(self.quic.clone())))
+    }
+
+    fn poll_datagram(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
+        self.received.poll_next(&self.quic, context)
     }
 
     fn path_probe(&self) -> Option<Arc<dyn PathProbe>> {

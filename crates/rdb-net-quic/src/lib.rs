@@ -13,6 +13,7 @@ mod backend;
 mod config;
 mod connection;
 mod crypto;
+mod datagrams;
 mod error;
 mod listener;
 mod path;

@@ -1,6 +1,7 @@
 //! Two backends on loopback, as a transport uses them.
 
 mod bounds;
+mod datagrams;
 mod end;
 mod lanes;
 mod load;

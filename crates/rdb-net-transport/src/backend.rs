@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use rdb_net_peer::{DialFailure, LinkSide};
 use rdb_net_session::Loss;
 use rdb_net_types::{BoxFuture, Lane, NodeAddress, PathStatistics, Principal};
@@ -40,6 +41,17 @@ pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {
         None
     }
 
+    /// What sends single packets beside the streams, where there are such.
+    fn datagrams(&self) -> Option<Arc<dyn Datagrams>> {
+        None
+    }
+
+    /// The next packet that has come beside the streams. How the connection ends is told by its streams alone.
+    fn poll_datagram(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
+        let _none = context;
+        Poll::Pending
+    }
+
     /// How the path to the other end is doing, where the kind of connection and the system can tell.
     fn path(&self) -> Option<PathStatistics> {
         self.path_probe()?.statistics()
@@ -65,6 +77,17 @@ pub trait LaneStreams: Send {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>>;
+}
+
+/// Sends single packets beside the streams of a connection, which keep none of them waiting. Each arrives whole and once, or not at
+/// all, in no order.
+pub trait Datagrams: std::fmt::Debug + Send + Sync {
+    /// How many bytes one may have now, by what the path carries. 0 where the other side takes none.
+    fn bytes_max(&self) -> usize;
+
+    /// Sends one, whose size the caller has looked at. Where too many wait already, the oldest is given up. Returns whether it was
+    /// taken: the path may carry less than a moment ago, and the connection may have ended.
+    fn send(&self, packet: Bytes) -> bool;
 }
 
 /// Who is at the other end of a connection, as its handshake has proved it.

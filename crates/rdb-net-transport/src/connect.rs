@@ -7,7 +7,7 @@ use rdb_net_peer::{Action, DialFailure, Failure, LinkSide, PeerEvent, Slot};
 use rdb_net_session::{CloseReason, Secured, Session, Side};
 use tokio::runtime::Handle;
 
-use crate::backend::{Connection, Proof};
+use crate::backend::Connection;
 use crate::clock::wall_clock;
 use crate::driver::{Driver, FAREWELL_TIMEOUT};
 use crate::link::Link;
@@ -177,7 +177,7 @@ impl Inner {
     /// Counts a connection that was made; `None` where nobody needs it any more.
     fn enter(&self, peer: &PeerShared, slot: Slot, io: &dyn Connection) -> Result<Option<Arc<Link>>, NoPlace> {
         let side = Side::Dialer { target: peer.target.clone() };
-        let link = self.new_link(side, LinkSide::Dialer, io.proof(), self.clock.now());
+        let link = self.new_link(side, LinkSide::Dialer, io, self.clock.now());
         let mut pool = peer.lock_pool();
         if pool.forgotten || !pool.machine.is_dial_needed(self.clock.now(), slot) {
             pool.machine.handle_dial_dropped(slot);
@@ -223,13 +223,8 @@ impl Inner {
     }
 
     /// A connection that began at this time, from which on its hello is waited for.
-    pub(crate) fn new_link(
-        &self,
-        side: Side,
-        link_side: LinkSide,
-        proof: Option<Arc<Proof>>,
-        began: Duration,
-    ) -> Arc<Link> {
+    pub(crate) fn new_link(&self, side: Side, link_side: LinkSide, io: &dyn Connection, began: Duration) -> Arc<Link> {
+        let proof = io.proof();
         let mut config = self.config.session.clone();
         config.checksum &= proof.as_ref().is_none_or(|proof| !proof.protects_bytes);
         config.secured = proof.as_ref().map(|proof| Secured {
@@ -240,7 +235,7 @@ impl Inner {
         // The peer's own, as soon as it is known.
         session.set_budget(self.budgets.process());
         session.tell_wall_clock(self.clock.now(), wall_clock());
-        Arc::new(Link::new(session, self.clock, link_side, self.next_link_number(), proof))
+        Arc::new(Link::new(session, self.clock, link_side, self.next_link_number(), proof, io.datagrams()))
     }
 
     /// A connection that was dialled takes no more messages: it has ended, or the other side lets it run out.

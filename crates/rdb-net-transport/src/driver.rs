@@ -4,6 +4,7 @@
 //! them run before it writes, so that what they queue next leaves in the same system call.
 
 mod apart;
+mod datagrams;
 mod farewell;
 
 use std::collections::VecDeque;
@@ -86,6 +87,13 @@ enum Progress {
     More,
 }
 
+impl Progress {
+    /// What is left undone by one part or the other.
+    fn or(self, other: Self) -> Self {
+        if self == Self::More { self } else { other }
+    }
+}
+
 impl Driver {
     pub(crate) fn new(inner: &Arc<Inner>, link: Arc<Link>, owner: Owner, mut io: Box<dyn Connection>) -> Self {
         let now = link.clock.now();
@@ -128,7 +136,7 @@ impl Driver {
     /// Reads what is there, and does what it asks for.
     fn read(&mut self, context: &mut Context<'_>) -> Progress {
         if self.apart.is_some() {
-            return self.read_apart(context);
+            return self.read_datagrams(context).or(self.read_apart(context));
         }
         for _ in 0..READS_PER_PASS {
             if self.ending != Ending::Open {

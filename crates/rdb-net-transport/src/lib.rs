@@ -14,6 +14,7 @@ mod callers;
 mod clock;
 mod config;
 mod connect;
+mod datagrams;
 mod dispatch;
 mod door;
 mod driver;
@@ -42,11 +43,12 @@ mod transport;
 mod trust;
 
 pub use backend::{
-    Arrival, Backend, Connection, DialError, Distrust, HandshakeError, LaneStreams, ListenError, Listener, PathProbe,
-    Proof,
+    Arrival, Backend, Connection, Datagrams, DialError, Distrust, HandshakeError, LaneStreams, ListenError, Listener,
+    PathProbe, Proof,
 };
 pub use clock::Clock;
 pub use config::{Config, HelloError, SOFTWARE_BYTES_MAX, TOKEN_BYTES_MAX};
+pub use datagrams::{DatagramError, DatagramReceiver};
 pub use door::DoorConfig;
 pub use exchange::Call;
 pub use fallback::{FallbackBackend, FallbackConfig};

@@ -13,7 +13,7 @@ use rdb_net_session::{CloseReason, InboundId, Outbox, SendError, Session, Sessio
 use rdb_net_types::{Effect, Lane, NodeId, Reason};
 use rdb_net_wire::{Encode, Hello, Prepared};
 
-use crate::backend::Proof;
+use crate::backend::{Datagrams, Proof};
 use crate::clock::Clock;
 use crate::dispatch::Verdict;
 use crate::exchange::{LinkError, Wait, beyond_any_frame};
@@ -50,6 +50,8 @@ pub(crate) struct Link {
     pub(crate) number: u64,
     /// Who is at the other end, where the connection has proved it.
     pub(crate) proof: Option<Arc<Proof>>,
+    /// What sends single packets beside its streams, where it has such.
+    pub(crate) datagrams: Option<Arc<dyn Datagrams>>,
     /// Since when that proof would not do any more.
     outdated_since: OnceLock<Duration>,
     hello: OnceLock<Hello>,
@@ -77,6 +79,7 @@ impl Link {
         side: LinkSide,
         number: u64,
         proof: Option<Arc<Proof>>,
+        datagrams: Option<Arc<dyn Datagrams>>,
     ) -> Self {
         let outboxes = if side == LinkSide::Dialer { session.outboxes(shards()) } else { Vec::new() };
         let owner_mask = (outboxes.len() + 1).next_power_of_two() - 1;
@@ -95,6 +98,7 @@ impl Link {
             side,
             number,
             proof,
+            datagrams,
             outdated_since: OnceLock::new(),
             hello: OnceLock::new(),
             retired: AtomicBool::new(false),

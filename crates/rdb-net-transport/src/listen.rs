@@ -92,7 +92,7 @@ impl Inner {
             }
             Err(_elapsed) => return self.registry.count_error(None, "handshake_timeout"),
         };
-        let link = self.new_link(Side::Acceptor, LinkSide::Acceptor, io.proof(), began);
+        let link = self.new_link(Side::Acceptor, LinkSide::Acceptor, &*io, began);
         let placed = self.registry.insert_link(&link, io.path_probe(), self.config.connections_max);
         let owner = Owner::acceptor(Arc::clone(&self), visit, placed);
         // One that has no place is told so; a shutdown does not wait for its hello.

@@ -35,6 +35,10 @@ impl Owner {
         Self { inner, kind: OwnerKind::Acceptor { visit: Some(visit), placed } }
     }
 
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     /// What the session tells, as far as it is not for callers and handlers.
     pub(crate) fn event(&mut self, link: &Arc<Link>, event: &Event) {
         match (event, &self.kind) {
@@ -73,6 +77,7 @@ impl Owner {
                 visit.was_member();
             }
             link.set_hello(hello.clone());
+            self.inner.datagrams.add(link);
             self.tell_up(hello, LinkSide::Acceptor, None);
         }
     }
@@ -80,6 +85,7 @@ impl Owner {
     fn dialled_up(&self, link: &Arc<Link>, hello: &Hello) {
         let OwnerKind::Dialer(peer) = &self.kind else { return };
         link.set_hello(hello.clone());
+        self.inner.datagrams.add(link);
         link.lock().session.set_budget(&self.inner.budgets.peer(&hello.node));
         let former = peer.link(Slot::FIRST);
         let mut place = peer.came_up(link);
@@ -115,6 +121,7 @@ impl Owner {
             tracing::warn!(proved, "a peer's hello does not fit its certificate or its TLS session");
         }
         self.inner.registry.remove_link(link, reason);
+        self.inner.datagrams.remove(link);
         if let OwnerKind::Dialer(peer) = &self.kind {
             self.inner.dialled_ended(peer, link, reason);
         }

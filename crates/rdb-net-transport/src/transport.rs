@@ -16,6 +16,7 @@ use crate::backend::{Backend, ListenError, Listener};
 use crate::budgets::Budgets;
 use crate::clock::Clock;
 use crate::config::{Config, HelloError, check_hello};
+use crate::datagrams::DatagramTable;
 use crate::door::Door;
 use crate::driver::FAREWELL_TIMEOUT;
 use crate::duty::Duty;
@@ -47,6 +48,7 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) budgets: Budgets,
     pub(crate) events: EventQueue,
+    pub(crate) datagrams: DatagramTable,
     /// The connections' tasks, which end when their connections have ended.
     pub(crate) links: TaskTracker,
     /// All others.
@@ -146,6 +148,7 @@ impl Transport {
             registry: Registry::default(),
             budgets: Budgets::new(config.memory_bytes_max, config.peer_memory_bytes_max),
             events: EventQueue::default(),
+            datagrams: DatagramTable::default(),
             links: TaskTracker::new(),
             tasks: TaskTracker::new(),
             runtime: tokio::runtime::Handle::try_current().map(OnceLock::from).unwrap_or_default(),

@@ -5,6 +5,7 @@ mod arbitrary;
 mod buffer;
 mod checksum;
 mod control;
+mod datagram;
 mod evolution;
 mod extension;
 mod frame;

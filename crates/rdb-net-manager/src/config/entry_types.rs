@@ -274,7 +274,7 @@ macro_rules! named {
 named! {
     Scope { "links" => Scope::Links, "all" => Scope::All }
     FailMode { "closed" => FailMode::Closed, "open" => FailMode::Open }
-    GossipTransport { "auto" => GossipTransport::Auto, "udp" => GossipTransport::Udp, "stream" => GossipTransport::Stream }
+    GossipTransport { "auto" => GossipTransport::Auto, "udp" => GossipTransport::Udp, "stream" => GossipTransport::Stream, "quic" => GossipTransport::Quic }
     QuicCongestion { "cubic" => QuicCongestion::Cubic, "bbr" => QuicCongestion::Bbr }
     TransportProtocol { "tcp" => TransportProtocol::Tcp, "quic" => TransportProtocol::Quic, "auto" => TransportProtocol::Auto }
     GossipProfile { "lan" => GossipProfile::Lan, "wan" => GossipProfile::Wan, "local" => GossipProfile::Local }

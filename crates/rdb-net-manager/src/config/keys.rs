@@ -194,9 +194,10 @@ pub static KEYS: &[Key] = &[
     key! { "networking.gossip.profile", gossip, Restart, Range::OneOf(&["lan", "wan", "local"]), "\"wan\"",
     "For which distances the times of the protocol are set: one data centre, several continents, one host. The \
      keys below win over it, in whichever layer they stand; the defaults that they show are those of \"lan\"." },
-    key! { "networking.gossip.transport", gossip.transport, Restart, Range::OneOf(&["auto", "udp", "stream"]), "\"stream\"",
-    "On which way gossip travels: UDP packets, sealed where TLS is on or nodes share a secret; inside the connections, which costs one to each \
-     probed member; or UDP, and inside the connections as long as UDP does not pass." },
+    key! { "networking.gossip.transport", gossip.transport, Restart, Range::OneOf(&["auto", "udp", "stream", "quic"]), "\"stream\"",
+    "On which way gossip travels. \"udp\": packets of its own, sealed where TLS is on or nodes share a secret. \"stream\": inside the \
+     connections, which costs one to each probed member. \"quic\": the same, as datagrams of QUIC. \"auto\": as datagrams where a QUIC \
+     connection is up, by UDP where none is, and inside the connections as long as UDP does not pass." },
     key! { "networking.gossip.key_rotation_ms", gossip.key_rotation, Restart,
     Range::Whole { min: 0, max: 8760 * HOUR_MS, unit: "ms" }, "3600000",
     "How long a key seals gossip packets before another takes its place. 0 never replaces it by itself. One that follows from a \

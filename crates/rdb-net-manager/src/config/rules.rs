@@ -4,7 +4,7 @@ use rdb_net_types::NodeAddress;
 
 use super::connections::TransportProtocol;
 use super::error::{ConfigError, ConfigErrors, Origin};
-use super::settings::{Admin, Config, DiscoveryKind};
+use super::settings::{Admin, Config, DiscoveryKind, GossipTransport};
 
 /// Values that do not go together.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ const SECRET_VARIABLE: &str = "networking.shared_secret.variable";
 const NODE_ID: &str = "networking.node_id";
 const STATE: &str = "networking.state.path";
 const STATE_KEY: &str = "networking.state.key_path";
+const GOSSIP_TRANSPORT: &str = "networking.gossip.transport";
 const PROTOCOL: &str = "networking.transport.protocol";
 const STATE_VARIABLE: &str = "networking.state.key_variable";
 
@@ -212,6 +213,10 @@ impl Rules<'_> {
         let protocol = self.config.transport.protocol;
         self.require(tls.enabled || protocol == TransportProtocol::Tcp, &[PROTOCOL, TLS], || {
             String::from("QUIC is always inside TLS; set tls.enabled = true, or protocol = \"tcp\"")
+        });
+        let over_quic = self.config.gossip.transport == GossipTransport::Quic;
+        self.require(!over_quic || protocol != TransportProtocol::Tcp, &[GOSSIP_TRANSPORT, PROTOCOL], || {
+            String::from("connections over TCP carry no datagrams; set transport.protocol = \"quic\" or \"auto\", or gossip.transport = \"stream\"")
         });
         #[cfg(feature = "secure")]
         if let Err((key, problem)) = self.config.tls.names() {

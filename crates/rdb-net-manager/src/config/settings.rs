@@ -151,13 +151,16 @@ pub struct State {
 /// On which way gossip travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum GossipTransport {
-    /// UDP, and inside the connections where UDP does not pass.
+    /// As datagrams of the QUIC connections that are up; by UDP where there is none, and in the streams of connections where UDP
+    /// does not pass.
     #[default]
     Auto,
     /// UDP alone.
     Udp,
-    /// Inside the connections alone.
+    /// In the streams of connections alone.
     Stream,
+    /// Inside the connections alone: as datagrams where they carry such, and otherwise in their streams.
+    Quic,
 }
 
 /// Choosing a node.

@@ -38,7 +38,8 @@ fn a_connection_has_no_window_or_count_of_the_librarys_own_choice() {
         "send_window: 16777216",
         "max_idle_timeout: Some(15000)",
         "crypto_buffer_size: 16384",
-        "datagram_receive_buffer_size: None",
+        "datagram_send_buffer_size: 65536",
+        "datagram_receive_buffer_size: Some(65536)",
     ] {
         assert!(described.contains(bound), "{bound} is not in {described}");
     }

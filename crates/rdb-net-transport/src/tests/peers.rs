@@ -17,7 +17,7 @@ fn link(number: u64) -> Arc<Link> {
     let clock = *CLOCK;
     let side = Side::Dialer { target: Some(id("b")) };
     let session = Session::new(SessionConfig::default(), config("a").identity, side, clock.now());
-    Arc::new(Link::new(session, clock, LinkSide::Dialer, number, None))
+    Arc::new(Link::new(session, clock, LinkSide::Dialer, number, None, None))
 }
 
 #[test]
