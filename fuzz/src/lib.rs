@@ -10,6 +10,7 @@
 mod compressed;
 mod corpus;
 mod frames;
+mod lanes;
 mod memory;
 mod messages;
 mod script;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use arbitrary::{Result, Unstructured};
 use rdb_net_session::Side;
 use rdb_net_types::{ClusterId, Lane, ProtocolRange};
-use rdb_net_wire::{Flags, Hello, Message, TypeCost};
+use rdb_net_wire::{Close, Fence, Flags, FrameHead, Hello, Message, Pong, TypeCost};
 
 use crate::frames::{self, Fault, Written};
 use crate::series::{self, Kind};
@@ -30,6 +30,8 @@ pub(crate) struct Script {
     pub(crate) budget_bytes: u64,
     /// Whether the owner takes replies of streams only when a step says so.
     pub(crate) slow: bool,
+    /// Whether each lane has a stream of its own.
+    pub(crate) apart: bool,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -38,6 +40,8 @@ pub(crate) struct Script {
 pub(crate) enum Step {
     /// Bytes arrive, in one piece or in several.
     Arrive(Vec<u8>),
+    /// Bytes arrive on one lane's stream, whichever lane their frames name.
+    ArriveOn(Lane, Vec<u8>),
     Wait(Duration),
     Request {
         lane: Lane,
@@ -84,7 +88,16 @@ impl Script {
     /// A life in which nothing happens yet.
     pub(crate) fn new(side: Side) -> Self {
         let budget_bytes = sides::BUDGET_BYTES_MAX;
-        Self { side, accepts: true, checksum: true, compresses: false, budget_bytes, slow: false, steps: Vec::new() }
+        Self {
+            side,
+            accepts: true,
+            checksum: true,
+            compresses: false,
+            budget_bytes,
+            slow: false,
+            apart: false,
+            steps: Vec::new(),
+        }
     }
 
     /// A connection that comes up, and then messages in fragments, as the input tells them.
@@ -93,6 +106,36 @@ impl Script {
         // What was read so far is a script too.
         let _end = script.extend_by_fragments(input);
         script
+    }
+
+    /// A connection on which each lane has a stream of its own, as the input tells it.
+    pub(crate) fn of_lanes(side: Side, input: &mut Unstructured<'_>) -> Self {
+        let mut script = Self { apart: true, ..Self::new(side) };
+        // What was read so far is a script too.
+        let _end = script.extend_by_lanes(input);
+        script
+    }
+
+    fn extend_by_lanes(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
+        let peer = if matches!(self.side, Side::Acceptor) { "dialer" } else { "acceptor" };
+        let hello = sides::hello(peer);
+        self.slow = input.arbitrary()?;
+        if !input.ratio(1u8, 16)? {
+            self.steps.push(Step::Arrive(hello_frame(&hello)));
+        }
+        while self.steps.len() < STEPS_MAX && !input.is_empty() {
+            let step = match input.int_in_range(0..=9u8)? {
+                0 => Step::Arrive(fence(input)?),
+                1 => Step::ArriveOn(lane(input)?, frames::frame(input, &hello)?.bytes()),
+                2 => {
+                    let length = input.int_in_range(0..=64usize)?.min(input.len());
+                    Step::ArriveOn(lane(input)?, input.bytes(length)?.to_vec())
+                }
+                _ => step(input, &hello)?,
+            };
+            self.steps.push(step);
+        }
+        Ok(())
     }
 
     fn extend_by_fragments(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
@@ -179,6 +222,22 @@ pub(crate) fn hello_frame(hello: &Hello) -> Vec<u8> {
         fault: Fault::None,
     };
     written.bytes()
+}
+
+/// A fence that may be passed at once, some time, or never, and what may come behind it.
+fn fence(input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    let ceiling = *input.choose(&[0u64, 200, 20_000, u64::MAX])?;
+    let mut sent_bytes = Vec::new();
+    for _ in 0..input.int_in_range(0..=5)? {
+        sent_bytes.push(input.int_in_range(0..=ceiling)?);
+    }
+    let control = |message_type| FrameHead { message_type, flags: Flags::ONE_WAY, lane: Lane::System, correlation: 0 };
+    let fence = messages::framed(control(Fence::TYPE), &Fence { sent_bytes }).to_vec();
+    Ok(match input.int_in_range(0..=2u8)? {
+        0 => fence,
+        1 => [fence, messages::framed(control(Pong::TYPE), &Pong { token: 1, clock_us: 0 }).to_vec()].concat(),
+        _ => [fence, messages::framed(control(Close::TYPE), &Close { code: 1 }).to_vec()].concat(),
+    })
 }
 
 fn lane(input: &mut Unstructured<'_>) -> Result<Lane> {

@@ -1,7 +1,8 @@
 //! The table of targets.
 
 use crate::targets::{
-    acceptor, cluster_message, compressed, control_message, dialer, envelope, fragments, header, hello, stream,
+    acceptor, cluster_message, compressed, control_message, datagram, dialer, envelope, fragments, header, hello,
+    lanes, stream,
 };
 
 /// Something that takes any bytes, and panics when a promise is broken.
@@ -26,6 +27,8 @@ impl Target {
         Self { name: "dialer", run: dialer::run },
         Self { name: "compressed", run: compressed::run },
         Self { name: "fragments", run: fragments::run },
+        Self { name: "lanes", run: lanes::run },
+        Self { name: "datagram", run: datagram::run },
     ];
 
     /// The target of this name.

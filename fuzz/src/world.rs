@@ -10,6 +10,7 @@ use rdb_net_session::{
 use rdb_net_types::{Effect, Lane, MessageType, Payload, Reason};
 use rdb_net_wire::{Body, FRAGMENT_BYTES_MIN, Flags, FrameError, HEAD_BYTES, Prepared, Raw, frame_length, split_frame};
 
+use crate::lanes::Streams;
 use crate::memory;
 use crate::script::{Script, Step};
 use crate::sides::{FRAME_BYTES_MAX, WINDOW_BYTES, WINDOW_BYTES_FIRST, config, identity, rules};
@@ -58,8 +59,14 @@ pub(crate) fn play(script: &Script, pieces: usize) {
     }
 }
 
-struct World {
-    session: Session,
+/// Plays the script once, for what holds whatever comes.
+pub(crate) fn play_once(script: &Script) {
+    let permitted = SESSION_BYTES_MAX + BUDGET_FACTOR * script.budget_bytes;
+    memory::within(permitted, "a session", || World::new(script, Cut::Whole, false).play(script));
+}
+
+pub(crate) struct World {
+    pub(crate) session: Session,
     budget: Arc<Budget>,
     accepts: bool,
     compresses: bool,
@@ -68,8 +75,10 @@ struct World {
     /// Whether what is seen is kept.
     keeps: bool,
     seen: Vec<Seen>,
-    now: Duration,
+    pub(crate) now: Duration,
     input: BytesMut,
+    /// Where each lane has a stream of its own.
+    pub(crate) streams: Option<Streams>,
     open: Vec<InboundId>,
     waiting: Vec<RequestId>,
     completed: Vec<RequestId>,
@@ -81,6 +90,9 @@ impl World {
         let budget = Budget::process(script.budget_bytes);
         let mut session = Session::new(config(script), identity(), script.side.clone(), Duration::ZERO);
         session.set_budget(&budget);
+        if script.apart {
+            session.set_apart();
+        }
         Self {
             session,
             budget,
@@ -92,6 +104,7 @@ impl World {
             seen: Vec::new(),
             now: Duration::ZERO,
             input: BytesMut::new(),
+            streams: script.apart.then(Streams::default),
             open: Vec::new(),
             waiting: Vec::new(),
             completed: Vec::new(),
@@ -129,7 +142,9 @@ impl World {
 
     fn apply(&mut self, step: &Step) {
         match step {
+            Step::Arrive(bytes) if self.streams.is_some() => self.arrive_apart(bytes),
             Step::Arrive(bytes) => self.arrive(bytes),
+            Step::ArriveOn(lane, bytes) => self.arrive_on(*lane, bytes),
             Step::Wait(span) => self.wait(*span),
             Step::Request { lane, timeout, bytes } => {
                 let options = RequestOptions { lane: *lane, timeout: *timeout, idempotent: false };
@@ -229,6 +244,9 @@ impl World {
 
     /// Writes all that waits, and looks whether it is frames that the other side reads.
     fn write(&mut self) {
+        if self.streams.is_some() {
+            return self.write_apart();
+        }
         for _ in 0..10_000 {
             let Some(mut batch) = self.session.take_batch(self.now) else {
                 assert!(!self.session.wants_write(), "who wants to write has something to write");

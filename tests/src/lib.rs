@@ -8,6 +8,7 @@
 
 mod asker;
 mod binary;
+mod certificates;
 mod cluster;
 pub mod conformance;
 mod handmade;
@@ -23,6 +24,7 @@ mod stranger;
 
 pub use asker::{Asker, Reply};
 pub use binary::{Rdbnet, skip, text};
+pub use certificates::Certificates;
 pub use cluster::Cluster;
 pub use handmade::{compressed, extended, flagged, frame, message, part, patched, sealed, streamed};
 pub use http::{get, get_json};

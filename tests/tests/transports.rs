@@ -7,13 +7,10 @@ use std::time::Duration;
 use rdb_net_mem::{MemoryConfig, MemoryNetwork};
 use rdb_net_quic::{QuicBackend, QuicConfig};
 use rdb_net_tcp::{TcpBackend, TcpConfig, TlsBackend};
-use rdb_net_tests::closed_port;
 use rdb_net_tests::conformance::Kind;
-use rdb_net_tls::pki::{Pki, PkiOptions};
-use rdb_net_tls::{Clock, Policy, Tls, TlsConfig, TlsOptions};
+use rdb_net_tests::{Certificates, closed_port};
 use rdb_net_transport::Backend;
-use rdb_net_types::{ClusterId, NodeAddress, NodeId, Role};
-use tempfile::TempDir;
+use rdb_net_types::{NodeAddress, NodeId};
 
 /// Sockets on loopback.
 struct Tcp;
@@ -25,36 +22,6 @@ impl Kind for Tcp {
 
     fn backend(&self, _: &NodeId, _: &NodeAddress) -> Arc<dyn Backend> {
         Arc::new(TcpBackend::new(TcpConfig::default()))
-    }
-}
-
-/// A CA and the certificates of the nodes of a case.
-struct Certificates {
-    pki: Pki,
-    _folder: TempDir,
-}
-
-impl Certificates {
-    fn new() -> Self {
-        let folder = TempDir::new().expect("a folder");
-        // The cases have nodes of several clusters, told apart by their hellos: the certificates name none of them.
-        let cluster = ClusterId::new("any").expect("legal");
-        let pki = Pki::init(&folder.path().join("ca"), &PkiOptions::new(cluster), Clock::default()).expect("a CA");
-        Self { pki, _folder: folder }
-    }
-
-    fn of(&self, node: &NodeId) -> Tls {
-        // A node that comes back shows another certificate of the same name.
-        let issued = self.pki.issue(node, Role::Node, &[]).or_else(|_| self.pki.renew(node, Role::Node));
-        let issued = issued.expect("issued");
-        let config = TlsConfig {
-            enabled: true,
-            cert_path: issued.certificate,
-            key_path: issued.key,
-            ca_cert_path: Some(issued.ca),
-            ..TlsConfig::default()
-        };
-        Tls::load(config, TlsOptions::new(Policy::new(ClusterId::new("any").expect("legal")))).expect("good files")
     }
 }
 
