@@ -9,6 +9,8 @@ use rdb_net_wire::{HEAD_BYTES, control_type, frame_length, split_frame};
 use crate::sides::{FRAME_BYTES_MAX, rules};
 use crate::world::World;
 
+/// How much waits on a stream that is not read: more than one frame.
+const STREAM_WINDOW_BYTES: usize = 4 * FRAME_BYTES_MAX as usize;
 /// Where a frame names its lane.
 const LANE_AT: usize = 14;
 
@@ -33,7 +35,12 @@ impl World {
 
     pub(crate) fn arrive_on(&mut self, lane: Lane, bytes: &[u8]) {
         let Some(streams) = &mut self.streams else { return };
-        streams.inputs[lane as usize].extend_from_slice(bytes);
+        let input = &mut streams.inputs[lane as usize];
+        // A stream that is not read takes no more than its window, and the other side waits.
+        if input.len() + bytes.len() > STREAM_WINDOW_BYTES {
+            return;
+        }
+        input.extend_from_slice(bytes);
         self.read(lane);
         // Others may have waited behind a fence.
         self.read(Lane::System);

@@ -5,5 +5,6 @@ mod datagrams;
 mod end;
 mod lanes;
 mod load;
+mod network;
 mod path;
 mod scene;
