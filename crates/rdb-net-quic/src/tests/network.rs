@@ -100,7 +100,11 @@ async fn carry(front: UdpSocket, target: SocketAddr, faults: Arc<Faults>) {
 }
 
 /// Sends so much from one end to the other.
-async fn carry_bytes(from: &mut Box<dyn Connection>, to: &mut Box<dyn Connection>, bytes: usize) -> std::io::Result<()> {
+async fn carry_bytes(
+    from: &mut Box<dyn Connection>,
+    to: &mut Box<dyn Connection>,
+    bytes: usize,
+) -> std::io::Result<()> {
     let sent = vec![7; bytes];
     let mut received = vec![0; bytes];
     let (written, read) = tokio::join!(from.write_all(&sent), to.read_exact(&mut received));
