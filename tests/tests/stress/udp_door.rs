@@ -126,7 +126,7 @@ impl Door for UdpDoor {
     }
 
     fn cut(&self, random: &mut SeededRandom) -> bool {
-        if random.next_u64() % 8 == 0 {
+        if random.next_u64().is_multiple_of(8) {
             self.shut.notify_one();
             return true;
         }

@@ -11,6 +11,9 @@ fn company(key: &Key) -> &'static str {
     match key.path {
         "networking.bind_address" => "advertise_address = 'node1:7000'\n",
         "networking.tls.enabled" => "cert_path = '/c'\nkey_path = '/k'\nca_cert_path = '/a'\n",
+        "networking.gossip.transport" => {
+            "\n[networking.transport]\nprotocol = 'quic'\n[networking.tls]\nenabled = true\ncert_path = '/c'\nkey_path = '/k'\nca_cert_path = '/a'\n"
+        }
         "networking.transport.protocol" => {
             "\n[networking.tls]\nenabled = true\ncert_path = '/c'\nkey_path = '/k'\nca_cert_path = '/a'\n"
         }
