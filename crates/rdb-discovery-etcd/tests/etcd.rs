@@ -2,6 +2,8 @@
 //!
 //! Needs the programs `etcd` and `etcdctl`; without them each test says so and passes.
 
+#[path = "etcd/cluster.rs"]
+mod cluster;
 #[path = "etcd/foreign.rs"]
 mod foreign;
 #[path = "etcd/members.rs"]

@@ -132,8 +132,14 @@ async fn tls_takes_the_right_authority_the_right_name_and_a_certificate_where_on
     let error = missing.expect_err("told at once").to_string();
     assert!(error.starts_with("tls: ") && error.contains("none.pem"), "{error}");
 
-    let source = EtcdDiscovery::new(with(good)).expect("legal");
+    // Files are read with every connection: a wrong one that is replaced needs no restart.
+    let replaced = folder.path().join("replaced.pem");
+    std::fs::copy(foreign.ca(), &replaced).expect("copied");
+    let source = EtcdDiscovery::new(with(EtcdTls { ca: replaced.clone(), ..good })).expect("legal");
     soon("a start", source.initialize()).await.expect("it starts");
+    assert!(matches!(source.snapshot().freshness, Freshness::Never { .. }));
+    std::fs::copy(own.ca(), &replaced).expect("copied");
+    Reader::of(&source).until("=").await;
     let registered = NodeInfo { boot: BootId(7), ..node(7, "1") };
     soon("a registration", source.register_node(&registered)).await.expect("registered");
     Reader::of(&source).until_addresses(&[registered]).await;
