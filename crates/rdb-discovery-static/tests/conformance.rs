@@ -53,6 +53,7 @@ impl Scene for File {
         Traits {
             cuts: true,
             starts_alone: false,
+            whole: true,
             guards: false,
             absence: RemovalReason::FileEdited,
             promise: Duration::from_secs(1),

@@ -148,6 +148,7 @@ impl Scene for Zone {
         Traits {
             cuts: true,
             starts_alone: true,
+            whole: true,
             guards: true,
             absence: RemovalReason::Absent,
             // The time to live of the records, and a second.

@@ -31,6 +31,8 @@ pub struct Traits {
     pub cuts: bool,
     /// It starts although its source is away.
     pub starts_alone: bool,
+    /// Its first answer has every node; that of several sources has those of the first one to answer.
+    pub whole: bool,
     /// It holds the loss of most of its nodes until that is confirmed.
     pub guards: bool,
     /// Why a node is gone that the source no longer names.

@@ -194,6 +194,7 @@ impl Registrar for Registering {
 const TRAITS: Traits = Traits {
     cuts: true,
     starts_alone: true,
+    whole: true,
     guards: true,
     absence: RemovalReason::Expired,
     promise: Duration::from_millis(500),
@@ -256,7 +257,7 @@ impl Scene for Pair {
     }
 
     fn traits(&self) -> Traits {
-        TRAITS
+        Traits { whole: false, ..TRAITS }
     }
 
     fn write<'a>(&'a self, nodes: &'a [NodeInfo]) -> BoxFuture<'a, ()> {

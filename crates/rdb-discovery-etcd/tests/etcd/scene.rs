@@ -84,6 +84,7 @@ impl Scene for Etcd {
         Traits {
             cuts: true,
             starts_alone: true,
+            whole: true,
             guards: true,
             absence: RemovalReason::Expired,
             promise: Duration::from_millis(500),
