@@ -8,11 +8,21 @@ use std::process::{Command, Stdio};
 use crate::failure::Failure;
 use crate::house::House;
 
-/// A cargo command in the root of the workspace, not started yet. Uses the cargo that runs us, hence the same toolchain.
+/// By which builds of the etcd client find the compiler of protobuf files.
+const PROTOC: &str = "PROTOC";
+
+/// A cargo command in the root of the workspace, not started yet. Uses the cargo that runs us, hence the same toolchain, and the
+/// `protoc` that was built for us where the environment names none.
 pub(crate) fn cargo<S: AsRef<str>>(house: &House, arguments: &[S]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(program);
     command.current_dir(&house.root).args(arguments.iter().map(AsRef::as_ref));
+    if std::env::var_os(PROTOC).is_none()
+        && let Ok(path) = protoc_bin_vendored::protoc_bin_path()
+    {
+        // On a system for which none is brought along, one of the path is found by the build.
+        command.env(PROTOC, path);
+    }
     command
 }
 
@@ -65,4 +75,18 @@ fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program()).to_string_lossy();
     let words: Vec<String> = std::iter::once(program.into_owned()).chain(words).collect();
     words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_is_told_of_a_protoc_that_runs() {
+        let command = cargo(&House::default(), &["check"]);
+        let named = command.get_envs().find(|(name, _)| *name == PROTOC).and_then(|(_, value)| value);
+        let named = named.map(OsString::from).or_else(|| std::env::var_os(PROTOC));
+        let path = named.expect("one for this system is brought along");
+        assert!(succeeds(Command::new(path).arg("--version")));
+    }
 }

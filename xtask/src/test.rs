@@ -4,6 +4,7 @@
 //!
 //! * [`NODE_BINARY`] names the binary `rdbnet`, built beforehand with the features that its users get.
 //! * [`PREVIOUS_BINARY`] names that of the previous release, where the history of the repository has it.
+//! * Servers and tools that tests need are installed where this process may do that ([`servers`]).
 //! * A test that cannot run here (no root, no server) appends one line `SKIPPED: <reason>` to the file that
 //!   [`SKIPPED_FILE`] names, in one write, prints the same line and passes. Output of passing tests is captured, so the
 //!   file is what is read; without the variable (plain `cargo test`) only the print is left.
@@ -15,6 +16,7 @@
 
 mod previous;
 pub(crate) mod record;
+mod servers;
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -42,6 +44,7 @@ const CLUSTER_PACKAGE: &str = "rdb-net-tests";
 /// Runs all tests, then tells which of them could not run here.
 pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
     let Options { deny_skips, passed_on } = Options::parse(arguments)?;
+    servers::provide();
     let node = build_node(house)?;
     let previous = previous::build(house)?;
     let skipped_file = fresh_skipped_file(house)?;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rdb_discovery::{EventStream, Feed, FeedError, Freshness, ReconcilerStats, Snapshot};
+use rdb_discovery::{
+    Capabilities, DiscoverySource, EventStream, Feed, FeedError, Freshness, ReconcilerStats, Snapshot,
+};
 use rdb_net_types::{
     BoxFuture, BoxStream, Component, HealthStatus, MembershipEvent, NetworkError, NodeInfo, ServiceDiscovery,
 };
@@ -280,5 +282,23 @@ impl ServiceDiscovery for StaticDiscovery {
     fn watch_changes(&self) -> BoxFuture<'_, Result<BoxStream<MembershipEvent>, NetworkError>> {
         let stream = self.watch_events().map(|events| Box::pin(events.membership()) as BoxStream<MembershipEvent>);
         Box::pin(std::future::ready(stream))
+    }
+}
+
+impl DiscoverySource for StaticDiscovery {
+    fn source_name(&self) -> &str {
+        "static"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { registers: false, watches: self.shared.config.watch, names_nodes: true }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Self::snapshot(self)
+    }
+
+    fn watch_events(&self) -> Result<EventStream, NetworkError> {
+        Self::watch_events(self)
     }
 }

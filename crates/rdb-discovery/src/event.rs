@@ -124,6 +124,20 @@ pub enum Cause {
         /// Nodes that were listed before.
         of: usize,
     },
+    /// The source has not answered since the start; the list is the one that was saved in a former life.
+    #[error("the source has not answered yet; its list was saved {saved_ago:?} ago")]
+    Remembered {
+        /// How old the list was at the start.
+        saved_ago: Duration,
+    },
+    /// One of several sources cannot be fully trusted.
+    #[error("{source_name}: {cause}")]
+    OfSource {
+        /// Its name.
+        source_name: Arc<str>,
+        /// What it says of itself.
+        cause: Arc<Cause>,
+    },
     /// The source names more nodes than are taken. Raise the limit or look at the source.
     #[error("the source names {refused} nodes more than the limit of {limit}")]
     TooManyNodes {
@@ -156,7 +170,7 @@ impl Cause {
     }
 
     /// The cause in lower case, as metrics show it.
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Unavailable { .. } => "unavailable",
             Self::Missing { .. } => "missing",
@@ -164,6 +178,8 @@ impl Cause {
             Self::Invalid { .. } => "invalid",
             Self::EmptyAnswer { .. } => "empty_answer",
             Self::MassRemoval { .. } => "mass_removal",
+            Self::Remembered { .. } => "remembered",
+            Self::OfSource { cause, .. } => cause.name(),
             Self::TooManyNodes { .. } => "too_many_nodes",
         }
     }

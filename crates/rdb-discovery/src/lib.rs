@@ -18,8 +18,11 @@
 //! A backend owns a [`Reconciler`] and a [`Feed`]. It feeds the first, calls [`Feed::publish`] after each input, and hands
 //! out the streams of the second: [`EventStream`] with everything, [`MembershipStream`] with the specification's
 //! [`MembershipEvent`](rdb_net_types::MembershipEvent). A subscriber that lags is given a fresh snapshot instead of the
-//! changes it missed; it never delays the backend or other subscribers. There is no backend trait beside
-//! [`ServiceDiscovery`](rdb_net_types::ServiceDiscovery): the machine and the feed are the seam.
+//! changes it missed; it never delays the backend or other subscribers. [`DiscoverySource`] is the specification's
+//! [`ServiceDiscovery`](rdb_net_types::ServiceDiscovery) with the whole of that meaning.
+//!
+//! Beside the list: [`Registration`] keeps one node at a source, [`NodeDocument`] is how it stands there, [`Merge`] makes one
+//! source of several, [`Gathering`] waits for a number of nodes, and [`LastGood`] is a list for the next life of the process.
 //!
 //! ```
 //! use std::time::Duration;
@@ -39,17 +42,31 @@
 //! assert!(matches!(reconciler.snapshot().freshness, Freshness::Stale { .. }));
 //! ```
 
+mod document;
 mod event;
 mod feed;
+mod gathering;
 mod guard;
+mod last_good;
 mod membership;
+mod merge;
 mod policy;
 mod reconciler;
+mod registration;
+mod source;
 mod stats;
 
+pub use document::{DOCUMENT_BYTES_MAX, DOCUMENT_SCHEMA, DocumentError, NodeDocument};
 pub use event::{Cause, Delta, DiscoveryEvent, Freshness, NodeKey, RemovalReason, Snapshot};
 pub use feed::{EventStream, Feed, FeedConfig, FeedError, MembershipStream};
+pub use gathering::Gathering;
+pub use last_good::{LastGood, LastGoodError, LastGoodStore};
 pub use membership::MembershipView;
+pub use merge::Merge;
 pub use policy::{Confirmation, MassRemoval, Policy};
 pub use reconciler::Reconciler;
+pub use registration::{
+    Registration, RegistrationCommand, RegistrationConfig, RegistrationState, RegistrationStats, gives_way,
+};
+pub use source::{Capabilities, DiscoverySource};
 pub use stats::ReconcilerStats;

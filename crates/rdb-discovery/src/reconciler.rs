@@ -106,6 +106,20 @@ impl Reconciler {
         self.handle_full(now, nodes);
     }
 
+    /// The source has not answered yet, and this is what it said in a former life, saved this long ago. Ignored once it has
+    /// answered, and where the list is empty.
+    ///
+    /// The list is told as one that cannot be fully trusted, [`Cause::Remembered`]. What the source says then is compared with
+    /// it, under the guards of the policy.
+    pub fn handle_remembered(&mut self, now: Duration, nodes: Vec<NodeInfo>, saved_ago: Duration) {
+        if self.answered || nodes.is_empty() {
+            return;
+        }
+        let since = self.failure.take().map_or(now, |(since, _)| since);
+        self.replace(nodes);
+        self.begin(now, Some((since, Cause::Remembered { saved_ago })));
+    }
+
     /// The source says what it said before: a full answer that needs no list. Ignored before the first one.
     pub fn handle_unchanged(&mut self, now: Duration) {
         if self.answered {
@@ -203,7 +217,7 @@ impl Reconciler {
         if self.answered {
             self.schedule(now, changed);
         } else {
-            self.begin(now);
+            self.begin(now, None);
         }
     }
 
@@ -265,13 +279,14 @@ impl Reconciler {
     }
 
     /// The first answer: there is nothing to guard and nobody to wait for.
-    fn begin(&mut self, now: Duration) {
+    fn begin(&mut self, now: Duration, failure: Option<(Duration, Cause)>) {
         self.pending = Pending::default();
-        self.failure = None;
+        self.failure = failure;
         self.answered = true;
         self.told = self.said.clone();
         self.list = self.told.values().cloned().collect();
-        self.condition = self.present_cause().map(|cause| (now, cause));
+        let since = self.failure.as_ref().map_or(now, |(since, _)| *since);
+        self.condition = self.present_cause().map(|cause| (since, cause));
         self.events.push_back(DiscoveryEvent::Snapshot(self.snapshot()));
     }
 

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use rdb_discovery::DiscoverySource;
+use rdb_discovery_driver::CompositeDiscovery;
 use rdb_net_engine::{Engine, EngineConfig};
 use rdb_net_membership::Gossip;
 use rdb_net_transport::{Backend, Handler, HandlerOptions, Transport};
@@ -56,8 +58,7 @@ pub struct NetworkManager {
     /// What the node remembers of its former life.
     #[cfg(feature = "secure")]
     pub(crate) memory: Option<Arc<Memory>>,
-    #[cfg(feature = "discovery-static")]
-    discovery: Option<Arc<rdb_discovery_static::StaticDiscovery>>,
+    discovery: Option<Arc<dyn DiscoverySource>>,
 }
 
 impl NetworkManager {
@@ -114,14 +115,7 @@ impl NetworkManager {
         let incarnation = Incarnation::first_of(unix_seconds());
         let identity = config.identity(&advertised, incarnation, boot);
         let transport = Transport::new(config.transport(identity, entropy()), backend);
-        #[cfg(feature = "discovery-static")]
-        let discovery = match config.static_discovery() {
-            Some(discovery) => {
-                let made = rdb_discovery_static::StaticDiscovery::new(discovery);
-                Some(Arc::new(made.map_err(|error| StartError::Discovery(error.to_string()))?))
-            }
-            None => None,
-        };
+        let discovery = crate::wiring::configured_discovery(&config)?;
         let node = Arc::new(OnceLock::<Arc<Node>>::new());
         let members = {
             let node = Arc::clone(&node);
@@ -142,9 +136,24 @@ impl NetworkManager {
             secret: None,
             #[cfg(feature = "secure")]
             memory: memory.map(Arc::new),
-            #[cfg(feature = "discovery-static")]
             discovery,
         })
+    }
+
+    /// Finds nodes through this source, and registers this node there where nodes register themselves. Seeds and a file of the
+    /// configuration are listed beside it, and count less. It is started and stopped with the node; one that is away holds up
+    /// neither.
+    #[must_use]
+    pub fn with_discovery(mut self, source: Arc<dyn DiscoverySource>) -> Self {
+        let configured = self.discovery.take().filter(|_| self.config.service_discovery.has_source());
+        self.discovery = Some(match configured {
+            Some(configured) => Arc::new(CompositeDiscovery::new(
+                vec![source, configured],
+                rdb_discovery_driver::DriverConfig::default(),
+            )),
+            None => source,
+        });
+        self
     }
 
     /// Registers who answers a message type. A former handler of the type is replaced and ends what it has begun.
@@ -185,9 +194,7 @@ impl NetworkManager {
         self.gossip_address.get_or_init(|| gossip_address);
         let node = self.assemble(&advertised, gossip_address)?;
         self.run(&node, socket)?;
-        #[cfg(feature = "discovery-static")]
         if let Some(discovery) = &self.discovery {
-            use rdb_net_types::Component;
             let started = discovery.initialize().await;
             if let Err(error) = started {
                 node.cancel.cancel();
@@ -195,6 +202,9 @@ impl NetworkManager {
             }
             let events = discovery.watch_events().map_err(|error| StartError::Discovery(error.to_string()))?;
             node.tasks.spawn(crate::wiring::watch_discovery(Arc::clone(&node), events));
+            if discovery.capabilities().registers {
+                node.tasks.spawn(crate::wiring::register(Arc::clone(&node), Arc::clone(discovery)));
+            }
         }
         node.refresh_routes();
         let _first = self.node.set(node);
@@ -286,12 +296,10 @@ impl NetworkManager {
         if let Some(node) = node {
             node.leave(LEAVE_TIMEOUT).await;
         }
-        #[cfg(feature = "discovery-static")]
-        if let Some(discovery) = &self.discovery {
-            use rdb_net_types::Component;
-            if let Err(error) = discovery.shutdown().await {
-                tracing::warn!(%error, "discovery did not stop in order");
-            }
+        if let Some(discovery) = &self.discovery
+            && let Err(error) = discovery.shutdown().await
+        {
+            tracing::warn!(%error, "discovery did not stop in order");
         }
         let in_time = self.transport.shutdown().await;
         if let Some(node) = node {

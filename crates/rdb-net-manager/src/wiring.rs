@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdb_discovery::DiscoverySource;
 use rdb_net_transport::{HandlerOptions, Request};
 use rdb_net_types::{MessageType, NodeId};
 use rdb_net_wire::control_type;
 use tokio::net::UdpSocket;
 
+use crate::config::Config;
 use crate::error::StartError;
 use crate::manager::NetworkManager;
 use crate::node::Node;
@@ -110,7 +112,29 @@ async fn warn_of_plaintext(has_secret: bool) {
     }
 }
 
+/// The source that the configuration names.
 #[cfg(feature = "discovery-static")]
+pub(crate) fn configured_discovery(config: &Config) -> Result<Option<Arc<dyn DiscoverySource>>, StartError> {
+    let Some(discovery) = config.static_discovery() else { return Ok(None) };
+    let made = rdb_discovery_static::StaticDiscovery::new(discovery);
+    Ok(Some(Arc::new(made.map_err(|error| StartError::Discovery(error.to_string()))?)))
+}
+
+#[cfg(not(feature = "discovery-static"))]
+pub(crate) fn configured_discovery(_config: &Config) -> Result<Option<Arc<dyn DiscoverySource>>, StartError> {
+    Ok(None)
+}
+
+/// Registers this node at its source, which from then on keeps it registered. A source that does not take it at once is tried on,
+/// and says itself when it does.
+pub(crate) async fn register(node: Arc<Node>, source: Arc<dyn DiscoverySource>) {
+    let local = node.gossip.look(|driven, _| driven.0.local().clone());
+    let registering = source.register_node(&local);
+    if let Some(Err(error)) = node.cancel.run_until_cancelled(registering).await {
+        tracing::warn!(%error, "this node is not registered where others look for it (networking.service_discovery)");
+    }
+}
+
 pub(crate) async fn watch_discovery(node: Arc<Node>, mut events: rdb_discovery::EventStream) {
     use futures_core::Stream;
     let cancel = node.cancel.clone();

@@ -311,3 +311,30 @@ fn events_that_nobody_reads_become_one_snapshot() {
     assert!(reconciler.stats().coalesced > 0);
     assert_eq!(told(&mut reconciler)[0], "=1");
 }
+
+#[test]
+fn a_remembered_list_is_told_as_one_and_compared_with_the_first_answer() {
+    let policy = Policy { debounce: Duration::ZERO, ..Policy::remote() };
+    let mut reconciler = Reconciler::new(policy, Duration::ZERO);
+    reconciler.handle_failure(s(1), Cause::unavailable("away"));
+    reconciler.handle_remembered(s(2), Vec::new(), s(60));
+    assert_eq!(told(&mut reconciler), [""; 0], "nothing was remembered");
+    reconciler.handle_remembered(s(2), nodes(&FOUR), s(60));
+    assert_eq!(told(&mut reconciler), ["=4"]);
+    let cause = Cause::Remembered { saved_ago: s(60) };
+    assert_eq!(reconciler.snapshot().freshness, Freshness::Stale { since: s(1), cause });
+    reconciler.handle_failure(s(3), Cause::unavailable("away"));
+    assert_eq!(told(&mut reconciler), ["degraded unavailable"]);
+    full(&mut reconciler, s(4), &["a", "b", "c", "e"], &["-d absent", "+e", "restored"]);
+    reconciler.handle_remembered(s(5), nodes(&["z"]), s(60));
+    assert_eq!(told(&mut reconciler), [""; 0], "the source has answered");
+}
+
+#[test]
+fn an_answer_without_most_of_what_is_remembered_is_held_as_any_other() {
+    let mut reconciler = Reconciler::new(Policy { debounce: Duration::ZERO, ..Policy::remote() }, Duration::ZERO);
+    reconciler.handle_remembered(s(0), nodes(&FOUR), s(60));
+    told(&mut reconciler);
+    full(&mut reconciler, s(1), &["a"], &["degraded mass_removal"]);
+    full(&mut reconciler, s(11), &["a"], &["-b absent", "-c absent", "-d absent", "restored"]);
+}

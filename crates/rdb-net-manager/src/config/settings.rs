@@ -215,7 +215,7 @@ pub struct ServiceDiscovery {
 
 impl ServiceDiscovery {
     /// Whether there is anything for the static kind to look at.
-    pub(super) fn has_source(&self) -> bool {
+    pub(crate) fn has_source(&self) -> bool {
         !self.seeds.is_empty() || self.file.is_some()
     }
 }

@@ -1,0 +1,124 @@
+//! A way to a server that can be cut or go silent.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The way. It forwards connections as long as it lives, in threads of its own, so that tests can count their tasks.
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    to: SocketAddr,
+    cut: AtomicBool,
+    /// Bytes are taken and not passed on, as on a way that loses every packet.
+    silent: AtomicBool,
+    ended: AtomicBool,
+    open: AtomicUsize,
+    sockets: Mutex<Vec<TcpStream>>,
+}
+
+impl Proxy {
+    /// A way to this URL's host and port.
+    pub(crate) fn to(url: &str) -> Self {
+        let to = url.rsplit('/').next().expect("an address").parse().expect("an address");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = listener.local_addr().expect("bound");
+        let shared = Arc::new(Shared {
+            to,
+            cut: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            open: AtomicUsize::new(0),
+            sockets: Mutex::new(Vec::new()),
+        });
+        let serving = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if serving.ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                serving.take(client);
+            }
+        });
+        Self { address, shared }
+    }
+
+    /// The URL of this end.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Ends every connection, and refuses new ones.
+    pub(crate) fn cut(&self) {
+        self.shared.cut.store(true, Ordering::SeqCst);
+        for socket in self.shared.sockets.lock().expect("no panic").drain(..) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Loses every byte from here on, without a word.
+    pub(crate) fn silence(&self) {
+        self.shared.silent.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets new connections pass. Those that have lost bytes are beyond help and end.
+    pub(crate) fn heal(&self) {
+        if self.shared.silent.load(Ordering::SeqCst) {
+            self.cut();
+        }
+        self.shared.silent.store(false, Ordering::SeqCst);
+        self.shared.cut.store(false, Ordering::SeqCst);
+    }
+
+    /// Connections that are open at this time.
+    pub(crate) fn open(&self) -> usize {
+        self.shared.open.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::SeqCst);
+        self.cut();
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+impl Shared {
+    fn take(self: &Arc<Self>, client: TcpStream) {
+        if self.cut.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(server) = TcpStream::connect_timeout(&self.to, Duration::from_secs(1)) else { return };
+        let mut sockets = self.sockets.lock().expect("no panic");
+        let copy = |socket: &TcpStream| socket.try_clone().expect("a second handle");
+        sockets.extend([copy(&client), copy(&server)]);
+        drop(sockets);
+        self.open.fetch_add(1, Ordering::SeqCst);
+        let there = (copy(&client), copy(&server));
+        let (shared, back) = (Arc::clone(self), Arc::clone(self));
+        std::thread::spawn(move || {
+            let forth = std::thread::spawn(move || back.pump(server, client));
+            shared.pump(there.0, there.1);
+            let _ = forth.join();
+            shared.open.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+
+    fn pump(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut buffer = [0; 16_384];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            if !self.silent.load(Ordering::SeqCst) && to.write_all(&buffer[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Both);
+        let _ = from.shutdown(Shutdown::Both);
+    }
+}

@@ -1,0 +1,97 @@
+//! The servers and tools that some tests need, installed from Debian's packages where this process may do that.
+//!
+//! Where it may not, the tests that need them say so and are counted as skipped.
+
+use std::process::{Command, Stdio};
+
+use crate::process;
+
+/// Set to anything, nothing is installed.
+const OPT_OUT: &str = "RDB_TESTS_INSTALL_NOTHING";
+
+/// A program, and Debian's package with it.
+struct Tool {
+    program: &'static str,
+    package: &'static str,
+}
+
+const TOOLS: &[Tool] =
+    &[Tool { program: "etcd", package: "etcd-server" }, Tool { program: "etcdctl", package: "etcd-client" }];
+
+/// Installs what is missing, if this is the root user of a system with apt. Whatever comes of it, the tests run.
+pub(super) fn provide() {
+    let missing = packages(is_there);
+    if missing.is_empty() {
+        return;
+    }
+    let names = missing.join(" ");
+    if let Some(reason) = why_not(std::env::var_os(OPT_OUT).is_some(), is_root(), is_there("apt-get")) {
+        println!("not installed, so that tests are skipped: {names}: {reason}");
+        return;
+    }
+    // The lists of a fresh machine are empty or old; a failure of their update is one of the installation at worst.
+    let _ = process::run(&mut apt(&["update", "-qq"]));
+    let install = [["install", "-y", "-qq", "--no-install-recommends"].as_slice(), &missing].concat();
+    if let Err(failure) = process::run(&mut apt(&install)) {
+        println!("not installed, so that tests are skipped: {names}: {failure}");
+    }
+}
+
+fn apt(arguments: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+/// The packages of programs that are not there, each once.
+fn packages(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let mut missing: Vec<_> = TOOLS.iter().filter(|tool| !is_there(tool.program)).map(|tool| tool.package).collect();
+    missing.dedup();
+    missing
+}
+
+/// Why nothing is installed here.
+fn why_not(opted_out: bool, root: bool, apt: bool) -> Option<&'static str> {
+    match (opted_out, root, apt) {
+        (true, _, _) => Some("RDB_TESTS_INSTALL_NOTHING is set"),
+        (_, false, _) => Some("only root may install packages"),
+        (_, _, false) => Some("there is no apt-get"),
+        _ => None,
+    }
+}
+
+/// Whether a folder of the path has this program.
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_missing_is_wanted() {
+        assert_eq!(packages(|_| true), [""; 0]);
+        assert_eq!(packages(|program| program != "etcdctl"), ["etcd-client"]);
+        assert!(packages(|_| false).contains(&"etcd-server"));
+    }
+
+    #[test]
+    fn nothing_is_installed_without_leave() {
+        assert_eq!(why_not(false, true, true), None);
+        assert_eq!(why_not(false, false, true), Some("only root may install packages"));
+        assert_eq!(why_not(false, true, false), Some("there is no apt-get"));
+        assert_eq!(why_not(true, true, true), Some("RDB_TESTS_INSTALL_NOTHING is set"));
+    }
+
+    #[test]
+    fn a_program_is_looked_for_in_the_path() {
+        assert!(is_there("sh") && !is_there("no-such-program-as-this"));
+    }
+}
