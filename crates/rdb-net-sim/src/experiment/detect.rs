@@ -12,6 +12,8 @@
 use std::f64::consts::E;
 use std::time::Duration;
 
+use rdb_swim::Lifeguard;
+
 use crate::experiment::Progress;
 use crate::experiment::spread::Spread;
 use crate::fleet::{Change, Fleet, FleetConfig, FleetError, Told, Traffic};
@@ -155,6 +157,8 @@ impl AtSize {
     fn run(&mut self, plan: &DetectPlan, done: &mut dyn FnMut(u64)) -> Result<(), FleetError> {
         for run in 0..self.runs {
             let mut config = FleetConfig::lan(self.size, plan.seed.wrapping_add(run));
+            // The paper's protocol.
+            config.swim.lifeguard = Lifeguard::OFF;
             if !plan.gossip {
                 config.swim.gossip_fanout = 0;
                 // How far the news gets is not measured here, and each telling takes time to simulate.

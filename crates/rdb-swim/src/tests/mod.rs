@@ -5,6 +5,7 @@ mod crash;
 mod identity;
 mod join;
 mod leave;
+mod lifeguard;
 mod machine;
 pub(crate) mod network;
 mod partition;
