@@ -17,6 +17,12 @@ pub(crate) struct Health {
     delays_counted: u32,
 }
 
+impl Health {
+    pub(crate) fn limit(&mut self, score_max: u32) {
+        self.score = self.score.min(score_max);
+    }
+}
+
 impl Swim {
     /// How this member judges itself: 0 is healthy, [`Lifeguard::health_max`](crate::Lifeguard::health_max) the worst. A probe
     /// takes `1 + score` times as long.

@@ -9,6 +9,7 @@ mod lifeguard;
 mod machine;
 pub(crate) mod network;
 mod partition;
+mod reconfigure;
 mod refusal;
 mod scale;
 mod traitor;
