@@ -158,13 +158,18 @@ impl Swim {
         if slot == SELF {
             return self.refute(now, next);
         }
-        if !next.beats(held.standing()) {
-            self.stats.updates_stale += 1;
+        let (held, former) = (held.standing(), held.state);
+        if !next.beats(held) {
+            let is_news = next == held && state == NodeState::Suspect && self.confirm_doubt(now, slot, claim.from);
+            self.stats.updates_taken += u64::from(is_news);
+            self.stats.updates_stale += u64::from(!is_news);
             return;
         }
-        let former = held.state;
         if state == NodeState::Suspect {
-            self.void_probes_of(slot);
+            if !self.config.lifeguard.confirmations {
+                // Where they can confirm nothing, they would find nothing new.
+                self.void_probes_of(slot);
+            }
             self.drop_older_refusals(slot, claim.incarnation);
         } else {
             self.drop_doubts(slot);
@@ -205,8 +210,7 @@ impl Swim {
             );
         }
         if state == NodeState::Suspect {
-            let timeout = self.config.suspicion_timeout(self.table.alive_count());
-            self.schedule.set(Timer::Suspicion(slot), now + timeout);
+            self.start_doubt(now, slot);
         }
         if spread == Spread::Yes {
             self.tell(now, slot);
@@ -221,7 +225,7 @@ impl Swim {
 
     /// Ends every doubt about a member: a newer statement has decided.
     pub(crate) fn drop_doubts(&mut self, slot: Slot) {
-        self.schedule.cancel(Timer::Suspicion(slot));
+        self.end_doubt(slot);
         self.schedule.cancel(Timer::Refusal(slot));
         self.drop_refusals(slot);
         self.refusals.remove(&slot);
@@ -230,9 +234,13 @@ impl Swim {
 
     /// Suspects an alive member, as this node's own finding.
     pub(crate) fn raise_suspicion(&mut self, now: Duration, slot: Slot) {
-        let Some(entry) = self.table.get(slot).filter(|entry| entry.state == NodeState::Alive) else { return };
-        let (id, incarnation) = (entry.id.clone(), entry.incarnation);
+        let Some(entry) = self.table.get(slot).filter(|entry| entry.state.is_routable()) else { return };
+        let (id, incarnation, state) = (entry.id.clone(), entry.incarnation, entry.state);
         let from = self.table.local().id.clone();
+        if state == NodeState::Suspect {
+            self.confirm_doubt(now, slot, from);
+            return;
+        }
         self.stats.suspicions_raised += 1;
         self.apply_claim(now, Accusation { id, incarnation, from }, NodeState::Suspect, Spread::Yes);
     }
@@ -288,6 +296,10 @@ impl Swim {
             // Nobody takes it who knows this life, but a newcomer may have met nothing else: only another generation stands above it.
             self.stats.updates_implausible += 1;
             return self.outbid(now, claim.incarnation);
+        }
+        if matches!(claim.state, NodeState::Suspect | NodeState::Failed) {
+            // Others could not hear this member: it may be the slow one.
+            self.worsen_health(1);
         }
         self.rise_to(now, claim.incarnation.next());
     }

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::lifeguard::Lifeguard;
+
 /// The largest packet that is read, in bytes, whatever a peer's configuration says: one jumbo frame.
 pub(crate) const PACKET_BYTES_LIMIT: usize = 9_000;
 
@@ -60,6 +62,8 @@ pub struct Config {
     pub tombstone_age: Duration,
     /// Least time between two gossip ticks that news brings forward. Default 15 ms, at least 1 ms.
     pub news_gap: Duration,
+    /// What is done about the own slowness, and about accusations that nobody confirms. Default: all of it.
+    pub lifeguard: Lifeguard,
 }
 
 /// A configuration that no member can run with. The text names the field.
@@ -100,6 +104,7 @@ impl Config {
             revisit_interval: Duration::from_secs(2),
             tombstone_age: Duration::from_secs(24 * 3600),
             news_gap: Duration::from_millis(15),
+            lifeguard: Lifeguard::ON,
         }
     }
 
@@ -162,6 +167,9 @@ impl Config {
             ("sync_interval", "at least 1 ms", self.sync_interval >= millisecond),
             ("revisit_interval", "at least 1 ms", self.revisit_interval >= millisecond),
             ("news_gap", "at least 1 ms", self.news_gap >= millisecond),
+            ("lifeguard.health_max", "at most 15", self.lifeguard.health_max <= 15),
+            ("lifeguard.confirmations_needed", "at most 8", self.lifeguard.confirmations_needed <= 8),
+            ("lifeguard.stretch", "from 1 to 100", (1..=100).contains(&self.lifeguard.stretch)),
         ];
         match rules.into_iter().find(|(_, _, holds)| !holds) {
             Some((field, rule, _)) => Err(ConfigError { field, rule }),
@@ -194,7 +202,8 @@ impl Config {
         }
     }
 
-    /// How long a suspect in a cluster of `n` has for its refutation: the tolerated pause plus one dissemination time.
+    /// How long a suspect in a cluster of `n` has for its refutation, at the least: the tolerated pause plus one dissemination
+    /// time. One whose suspicion nobody confirms has [`Lifeguard::stretch`] times as long.
     pub fn suspicion_timeout(&self, n: usize) -> Duration {
         self.suspicion_pause + self.dissemination_time(n)
     }

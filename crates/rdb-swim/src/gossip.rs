@@ -19,6 +19,8 @@ const LOOK_AHEAD: usize = 16;
 pub(crate) enum Topic {
     /// How a member stands.
     State(Slot),
+    /// That this member confirms the suspicion of another.
+    Doubt(Slot, NodeId),
     /// That this observer was refused by this member.
     Refusal(Slot, NodeId),
     /// That this member was dropped.

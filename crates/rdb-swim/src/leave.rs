@@ -43,6 +43,8 @@ impl Swim {
         self.relays.clear();
         self.give_up_verifications();
         self.refusals.clear();
+        let doubted: Vec<Slot> = self.doubts.keys().copied().collect();
+        doubted.into_iter().for_each(|slot| self.end_doubt(slot));
         self.table.update(SELF, &mut self.random, |own| {
             own.set(NodeState::Left, now);
         });
@@ -68,10 +70,10 @@ impl Swim {
         self.speak_anew(now, |own| {
             own.set(NodeState::Alive, now);
         });
-        let ids: Vec<NodeId> = self.members().filter(|m| m.state == NodeState::Suspect).map(|m| m.id.clone()).collect();
-        let timeout = self.config.suspicion_timeout(self.table.alive_count());
-        for slot in ids.iter().filter_map(|id| self.table.slot_of(id)) {
-            self.schedule.set(Timer::Suspicion(slot), now + timeout);
+        let suspects = self.members().filter(|member| member.state == NodeState::Suspect);
+        let suspects: Vec<Slot> = suspects.filter_map(|member| self.table.slot_of(member.id)).collect();
+        for slot in suspects {
+            self.start_doubt(now, slot);
         }
         // The view is as old as the farewell.
         self.schedule.bring_forward(Timer::Sync, now);

@@ -6,8 +6,9 @@
 //!
 //! - SWIM (Das, Gupta, Motivala: "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership Protocol", DSN
 //!   2002): shuffled round-robin probes, indirect probes, suspicion with refutation, piggybacked dissemination.
-//! - Lifeguard (Dadgar, Phillips, Currey; arXiv 1707.00788): of it, the suspect is told first (buddy system), relays answer
-//!   with nacks, and a pause of this process convicts nobody.
+//! - Lifeguard (Dadgar, Phillips, Currey; arXiv 1707.00788): a member that seems slow to itself asks less often and waits
+//!   longer, a suspect has long unless others confirm, it is told first (buddy system), relays answer with nacks, and a pause
+//!   of this process convicts nobody. Each part can be switched off: [`Lifeguard`].
 //! - *Failed is not forgotten*: a failed member is kept and called on, and comes back by refuting or with a new life, so
 //!   partitions heal by themselves and detection may be fast without being final.
 //! - *Refusals*: two members whose connections a third one's address refuses are enough for a verdict within a fraction of a
@@ -25,17 +26,21 @@
 
 mod apply;
 mod config;
+mod doubt;
 mod entry;
 mod event;
 mod evidence;
 mod forget;
 mod gossip;
+mod health;
 mod leave;
+mod lifeguard;
 mod merge;
 mod packet;
 mod pause;
 mod probe;
 mod profile;
+mod reconfigure;
 mod refusal;
 mod ring;
 mod schedule;
@@ -54,7 +59,9 @@ mod tests;
 pub use config::{Config, ConfigError};
 pub use entry::Member;
 pub use event::{Event, MemberRecord};
+pub use lifeguard::Lifeguard;
 pub use profile::Profile;
+pub use reconfigure::ReconfigureError;
 pub use stats::Statistics;
 pub use swim::{DropReason, LocalNode, MetaTooLong, Swim};
 pub use sync::{SyncAnswer, SyncId, SyncOutcome};

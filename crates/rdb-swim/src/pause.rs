@@ -12,15 +12,19 @@ impl Swim {
     /// After a pause, probes under way prove nothing, and every deadline that condemns somebody moves by the pause.
     pub(crate) fn forgive_pause(&mut self, now: Duration) {
         let Some(due) = self.schedule.next() else { return };
-        if now.saturating_sub(due) <= self.config.pause_threshold() {
+        let late = now.saturating_sub(due);
+        if late <= self.config.pause_threshold() {
             return;
         }
+        self.note_delay(now, late);
         self.stats.local_pauses += 1;
         self.void_all_probes();
         for sequence in std::mem::take(&mut self.relays).into_keys() {
             self.schedule.cancel(Timer::Relay(sequence));
         }
         // The pause began after the last call at the earliest: the upper bound of its length is the safe one.
-        self.schedule.postpone_verdicts(now - self.last_timeout);
+        let pause = now - self.last_timeout;
+        self.schedule.postpone_verdicts(pause);
+        self.postpone_doubts(pause);
     }
 }

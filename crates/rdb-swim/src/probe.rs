@@ -1,7 +1,7 @@
 //! Asking members whether they are there: directly, then through others, then suspecting them.
 //!
 //! SWIM (DSN 2002), sections 3.1 and 4.3. Departures: the direct ping is repeated beside the indirect ones, which spares two
-//! lost packets a suspicion; a relay answers with a nack when the target stays silent (Lifeguard, section III-A), and is told
+//! lost packets a suspicion; a relay answers with a nack when the target stays silent (Lifeguard, section IV-A), and is told
 //! how much time the prober has left, so that its nack comes in time.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -51,6 +51,13 @@ struct Probe {
     started: Duration,
     stage: Stage,
     cause: Cause,
+    /// How long the whole of it takes, and how long the direct ping alone, as this member's health was when it began.
+    interval: Duration,
+    timeout: Duration,
+    /// Relays that have not answered.
+    silent_relays: Vec<Slot>,
+    /// Whether there were any.
+    is_relayed: bool,
 }
 
 /// Probes under way, and urgent ones that wait.
@@ -61,6 +68,11 @@ pub(crate) struct Probes {
 }
 
 impl Probes {
+    #[cfg(test)]
+    pub(crate) fn under_way(&self) -> usize {
+        self.active.len()
+    }
+
     fn is_probing(&self, slot: Slot) -> bool {
         self.active.values().any(|probe| probe.slot == slot)
     }
@@ -77,7 +89,8 @@ pub(crate) struct Relay {
 
 impl Swim {
     pub(crate) fn probe_tick(&mut self, now: Duration) {
-        self.schedule.set(Timer::Probe, now + self.config.probe_interval);
+        // The next one follows when this one is over, however long that takes: probes in turn never overlap.
+        self.schedule.set(Timer::Probe, now + self.scaled(self.config.probe_interval));
         if let Some(slot) = self.table.pick_live(&mut self.random) {
             self.start_probe(now, slot, Cause::Turn);
         }
@@ -112,9 +125,21 @@ impl Swim {
         let boot = entry.boot;
         let sequence = self.next_sequence();
         self.stats.probes_started += 1;
-        self.probes.active.insert(sequence, Probe { slot, boot, started: now, stage: Stage::Direct, cause });
+        let (interval, timeout) = (self.scaled(self.config.probe_interval), self.scaled(self.config.probe_timeout));
+        let probe = Probe {
+            slot,
+            boot,
+            started: now,
+            stage: Stage::Direct,
+            cause,
+            interval,
+            timeout,
+            silent_relays: Vec::new(),
+            is_relayed: false,
+        };
+        self.probes.active.insert(sequence, probe);
         self.ping(slot, sequence);
-        self.schedule.set(Timer::ProbeStep(sequence), now + self.config.probe_timeout);
+        self.schedule.set(Timer::ProbeStep(sequence), now + timeout);
     }
 
     /// Pings a member at the address that is held; 0 where no particular ack is waited for.
@@ -136,21 +161,28 @@ impl Swim {
     fn probe_indirectly(&mut self, sequence: u32) {
         let Some(probe) = self.probes.active.get_mut(&sequence) else { return };
         probe.stage = Stage::Indirect;
-        let (slot, deadline) = (probe.slot, probe.started + self.config.probe_interval);
+        let (slot, deadline, budget) = (probe.slot, probe.started + probe.interval, probe.interval - probe.timeout);
         self.schedule.set(Timer::ProbeStep(sequence), deadline);
         self.stats.probes_indirect += 1;
         self.ping(slot, sequence);
         let Some((target, target_boot)) = self.table.get(slot).map(|entry| (entry.id.clone(), entry.boot)) else {
             return;
         };
-        let budget_ms = (self.config.probe_interval - self.config.probe_timeout).as_millis() as u64;
-        for relay in self.table.live().sample(self.config.indirect_probes, &[slot], &mut self.random) {
-            self.send_member(relay, Body::PingRequest { sequence, target: target.clone(), target_boot, budget_ms });
+        let budget_ms = budget.as_millis() as u64;
+        let relays = self.table.live().sample(self.config.indirect_probes, &[slot], &mut self.random);
+        for relay in &relays {
+            self.send_member(*relay, Body::PingRequest { sequence, target: target.clone(), target_boot, budget_ms });
+        }
+        if let Some(probe) = self.probes.active.get_mut(&sequence) {
+            (probe.is_relayed, probe.silent_relays) = (!relays.is_empty(), relays);
         }
     }
 
     fn probe_failed(&mut self, now: Duration, sequence: u32) {
         let Some(probe) = self.probes.active.remove(&sequence) else { return };
+        // Section IV-A: relays that answer show that the silence is not this member's own.
+        self.stats.nacks_missed += probe.silent_relays.len() as u64;
+        self.worsen_health(if probe.is_relayed { probe.silent_relays.len() as u32 } else { 1 });
         let Some(node) = self.table.get(probe.slot).map(|entry| entry.id.clone()) else { return };
         self.stats.probes_failed += 1;
         self.advise(Event::ProbeFailed { node });
@@ -236,15 +268,20 @@ impl Swim {
         let probe = self.probes.active.remove(&sequence);
         self.schedule.cancel(Timer::ProbeStep(sequence));
         self.stats.probes_answered += 1;
+        self.improve_health();
         self.start_waiting_probes(now);
         probe
     }
 
-    pub(crate) fn take_nack(&mut self, sequence: u32) {
-        if self.probes.active.contains_key(&sequence) {
-            self.stats.nacks_received += 1;
-        } else {
-            self.stats.unexpected_answers += 1;
+    pub(crate) fn take_nack(&mut self, sender: &NodeId, sequence: u32) {
+        let (slot, probe) = (self.table.slot_of(sender), self.probes.active.get_mut(&sequence));
+        let asked = probe.and_then(|probe| {
+            let at = probe.silent_relays.iter().position(|relay| Some(*relay) == slot)?;
+            Some(probe.silent_relays.swap_remove(at))
+        });
+        match asked {
+            Some(_) => self.stats.nacks_received += 1,
+            None => self.stats.unexpected_answers += 1,
         }
     }
 

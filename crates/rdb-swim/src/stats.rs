@@ -52,6 +52,10 @@ pub struct Statistics {
     pub probes_failed: u64,
     /// Nacks received.
     pub nacks_received: u64,
+    /// Relays of failed probes from which neither an ack nor a nack came.
+    pub nacks_missed: u64,
+    /// Points by which this member has thought worse of its own health.
+    pub health_worsened: u64,
     /// Probes given up because this process had paused.
     pub probes_voided: u64,
     /// Probes brought forward by evidence.
@@ -60,6 +64,8 @@ pub struct Statistics {
     pub pings_relayed: u64,
     /// Suspicions that this node began.
     pub suspicions_raised: u64,
+    /// Suspicions of others that somebody confirmed, and that were told on.
+    pub confirmations: u64,
     /// Members that this node declared failed, by suspicion or refusal.
     pub failures_declared: u64,
     /// Refusals by which this node declared a member failed.

@@ -8,10 +8,12 @@ use bytes::Bytes;
 use rdb_net_types::{BootId, ClusterId, Incarnation, NodeId, NodeState, SeededRandom};
 
 use crate::config::Config;
+use crate::doubt::Doubts;
 use crate::entry::{Entry, Member};
 use crate::event::Event;
 use crate::forget::REAP_INTERVAL;
 use crate::gossip::{Queue, Topic};
+use crate::health::Health;
 use crate::leave::Leaving;
 use crate::packet::{Body, Packet, Sender, cluster_hash};
 use crate::probe::{Probes, Relay};
@@ -96,6 +98,8 @@ pub struct Swim {
     pub(crate) probes: Probes,
     pub(crate) relays: BTreeMap<u32, Relay>,
     pub(crate) refusals: BTreeMap<Slot, Refusal>,
+    pub(crate) doubts: Doubts,
+    pub(crate) health: Health,
     pub(crate) verifications: BTreeMap<u64, Verification>,
     pub(crate) next_sync: u64,
     pub(crate) sync_with: Option<NodeId>,
@@ -136,6 +140,8 @@ impl Swim {
             probes: Probes::default(),
             relays: BTreeMap::new(),
             refusals: BTreeMap::new(),
+            doubts: Doubts::new(),
+            health: Health::default(),
             verifications: BTreeMap::new(),
             next_sync: 0,
             sync_with: None,
@@ -324,7 +330,7 @@ impl Swim {
             Body::PingRequest { sequence, target, target_boot: _, budget_ms } => {
                 self.relay_ping(now, from, sender, sequence, &target, budget_ms);
             }
-            Body::Nack { sequence } => self.take_nack(sequence),
+            Body::Nack { sequence } => self.take_nack(&sender.id, sequence),
             Body::Gossip => {}
             Body::Farewell { sequence } => self.take_farewell(now, from, sender, sequence),
             Body::FarewellAck { sequence } => self.take_farewell_ack(&sender, sequence),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rdb_net_types::{NodeId, NodeState};
 
+use crate::doubt::Doubts;
 use crate::entry::Member;
 use crate::gossip::{Offer, Topic};
 use crate::packet::{Accusation, Alive, Body, Sender, Update, write_start, write_update};
@@ -87,23 +88,26 @@ impl Swim {
         let bytes_max = self.config.packet_bytes_max;
         let receiver = self.table.slot_of(&outgoing.node);
         let mut records = 0;
-        let first = first_records(&self.table, &self.refusals, outgoing, receiver);
+        let is_buddy = self.config.lifeguard.buddy;
+        let first = first_records(&self.table, &self.refusals, outgoing, receiver, is_buddy);
         for update in &first {
             records += usize::from(write_update(packet, bytes_max, update));
         }
         if !matches!(self.phase, Phase::Silent) {
             let limit = self.config.retransmit_limit(self.table.alive_count());
-            let (table, refusals, tombstones) = (&self.table, &self.refusals, &self.tombstones);
+            let (table, tombstones) = (&self.table, &self.tombstones);
+            let (refusals, doubts) = (&self.refusals, &self.doubts);
             records += self.queue.fill(limit, |topic| {
                 let about = match topic {
-                    Topic::State(slot) | Topic::Refusal(slot, _) => Some(*slot),
+                    Topic::State(slot) | Topic::Doubt(slot, _) | Topic::Refusal(slot, _) => Some(*slot),
                     Topic::Forgotten(_) => None,
                 };
-                if about.is_some() && (about == receiver || about == Some(SELF) && outgoing.introduces) {
+                let is_told_first = about == receiver && (is_buddy || !is_suspect(table, receiver));
+                if about.is_some() && (is_told_first || about == Some(SELF) && outgoing.introduces) {
                     // What the receiver must hear of itself is in the packet already; that it is alive it knows.
                     return Offer::Skipped;
                 }
-                match update_of(table, refusals, tombstones, topic) {
+                match update_of(table, refusals, doubts, tombstones, topic) {
                     None => Offer::Obsolete,
                     Some(update) if write_update(packet, bytes_max, &update) => Offer::Written,
                     Some(_) => Offer::TooLarge,
@@ -116,14 +120,20 @@ impl Swim {
 
 /// What comes before everything else: who this node is, where the receiver must learn it, and what is said against the
 /// receiver (Lifeguard's buddy system), so that it can refute.
-fn first_records(table: &Table, refusals: &Refusals, outgoing: &Outgoing, receiver: Option<Slot>) -> Vec<Update> {
+fn first_records(
+    table: &Table,
+    refusals: &Refusals,
+    outgoing: &Outgoing,
+    receiver: Option<Slot>,
+    is_buddy: bool,
+) -> Vec<Update> {
     let mut first = Vec::new();
     if outgoing.introduces {
         first.push(state_update(table, SELF, &table.local()));
     }
     let accused = receiver.filter(|slot| *slot != SELF).and_then(|slot| Some((slot, table.get(slot)?)));
     if let Some((slot, entry)) = accused {
-        if entry.state != NodeState::Alive {
+        if entry.state != NodeState::Alive && (is_buddy || entry.state != NodeState::Suspect) {
             first.push(state_update(table, slot, &entry));
         }
         let refusal = refusals.get(&slot).and_then(|refusal| Some((refusal.incarnation, refusal.observers.first()?)));
@@ -134,8 +144,26 @@ fn first_records(table: &Table, refusals: &Refusals, outgoing: &Outgoing, receiv
     first
 }
 
-fn update_of(table: &Table, refusals: &Refusals, tombstones: &Tombstones, topic: &Topic) -> Option<Update> {
+fn is_suspect(table: &Table, slot: Option<Slot>) -> bool {
+    slot.and_then(|slot| table.get(slot)).is_some_and(|entry| entry.state == NodeState::Suspect)
+}
+
+fn update_of(
+    table: &Table,
+    refusals: &Refusals,
+    doubts: &Doubts,
+    tombstones: &Tombstones,
+    topic: &Topic,
+) -> Option<Update> {
     match topic {
+        Topic::Doubt(slot, accuser) => {
+            let (entry, doubt) = (table.get(*slot)?, doubts.get(slot)?);
+            let is_held = entry.state == NodeState::Suspect && doubt.accusers.contains(accuser);
+            is_held.then(|| {
+                let from = accuser.clone();
+                Update::Suspect(Accusation { id: entry.id.clone(), incarnation: entry.incarnation, from })
+            })
+        }
         Topic::State(slot) => table.get(*slot).map(|entry| state_update(table, *slot, &entry)),
         Topic::Refusal(slot, observer) => {
             let (entry, refusal) = (table.get(*slot)?, refusals.get(slot)?);

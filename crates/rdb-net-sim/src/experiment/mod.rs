@@ -5,12 +5,14 @@
 
 mod detect;
 mod disseminate;
+mod lifeguard;
 mod phi;
 mod soak;
 mod spread;
 
 pub use detect::DetectPlan;
 pub use disseminate::DisseminatePlan;
+pub use lifeguard::LifeguardPlan;
 pub use phi::PhiPlan;
 pub use soak::SoakPlan;
 

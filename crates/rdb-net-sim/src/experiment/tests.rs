@@ -1,6 +1,8 @@
 //! A small slice of each experiment. The large ones are commands; docs/membership.md has their figures.
 
-use super::{DetectPlan, DisseminatePlan, PhiPlan, SoakPlan};
+use std::time::Duration;
+
+use super::{DetectPlan, DisseminatePlan, LifeguardPlan, PhiPlan, SoakPlan};
 use crate::report::{Cell, Findings};
 
 #[track_caller]
@@ -44,10 +46,25 @@ fn a_rumour_reaches_three_hundred_members_within_its_ticks() {
 
 #[test]
 fn a_cluster_of_two_hundred_lives_for_half_a_minute() {
-    let plan = SoakPlan { time: std::time::Duration::from_secs(30), ..SoakPlan::new(200, 1) };
+    let plan = SoakPlan { time: Duration::from_secs(30), ..SoakPlan::new(200, 1) };
     let findings = plan.run(&mut |_, _| {}).expect("legal");
     assert_eq!(findings.problems, [] as [String; 0]);
     assert_eq!(figure(&findings, 0, "silent hosts"), 1.0);
+}
+
+/// Lifeguard, section V: of what a few slow members make plain SWIM believe, hardly anything is left.
+#[test]
+fn slow_members_convict_the_healthy_under_plain_swim_and_hardly_ever_under_lifeguard() {
+    let plan = LifeguardPlan { members: 48, time: Duration::from_secs(70), ..LifeguardPlan::small(1, 1) };
+    let findings = plan.run(&mut |_, _| {}).expect("legal");
+    let column = |name: &str| (0..5).map(|row| figure(&findings, row, name)).collect::<Vec<f64>>();
+    let (wrong, believed) = (column("false positives"), column("believed by healthy"));
+    let (first, packets) = (column("first detection, median (s)"), column("of swim, packets"));
+    assert!(wrong[0] > 100.0 && wrong[4] <= 0.02 * wrong[0], "{wrong:?}");
+    assert!(believed[0] > 1_000.0 && believed[4] <= 0.02 * believed[0], "{believed:?}");
+    assert!(packets[4] <= 1.15, "{packets:?}");
+    assert!(wrong[1] < wrong[0] && wrong[2] < wrong[0], "each half helps: {wrong:?}");
+    assert!(first[4] <= 1.05 * first[0], "{first:?}");
 }
 
 /// Hayashibara et al., figures 6 and 8: the higher the threshold, the fewer mistakes and the later the detection.
@@ -66,6 +83,8 @@ fn an_experiment_gives_the_same_figures_again() {
     assert_eq!(detect(), detect());
     let phi = || PhiPlan { seed: 4, beats: 2_000 }.run(&mut |_, _| {});
     assert_eq!(phi(), phi());
+    let slow = LifeguardPlan { members: 20, time: Duration::from_secs(10), ..LifeguardPlan::small(1, 1) };
+    assert_eq!(slow.run(&mut |_, _| {}).expect("legal"), slow.run(&mut |_, _| {}).expect("legal"));
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod agenda;
 mod config;
 mod mail;
+mod slow;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use rdb_swim::{Event, LocalNode, Profile, Swim, SyncAnswer};
 
 use crate::fleet::agenda::{Agenda, Item};
 use crate::fleet::mail::{Mail, Packet};
+use crate::fleet::slow::Slow;
 use crate::trace::Trace;
 
 pub use config::{FleetConfig, FleetError};
@@ -55,6 +57,8 @@ pub struct Told {
     pub of: usize,
     /// What.
     pub change: Change,
+    /// Whether it has come to that by itself, when a time was up; otherwise it has heard so.
+    pub is_own: bool,
 }
 
 /// What a fleet has sent.
@@ -76,6 +80,8 @@ pub struct Traffic {
 struct Node {
     swim: Swim,
     is_up: bool,
+    /// What waits for this member while it is slow; `None` while it is not.
+    slow: Option<Slow>,
     /// The soonest timer item of this member on the agenda.
     planned: Duration,
 }
@@ -131,7 +137,7 @@ impl Fleet {
             };
             let mut swim = Swim::new(swim.clone(), &cluster, local, random.next_u64(), START);
             swim.restore(START, profiles.iter().map(|profile| (profile.clone(), incarnation)));
-            nodes.push(Node { swim, is_up: true, planned: Duration::MAX });
+            nodes.push(Node { swim, is_up: true, slow: None, planned: Duration::MAX });
         }
         let mut fleet = Self {
             trace: Trace::new(config.seed),
@@ -217,7 +223,7 @@ impl Fleet {
     pub fn act<T>(&mut self, node: usize, act: impl FnOnce(&mut Swim, Duration) -> T) -> Option<T> {
         let now = self.now;
         let result = self.nodes.get_mut(node).filter(|node| node.is_up).map(|node| act(&mut node.swim, now))?;
-        self.flush(node);
+        self.flush(node, false);
         self.exchange_views();
         Some(result)
     }
@@ -260,24 +266,29 @@ impl Fleet {
     fn arrive(&mut self, place: u32) {
         let Packet { from, to, bytes } = self.mail.take(place);
         let now = self.now;
+        if let Some(slow) = self.nodes.get_mut(to as usize).and_then(|node| node.slow.as_mut()) {
+            slow.arrived(from, now, &bytes);
+            self.mail.give_back(place, bytes);
+            return;
+        }
         if let Some(node) = self.nodes.get_mut(to as usize).filter(|node| node.is_up) {
             self.trace.bytes(now, to as usize, 3, &bytes);
             // Whatever is dropped is counted by the member; here nothing is to be done about it.
             let _ = node.swim.handle_packet(now, address_of(from as usize), &bytes);
         }
         self.mail.give_back(place, bytes);
-        self.flush(to as usize);
+        self.flush(to as usize, false);
     }
 
     fn fire(&mut self, node: usize, at: Duration) {
         let now = self.now;
-        let Some(Node { swim, is_up: true, planned }) = self.nodes.get_mut(node) else { return };
+        let Some(Node { swim, is_up: true, planned, .. }) = self.nodes.get_mut(node) else { return };
         if *planned == at {
             *planned = Duration::MAX;
         }
         if swim.poll_timeout().is_some_and(|due| due <= now) {
             swim.handle_timeout(now);
-            self.flush(node);
+            self.flush(node, true);
         } else {
             self.plan(node);
         }
@@ -292,8 +303,8 @@ impl Fleet {
         }
     }
 
-    /// Fetches what a member has to send and to tell.
-    fn flush(&mut self, from: usize) {
+    /// Fetches what a member has to send and to tell; `is_own` where a time was up.
+    fn flush(&mut self, from: usize, is_own: bool) {
         let now = self.now;
         let Some(node) = self.nodes.get_mut(from).filter(|node| node.is_up) else { return };
         let mut bytes = std::mem::take(&mut self.scratch);
@@ -301,8 +312,12 @@ impl Fleet {
         while let Some(to) = node.swim.poll_transmit(now, &mut bytes) {
             self.traffic.packets += 1;
             self.traffic.bytes += bytes.len() as u64;
-            let LinkFaults { latency, jitter, loss, .. } = self.config.network;
             let Some(to) = index_of(to) else { continue };
+            if let Some(slow) = &mut node.slow {
+                slow.sends(to, &bytes);
+                continue;
+            }
+            let LinkFaults { latency, jitter, loss, .. } = self.config.network;
             if loss > 0.0 && self.random.chance(loss) {
                 continue;
             }
@@ -326,7 +341,7 @@ impl Fleet {
                 _ => continue,
             };
             if let Some(of) = index_of(record.address) {
-                self.told.push(Told { at: now, by: from, of: of as usize, change });
+                self.told.push(Told { at: now, by: from, of: of as usize, change, is_own });
             }
         }
         self.plan(from);
@@ -336,7 +351,8 @@ impl Fleet {
     fn exchange_views(&mut self) {
         while let Some((asker, replier)) = self.wanted.pop() {
             let now = self.now;
-            if !self.is_up(asker) || !self.is_up(replier) || asker == replier {
+            let is_there = |node| self.is_up(node) && !self.is_slow(node);
+            if !is_there(asker) || !is_there(replier) || asker == replier {
                 continue;
             }
             let Some(request) = self.nodes.get(asker).map(|node| node.swim.sync_request()) else { continue };
@@ -348,8 +364,8 @@ impl Fleet {
             if let Some(node) = self.nodes.get_mut(asker) {
                 let _ = node.swim.handle_sync_reply(now, &reply);
             }
-            self.flush(replier);
-            self.flush(asker);
+            self.flush(replier, false);
+            self.flush(asker, false);
         }
     }
 }

@@ -86,6 +86,37 @@ fn a_missed_rumour_is_made_up_for_by_an_exchange_of_views() {
 }
 
 #[test]
+fn nothing_gets_in_or_out_of_a_slow_member_until_it_catches_up() {
+    let mut fleet = fleet(20, 7);
+    fleet.run_for(seconds(2));
+    fleet.slow_down(3);
+    let received = |fleet: &Fleet| fleet.member(3).expect("there").stats().packets_received;
+    let before = received(&fleet);
+    fleet.run_for(seconds(4));
+    assert!(fleet.is_slow(3) && received(&fleet) == before);
+    let told = fleet.take_told();
+    assert!(told.iter().any(|told| told.by == 3 && told.change == Change::Suspected), "its own timers go on");
+    assert!(told.iter().all(|told| told.by == 3 || told.of == 3), "what it says is not heard");
+    fleet.catch_up(3);
+    assert!(!fleet.is_slow(3) && received(&fleet) > before, "what waited has come");
+    fleet.run_for(seconds(3));
+    let told = fleet.take_told();
+    assert!(told.iter().any(|told| told.by != 3 && told.of != 3 && told.change == Change::Suspected), "and is heard");
+    assert_eq!(told.iter().filter(|told| told.change == Change::Failed).count(), 0);
+}
+
+#[test]
+fn a_verdict_of_its_own_is_told_from_one_that_was_heard() {
+    let mut fleet = fleet(20, 8);
+    fleet.crash(3);
+    fleet.run_for(seconds(30));
+    let told = fleet.take_told();
+    let failed: Vec<&Told> = told.iter().filter(|told| told.change == Change::Failed).collect();
+    let own = failed.iter().filter(|told| told.is_own).count();
+    assert!(failed.len() == 19 && (1..19).contains(&own), "{own} of {}", failed.len());
+}
+
+#[test]
 fn settings_that_no_fleet_has_are_refused() {
     assert!(Fleet::new(FleetConfig::lan(0, 1)).is_err());
     assert!(Fleet::new(FleetConfig { meta_bytes: 513, ..FleetConfig::lan(2, 1) }).is_err());

@@ -6,7 +6,9 @@ const WIDTH: f64 = 720.0;
 const PANEL_HEIGHT: f64 = 320.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 20.0;
-const TOP: f64 = 46.0;
+const TOP: f64 = 54.0;
+/// Room for one name in the legend, less where there are many, which stands between title and curves, where it hides none of them.
+const LEGEND_WIDTH: f64 = 150.0;
 const BOTTOM: f64 = 48.0;
 const COLOURS: [&str; 6] = ["#0b62a8", "#c2410c", "#15803d", "#7e22ce", "#a16207", "#be123c"];
 
@@ -141,12 +143,13 @@ impl Panel {
         let (label_x, label_y) = (16.0, f64::midpoint(upper, lower));
         let turned = format!("transform=\"rotate(-90 {label_x:.1} {label_y:.1})\"");
         text(svg, label_x, label_y, "middle", &turned, &self.y.label);
+        let step = LEGEND_WIDTH.min((right - left) / self.series.len().max(1) as f64);
         for (index, series) in self.series.iter().enumerate() {
             let colour = COLOURS[index % COLOURS.len()];
             let points: Vec<(f64, f64)> =
                 series.points.iter().filter_map(|(x, y)| Some((at_x(*x)?, at_y(*y)?))).collect();
             series.draw(svg, &points, colour);
-            series.draw_legend(svg, (right - 190.0, upper + 10.0 + 17.0 * index as f64), colour);
+            series.draw_legend(svg, (left + step * index as f64, top + 38.0), colour);
         }
     }
 }

@@ -370,6 +370,7 @@ impl Node {
     fn check(&mut self) {
         let own = self.swim.local();
         assert!(self.leaves || own.state == NodeState::Alive, "nobody doubts itself");
+        assert!(self.swim.local_health() <= self.swim.config().lifeguard.health_max, "I11");
         assert!(self.swim.members().map(|member| member.id).is_sorted(), "by ascending id");
         let others: BTreeMap<_, _> = self
             .swim

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rdb_net_sim::experiment::{DetectPlan, DisseminatePlan, PhiPlan, SoakPlan};
+use rdb_net_sim::experiment::{DetectPlan, DisseminatePlan, LifeguardPlan, PhiPlan, SoakPlan};
 use rdb_net_sim::report::Format;
 use rdb_net_sim::{Scenario, scenario};
 
@@ -14,6 +14,7 @@ rdb-net-sim runs scenarios and experiments on a simulated cluster.
   rdb-net-sim scenario NAME|all [--nodes N] [--seed S] [--seeds K] [--output table|json]
   rdb-net-sim detect      [--nodes N,..] [--seed S] [--seeds K] [--crashes C] [--gossip on|off]
   rdb-net-sim disseminate [--nodes N,..] [--seed S] [--seeds K] [--rumours R]
+  rdb-net-sim lifeguard   [--nodes N] [--seed S] [--seeds K] [--grid full|small]
   rdb-net-sim soak        [--nodes N] [--seed S] [--time SECONDS]
   rdb-net-sim phi         [--seed S] [--beats B]
 
@@ -21,15 +22,18 @@ A scenario does something to whole nodes. An experiment measures the membership 
 
   detect       how long a crash stays unnoticed, and what the probing costs; a row for each size
   disseminate  how many gossip ticks until everybody knows; a row for each size and loss
+  lifeguard    false failures with slow members, by the parts of Lifeguard that are on
   soak         a large cluster with default settings, in which a host goes silent now and then
   phi          mistakes and detection time of a phi detector by its threshold
 
-  --nodes N    nodes of the cluster; default 5 for a scenario, 1000 for an experiment
+  --nodes N    nodes of the cluster; default 5 for a scenario, 1000 for an experiment, 128 for lifeguard
   --seed S     the first seed; default 1
-  --seeds K    how many seeds, S and those after it; default 1; detect: as many as C crashes need
+  --seeds K    how many seeds, S and those after it; default 1; detect: as many as C crashes need;
+               lifeguard: 10
   --crashes C  crashes of each size; default 2000
   --gossip on  gossip between probes too, as by default in production; default off
   --rumours R  rumours for each seed; default 20
+  --grid small one cell of the grid; default full: 5 concurrencies, 4 durations, 4 intervals
   --time SECONDS  simulated time; default 60
   --beats B    heartbeats; default 1000000
   --output O   experiments: table, json, csv or svg
@@ -52,6 +56,7 @@ pub(crate) enum Task {
 pub(crate) enum Experiment {
     Detect(DetectPlan),
     Disseminate(DisseminatePlan),
+    Lifeguard(LifeguardPlan),
     Soak(SoakPlan),
     Phi(PhiPlan),
 }
@@ -61,6 +66,7 @@ impl Experiment {
         match self {
             Self::Detect(_) => "detect",
             Self::Disseminate(_) => "disseminate",
+            Self::Lifeguard(_) => "lifeguard",
             Self::Soak(_) => "soak",
             Self::Phi(_) => "phi",
         }
@@ -86,6 +92,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Task, String> {
     let experiment = match command {
         "detect" => Experiment::Detect(detect(seed, &mut options)?),
         "disseminate" => Experiment::Disseminate(disseminate(seed, &mut options)?),
+        "lifeguard" => Experiment::Lifeguard(lifeguard(seed, &mut options)?),
         "soak" => Experiment::Soak(soak(seed, &mut options)?),
         "phi" => {
             let plan = PhiPlan::new(seed);
@@ -135,6 +142,17 @@ fn disseminate(seed: u64, options: &mut Options<'_>) -> Result<DisseminatePlan, 
     let plan = DisseminatePlan::new(options.sizes()?, seed);
     let rumours = options.number("--rumours")?.map_or(plan.rumours, |rumours| rumours.clamp(1, 1_000_000) as usize);
     Ok(DisseminatePlan { rumours, runs: options.number("--seeds")?.unwrap_or(plan.runs), ..plan })
+}
+
+fn lifeguard(seed: u64, options: &mut Options<'_>) -> Result<LifeguardPlan, String> {
+    let seeds = options.number("--seeds")?.unwrap_or(10).clamp(1, 100_000);
+    let plan = match options.take("--grid") {
+        None | Some("full") => LifeguardPlan::new(seed, seeds),
+        Some("small") => LifeguardPlan::small(seed, seeds),
+        Some(other) => return Err(format!("--grid is full or small, not {other:?}")),
+    };
+    let members = options.number("--nodes")?.map_or(plan.members, |members| members.clamp(4, 10_000) as usize);
+    Ok(LifeguardPlan { members, ..plan })
 }
 
 fn soak(seed: u64, options: &mut Options<'_>) -> Result<SoakPlan, String> {
@@ -198,6 +216,11 @@ mod tests {
         let soak = SoakPlan { time: Duration::from_secs(90), ..SoakPlan::new(50, 1) };
         assert_eq!(parsed("soak --nodes 50 --time 90"), planned(Experiment::Soak(soak), Format::Table));
         assert_eq!(parsed("phi --output csv"), planned(Experiment::Phi(PhiPlan::new(1)), Format::Csv),);
+        let lifeguard = LifeguardPlan { members: 64, ..LifeguardPlan::small(3, 2) };
+        assert_eq!(
+            parsed("lifeguard --grid small --nodes 64 --seed 3 --seeds 2"),
+            planned(Experiment::Lifeguard(lifeguard), Format::Table)
+        );
         let disseminate = DisseminatePlan { rumours: 2, ..DisseminatePlan::new(vec![1000], 1) };
         assert_eq!(
             parsed("disseminate --rumours 2 --output json"),
@@ -232,6 +255,7 @@ mod tests {
             ("detect --nodes", "--nodes needs a value"),
             ("detect --nodes ten", "--nodes needs a number, not \"ten\""),
             ("detect --gossip maybe", "--gossip is on or off, not \"maybe\""),
+            ("lifeguard --grid huge", "--grid is full or small, not \"huge\""),
             ("detect --beats 5", "there is no option \"--beats\" here"),
             ("soak --nodes 1,2", "soak takes one size"),
             ("phi --output pdf", "--output is table, json, csv or svg, not \"pdf\""),

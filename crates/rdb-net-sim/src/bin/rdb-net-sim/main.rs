@@ -59,6 +59,7 @@ fn measure(experiment: &Experiment, format: Format, picture: Option<&Path>) -> R
     let findings = match experiment {
         Experiment::Detect(plan) => plan.run(&mut progress),
         Experiment::Disseminate(plan) => plan.run(&mut progress),
+        Experiment::Lifeguard(plan) => plan.run(&mut progress),
         Experiment::Soak(plan) => plan.run(&mut progress),
         Experiment::Phi(plan) => Ok(plan.run(&mut progress)),
     };

@@ -1,0 +1,125 @@
+//! How long a suspect has: long where one member alone accuses it, short where several do.
+//!
+//! Lifeguard (arXiv 1707.00788), section IV-B: a member that is slow itself accuses many, and nobody agrees; of one that has
+//! crashed, everybody who asks it finds the same. So the time starts long, and falls with the logarithm of the number of members
+//! that confirm: `max − (max − min) · ln(c + 1) / ln(k + 1)` for `c` of `k` confirmations.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdb_net_types::NodeId;
+
+use crate::gossip::Topic;
+use crate::schedule::Timer;
+use crate::swim::Swim;
+use crate::table::Slot;
+
+/// Suspects by slot.
+pub(crate) type Doubts = BTreeMap<Slot, Doubt>;
+
+/// One suspect's case.
+#[derive(Debug)]
+pub(crate) struct Doubt {
+    since: Duration,
+    /// The first accuser, then those that have confirmed: at most `needed` and one.
+    pub(crate) accusers: Vec<NodeId>,
+    needed: usize,
+    shortest: Duration,
+    longest: Duration,
+}
+
+impl Doubt {
+    fn deadline(&self) -> Duration {
+        let confirmations = self.accusers.len().saturating_sub(1);
+        self.since + timeout(self.shortest, self.longest, confirmations, self.needed)
+    }
+}
+
+/// The time of a suspect with `confirmations` of `needed`.
+pub(crate) fn timeout(shortest: Duration, longest: Duration, confirmations: usize, needed: usize) -> Duration {
+    if confirmations >= needed || longest <= shortest {
+        return shortest;
+    }
+    let share = ((confirmations + 1) as f64).ln() / ((needed + 1) as f64).ln();
+    longest - (longest - shortest).mul_f64(share.clamp(0.0, 1.0))
+}
+
+impl Swim {
+    /// A member's suspicion begins: its clock starts.
+    pub(crate) fn start_doubt(&mut self, now: Duration, slot: Slot) {
+        let alive = self.table.alive_count();
+        let (lifeguard, shortest) = (self.config.lifeguard, self.config.suspicion_timeout(alive));
+        // Neither the suspect nor the first accuser can confirm.
+        let others = alive.saturating_sub(2);
+        let needed = if lifeguard.confirmations { lifeguard.confirmations_needed.min(others) } else { 0 };
+        let longest = if needed == 0 { shortest } else { shortest * lifeguard.stretch };
+        // Whoever is slow itself waits longer, whatever others confirm, but never beyond what nobody confirms.
+        let shortest = self.scaled(shortest).min(longest);
+        self.end_doubt(slot);
+        let accusers = vec![self.table.accuser(slot).clone()];
+        let doubt = Doubt { since: now, accusers, needed, shortest, longest };
+        self.schedule.set(Timer::Suspicion(slot), doubt.deadline());
+        self.doubts.insert(slot, doubt);
+    }
+
+    /// Somebody says the same of a suspect, of the same incarnation. Gives whether that was news.
+    pub(crate) fn confirm_doubt(&mut self, now: Duration, slot: Slot, accuser: NodeId) -> bool {
+        let is_member = self.table.find(&accuser).is_some_and(|entry| entry.state.is_routable());
+        let is_itself = self.table.get(slot).is_some_and(|entry| *entry.id == accuser);
+        let Some(doubt) = self.doubts.get_mut(&slot) else { return false };
+        if !is_member || is_itself || doubt.accusers.len() > doubt.needed || doubt.accusers.contains(&accuser) {
+            return false;
+        }
+        doubt.accusers.push(accuser.clone());
+        // A deadline that a pause has moved was moved together with `since`.
+        self.schedule.bring_forward(Timer::Suspicion(slot), doubt.deadline());
+        self.stats.confirmations += 1;
+        // Section IV-B: the first k confirmations are told on, so that everybody's clock runs down.
+        self.queue.push(Topic::Doubt(slot, accuser));
+        self.hurry_gossip(now);
+        true
+    }
+
+    /// A member is no suspect any more, or one anew.
+    pub(crate) fn end_doubt(&mut self, slot: Slot) {
+        self.schedule.cancel(Timer::Suspicion(slot));
+        for accuser in self.doubts.remove(&slot).into_iter().flat_map(|doubt| doubt.accusers) {
+            self.queue.remove(&Topic::Doubt(slot, accuser));
+        }
+    }
+
+    /// This process did not run for so long: suspects could not have been heard.
+    pub(crate) fn postpone_doubts(&mut self, pause: Duration) {
+        self.doubts.values_mut().for_each(|doubt| doubt.since += pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_time_falls_as_the_paper_says() {
+        let (low, high) = (Duration::from_secs(10), Duration::from_secs(60));
+        let seconds: Vec<f64> = (0..=4).map(|c| timeout(low, high, c, 3).as_secs_f64()).collect();
+        // Each halving of ln 4: half of it after one, 0.79 after two, all of it after three.
+        for (found, expected) in seconds.iter().zip([60.0, 35.0, 20.376, 10.0, 10.0]) {
+            assert!((found - expected).abs() < 1e-3, "{seconds:?}");
+        }
+        assert_eq!(timeout(low, high, 0, 0), low, "where nobody can confirm, nobody is waited for");
+    }
+
+    proptest! {
+        /// I10.
+        #[test]
+        fn the_time_never_grows_with_confirmations(low in 1u64..100_000, more in 0u64..100_000, needed in 0usize..9) {
+            let (low, high) = (Duration::from_millis(low), Duration::from_millis(low + more));
+            let times: Vec<Duration> = (0..=needed).map(|c| timeout(low, high, c, needed)).collect();
+            prop_assert!(times.iter().rev().is_sorted());
+            prop_assert!(times.iter().all(|time| (low..=high).contains(time)));
+            prop_assert_eq!(times[needed], low);
+        }
+    }
+}
