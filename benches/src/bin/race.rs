@@ -11,8 +11,9 @@ use rdb_net_benches::measure::allowed_cores;
 use rdb_net_benches::peers::Peer;
 use rdb_net_benches::probe::Probe;
 use rdb_net_benches::race::{
-    GATE, GATE_TLS, GateLine, Heat, Judgement, OfferedRow, Plan, Report, Role, figures_table, full_plan, gate_plan,
-    json, judge, judge_figures, offered_table, svg, table, text_picture, verdicts_table, whole_gate,
+    GATE, GATE_QUIC, GATE_TLS, GateLine, Heat, Judgement, OfferedRow, Plan, Report, Role, absolute_table,
+    figures_table, full_plan, gate_plan, json, judge, judge_figures, offered_table, svg, table, text_picture,
+    verdicts_table, whole_gate,
 };
 use rdb_net_benches::workload::{Mode, Workload};
 
@@ -68,7 +69,7 @@ struct Race {
     #[arg(long, default_value_t = 0.25)]
     foreign_share_max: f64,
     /// Runs what the gate needs and no more, and fails when one of its lines does not hold: the first gate, that of
-    /// TLS, or all of it.
+    /// TLS, that of QUIC against quinn by hand, or all of it but for that of QUIC.
     #[arg(long, num_args = 0..=1, default_missing_value = "first")]
     #[arg(conflicts_with_all = ["peers", "workloads", "modes", "probes", "open_loop"])]
     gate: Option<Gate>,
@@ -87,6 +88,7 @@ struct Race {
 enum Gate {
     First,
     Tls,
+    Quic,
     All,
 }
 
@@ -95,13 +97,14 @@ impl Gate {
         match self {
             Self::First => GATE.to_vec(),
             Self::Tls => GATE_TLS.to_vec(),
+            Self::Quic => GATE_QUIC.to_vec(),
             Self::All => whole_gate(),
         }
     }
 
     fn probes(self) -> Vec<Probe> {
         match self {
-            Self::First => Vec::new(),
+            Self::First | Self::Quic => Vec::new(),
             Self::Tls => vec![Probe::PeersOverLoopbackTls],
             Self::All => Probe::ALL.to_vec(),
         }
@@ -110,7 +113,7 @@ impl Gate {
     /// Whether it judges a figure of this name.
     fn judges(self, figure: &str) -> bool {
         match self {
-            Self::First => false,
+            Self::First | Self::Quic => false,
             Self::Tls => figure.ends_with("-tls"),
             Self::All => true,
         }
@@ -229,6 +232,9 @@ fn tables(report: &Report, base: Peer) -> String {
     }
     if !report.verdicts.is_empty() {
         out += &verdicts_table(&report.verdicts);
+    }
+    if report.verdicts.iter().any(|verdict| verdict.line.own.is_quic()) {
+        out += &absolute_table(&report.results);
     }
     out
 }
