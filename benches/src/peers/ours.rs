@@ -144,13 +144,13 @@ impl OursCaller {
         CallOptions { lane: Some(self.lane), ..CallOptions::timeout(TIMEOUT) }
     }
 
-    /// A request of a few bytes on the System lane.
+    /// A request of a few bytes on this lane.
     ///
     /// # Errors
     ///
     /// [`PeerError::ConnectionLost`].
-    pub async fn ping(&self) -> Result<(), PeerError> {
-        let options = CallOptions { lane: Some(Lane::System), ..CallOptions::timeout(TIMEOUT) };
+    pub async fn ping(&self, lane: Lane) -> Result<(), PeerError> {
+        let options = CallOptions { lane: Some(lane), ..CallOptions::timeout(TIMEOUT) };
         self.peer.request(&raw(ECHO, Bytes::from_static(b"ping")), options).await.map_err(lost)?;
         Ok(())
     }
@@ -218,7 +218,7 @@ mod tests {
             caller.send(payload(Workload::W5)).await.unwrap();
         }
         assert_eq!(caller.barrier().await.unwrap(), 20);
-        caller.ping().await.unwrap();
+        caller.ping(Lane::System).await.unwrap();
         server.abort();
     }
 }

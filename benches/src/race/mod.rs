@@ -4,6 +4,7 @@ mod absolute;
 mod child;
 mod figure;
 mod gate;
+pub mod loss;
 mod offered;
 mod picture;
 mod plan;
@@ -19,6 +20,7 @@ pub use gate::{
     GATE, GATE_ALL, GATE_QUIC, GATE_TLS, GateLine, Judgement, Metric, Requirement, Verdict, full_plan, gate_plan,
     judge, whole_gate,
 };
+pub use loss::{LossError, LossRow, svg as loss_svg, table as loss_table};
 pub use offered::{OFFERED_MODE, OFFERED_PEERS, OFFERED_SHARES, OfferedRow};
 pub use picture::{svg, text as text_picture};
 pub use plan::{Contest, Entry, HeapUse, Heat, Measured, Plan, Results, Sample};
