@@ -11,8 +11,9 @@ use rdb_net_benches::measure::allowed_cores;
 use rdb_net_benches::peers::Peer;
 use rdb_net_benches::probe::Probe;
 use rdb_net_benches::race::{
-    GATE, GATE_TLS, GateLine, Heat, Judgement, OfferedRow, Plan, Report, Role, figures_table, full_plan, gate_plan,
-    json, judge, judge_figures, offered_table, svg, table, text_picture, verdicts_table, whole_gate,
+    GATE, GATE_QUIC, GATE_TLS, GateLine, Heat, Judgement, LossRow, OfferedRow, Plan, Report, Role, absolute_table,
+    figures_table, full_plan, gate_plan, json, judge, judge_figures, loss_svg, loss_table, offered_table, svg, table,
+    text_picture, verdicts_table, whole_gate,
 };
 use rdb_net_benches::workload::{Mode, Workload};
 
@@ -68,10 +69,15 @@ struct Race {
     #[arg(long, default_value_t = 0.25)]
     foreign_share_max: f64,
     /// Runs what the gate needs and no more, and fails when one of its lines does not hold: the first gate, that of
-    /// TLS, or all of it.
+    /// TLS, that of QUIC against quinn by hand, or all of it but for that of QUIC.
     #[arg(long, num_args = 0..=1, default_missing_value = "first")]
     #[arg(conflicts_with_all = ["peers", "workloads", "modes", "probes", "open_loop"])]
     gate: Option<Gate>,
+    /// Runs the probes that compare TCP with QUIC, and nothing else, in a network that loses so many of a hundred packets each way,
+    /// for each of these numbers; fails where QUIC does not halve the time of TCP at one in a hundred.
+    #[arg(long, value_delimiter = ',', num_args = 0.., default_missing_values = ["0", "1", "5"])]
+    #[arg(conflicts_with_all = ["gate", "peers", "workloads", "modes", "probes", "open_loop"])]
+    loss: Vec<u8>,
     /// Lets the processes of all peers keep memory that they have freed: what glibc's default costs shows against a race without.
     #[arg(long)]
     keep_freed_memory: bool,
@@ -87,6 +93,7 @@ struct Race {
 enum Gate {
     First,
     Tls,
+    Quic,
     All,
 }
 
@@ -95,13 +102,14 @@ impl Gate {
         match self {
             Self::First => GATE.to_vec(),
             Self::Tls => GATE_TLS.to_vec(),
+            Self::Quic => GATE_QUIC.to_vec(),
             Self::All => whole_gate(),
         }
     }
 
     fn probes(self) -> Vec<Probe> {
         match self {
-            Self::First => Vec::new(),
+            Self::First | Self::Quic => Vec::new(),
             Self::Tls => vec![Probe::PeersOverLoopbackTls],
             Self::All => Probe::ALL.to_vec(),
         }
@@ -110,7 +118,7 @@ impl Gate {
     /// Whether it judges a figure of this name.
     fn judges(self, figure: &str) -> bool {
         match self {
-            Self::First => false,
+            Self::First | Self::Quic => false,
             Self::Tls => figure.ends_with("-tls"),
             Self::All => true,
         }
@@ -164,7 +172,22 @@ fn main() -> Result<ExitCode, AnyError> {
     }
 }
 
+/// Runs this program in networks that lose packets.
+fn lose(race: &Race) -> Result<ExitCode, AnyError> {
+    let program = std::env::current_exe()?;
+    let rows = race.loss.iter().map(|percent| LossRow::measure(&program, *percent, race.repetitions));
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    let path = race.picture.clone().unwrap_or_else(|| program.with_file_name("interactive-by-loss.svg"));
+    std::fs::write(&path, loss_svg(&rows))?;
+    writeln!(std::io::stdout(), "{}picture: {}", loss_table(&rows), path.display())?;
+    let missed = rows.iter().any(|row| row.judgement() == Judgement::Missed);
+    Ok(if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
 fn race(race: &Race) -> Result<ExitCode, AnyError> {
+    if !race.loss.is_empty() {
+        return lose(race);
+    }
     let choice = Choice::of(race);
     let certificates = certificates(&choice)?;
     let plan = plan(race, &choice, certificates.as_ref())?;
@@ -230,6 +253,9 @@ fn tables(report: &Report, base: Peer) -> String {
     if !report.verdicts.is_empty() {
         out += &verdicts_table(&report.verdicts);
     }
+    if report.verdicts.iter().any(|verdict| verdict.line.own.is_quic()) {
+        out += &absolute_table(&report.results);
+    }
     out
 }
 
@@ -240,6 +266,8 @@ fn certificates(choice: &Choice) -> Result<Option<Certificates>, CertificateErro
     if races_tls {
         names.extend(["server".to_owned(), "client".to_owned()]);
     }
+    names.sort();
+    names.dedup();
     (!names.is_empty()).then(|| Certificates::mint(names)).transpose()
 }
 

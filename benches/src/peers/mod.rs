@@ -5,9 +5,10 @@
 //! - [`mux`]: the floor of multiplexing. Independent callers, correlation ids, a shared write buffer.
 //! - [`tonic_peer`]: gRPC, one bidirectional stream or one unary call per request.
 //! - [`tarpc_peer`]: tarpc over its serde transport.
+//! - `quinn_peer`: quinn by hand, one stream for all requests or one for each.
 //! - [`ours`]: this workspace.
 //!
-//! Three of them take part inside TLS as well.
+//! Three of them take part inside TLS as well, and this workspace over QUIC.
 //!
 //! The floors have no checksums, deadlines, priorities or metrics.
 
@@ -16,6 +17,7 @@ pub mod frame;
 pub mod mux;
 pub mod ours;
 mod pump;
+mod quinn_peer;
 pub mod single_task;
 pub mod tarpc_peer;
 mod tls;
@@ -24,9 +26,11 @@ mod tonic_service;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use rdb_net_tls::Tls;
+use rdb_net_transport::Backend;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
@@ -34,6 +38,7 @@ pub use floor_server::serve_connection;
 
 use crate::certificates::{self, CertificateError};
 use crate::measure::{Offer, Offered, Outcome, Run, drive, offer};
+use crate::peers::quinn_peer::Streams;
 use crate::workload::{Pattern, Workload};
 
 /// A participant.
@@ -62,6 +67,12 @@ pub enum Peer {
     TonicStreamTls,
     /// This workspace inside TLS, with its defaults.
     OursTls,
+    /// The floor of multiplexing over one bidirectional stream of quinn.
+    QuinnMux,
+    /// quinn, a bidirectional stream for each request.
+    QuinnStreams,
+    /// This workspace over QUIC, with its defaults.
+    OursQuic,
 }
 
 /// Why a peer did not serve or drive.
@@ -105,7 +116,7 @@ impl From<tonic::Status> for PeerError {
 
 impl Peer {
     /// All peers, in the order of the report.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::SingleTask,
         Self::Mux,
         Self::TonicStream,
@@ -116,19 +127,28 @@ impl Peer {
         Self::MuxTls,
         Self::TonicStreamTls,
         Self::OursTls,
+        Self::QuinnMux,
+        Self::QuinnStreams,
+        Self::OursQuic,
     ];
 
     /// Whether its connections are inside TLS, for which it needs certificates.
     #[must_use]
     pub const fn is_tls(self) -> bool {
-        matches!(self, Self::MuxTls | Self::TonicStreamTls | Self::OursTls)
+        matches!(self, Self::MuxTls | Self::TonicStreamTls | Self::OursTls) || self.is_quic()
+    }
+
+    /// Whether its connections are QUIC's, which are always inside TLS.
+    #[must_use]
+    pub const fn is_quic(self) -> bool {
+        matches!(self, Self::QuinnMux | Self::QuinnStreams | Self::OursQuic)
     }
 
     /// Whether this peer takes part in a workload at all.
     #[must_use]
     pub fn offers(self, workload: Workload) -> bool {
         match self {
-            Self::TonicUnary => workload.pattern() == Pattern::Echo,
+            Self::TonicUnary | Self::QuinnStreams => workload.pattern() == Pattern::Echo,
             Self::OursLargeFrames => workload == Workload::W5,
             _ => true,
         }
@@ -158,6 +178,9 @@ impl Peer {
             Self::MuxTls => "mux-tls",
             Self::TonicStreamTls => "tonic-stream-tls",
             Self::OursTls => "ours-tls",
+            Self::QuinnMux => "quinn-mux",
+            Self::QuinnStreams => "quinn-streams",
+            Self::OursQuic => "ours-quic",
         }
     }
 
@@ -173,9 +196,15 @@ impl Peer {
         announce: impl FnOnce(SocketAddr) + Send,
     ) -> Result<(), PeerError> {
         if let Some(limits) = self.limits() {
-            return ours::serve(limits, ours::backend(self.tls(certificates, "server")?), announce).await;
+            return ours::serve(limits, self.backend(certificates, "server")?, announce).await;
         }
-        let acceptor = self.tls(certificates, "server")?.as_ref().map(tls::Acceptor::new);
+        let tls = self.tls(certificates, "server")?;
+        match (self, &tls) {
+            (Self::QuinnMux, Some(tls)) => return quinn_peer::serve(tls, Streams::One, announce).await,
+            (Self::QuinnStreams, Some(tls)) => return quinn_peer::serve(tls, Streams::PerRequest, announce).await,
+            _ => {}
+        }
+        let acceptor = tls.as_ref().map(tls::Acceptor::new);
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         announce(listener.local_addr()?);
         match self {
@@ -190,7 +219,7 @@ impl Peer {
     /// The limits of this workspace's sessions, where the peer is this workspace.
     fn limits(self) -> Option<rdb_net_session::Config> {
         match self {
-            Self::Ours | Self::OursTls => Some(rdb_net_session::Config::default()),
+            Self::Ours | Self::OursTls | Self::OursQuic => Some(rdb_net_session::Config::default()),
             Self::OursLargeFrames => Some(ours::large_frames()),
             _ => None,
         }
@@ -199,6 +228,15 @@ impl Peer {
     /// The TLS of the process of this name, where the peer has any.
     fn tls(self, certificates: Option<&Path>, name: &str) -> Result<Option<Tls>, PeerError> {
         Ok(self.is_tls().then(|| certificates::load(certificates, name)).transpose()?)
+    }
+
+    /// What this workspace dials and listens with, where the peer is this workspace.
+    fn backend(self, certificates: Option<&Path>, name: &str) -> Result<Arc<dyn Backend>, PeerError> {
+        let tls = self.tls(certificates, name)?;
+        Ok(match tls {
+            Some(tls) if self.is_quic() => ours::quic_backend(tls),
+            tls => ours::backend(tls),
+        })
     }
 
     /// Connects to `address` and makes the traffic of `run`.
@@ -215,11 +253,19 @@ impl Peer {
         if !self.offers(run.workload) {
             return Err(PeerError::NotOffered);
         }
-        let tls = self.tls(certificates, "client")?;
         if let Some(limits) = self.limits() {
-            return drive(ours::OursCaller::connect(limits, ours::backend(tls), address, run.workload), run).await;
+            let backend = self.backend(certificates, "client")?;
+            return drive(ours::OursCaller::connect(limits, backend, address, run.workload), run).await;
         }
+        let tls = self.tls(certificates, "client")?;
         match self {
+            Self::QuinnMux | Self::QuinnStreams => {
+                let tls = tls.ok_or(CertificateError::NoFolder)?;
+                match self {
+                    Self::QuinnMux => drive(quinn_peer::connect_mux(&tls, address).await?, run).await,
+                    _ => drive(quinn_peer::StreamsCaller::connect(&tls, address).await?, run).await,
+                }
+            }
             Self::SingleTask => single_task::drive(address, run).await,
             Self::Mux | Self::MuxTls => drive(mux::MuxClient::connect(address, tls).await?, run).await,
             Self::TonicStream | Self::TonicStreamTls => {
@@ -227,7 +273,7 @@ impl Peer {
             }
             Self::TonicUnary => drive(tonic_peer::UnaryCaller::connect(address).await?, run).await,
             Self::Tarpc => drive(tarpc_peer::TarpcCaller::connect(address).await?, run).await,
-            Self::Ours | Self::OursLargeFrames | Self::OursTls => Err(PeerError::NotBuilt),
+            Self::Ours | Self::OursLargeFrames | Self::OursTls | Self::OursQuic => Err(PeerError::NotBuilt),
         }
     }
 
@@ -250,9 +296,17 @@ impl Peer {
             }
             Self::TonicUnary => offer(tonic_peer::UnaryCaller::connect(address).await?, ask).await,
             Self::Tarpc => offer(tarpc_peer::TarpcCaller::connect(address).await?, ask).await,
-            Self::Ours | Self::OursTls => {
+            Self::Ours | Self::OursTls | Self::OursQuic => {
                 let limits = rdb_net_session::Config::default();
-                offer(ours::OursCaller::connect(limits, ours::backend(tls), address, ask.workload), ask).await
+                let backend = self.backend(certificates, "client")?;
+                offer(ours::OursCaller::connect(limits, backend, address, ask.workload), ask).await
+            }
+            Self::QuinnMux | Self::QuinnStreams => {
+                let tls = tls.ok_or(CertificateError::NoFolder)?;
+                match self {
+                    Self::QuinnMux => offer(quinn_peer::connect_mux(&tls, address).await?, ask).await,
+                    _ => offer(quinn_peer::StreamsCaller::connect(&tls, address).await?, ask).await,
+                }
             }
             Self::SingleTask | Self::OursLargeFrames => Err(PeerError::NotOffered),
         }

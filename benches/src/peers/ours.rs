@@ -1,4 +1,4 @@
-//! This workspace as a peer: two transports over TCP, inside TLS or not, handlers registered per message type,
+//! This workspace as a peer: two transports over TCP, inside TLS or not, or over QUIC, handlers registered per message type,
 //! requests through a [`PeerHandle`], checksums, deadlines and statistics on.
 
 use std::net::SocketAddr;
@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rdb_net_quic::{QuicBackend, QuicConfig};
 use rdb_net_session::{Config as SessionConfig, Identity};
 use rdb_net_tcp::{TcpBackend, TcpConfig, TlsBackend};
 use rdb_net_tls::Tls;
@@ -39,6 +40,11 @@ pub(crate) fn backend(tls: Option<Tls>) -> Arc<dyn Backend> {
         None => Arc::new(tcp),
         Some(tls) => Arc::new(TlsBackend::new(tcp, tls, HANDSHAKE_TIMEOUT)),
     }
+}
+
+/// QUIC with its defaults.
+pub(crate) fn quic_backend(tls: Tls) -> Arc<dyn Backend> {
+    Arc::new(QuicBackend::new(QuicConfig::default(), tls))
 }
 
 /// A node of this name with these limits.
@@ -138,13 +144,13 @@ impl OursCaller {
         CallOptions { lane: Some(self.lane), ..CallOptions::timeout(TIMEOUT) }
     }
 
-    /// A request of a few bytes on the System lane.
+    /// A request of a few bytes on this lane.
     ///
     /// # Errors
     ///
     /// [`PeerError::ConnectionLost`].
-    pub async fn ping(&self) -> Result<(), PeerError> {
-        let options = CallOptions { lane: Some(Lane::System), ..CallOptions::timeout(TIMEOUT) };
+    pub async fn ping(&self, lane: Lane) -> Result<(), PeerError> {
+        let options = CallOptions { lane: Some(lane), ..CallOptions::timeout(TIMEOUT) };
         self.peer.request(&raw(ECHO, Bytes::from_static(b"ping")), options).await.map_err(lost)?;
         Ok(())
     }
@@ -212,7 +218,7 @@ mod tests {
             caller.send(payload(Workload::W5)).await.unwrap();
         }
         assert_eq!(caller.barrier().await.unwrap(), 20);
-        caller.ping().await.unwrap();
+        caller.ping(Lane::System).await.unwrap();
         server.abort();
     }
 }

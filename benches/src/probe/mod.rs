@@ -5,6 +5,7 @@
 
 mod crowd;
 mod frame;
+mod lossy;
 mod passes;
 mod urgent;
 
@@ -49,6 +50,11 @@ pub enum Probe {
     PeersOverLoopbackTls,
     /// Copies of the bytes of a large message.
     Passes,
+    /// Requests on the Interactive lane while 1 MiB messages fill the Bulk lane, inside TLS over TCP: for a network that loses
+    /// packets.
+    InteractiveUnderBulkTls,
+    /// The same over QUIC.
+    InteractiveUnderBulkQuic,
 }
 
 /// What serves a probe, in another process.
@@ -65,7 +71,10 @@ pub enum Servers {
 }
 
 impl Probe {
-    /// All of them, in the order of the report.
+    /// Those that compare TCP and QUIC where packets get lost.
+    pub const LOSSY: [Self; 2] = [Self::InteractiveUnderBulkTls, Self::InteractiveUnderBulkQuic];
+
+    /// All others, in the order of the report.
     pub const ALL: [Self; 6] = [
         Self::Frame,
         Self::UrgentPing,
@@ -85,6 +94,8 @@ impl Probe {
             Self::PeersOverLoopback => "peers-over-loopback",
             Self::PeersOverLoopbackTls => "peers-over-loopback-tls",
             Self::Passes => "passes",
+            Self::InteractiveUnderBulkTls => "interactive-under-bulk-tls",
+            Self::InteractiveUnderBulkQuic => "interactive-under-bulk-quic",
         }
     }
 
@@ -102,6 +113,8 @@ impl Probe {
     pub const fn servers(self) -> Servers {
         match self {
             Self::UrgentPing => Servers::Peer(Peer::Ours),
+            Self::InteractiveUnderBulkTls => Servers::Peer(Peer::OursTls),
+            Self::InteractiveUnderBulkQuic => Servers::Peer(Peer::OursQuic),
             Self::PeersOverLoopback => Servers::Nodes(crowd::OVER_LOOPBACK),
             Self::PeersOverLoopbackTls => Servers::TlsNodes(crowd::OVER_LOOPBACK),
             _ => Servers::None,
@@ -111,7 +124,11 @@ impl Probe {
     /// The nodes that need a certificate.
     #[must_use]
     pub fn certificates(self) -> Vec<String> {
-        if self == Self::PeersOverLoopbackTls { crowd::names() } else { Vec::new() }
+        match self.servers() {
+            Servers::TlsNodes(_) => crowd::names(),
+            Servers::Peer(peer) if peer.is_tls() => vec!["server".to_owned(), "client".to_owned()],
+            _ => Vec::new(),
+        }
     }
 
     /// How often it is run for its times, where a race is repeated `full` times.
@@ -145,6 +162,8 @@ impl Probe {
                 crowd::over_loopback("over-loopback-tls", ports, &security).await
             }
             Self::Passes => passes::measure().await,
+            Self::InteractiveUnderBulkTls => lossy::measure(Peer::OursTls, ports, certificates).await,
+            Self::InteractiveUnderBulkQuic => lossy::measure(Peer::OursQuic, ports, certificates).await,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::peers::Peer;
 use crate::probe::{Probe, Reading};
@@ -76,7 +76,7 @@ pub const FIGURES: &[Figure] = &[
 ];
 
 /// Values by figure, and why some are missing.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Readings {
     /// One a run.
     pub values: BTreeMap<String, Vec<f64>>,

@@ -137,7 +137,17 @@ pub const GATE_TLS: &[GateLine] = &[
     tls_line(Mode::Free, Workload::W5, Metric::Rate, Peer::TonicStreamTls, Requirement::AtLeast(1.0)),
 ];
 
-/// The whole gate: its lines against peers, those of TLS at the end.
+/// The lines of QUIC, against quinn by hand. A 0.95th of the rate is 1.05 of the time.
+pub const GATE_QUIC: &[GateLine] = &[
+    quic_line(Mode::OneCore, Workload::W1, Metric::P50, Peer::QuinnMux, Requirement::AtMost(1.05)),
+    quic_line(Mode::OneCore, Workload::W1, Metric::Rate, Peer::QuinnMux, Requirement::AtLeast(0.95)),
+    quic_line(Mode::OneCore, Workload::W2, Metric::Rate, Peer::QuinnMux, Requirement::AtLeast(0.95)),
+    quic_line(Mode::OneCore, Workload::W2, Metric::Rate, Peer::QuinnStreams, Requirement::AtLeast(2.2)),
+    quic_line(Mode::OneCore, Workload::W3, Metric::Rate, Peer::QuinnMux, Requirement::AtLeast(0.95)),
+    quic_line(Mode::Free, Workload::W5, Metric::Rate, Peer::QuinnMux, Requirement::AtLeast(0.95)),
+];
+
+/// The whole gate: its lines against peers, those of TLS at the end. Those of QUIC are a gate of their own.
 #[must_use]
 pub fn whole_gate() -> Vec<GateLine> {
     [GATE_ALL, GATE_TLS].concat()
@@ -145,6 +155,16 @@ pub fn whole_gate() -> Vec<GateLine> {
 
 const fn tls_line(mode: Mode, workload: Workload, metric: Metric, against: Peer, requirement: Requirement) -> GateLine {
     GateLine { own: Peer::OursTls, ..line(mode, workload, metric, against, requirement) }
+}
+
+const fn quic_line(
+    mode: Mode,
+    workload: Workload,
+    metric: Metric,
+    against: Peer,
+    requirement: Requirement,
+) -> GateLine {
+    GateLine { own: Peer::OursQuic, ..line(mode, workload, metric, against, requirement) }
 }
 
 const fn line(mode: Mode, workload: Workload, metric: Metric, against: Peer, requirement: Requirement) -> GateLine {
@@ -293,6 +313,7 @@ mod tests {
         let plans = [
             (GATE, gate_plan(GATE)),
             (GATE_TLS, gate_plan(GATE_TLS)),
+            (GATE_QUIC, gate_plan(GATE_QUIC)),
             (&whole, gate_plan(&whole)),
             (&whole, full_plan()),
         ];

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::measure::Latency;
 use crate::peers::Peer;
+use crate::race::absolute::QUINN_ELSEWHERE;
 use crate::race::figure::{FigureVerdict, Readings};
 use crate::race::gate::{Judgement, Metric, Requirement, Verdict};
 use crate::race::offered::{OFFERED_MODE, OfferedRow};
@@ -35,6 +36,24 @@ pub fn verdicts_table(verdicts: &[Verdict]) -> String {
             format!("{} / {}", verdict.line.own.name(), verdict.line.against.name()),
             required(verdict.line.requirement),
             ratio.collect::<Vec<_>>().join(", "),
+        ]);
+    }
+    format!("\n{table}\n")
+}
+
+/// What quinn by hand was elsewhere, beside what it and this workspace are here, as a table. Rates are operations a second.
+#[must_use]
+pub fn absolute_table(results: &Results) -> String {
+    let mut table = new_table(&["mode", "workload", "figure", "peer", "elsewhere", "here", "ours here"]);
+    for figure in QUINN_ELSEWHERE {
+        table.add_row([
+            figure.mode.name().to_owned(),
+            figure.workload.name().to_owned(),
+            figure.metric.name().to_owned(),
+            figure.peer.name().to_owned(),
+            text(Some(figure.elsewhere)),
+            text(figure.here(figure.peer, results)),
+            text(figure.here(Peer::OursQuic, results)),
         ]);
     }
     format!("\n{table}\n")
