@@ -1,8 +1,6 @@
 //! Peers of a QUIC node that show a good certificate and then misbehave on their streams and datagrams: what comes back, what is
 //! counted, that memory stays bounded, and that a healthy peer beside them is served.
 
-#![expect(clippy::print_stdout, reason = "what was measured is told")]
-
 use std::future::poll_fn;
 use std::io::IoSlice;
 use std::sync::Arc;
