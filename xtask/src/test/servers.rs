@@ -15,8 +15,14 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: &[Tool] =
-    &[Tool { program: "etcd", package: "etcd-server" }, Tool { program: "etcdctl", package: "etcd-client" }];
+const TOOLS: &[Tool] = &[
+    Tool { program: "etcd", package: "etcd-server" },
+    Tool { program: "etcdctl", package: "etcd-client" },
+    Tool { program: "knotd", package: "knot" },
+    Tool { program: "knotc", package: "knot" },
+    Tool { program: "dnsmasq", package: "dnsmasq-base" },
+    Tool { program: "dig", package: "bind9-dnsutils" },
+];
 
 /// Installs what is missing, if this is the root user of a system with apt. Whatever comes of it, the tests run.
 pub(super) fn provide() {
@@ -79,6 +85,11 @@ mod tests {
     fn only_what_is_missing_is_wanted() {
         assert_eq!(packages(|_| true), [""; 0]);
         assert_eq!(packages(|program| program != "etcdctl"), ["etcd-client"]);
+        assert_eq!(
+            packages(|program| !program.starts_with("knot")),
+            ["knot"],
+            "once, although two programs are missing"
+        );
         assert!(packages(|_| false).contains(&"etcd-server"));
     }
 

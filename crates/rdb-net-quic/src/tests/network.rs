@@ -120,16 +120,16 @@ async fn a_path_that_carries_less_than_it_did_is_found_out_and_nothing_is_lost()
     let (mut listener, address) = listen(&backend).await;
     let relay = Relay::to(&address).await;
     let (mut dialed, mut accepted) = pair(&dialer, &mut listener, &relay.address).await;
-    let packet_bytes_max = |connection: &Box<dyn Connection>| connection.path().expect("it lives").packet_bytes_max;
+    let packet_bytes_max = |connection: &dyn Connection| connection.path().expect("it lives").packet_bytes_max;
     soon("a larger packet", async {
-        while packet_bytes_max(&dialed) < 1400 {
+        while packet_bytes_max(&*dialed) < 1400 {
             carry_bytes(&mut dialed, &mut accepted, 10_000).await.expect("a path");
         }
     })
     .await;
     relay.carry_at_most(1250);
     soon("the rest", carry_bytes(&mut dialed, &mut accepted, 2_000_000)).await.expect("nothing is lost");
-    assert!(packet_bytes_max(&dialed) <= 1250, "{}", packet_bytes_max(&dialed));
+    assert!(packet_bytes_max(&*dialed) <= 1250, "{}", packet_bytes_max(&*dialed));
 }
 
 #[tokio::test]
