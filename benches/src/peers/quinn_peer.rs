@@ -174,31 +174,8 @@ mod tests {
     use crate::certificates::{self, Certificates};
     use crate::peers::Peer;
     use crate::peers::ours::{self, OursCaller};
+    use crate::peers::tls::tests::check;
     use crate::workload::Workload;
-
-    /// Whether the peer, whose client `connect` makes, echoes over QUIC.
-    async fn check<C: Caller>(peer: Peer, connect: impl AsyncFnOnce(SocketAddr, Tls) -> Result<C, PeerError>) {
-        let minted = Certificates::mint(["server", "client"].map(str::to_owned)).unwrap();
-        let (announce, address) = oneshot::channel();
-        let dir = minted.dir().to_owned();
-        let server =
-            tokio::spawn(async move { peer.serve(Some(&dir), |address| announce.send(address).unwrap()).await });
-        let tls = certificates::load(Some(minted.dir()), "client").unwrap();
-        let caller = connect(address.await.unwrap(), tls).await.unwrap();
-        for length in [0, 64, 4096, 200_000] {
-            let payload = Bytes::from(vec![length as u8; length]);
-            assert_eq!(caller.call(payload.clone()).await.unwrap(), payload);
-        }
-        if peer.offers(Workload::W4) {
-            for _ in 0..20 {
-                caller.send(Bytes::from_static(&[7; 1000])).await.unwrap();
-            }
-            assert_eq!(caller.barrier().await.unwrap(), 20);
-        } else {
-            assert!(matches!(caller.send(Bytes::new()).await, Err(PeerError::NotOffered)));
-        }
-        server.abort();
-    }
 
     #[tokio::test]
     async fn each_peer_echoes_over_quic_and_counts_where_it_has_one_way_messages() {
