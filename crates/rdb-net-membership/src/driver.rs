@@ -16,6 +16,10 @@ use crate::passage::Passage;
 const PACKET_BYTES_MAX: usize = 2048;
 /// Packets of one pass in either direction, so that a flood leaves the clock its turn.
 const PACKETS_PER_PASS: usize = 256;
+/// After a stall answers wait in the socket beside deadlines that are over: whoever has answered must not be found silent first, so
+/// nothing is due before the socket is empty. A flood never leaves it so, and holds the clock up for no more passes than these: several
+/// times what a socket's buffer holds.
+const PASSES_BEHIND_MAX: u32 = 8;
 /// How long the socket rests after an error that is not of one packet.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -111,13 +115,18 @@ impl<M: PacketMachine> Gossip<M> {
     ) {
         let mut buffer = vec![0; PACKET_BYTES_MAX];
         let mut outgoing = Vec::new();
+        let mut behind = 0;
         loop {
-            let next = self.pass(&socket, &mut passage, &mut buffer, &mut outgoing, &mut after);
+            let next = self.pass(&socket, &mut passage, &mut buffer, &mut outgoing, &mut behind, &mut after);
             let now = self.0.origin.elapsed();
             for (to, packet) in outgoing.drain(..) {
                 if let Some(datagram) = passage.outgoing(now, to, &packet) {
                     self.send(&socket, to, datagram);
                 }
+            }
+            if behind > 0 {
+                // A socket that is never empty would keep this task, and its thread, from everything else.
+                tokio::task::yield_now().await;
             }
             let now = self.0.origin.elapsed();
             let rest = next.map_or(Duration::from_secs(3600), |next| next.saturating_sub(now));
@@ -140,9 +149,11 @@ impl<M: PacketMachine> Gossip<M> {
         passage: &mut impl Passage,
         buffer: &mut [u8],
         outgoing: &mut Vec<(SocketAddr, Vec<u8>)>,
+        behind: &mut u32,
         after: &mut impl FnMut(&mut M, Duration),
     ) -> Option<Duration> {
         self.look(|machine, now| {
+            let mut is_drained = false;
             for _ in 0..PACKETS_PER_PASS {
                 match socket.try_recv_from(buffer) {
                     Ok((length, from)) => {
@@ -152,14 +163,18 @@ impl<M: PacketMachine> Gossip<M> {
                             machine.handle_packet(now, from, packet);
                         }
                     }
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                        is_drained = true;
+                        break;
+                    }
                     // An error of an earlier packet of ours (ICMP) surfaces here; it says nothing of the socket.
                     Err(_) => {
                         self.0.counters.errors.fetch_add(1, Ordering::Relaxed);
                     }
                 }
             }
-            if machine.poll_timeout().is_some_and(|due| due <= now) {
+            *behind = if is_drained { 0 } else { *behind + 1 };
+            if behind.is_multiple_of(PASSES_BEHIND_MAX) && machine.poll_timeout().is_some_and(|due| due <= now) {
                 machine.handle_timeout(now);
             }
             for _ in 0..PACKETS_PER_PASS {
@@ -169,7 +184,7 @@ impl<M: PacketMachine> Gossip<M> {
             }
             after(machine, now);
             // A full pass left something behind: the next one follows at once.
-            if outgoing.len() == PACKETS_PER_PASS { Some(now) } else { machine.poll_timeout() }
+            if !is_drained || outgoing.len() == PACKETS_PER_PASS { Some(now) } else { machine.poll_timeout() }
         })
     }
 

@@ -1,5 +1,6 @@
 //! Two Swim machines over loopback sockets.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use rdb_swim::{Config, LocalNode, Swim, SyncAnswer};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::{Gossip, InTheClear, bind};
+use crate::{Gossip, InTheClear, PacketMachine, bind};
 
 struct Node {
     gossip: Gossip<Swim>,
@@ -65,4 +66,67 @@ async fn two_nodes_join_probe_each_other_and_part() {
     cancel.cancel();
     tasks.close();
     tasks.wait().await;
+}
+
+/// Notes what comes, and is late with something from the beginning.
+#[derive(Default)]
+struct Late {
+    packets: usize,
+    /// How many packets had come when what was due was done.
+    done_after: Option<usize>,
+    /// Whoever sends it another packet for each that comes.
+    flood: Option<(UdpSocket, SocketAddr)>,
+}
+
+impl PacketMachine for Late {
+    fn handle_packet(&mut self, _: Duration, _: SocketAddr, _: &[u8]) {
+        self.packets += 1;
+        if let Some((flood, to)) = &self.flood {
+            flood.send_to(b"more", to).expect("loopback");
+        }
+    }
+
+    fn handle_timeout(&mut self, _: Duration) {
+        self.done_after.get_or_insert(self.packets);
+    }
+
+    fn poll_timeout(&self) -> Option<Duration> {
+        self.done_after.is_none().then_some(Duration::ZERO)
+    }
+
+    fn poll_transmit(&mut self, _: Duration, _: &mut Vec<u8>) -> Option<SocketAddr> {
+        None
+    }
+}
+
+/// Runs it with so many packets waiting before it begins, until what was due is done. Returns after how many of how many.
+async fn late(waiting: usize, floods: bool) -> (usize, usize) {
+    let socket = bind(&"127.0.0.1:0".parse().expect("legal")).await.expect("loopback has a free port");
+    let to = socket.local_addr().expect("bound");
+    let sender = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    for _ in 0..waiting {
+        sender.send_to(b"waits", to).expect("loopback");
+    }
+    // The runtime knows of them, as it does after a stall: it looks at sockets before it looks at the clock.
+    socket.readable().await.expect("packets wait");
+    let machine = Late { flood: floods.then_some((sender, to)), ..Late::default() };
+    let (gossip, cancel) = (Gossip::new(machine, Instant::now()), CancellationToken::new());
+    let task = tokio::spawn(gossip.clone().drive(socket, InTheClear, cancel.clone(), |_, _| {}));
+    eventually(|| gossip.look(|machine, _| machine.done_after.is_some())).await;
+    cancel.cancel();
+    task.await.expect("it ends");
+    gossip.look(|machine, _| (machine.done_after.expect("done"), machine.packets))
+}
+
+#[tokio::test]
+async fn what_waits_in_the_socket_comes_before_what_is_due() {
+    let (done_after, packets) = late(270, false).await;
+    assert!(packets > 256, "more than one pass takes: {packets}");
+    assert_eq!(done_after, packets);
+}
+
+#[tokio::test]
+async fn a_flood_does_not_hold_up_the_clock() {
+    let (done_after, _) = late(100, true).await;
+    assert!((257..=8 * 256).contains(&done_after), "{done_after}");
 }
