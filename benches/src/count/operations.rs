@@ -1,4 +1,5 @@
-//! The operations that are counted. An operation touches no socket and no clock, so its counts repeat.
+//! The operations that are counted. An operation touches no socket and no clock, so its counts repeat; but for those over QUIC,
+//! which is a socket's protocol: their counts repeat within a few of a hundred, without what the kernel does.
 //!
 //! A new one is a type that implements [`Operation`] and a line in [`OPERATIONS`].
 
@@ -6,15 +7,21 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rdb_net_session::Config as SessionConfig;
+use rdb_net_tls::Tls;
 use rdb_net_transport::Transport;
 use rdb_net_types::{Lane, MessageType, Payload, ReplicationAck};
 use rdb_net_wire::{Body, Encode, Flags, FrameBuffer, FrameHead, Message, Raw, decode_frame};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::certificates::{self, Certificates};
 use crate::measure::{Caller, payload};
 use crate::peers::frame::{self, Kind};
 use crate::peers::mux::MuxClient;
-use crate::peers::{ours, serve_connection};
+use crate::peers::ours::{self, OursCaller};
+use crate::peers::quinn_peer::{self, Streams};
+use crate::peers::serve_connection;
 use crate::pipe::PipeNetwork;
 use crate::workload::{Runtime, Workload};
 
@@ -48,6 +55,10 @@ pub const OPERATIONS: &[Entry] = &[
     Entry { name: "floor-frame-64b", build: || Ok(Box::new(FloorFrame::new())) },
     Entry { name: "mux-request-64b", build: || Ok(Box::new(Requests::mux(1))) },
     Entry { name: "mux-request-64b-64-callers", build: || Ok(Box::new(Requests::mux(64))) },
+    Entry { name: "ours-quic-request-64b", build: || Ok(Box::new(Requests::ours_quic(1)?)) },
+    Entry { name: "ours-quic-request-64b-64-callers", build: || Ok(Box::new(Requests::ours_quic(64)?)) },
+    Entry { name: "quinn-mux-request-64b", build: || Ok(Box::new(Requests::quinn_mux(1)?)) },
+    Entry { name: "quinn-mux-request-64b-64-callers", build: || Ok(Box::new(Requests::quinn_mux(64)?)) },
 ];
 
 /// The operation of this name.
@@ -140,7 +151,7 @@ impl<M: Encode> Operation for WireFrame<M> {
     }
 }
 
-/// Requests and their answers, client and server in one thread over a pipe in memory.
+/// Requests and their answers, client and server in one thread, over a pipe in memory or over QUIC on loopback.
 struct Requests<C> {
     runtime: tokio::runtime::Runtime,
     client: C,
@@ -167,6 +178,50 @@ impl Requests<()> {
         let made = runtime.block_on(ours::over(Arc::new(PipeNetwork::new(PIPE_BYTES))));
         let (client, server) = made.map_err(|_| Absent("the transports did not start"))?;
         Ok(Requests { runtime, client, callers, _server: Some(server) })
+    }
+}
+
+/// What both ends over QUIC show each other.
+const NO_CERTIFICATES: Absent = Absent("certificates could not be minted");
+
+impl Requests<()> {
+    fn ours_quic(callers: u64) -> Result<Requests<impl Caller>, Absent> {
+        Self::over_quic(callers, async |[server, client]| {
+            let (announce, address) = oneshot::channel();
+            tokio::spawn(ours::serve(SessionConfig::default(), ours::quic_backend(server), |address| {
+                let _waiting = announce.send(address);
+            }));
+            let address = address.await.map_err(|_| Absent("the server did not start"))?;
+            Ok(OursCaller::connect(SessionConfig::default(), ours::quic_backend(client), address, Workload::W2))
+        })
+    }
+
+    fn quinn_mux(callers: u64) -> Result<Requests<impl Caller>, Absent> {
+        Self::over_quic(callers, async |[server, client]| {
+            let (announce, address) = oneshot::channel();
+            tokio::spawn(async move {
+                quinn_peer::serve(&server, Streams::One, |address| {
+                    let _waiting = announce.send(address);
+                })
+                .await
+            });
+            let address = address.await.map_err(|_| Absent("the server did not start"))?;
+            quinn_peer::connect_mux(&client, address).await.map_err(|_| Absent("the server did not answer"))
+        })
+    }
+
+    /// With a client that is made with a server beside it.
+    fn over_quic<C: Caller>(
+        callers: u64,
+        connect: impl AsyncFnOnce([Tls; 2]) -> Result<C, Absent>,
+    ) -> Result<Requests<C>, Absent> {
+        let names = ["server", "client"];
+        let minted = Certificates::mint(names.map(str::to_owned)).map_err(|_| NO_CERTIFICATES)?;
+        let [server, client] = names.map(|name| certificates::load(Some(minted.dir()), name));
+        let pair = [server.map_err(|_| NO_CERTIFICATES)?, client.map_err(|_| NO_CERTIFICATES)?];
+        let runtime = Runtime::CurrentThread.build().expect("invariant: a process may have one poller");
+        let client = runtime.block_on(connect(pair))?;
+        Ok(Requests { runtime, client, callers, _server: None })
     }
 }
 

@@ -17,7 +17,7 @@ pub mod frame;
 pub mod mux;
 pub mod ours;
 mod pump;
-mod quinn_peer;
+pub(crate) mod quinn_peer;
 pub mod single_task;
 pub mod tarpc_peer;
 mod tls;

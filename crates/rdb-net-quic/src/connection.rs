@@ -17,11 +17,13 @@ use crate::error::verdict;
 use crate::path::QuicPath;
 use crate::refusals::{REFUSALS_OF_LOSS, Refusals};
 use crate::streams::{StreamError, Streams};
+use crate::wakes::{DATAGRAMS, REFUSALS, Wakes};
 
 /// A connection.
 pub(crate) struct QuicConnection {
     quic: quinn::Connection,
     streams: Streams,
+    wakes: Wakes,
     received: Received,
     proof: Arc<Proof>,
     /// Of one that this node has made.
@@ -56,6 +58,7 @@ impl QuicConnection {
         Self {
             quic,
             streams,
+            wakes: Wakes::default(),
             received: Received::default(),
             proof,
             refusals,
@@ -76,16 +79,16 @@ impl QuicConnection {
     }
 
     /// Ready with an error where the system of the peer says that nobody is there any more.
-    fn poll_refused(&self, context: &mut Context<'_>) -> Poll<io::Error> {
+    fn poll_refused(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         let Some(refusals) = &self.refusals else { return Poll::Pending };
-        ready!(refusals.poll(context, REFUSALS_OF_LOSS));
+        ready!(self.wakes.poll(REFUSALS, context, |context| refusals.poll(context, REFUSALS_OF_LOSS)));
         Poll::Ready(io::Error::new(io::ErrorKind::ConnectionReset, "nobody listens on the port any more"))
     }
 }
 
 impl LaneStreams for QuicConnection {
     fn poll_read(&mut self, lane: Lane, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.streams.poll_read(lane, context, into) {
+        match self.streams.poll_read(lane, &mut self.wakes, context, into) {
             // One look at it is enough.
             Poll::Pending if lane == Lane::System => self.poll_refused(context).map(Err),
             Poll::Pending => Poll::Pending,
@@ -103,7 +106,7 @@ impl LaneStreams for QuicConnection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.streams.poll_write(lane, context, slices).map_err(|error| self.lost(error))
+        self.streams.poll_write(lane, &mut self.wakes, context, slices).map_err(|error| self.lost(error))
     }
 }
 
@@ -121,7 +124,8 @@ impl Connection for QuicConnection {
     }
 
     fn poll_datagram(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
-        self.received.poll_next(&self.quic, context)
+        let Self { quic, received, wakes, .. } = self;
+        wakes.poll(DATAGRAMS, context, |context| received.poll_next(quic, context))
     }
 
     fn path_probe(&self) -> Option<Arc<dyn PathProbe>> {

@@ -20,6 +20,7 @@ mod path;
 mod refusals;
 mod socket;
 mod streams;
+mod wakes;
 
 #[cfg(test)]
 mod tests;

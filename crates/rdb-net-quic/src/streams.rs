@@ -12,6 +12,8 @@ use quinn::{ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteErr
 use rdb_net_types::Lane;
 use tokio::io::ReadBuf;
 
+use crate::wakes::Wakes;
+
 /// How much is handed over to QUIC at once.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 const LANES: usize = Lane::ALL.len();
@@ -91,7 +93,12 @@ impl Streams {
     }
 
     /// Waits for this lane's stream, where those before it are there.
-    fn poll_opened(&mut self, lane: Lane, context: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+    fn poll_opened(
+        &mut self,
+        lane: Lane,
+        wakes: &mut Wakes,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), ConnectionError>> {
         if self.streams[lane as usize].is_some() {
             return Poll::Ready(Ok(()));
         }
@@ -103,9 +110,12 @@ impl Streams {
             let quic = quic.clone();
             Box::pin(async move { quic.accept_bi().await })
         });
-        let opened = ready!(opening.as_mut().poll(context));
+        let opened = ready!(wakes.poll(lane as usize, context, |context| opening.as_mut().poll(context)));
         self.opening = None;
         self.put(lane, opened?);
+        if let Some(next) = Lane::ALL.get(lane as usize + 1) {
+            wakes.note(*next as usize);
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -113,12 +123,13 @@ impl Streams {
     pub(crate) fn poll_read(
         &mut self,
         lane: Lane,
+        wakes: &mut Wakes,
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<Result<(), StreamError>> {
-        ready!(self.poll_opened(lane, context)).map_err(StreamError::Connection)?;
+        ready!(self.poll_opened(lane, wakes, context)).map_err(StreamError::Connection)?;
         let Some((_, recv)) = &mut self.streams[lane as usize] else { return Poll::Pending };
-        let read = ready!(recv.poll_read_buf(context, into));
+        let read = ready!(wakes.poll(lane as usize, context, |context| recv.poll_read_buf(context, into)));
         Poll::Ready(read.map_err(|error| match error {
             ReadError::ConnectionLost(error) => StreamError::Connection(error),
             ReadError::Reset(code) => StreamError::Reset(code),
@@ -130,10 +141,11 @@ impl Streams {
     pub(crate) fn poll_write(
         &mut self,
         lane: Lane,
+        wakes: &mut Wakes,
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<Result<usize, StreamError>> {
-        ready!(self.poll_opened(lane, context)).map_err(StreamError::Connection)?;
+        ready!(self.poll_opened(lane, wakes, context)).map_err(StreamError::Connection)?;
         let Some((send, _)) = &mut self.streams[lane as usize] else { return Poll::Pending };
         let mut chunks = [gathered(slices)];
         // It keeps nothing between two polls.

@@ -3,6 +3,7 @@
 mod bounds;
 mod datagrams;
 mod end;
+mod heartbeats;
 mod lanes;
 mod load;
 mod network;

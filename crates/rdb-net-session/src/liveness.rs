@@ -12,6 +12,9 @@ pub(crate) struct Liveness {
     idle: Duration,
     busy: Duration,
     patience: Duration,
+    /// Whether the first question may get lost, so that it is asked again before the patience ends.
+    asks_twice: bool,
+    asked_again: bool,
     last_received: Duration,
     /// Since when requests are in flight without a pause.
     busy_since: Option<Duration>,
@@ -34,16 +37,20 @@ const OFFSET_STANDS: Duration = Duration::from_secs(60);
 pub(crate) enum Due {
     Nothing,
     Ask,
+    /// The first question, or its answer, may have got lost.
+    AskAgain,
     Dead,
 }
 
 impl Liveness {
-    pub(crate) fn new(config: &Config, peer_liveness: Duration, now: Duration) -> Self {
+    pub(crate) fn new(config: &Config, peer_liveness: Duration, asks_twice: bool, now: Duration) -> Self {
         Self {
             // The other side also wants to hear something: ask often enough for the stricter of the two.
             idle: config.keep_alive_idle.min(peer_liveness.max(config.keep_alive_busy) * 3),
             busy: config.keep_alive_busy,
             patience: config.liveness,
+            asks_twice,
+            asked_again: false,
             last_received: now,
             busy_since: None,
             asked_at: None,
@@ -59,6 +66,7 @@ impl Liveness {
     pub(crate) fn received(&mut self, now: Duration) {
         self.last_received = now;
         self.asked_at = None;
+        self.asked_again = false;
     }
 
     pub(crate) fn set_busy(&mut self, now: Duration, busy: bool) {
@@ -71,6 +79,7 @@ impl Liveness {
 
     pub(crate) fn timeout(&self) -> Duration {
         match (self.asked_at, self.busy_since) {
+            (Some(asked_at), _) if self.asks_twice && !self.asked_again => asked_at + self.patience / 4,
             (Some(asked_at), _) => asked_at + self.patience,
             // A connection that is never silent is asked as well, to measure round trip and clocks.
             (None, Some(since)) => (self.last_received.max(since) + self.busy).min(self.measured_at + self.idle),
@@ -82,7 +91,7 @@ impl Liveness {
         if now < self.timeout() {
             Due::Nothing
         } else if self.asked_at.is_some() {
-            Due::Dead
+            if self.asks_twice && !self.asked_again { Due::AskAgain } else { Due::Dead }
         } else {
             Due::Ask
         }
@@ -92,6 +101,7 @@ impl Liveness {
     pub(crate) fn ask(&mut self, now: Duration) -> u64 {
         let token = self.next_token;
         self.next_token += 1;
+        self.asked_again = self.asked_at.is_some();
         self.asked_at = self.asked_at.or(Some(now));
         self.ping = Some((token, now));
         self.measured_at = now;

@@ -2,6 +2,7 @@
 //! does in `time`.
 
 mod apart;
+mod heartbeat;
 mod receive;
 mod send;
 mod streaming;
@@ -33,6 +34,7 @@ use crate::{Budget, CloseReason, Config, Identity, Loss, Outbox, Replies, Sessio
 const HELLO_BYTES_MAX: u32 = 8 * 1024;
 
 use apart::Apart;
+use heartbeat::Heartbeats;
 pub use streaming::StreamNews;
 
 /// How a request travels.
@@ -131,6 +133,8 @@ pub struct Session {
     statistics: SessionStatistics,
     /// Where each lane has a stream of its own.
     apart: Option<Box<Apart>>,
+    /// Where packets travel beside the streams.
+    heartbeats: Option<Heartbeats>,
 }
 
 impl Session {
@@ -152,7 +156,7 @@ impl Session {
             budget: Budget::process(u64::MAX),
             own_costs: Costs::new(&Costs::own()),
             told_costs: Costs::default(),
-            liveness: Liveness::new(&config, config.liveness, now),
+            liveness: Liveness::new(&config, config.liveness, false, now),
             config,
             identity,
             side,
@@ -173,6 +177,7 @@ impl Session {
             events: VecDeque::new(),
             statistics: SessionStatistics::default(),
             apart: None,
+            heartbeats: None,
         };
         if is_dialer {
             session.push_hello();

@@ -4,6 +4,7 @@ mod apart;
 mod draining;
 mod flow;
 mod greeting;
+mod heartbeats;
 mod hostile;
 mod large;
 mod liveness;

@@ -45,6 +45,8 @@ pub(crate) struct Driver {
     io: Box<dyn Connection>,
     /// Where each lane has a stream of its own: what is read of them and written to them.
     apart: Option<Box<Apart>>,
+    /// The session has something to say beside the streams.
+    beats: bool,
     input: Input,
     /// When this pass began.
     now: Duration,
@@ -101,6 +103,9 @@ impl Driver {
         if apart.is_some() {
             link.lock().session.set_apart();
         }
+        if link.datagrams.as_ref().is_some_and(|datagrams| datagrams.bytes_max() > 0) {
+            link.lock().session.set_datagrams();
+        }
         let terms = link.lock().session.terms();
         Self {
             dispatcher: Dispatcher::new(Arc::clone(inner), Arc::clone(&link), terms),
@@ -112,6 +117,7 @@ impl Driver {
             unflushed: false,
             io,
             apart,
+            beats: false,
             input: Input::default(),
             now,
             terms,

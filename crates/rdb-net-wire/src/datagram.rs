@@ -3,6 +3,8 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rdb_net_types::MessageType;
 
+use crate::{BodyWriter, Encode, FrameBuffer};
+
 /// What a datagram has before its body.
 pub const DATAGRAM_HEAD_BYTES: usize = 2;
 
@@ -12,6 +14,13 @@ pub fn write_datagram(message_type: MessageType, body: &[u8]) -> Bytes {
     packet.put_u16_le(message_type.0);
     packet.extend_from_slice(body);
     packet.freeze()
+}
+
+/// The packet of a message that has a layout.
+pub fn encode_datagram(message: &impl Encode) -> Bytes {
+    let mut body = FrameBuffer::new();
+    message.encode(&mut BodyWriter { buffer: &mut body });
+    write_datagram(message.message_type(), &body.to_vec())
 }
 
 /// The message in this packet; `None` of one that is too short to be any.

@@ -37,7 +37,7 @@ pub use control::{
     Close, CloseCode, Credit, ErrorReply, Fence, GoAway, Hello, Ping, Pong, Reject, StreamCredit, TypeCost,
     control_type, feature,
 };
-pub use datagram::{DATAGRAM_HEAD_BYTES, read_datagram, write_datagram};
+pub use datagram::{DATAGRAM_HEAD_BYTES, encode_datagram, read_datagram, write_datagram};
 pub use error::{DecodeError, EncodeError, FrameError};
 pub use extension::{FRAGMENT_BYTES_MIN, Fragment};
 pub use frame::{

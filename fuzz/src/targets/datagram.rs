@@ -21,7 +21,8 @@ pub(crate) fn run(bytes: &[u8]) {
     let script = Script::new(Side::Acceptor);
     let mut session = Session::new(sides::config(&script), sides::identity(), script.side, Duration::ZERO);
     session.set_apart();
-    session.handle_datagram(Duration::from_millis(1), message_type, bytes.len());
+    session.set_datagrams();
+    session.handle_datagram(Duration::from_millis(1), message_type, &body);
     assert!(!session.is_closed(), "no datagram ends a connection");
     assert_eq!(session.statistics().bytes_received, bytes.len() as u64);
     gossip(&body);

@@ -48,7 +48,7 @@ impl Scene {
     }
 }
 
-fn cluster() -> ClusterId {
+pub(super) fn cluster() -> ClusterId {
     ClusterId::new("test").expect("legal")
 }
 

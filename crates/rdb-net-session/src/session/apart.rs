@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use rdb_net_types::{Lane, MessageType};
+use rdb_net_types::Lane;
 use rdb_net_wire::{Fence, control_type};
 
 use super::{Phase, Session};
@@ -67,19 +67,6 @@ impl Session {
             self.end_if_drained();
         }
         batch
-    }
-
-    /// A datagram has come: it was sent by the other side, so it is there.
-    pub fn handle_datagram(&mut self, now: Duration, message_type: MessageType, bytes: usize) {
-        self.liveness.received(now);
-        self.statistics.bytes_received += bytes as u64;
-        self.statistics.received.add(message_type, 1);
-    }
-
-    /// A datagram has left.
-    pub fn count_datagram_sent(&mut self, message_type: MessageType, bytes: usize) {
-        self.statistics.bytes_sent += bytes as u64;
-        self.statistics.sent.add(message_type, 1);
     }
 
     /// Whether [`take_batch_of`](Self::take_batch_of) may have something for this lane.

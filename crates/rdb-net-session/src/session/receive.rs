@@ -219,7 +219,7 @@ impl Session {
             self.lanes.lane_mut(lane).raise_limit(limit);
         }
         let wall_origin = self.liveness.wall_origin();
-        self.liveness = Liveness::new(&self.config, hello::peer_liveness(peer), now);
+        self.liveness = Liveness::new(&self.config, hello::peer_liveness(peer), self.heartbeats.is_some(), now);
         self.liveness.set_wall_origin(wall_origin);
         self.phase = Phase::Up;
     }

@@ -39,7 +39,8 @@ impl Session {
                 }
                 match self.liveness.due(now) {
                     Due::Nothing => {}
-                    Due::Ask => self.ping_due = Some(self.liveness.ask(now)),
+                    Due::Ask => self.ask(now),
+                    Due::AskAgain => self.ping_due = Some(self.liveness.ask(now)),
                     Due::Dead => self.close(CloseReason::Silent),
                 }
             }

@@ -108,7 +108,11 @@ impl Driver {
     pub(super) fn write_apart(&mut self, context: &mut Context<'_>) -> Poll<Progress> {
         let mut blocked = [false; LANES];
         for _ in 0..WRITES_PER_PASS {
-            if !self.take_batches(&blocked, context) {
+            let has_work = self.take_batches(&blocked, context);
+            if std::mem::take(&mut self.beats) {
+                self.send_heartbeats();
+            }
+            if !has_work {
                 return if blocked.contains(&true) { Poll::Pending } else { Poll::Ready(Progress::Done) };
             }
             for lane in Lane::ALL {
@@ -139,6 +143,7 @@ impl Driver {
             }
         }
         self.link.collect(&mut core, self.now);
+        self.beats = core.session.wants_heartbeat();
         let mut has_work = false;
         for lane in Lane::ALL {
             let writing = &mut apart.writing[lane as usize];

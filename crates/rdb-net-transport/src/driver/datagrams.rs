@@ -17,16 +17,29 @@ impl Driver {
                 return Progress::Done;
             }
             let Poll::Ready(packet) = self.io.poll_datagram(context) else { return Progress::Done };
-            let bytes = packet.len();
             let node = self.terms.is_up().then(|| self.link.node()).flatten();
             match (node, read_datagram(packet)) {
                 (Some(node), Some((message_type, body))) => {
-                    self.link.lock().session.handle_datagram(self.now, message_type, bytes);
-                    self.owner.inner().datagrams.received(node, message_type, &body);
+                    let is_heartbeat = self.link.lock().session.handle_datagram(self.now, message_type, &body);
+                    if !is_heartbeat {
+                        self.owner.inner().datagrams.received(node, message_type, &body);
+                    }
                 }
                 _ => self.owner.inner().datagrams.drop_one(),
             }
         }
         Progress::More
+    }
+
+    /// Sends what the session says beside the streams. What is not taken is lost like any other packet.
+    pub(super) fn send_heartbeats(&mut self) {
+        let Some(datagrams) = &self.link.datagrams else { return };
+        loop {
+            let Some((message_type, packet)) = self.link.lock().session.take_heartbeat(self.now) else { return };
+            let bytes = packet.len();
+            if datagrams.send(packet) {
+                self.link.lock().session.count_datagram_sent(message_type, bytes);
+            }
+        }
     }
 }
