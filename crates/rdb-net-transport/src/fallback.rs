@@ -18,6 +18,8 @@ use crate::backend::{Arrival, Backend, Connection, DialError, Distrust, ListenEr
 
 /// How many addresses are remembered on which the preferred kind does not pass.
 const REMEMBERED_MAX: usize = 4096;
+/// For how many head starts the preferred kind is waited for after the other one has failed.
+const PATIENCE: u32 = 4;
 /// How often a port is looked for that is free for both kinds, where any will do.
 const PORT_TRIES: usize = 16;
 
@@ -110,8 +112,12 @@ impl FallbackBackend {
             },
             dialled = &mut second => match dialled {
                 Ok(connection) => Ok(connection),
-                // What stands in the way of one need not stand in that of the other.
-                Err(error) => first.await.or(Err(error)),
+                // What stands in the way of one need not stand in that of the other; but where nothing comes of it for a while
+                // more, what the other has found out is worth more than that time is over.
+                Err(error) => match tokio::time::timeout(self.config.head_start * PATIENCE, first).await {
+                    Ok(dialled) => dialled.or(Err(error)),
+                    Err(_unanswered) => Err(error),
+                },
             },
         }
     }

@@ -102,6 +102,7 @@ async fn the_first_that_is_made_is_taken_and_what_will_not_do_is_not_tried_twice
         ("late, and the other is there", (Late(400), Passes), (Ok(()), (1, 1), 250)),
         ("late, and the other is not", (Late(400), Refuses), (Ok(()), (1, 1), 400)),
         ("late, and the other is later", (Late(400), Late(900)), (Ok(()), (1, 1), 400)),
+        ("swallowed, and nobody is there", (Swallows, Refuses), (Err(DialFailure::Refused), (1, 1), 1250)),
         ("nobody is there", (Refuses, Refuses), (Err(DialFailure::Refused), (1, 1), 0)),
         ("not trusted", (Distrusts, Passes), (untrusted, (1, 0), 0)),
         ("not trusted by the other", (Refuses, Distrusts), (untrusted, (1, 1), 0)),
