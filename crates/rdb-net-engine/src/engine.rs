@@ -21,6 +21,7 @@ use crate::metadata;
 use crate::report::{Counters, Trust};
 use crate::roster::Roster;
 use crate::seeds::Seeds;
+use crate::settle::probe_of;
 use crate::syncs::{Settling, Syncs};
 
 /// Where this node is in its own life.
@@ -122,9 +123,12 @@ impl Engine {
 
     /// Takes the answer to a [`Command::Ping`].
     pub fn handle_pong(&mut self, now: Duration, id: PingId, result: Result<Duration, Reason>) {
-        match result {
-            Ok(round_trip) => self.health.handle_pong(now, id, round_trip),
-            Err(reason) => self.health.handle_ping_failed(now, id, reason),
+        match (probe_of(id), result) {
+            (Some(sequence), Ok(_)) => self.swim.handle_stream_pong(now, sequence),
+            // That no answer came in time the probe sees by itself.
+            (Some(_), Err(_)) => {}
+            (None, Ok(round_trip)) => self.health.handle_pong(now, id, round_trip),
+            (None, Err(reason)) => self.health.handle_ping_failed(now, id, reason),
         }
         self.settle(now);
     }

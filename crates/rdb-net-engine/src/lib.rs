@@ -22,6 +22,8 @@
 //!   farewell is dialled again at once: *refused* tells that the process is gone, and two observers of that are enough.
 //! - **Evidence.** Refusals accuse; resets, silence and failed health checks only bring probes forward. A farewell says
 //!   nothing, and so does an address that the member has moved away from.
+//! - **Probes over connections.** Who answers no ping of membership is pinged over a connection as well. Where only connections
+//!   answer, membership is reported as degraded, nobody is suspected, and a crash is found as fast as elsewhere.
 //! - **Health** follows the nodes that this one has a connection of its own to, takes probes' round trips as answers, and
 //!   tells the balancer at once.
 //! - **Events** carry each change of membership once and in order; folding them over an earlier list of members gives the

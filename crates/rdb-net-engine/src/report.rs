@@ -167,8 +167,12 @@ impl Engine {
     fn report_members(&self) -> (String, HealthStatus, String) {
         let census = self.roster.census();
         let known = census.routable() + census.failed;
-        let status = if census.failed * 2 > known { HealthStatus::Degraded } else { HealthStatus::Healthy };
-        let words = format!("{} of {known} members are routable, {} suspected", census.routable(), census.suspect);
+        let is_degraded = census.failed * 2 > known || self.swim.is_unheard();
+        let status = if is_degraded { HealthStatus::Degraded } else { HealthStatus::Healthy };
+        let gossip =
+            if self.swim.is_unheard() { "; no gossip comes, members answer over connections only" } else { "" };
+        let words =
+            format!("{} of {known} members are routable, {} suspected{gossip}", census.routable(), census.suspect);
         ("membership".to_owned(), status, words)
     }
 

@@ -51,7 +51,8 @@ impl Swim {
         let (lifeguard, shortest) = (self.config.lifeguard, self.config.suspicion_timeout(alive));
         // Neither the suspect nor the first accuser can confirm.
         let others = alive.saturating_sub(2);
-        let needed = if lifeguard.confirmations { lifeguard.confirmations_needed.min(others) } else { 0 };
+        let can_confirm = lifeguard.confirmations && !self.is_unheard();
+        let needed = if can_confirm { lifeguard.confirmations_needed.min(others) } else { 0 };
         let longest = if needed == 0 { shortest } else { shortest * lifeguard.stretch };
         // Whoever is slow itself waits longer, whatever others confirm, but never beyond what nobody confirms.
         let shortest = self.scaled(shortest).min(longest);
@@ -78,6 +79,15 @@ impl Swim {
         self.queue.push(Topic::Doubt(slot, accuser));
         self.hurry_gossip(now);
         true
+    }
+
+    /// From here on nobody's confirmation can come: suspects have what they would have where nobody is asked for one.
+    pub(crate) fn await_no_confirmations(&mut self, now: Duration) {
+        let shortest = self.scaled(self.config.suspicion_timeout(self.table.alive_count()));
+        for (slot, doubt) in &mut self.doubts {
+            (doubt.needed, doubt.shortest) = (0, doubt.shortest.min(shortest));
+            self.schedule.bring_forward(Timer::Suspicion(*slot), doubt.deadline().max(now));
+        }
     }
 
     /// A member is no suspect any more, or one anew.

@@ -80,6 +80,17 @@ pub enum Event {
         /// How many members have acknowledged it.
         acknowledged: usize,
     },
+    /// A member has not answered a ping yet. Whoever has a connection to it, or can make one, may ask over that whether it is
+    /// there, and tell an answer that comes in time by
+    /// [`Swim::handle_stream_pong`](crate::Swim::handle_stream_pong).
+    StreamPingWanted {
+        /// The member.
+        node: NodeId,
+        /// To be given back with the answer.
+        sequence: u32,
+        /// For so long the answer is waited for.
+        timeout: Duration,
+    },
     /// A member answered a direct ping.
     RoundTrip {
         /// The member.

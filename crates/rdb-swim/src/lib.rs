@@ -9,6 +9,9 @@
 //! - Lifeguard (Dadgar, Phillips, Currey; arXiv 1707.00788): a member that seems slow to itself asks less often and waits
 //!   longer, a suspect has long unless others confirm, it is told first (buddy system), relays answer with nacks, and a pause
 //!   of this process convicts nobody. Each part can be switched off: [`Lifeguard`].
+//! - *Where datagrams do not pass*, members are asked over connections of the driver's
+//!   ([`Event::StreamPingWanted`]): who answers there is not suspected, and nobody is ill or waits for confirmations that
+//!   cannot come.
 //! - *Failed is not forgotten*: a failed member is kept and called on, and comes back by refuting or with a new life, so
 //!   partitions heal by themselves and detection may be fast without being final.
 //! - *Refusals*: two members whose connections a third one's address refuses are enough for a verdict within a fraction of a
@@ -37,6 +40,7 @@ mod leave;
 mod lifeguard;
 mod merge;
 mod packet;
+mod passage;
 mod pause;
 mod probe;
 mod profile;

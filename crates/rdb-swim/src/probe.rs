@@ -45,7 +45,7 @@ pub(crate) enum Cause {
 }
 
 #[derive(Debug)]
-struct Probe {
+pub(crate) struct Probe {
     slot: Slot,
     boot: BootId,
     started: Duration,
@@ -168,6 +168,7 @@ impl Swim {
         let Some((target, target_boot)) = self.table.get(slot).map(|entry| (entry.id.clone(), entry.boot)) else {
             return;
         };
+        self.want_stream_ping(slot, sequence, budget);
         let budget_ms = budget.as_millis() as u64;
         let relays = self.table.live().sample(self.config.indirect_probes, &[slot], &mut self.random);
         for relay in &relays {
@@ -182,7 +183,9 @@ impl Swim {
         let Some(probe) = self.probes.active.remove(&sequence) else { return };
         // Section IV-A: relays that answer show that the silence is not this member's own.
         self.stats.nacks_missed += probe.silent_relays.len() as u64;
-        self.worsen_health(if probe.is_relayed { probe.silent_relays.len() as u32 } else { 1 });
+        if self.blames_itself_for_silence() {
+            self.worsen_health(if probe.is_relayed { probe.silent_relays.len() as u32 } else { 1 });
+        }
         let Some(node) = self.table.get(probe.slot).map(|entry| entry.id.clone()) else { return };
         self.stats.probes_failed += 1;
         self.advise(Event::ProbeFailed { node });
@@ -238,6 +241,7 @@ impl Swim {
     }
 
     pub(crate) fn take_ack(&mut self, now: Duration, sender: &Sender, sequence: u32, digest: u64) {
+        self.datagram_answered();
         let (id, boot) = (&sender.id, sender.boot);
         if let Some(probe) = self.probe_answered(now, sequence, id, boot) {
             // A repeated ping's ack does not tell which ping it answers (Karn's rule).
@@ -254,6 +258,7 @@ impl Swim {
     }
 
     pub(crate) fn take_relayed_ack(&mut self, now: Duration, sequence: u32, target: &NodeId, boot: BootId) {
+        self.datagram_answered();
         if self.probe_answered(now, sequence, target, boot).is_none() {
             self.stats.unexpected_answers += 1;
         }
@@ -265,15 +270,21 @@ impl Swim {
         if !is_target || probe.boot != boot {
             return None;
         }
-        let probe = self.probes.active.remove(&sequence);
+        self.end_probe(now, sequence)
+    }
+
+    /// Whoever is probed is there.
+    pub(crate) fn end_probe(&mut self, now: Duration, sequence: u32) -> Option<Probe> {
+        let probe = self.probes.active.remove(&sequence)?;
         self.schedule.cancel(Timer::ProbeStep(sequence));
         self.stats.probes_answered += 1;
         self.improve_health();
         self.start_waiting_probes(now);
-        probe
+        Some(probe)
     }
 
     pub(crate) fn take_nack(&mut self, sender: &NodeId, sequence: u32) {
+        self.datagram_answered();
         let (slot, probe) = (self.table.slot_of(sender), self.probes.active.get_mut(&sequence));
         let asked = probe.and_then(|probe| {
             let at = probe.silent_relays.iter().position(|relay| Some(*relay) == slot)?;

@@ -133,6 +133,7 @@ impl Swim {
             None => self.stats.unknown_senders += 1,
             Some(slot) => {
                 if self.table.get(slot).is_some_and(|entry| entry.boot == sender.boot) {
+                    self.datagram_came();
                     self.stop_refusal(now, slot);
                 }
             }

@@ -44,8 +44,10 @@ pub struct Statistics {
     pub updates_entombed: u64,
     /// Probes begun.
     pub probes_started: u64,
-    /// Probes answered, directly or not.
+    /// Probes answered, in whichever way.
     pub probes_answered: u64,
+    /// Of those, over a connection because no datagram answered.
+    pub probes_streamed: u64,
     /// Probes that needed others.
     pub probes_indirect: u64,
     /// Probes without an answer.

@@ -16,6 +16,7 @@ use crate::gossip::{Queue, Topic};
 use crate::health::Health;
 use crate::leave::Leaving;
 use crate::packet::{Body, Packet, Sender, cluster_hash};
+use crate::passage::Passage;
 use crate::probe::{Probes, Relay};
 use crate::profile::Profile;
 use crate::refusal::Refusal;
@@ -100,6 +101,7 @@ pub struct Swim {
     pub(crate) refusals: BTreeMap<Slot, Refusal>,
     pub(crate) doubts: Doubts,
     pub(crate) health: Health,
+    pub(crate) passage: Passage,
     pub(crate) verifications: BTreeMap<u64, Verification>,
     pub(crate) next_sync: u64,
     pub(crate) sync_with: Option<NodeId>,
@@ -142,6 +144,7 @@ impl Swim {
             refusals: BTreeMap::new(),
             doubts: Doubts::new(),
             health: Health::default(),
+            passage: Passage::default(),
             verifications: BTreeMap::new(),
             next_sync: 0,
             sync_with: None,

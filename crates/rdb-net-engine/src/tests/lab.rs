@@ -44,7 +44,11 @@ pub(crate) fn info(n: usize) -> NodeInfo {
 }
 
 pub(crate) fn engine(n: usize) -> Engine {
-    Engine::new(EngineConfig::default(), cluster(), info(n), gossip(n), n as u64, secs(1)).expect("legal settings")
+    engine_with(n, &EngineConfig::default())
+}
+
+fn engine_with(n: usize, config: &EngineConfig) -> Engine {
+    Engine::new(config.clone(), cluster(), info(n), gossip(n), n as u64, secs(1)).expect("legal settings")
 }
 
 /// Engines that hear each other, unless they are cut off.
@@ -52,6 +56,10 @@ pub(crate) struct Lab {
     pub(crate) now: Duration,
     pub(crate) engines: Vec<Engine>,
     pub(crate) cut: Vec<bool>,
+    /// No packet passes, while requests over connections do, and pings are among them.
+    pub(crate) is_mute: bool,
+    /// The same of this node alone.
+    pub(crate) is_deaf: Option<usize>,
     pub(crate) commands: Vec<Vec<Command>>,
     pub(crate) events: Vec<Vec<EngineEvent>>,
     /// Which node has called which seed, and when.
@@ -67,6 +75,8 @@ impl Lab {
             now: secs(1),
             engines: (0..n).map(engine).collect(),
             cut: vec![false; n],
+            is_mute: false,
+            is_deaf: None,
             commands: vec![Vec::new(); n],
             events: vec![Vec::new(); n],
             calls: Vec::new(),
@@ -76,7 +86,11 @@ impl Lab {
 
     /// So many engines that are a cluster, with nothing left to tell.
     pub(crate) fn cluster(n: usize) -> Self {
-        let mut lab = Self::strangers(n);
+        Self::cluster_with(n, &EngineConfig::default())
+    }
+
+    pub(crate) fn cluster_with(n: usize, config: &EngineConfig) -> Self {
+        let mut lab = Self { engines: (0..n).map(|n| engine_with(n, config)).collect(), ..Self::strangers(n) };
         for node in 0..n {
             lab.act(node, |engine, now| engine.join(now, vec![address(0)]));
             lab.answer_syncs(node);
@@ -111,7 +125,7 @@ impl Lab {
                     self.trace = packet.iter().fold(self.trace, step);
                     is_quiet = false;
                     let target = (0..self.engines.len()).find(|n| gossip(*n) == to);
-                    if let Some(target) = target.filter(|target| !self.cut[*target] && !self.cut[node]) {
+                    if let Some(target) = target.filter(|target| self.passes(node, *target)) {
                         self.engines[target].handle_packet(self.now, gossip(node), &packet);
                     }
                 }
@@ -129,6 +143,11 @@ impl Lab {
         }
     }
 
+    fn passes(&self, from: usize, to: usize) -> bool {
+        let is_deaf = self.is_deaf.is_some_and(|deaf| deaf == from || deaf == to);
+        !self.is_mute && !is_deaf && !self.cut[to] && !self.cut[from]
+    }
+
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
@@ -141,6 +160,9 @@ impl Lab {
             }
             self.pump();
             (0..self.engines.len()).for_each(|node| self.answer_syncs(node));
+            if self.is_mute || self.is_deaf.is_some() {
+                (0..self.engines.len()).for_each(|node| self.answer_pings(node));
+            }
         }
         self.now = end;
     }
@@ -166,6 +188,16 @@ impl Lab {
                 None => Err(Reason::Unreachable),
             };
             self.act(node, |engine, now| engine.handle_sync_reply(now, token, reply));
+        }
+    }
+
+    /// Answers this node's pings of those that are not cut off.
+    fn answer_pings(&mut self, node: usize) {
+        for command in std::mem::take(&mut self.commands[node]) {
+            let Command::Ping { id, address: to, .. } = command else { continue };
+            let is_there = (0..self.engines.len()).any(|n| address(n) == to && !self.cut[n] && !self.cut[node]);
+            let result = if is_there { Ok(ms(1)) } else { Err(Reason::Expired) };
+            self.act(node, |engine, now| engine.handle_pong(now, id, result));
         }
     }
 

@@ -6,3 +6,4 @@ mod health;
 mod joining;
 mod lab;
 mod peers;
+mod silent_udp;
