@@ -114,6 +114,12 @@ impl Engine {
         self.settle(now);
     }
 
+    /// Packets that are handed over next have waited for this process for so long: it may be the slow one. The driver tells the longest
+    /// wait of what it hands over, before it does.
+    pub fn note_ingress_age(&mut self, now: Duration, age: Duration) {
+        self.swim.note_ingress_age(now, age);
+    }
+
     /// Takes what discovery tells: seeds come and go.
     pub fn handle_discovery(&mut self, now: Duration, event: &DiscoveryEvent) {
         self.trust.note(event);

@@ -29,6 +29,10 @@ impl PacketMachine for Driven {
         self.0.handle_packet(now, from, packet);
     }
 
+    fn note_ingress_age(&mut self, now: Duration, age: Duration) {
+        self.0.note_ingress_age(now, age);
+    }
+
     fn handle_timeout(&mut self, now: Duration) {
         self.0.handle_timeout(now);
     }

@@ -9,6 +9,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::ingress::{Arrival, Ingress};
 use crate::machine::PacketMachine;
 use crate::passage::Passage;
 
@@ -36,6 +37,8 @@ pub struct GossipStatistics {
     pub bytes_received: u64,
     /// Packets that the socket did not take, and errors that it gave when read.
     pub errors: u64,
+    /// The longest that a packet has waited in the socket for this process, in microseconds.
+    pub waited_us_max: u64,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +48,7 @@ struct Counters {
     bytes_sent: AtomicU64,
     bytes_received: AtomicU64,
     errors: AtomicU64,
+    waited_us_max: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -97,6 +101,7 @@ impl<M: PacketMachine> Gossip<M> {
             bytes_sent: read(&counters.bytes_sent),
             bytes_received: read(&counters.bytes_received),
             errors: read(&counters.errors),
+            waited_us_max: read(&counters.waited_us_max),
         }
     }
 
@@ -114,10 +119,12 @@ impl<M: PacketMachine> Gossip<M> {
         mut after: impl FnMut(&mut M, Duration),
     ) {
         let mut buffer = vec![0; PACKET_BYTES_MAX];
+        let mut ingress = Ingress::new();
         let mut outgoing = Vec::new();
         let mut behind = 0;
         loop {
-            let next = self.pass(&socket, &mut passage, &mut buffer, &mut outgoing, &mut behind, &mut after);
+            let next =
+                self.pass(&socket, &mut ingress, &mut passage, &mut buffer, &mut outgoing, &mut behind, &mut after);
             let now = self.0.origin.elapsed();
             for (to, packet) in outgoing.drain(..) {
                 if let Some(datagram) = passage.outgoing(now, to, &packet) {
@@ -146,6 +153,7 @@ impl<M: PacketMachine> Gossip<M> {
     fn pass(
         &self,
         socket: &UdpSocket,
+        ingress: &mut Ingress,
         passage: &mut impl Passage,
         buffer: &mut [u8],
         outgoing: &mut Vec<(SocketAddr, Vec<u8>)>,
@@ -153,12 +161,17 @@ impl<M: PacketMachine> Gossip<M> {
         after: &mut impl FnMut(&mut M, Duration),
     ) -> Option<Duration> {
         self.look(|machine, now| {
-            let mut is_drained = false;
+            let (mut is_drained, mut waited) = (false, Duration::ZERO);
             for _ in 0..PACKETS_PER_PASS {
-                match socket.try_recv_from(buffer) {
-                    Ok((length, from)) => {
+                match ingress.receive(socket, buffer, now) {
+                    Ok(Arrival { length, from, age }) => {
                         self.0.counters.packets_received.fetch_add(1, Ordering::Relaxed);
                         self.0.counters.bytes_received.fetch_add(length as u64, Ordering::Relaxed);
+                        if age > waited {
+                            waited = age;
+                            self.0.counters.waited_us_max.fetch_max(age.as_micros() as u64, Ordering::Relaxed);
+                            machine.note_ingress_age(now, age);
+                        }
                         if let Some(packet) = passage.incoming(now, from, &mut buffer[..length]) {
                             machine.handle_packet(now, from, packet);
                         }

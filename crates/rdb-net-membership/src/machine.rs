@@ -10,6 +10,10 @@ pub trait PacketMachine: Send + 'static {
     /// A packet has arrived. What is wrong with it is the machine's to count.
     fn handle_packet(&mut self, now: Duration, from: SocketAddr, packet: &[u8]);
 
+    /// What is handed over next has waited for this process for so long. Told of the longest wait of a pass, before the packet; the
+    /// machine may conclude that it is the slow one.
+    fn note_ingress_age(&mut self, now: Duration, age: Duration);
+
     /// Does what is due.
     fn handle_timeout(&mut self, now: Duration);
 
@@ -24,6 +28,10 @@ impl PacketMachine for Swim {
     fn handle_packet(&mut self, now: Duration, from: SocketAddr, packet: &[u8]) {
         // Swim counts each drop by its reason.
         let _counted = Self::handle_packet(self, now, from, packet);
+    }
+
+    fn note_ingress_age(&mut self, now: Duration, age: Duration) {
+        Self::note_ingress_age(self, now, age);
     }
 
     fn handle_timeout(&mut self, now: Duration) {

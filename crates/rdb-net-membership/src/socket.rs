@@ -7,6 +7,8 @@ use rdb_net_types::NodeAddress;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
+use crate::ingress::stamps;
+
 /// How many bytes the kernel keeps for us while we are busy or paused.
 const RECEIVE_BUFFER_BYTES: usize = 1024 * 1024;
 
@@ -39,6 +41,9 @@ fn open(local: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+    if let Err(error) = stamps::want(&socket) {
+        tracing::debug!(%local, %error, "the system does not tell how long packets have waited");
+    }
     socket.bind(&local.into())?;
     UdpSocket::from_std(socket.into())
 }

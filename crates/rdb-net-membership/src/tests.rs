@@ -72,6 +72,8 @@ async fn two_nodes_join_probe_each_other_and_part() {
 #[derive(Default)]
 struct Late {
     packets: usize,
+    /// How long packets had waited, as it was told, and how many had come then.
+    ages: Vec<(usize, Duration)>,
     /// How many packets had come when what was due was done.
     done_after: Option<usize>,
     /// Whoever sends it another packet for each that comes.
@@ -84,6 +86,10 @@ impl PacketMachine for Late {
         if let Some((flood, to)) = &self.flood {
             flood.send_to(b"more", to).expect("loopback");
         }
+    }
+
+    fn note_ingress_age(&mut self, _: Duration, age: Duration) {
+        self.ages.push((self.packets, age));
     }
 
     fn handle_timeout(&mut self, _: Duration) {
@@ -129,4 +135,32 @@ async fn what_waits_in_the_socket_comes_before_what_is_due() {
 async fn a_flood_does_not_hold_up_the_clock() {
     let (done_after, _) = late(100, true).await;
     assert!((257..=8 * 256).contains(&done_after), "{done_after}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_machine_is_told_how_long_packets_have_waited_before_it_gets_them() {
+    const WAIT: Duration = Duration::from_millis(100);
+    let origin = Instant::now();
+    let socket = bind(&"127.0.0.1:0".parse().expect("legal")).await.expect("loopback has a free port");
+    let (to, sender) = (socket.local_addr().expect("bound"), UdpSocket::bind("127.0.0.1:0").expect("a port"));
+    let before = origin.elapsed();
+    for _ in 0..3 {
+        sender.send_to(b"waits", to).expect("loopback");
+    }
+    let sent = Instant::now();
+    socket.readable().await.expect("packets wait");
+    // Nobody takes them, as in a process that is stopped.
+    eventually(|| sent.elapsed() >= WAIT).await;
+    let (gossip, cancel) = (Gossip::new(Late::default(), origin), CancellationToken::new());
+    let task = tokio::spawn(gossip.clone().drive(socket, InTheClear, cancel.clone(), |_, _| {}));
+    eventually(|| gossip.look(|machine, _| machine.packets == 3)).await;
+    let most = origin.elapsed() - before;
+    cancel.cancel();
+    task.await.expect("it ends");
+    let ages = gossip.look(|machine, _| machine.ages.clone());
+    assert_eq!(ages.first().map(|(packets, _)| *packets), Some(0), "before the first: {ages:?}");
+    let longest = ages.iter().map(|(_, age)| *age).max().expect("told");
+    assert!((WAIT..=most).contains(&longest), "{ages:?} of at most {most:?}");
+    assert_eq!(u128::from(gossip.statistics().waited_us_max), longest.as_micros());
 }
