@@ -30,6 +30,8 @@ pub(crate) const OWNERS: &[(&str, &[&str])] = &[
     ("quinn", &["rdb-net-quic"]),
     ("quinn-udp", &["rdb-net-quic"]),
     ("rcgen", &["rdb-net-tls"]),
+    ("reqwest", &["rdb-discovery-consul"]),
+    ("rustify", &["rdb-discovery-consul"]),
     ("rustls", &["rdb-net-tls", "rdb-net-tcp", "rdb-net-quic"]),
     ("socket2", &["rdb-net-tcp", "rdb-net-quic", "rdb-net-membership"]),
     ("tokio-rustls", &["rdb-net-tls", "rdb-net-tcp"]),

@@ -10,8 +10,6 @@ mod foreign;
 mod members;
 #[path = "etcd/outages.rs"]
 mod outages;
-#[path = "etcd/proxy.rs"]
-mod proxy;
 #[path = "etcd/scene.rs"]
 mod scene;
 #[path = "etcd/security.rs"]

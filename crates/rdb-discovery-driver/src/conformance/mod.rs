@@ -7,6 +7,7 @@
 mod changes;
 mod cuts;
 mod life;
+mod proxy;
 mod registration;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use rdb_net_types::{BoxFuture, NodeId, NodeInfo};
 pub use changes::*;
 pub use cuts::*;
 pub use life::*;
+pub use proxy::Proxy;
 pub use registration::*;
 
 /// What a kind of source is like.

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use rdb_discovery::DiscoverySource;
 use rdb_discovery::RegistrationState;
-use rdb_discovery_driver::conformance::until;
+use rdb_discovery_driver::conformance::{Proxy, until};
 use rdb_discovery_etcd::EtcdDiscovery;
 use rdb_net_manager::NetworkManager;
 use rdb_net_manager::config::Loader;
 use rdb_net_types::NodeState;
 
-use crate::proxy::Proxy;
 use crate::server::{Server, config};
 
 struct Node {

@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use etcd_client::{Client, WatchOptions};
 use rdb_discovery::{DiscoverySource, Freshness, RegistrationState};
-use rdb_discovery_driver::conformance::{Reader, node, soon, until};
+use rdb_discovery_driver::conformance::{Proxy, Reader, node, soon, until};
 use rdb_discovery_etcd::EtcdDiscovery;
 use rdb_net_types::{BootId, Component, NodeInfo, ServiceDiscovery};
 
-use crate::proxy::Proxy;
 use crate::server::{Server, config, key};
 
 fn booted(number: u16) -> NodeInfo {

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use etcd_client::{Client, PutOptions};
 use rdb_discovery::{DiscoverySource, NodeDocument, RemovalReason};
-use rdb_discovery_driver::conformance::{Kind, Scene, Traits};
+use rdb_discovery_driver::conformance::{Kind, Proxy, Scene, Traits};
 use rdb_discovery_etcd::EtcdDiscovery;
 use rdb_net_types::{BoxFuture, NodeId, NodeInfo};
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 
-use crate::proxy::Proxy;
 use crate::server::{Server, config, key};
 
 /// Of more nodes at once, all share one lease.

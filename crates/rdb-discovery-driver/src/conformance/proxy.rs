@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The way. It forwards connections as long as it lives, in threads of its own, so that tests can count their tasks.
-pub(crate) struct Proxy {
+#[derive(Debug)]
+pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
+#[derive(Debug)]
 struct Shared {
     to: SocketAddr,
     cut: AtomicBool,
@@ -24,7 +26,11 @@ struct Shared {
 
 impl Proxy {
     /// A way to this URL's host and port.
-    pub(crate) fn to(url: &str) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// When that is no address, or loopback has no free port.
+    pub fn to(url: &str) -> Self {
         let to = url.rsplit('/').next().expect("an address").parse().expect("an address");
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("bound");
@@ -49,12 +55,21 @@ impl Proxy {
     }
 
     /// The URL of this end.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
+    /// Where this end listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Ends every connection, and refuses new ones.
-    pub(crate) fn cut(&self) {
+    ///
+    /// # Panics
+    ///
+    /// When a thread of it has panicked.
+    pub fn cut(&self) {
         self.shared.cut.store(true, Ordering::SeqCst);
         for socket in self.shared.sockets.lock().expect("no panic").drain(..) {
             let _ = socket.shutdown(Shutdown::Both);
@@ -62,12 +77,12 @@ impl Proxy {
     }
 
     /// Loses every byte from here on, without a word.
-    pub(crate) fn silence(&self) {
+    pub fn silence(&self) {
         self.shared.silent.store(true, Ordering::SeqCst);
     }
 
     /// Lets new connections pass. Those that have lost bytes are beyond help and end.
-    pub(crate) fn heal(&self) {
+    pub fn heal(&self) {
         if self.shared.silent.load(Ordering::SeqCst) {
             self.cut();
         }
@@ -76,7 +91,7 @@ impl Proxy {
     }
 
     /// Connections that are open at this time.
-    pub(crate) fn open(&self) -> usize {
+    pub fn open(&self) -> usize {
         self.shared.open.load(Ordering::SeqCst)
     }
 }

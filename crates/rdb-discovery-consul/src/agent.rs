@@ -1,0 +1,203 @@
+//! The one agent: which address of its name is used, and the connections to it.
+//!
+//! A node's check is a promise of the agent that took it; another one knows nothing of it. So a name with several addresses is
+//! pinned: to the lowest, for as long as the name has it. A connection that failed is made anew, which reads the files for TLS
+//! again.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use consulrs::client::{ConsulClient, ConsulClientSettings};
+use rdb_discovery::Cause;
+use reqwest::tls::Version;
+use reqwest::{Certificate, ClientBuilder, Identity};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use crate::by_consulrs::ConsulrsHttp;
+use crate::config::{AgentUrl, ConfigError, ConsulConfig, ConsulTls, ConsulToken};
+use crate::http::{ConsulHttp, Fault};
+
+/// Connections that wait for the next request: one for probes and one for the registration.
+const IDLE_MAX: usize = 2;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A way to the agent, which holds until it fails.
+pub(crate) type Way = Arc<dyn ConsulHttp>;
+
+/// The agent of a configuration.
+pub(crate) struct Agent {
+    config: Arc<ConsulConfig>,
+    state: Mutex<State>,
+    /// Times that the name no longer had the pinned address.
+    moves: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    pinned: Option<SocketAddr>,
+    way: Option<Way>,
+}
+
+impl Agent {
+    pub(crate) fn new(config: Arc<ConsulConfig>) -> Self {
+        Self { config, state: Mutex::default(), moves: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn config(&self) -> &ConsulConfig {
+        &self.config
+    }
+
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Relaxed)
+    }
+
+    /// The way to the agent. Nothing is sent to make one.
+    pub(crate) async fn way(&self) -> Result<Way, Cause> {
+        let mut state = self.state.lock().await;
+        if let Some(way) = &state.way {
+            return Ok(Arc::clone(way));
+        }
+        let url = AgentUrl::parse(&self.config).map_err(|error| Cause::invalid(error.to_string()))?;
+        let found = self.look_up(&url).await;
+        let address = match (pin(state.pinned, found.as_deref().unwrap_or_default()), found) {
+            (Some(address), _) => address,
+            (None, Err(problem)) => return Err(self.unavailable(&problem)),
+            (None, Ok(_)) => return Err(self.unavailable("its name has no address")),
+        };
+        if let Some(before) = state.pinned.replace(address).filter(|before| *before != address) {
+            self.moves.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(agent = self.config.agent, %before, %address, "the agent's name has lost the address in use");
+        }
+        let config = Arc::clone(&self.config);
+        let built = tokio::task::spawn_blocking(move || connect(&config, &url, address)).await;
+        let client = built.map_err(|error| self.unavailable(&error.to_string()))?;
+        let client = client.map_err(|error| Cause::invalid(error.to_string()))?;
+        let way: Way = Arc::new(ConsulrsHttp::new(client, self.config.request_timeout));
+        state.way = Some(Arc::clone(&way));
+        Ok(way)
+    }
+
+    /// What a request by this way failed with. The next one is another.
+    pub(crate) async fn failed(&self, way: &Way, fault: &Fault) -> Cause {
+        if matches!(fault, Fault::Unreachable(_)) {
+            let mut state = self.state.lock().await;
+            if state.way.as_ref().is_some_and(|current| Arc::ptr_eq(current, way)) {
+                state.way = None;
+            }
+        }
+        fault.cause(&self.config.agent)
+    }
+
+    async fn look_up(&self, url: &AgentUrl) -> Result<Vec<SocketAddr>, String> {
+        if let Ok(address) = url.host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, url.port)]);
+        }
+        let limit = self.config.connect_timeout;
+        let looked = timeout(limit, tokio::net::lookup_host((url.host.as_str(), url.port))).await;
+        let found = looked.map_err(|_| format!("its name was not found within {limit:?}"))?;
+        found.map(Iterator::collect).map_err(|error| format!("its name: {error}"))
+    }
+
+    fn unavailable(&self, problem: &str) -> Cause {
+        Cause::unavailable(format!("consul at {}: {problem}", self.config.agent))
+    }
+}
+
+/// Which of the found addresses is used. Where none is found, the name server is at fault rather than the agent.
+fn pin(pinned: Option<SocketAddr>, found: &[SocketAddr]) -> Option<SocketAddr> {
+    match pinned {
+        Some(pinned) if found.is_empty() || found.contains(&pinned) => Some(pinned),
+        _ => found.iter().min().copied(),
+    }
+}
+
+/// Whether the files for TLS are there and make sense, before the agent is ever asked. Blocks on the disk.
+pub(crate) fn check_files(config: &ConsulConfig) -> Result<(), ConfigError> {
+    match &config.tls {
+        Some(tls) => with_tls(ClientBuilder::new(), tls).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// A client for this address. Reads the files for TLS, and so blocks on the disk.
+fn connect(config: &ConsulConfig, url: &AgentUrl, address: SocketAddr) -> Result<ConsulClient, ConfigError> {
+    let name = config.tls.as_ref().and_then(|tls| tls.server_name.as_deref()).unwrap_or(&url.host);
+    let mut builder = ClientBuilder::new()
+        // Not the system's TLS, and neither proxies nor roots of which the configuration does not speak.
+        .use_rustls_tls()
+        .tls_built_in_root_certs(false)
+        .min_tls_version(Version::TLS_1_2)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .http1_only()
+        .tcp_nodelay(true)
+        .connect_timeout(config.connect_timeout)
+        .pool_max_idle_per_host(IDLE_MAX)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .resolve(name, address);
+    if let Some(tls) = &config.tls {
+        builder = with_tls(builder, tls)?;
+    }
+    let host = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
+    let base = format!("{}://{host}:{}", if url.secure { "https" } else { "http" }, url.port);
+    let client = builder.build().map_err(|error| ConfigError::Agent {
+        agent: format!("{}: {error}", config.agent),
+        problem: "no client can be made for it",
+    })?;
+    // Every field, because those that are left out come from the environment.
+    let settings = ConsulClientSettings {
+        address: base.clone(),
+        ca_certs: Vec::new(),
+        client_cert: None,
+        client_key: None,
+        token: config.token.as_ref().map(ConsulToken::secret).map(str::to_owned),
+        verify: true,
+        version: 1,
+    };
+    Ok(ConsulClient { http: rustify::clients::reqwest::Client::new(&base, client), settings })
+}
+
+fn with_tls(mut builder: ClientBuilder, tls: &ConsulTls) -> Result<ClientBuilder, ConfigError> {
+    let file = |path: &Path, problem: &dyn std::fmt::Display| ConfigError::File {
+        path: path.to_owned(),
+        problem: problem.to_string(),
+    };
+    let read = |path: &Path| std::fs::read(path).map_err(|error| file(path, &error));
+    let roots = Certificate::from_pem_bundle(&read(&tls.ca)?).map_err(|error| file(&tls.ca, &error))?;
+    if roots.is_empty() {
+        return Err(file(&tls.ca, &"there is no certificate in it"));
+    }
+    for root in roots {
+        builder = builder.add_root_certificate(root);
+    }
+    if let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) {
+        let both = [read(certificate)?, read(key)?].join(&b'\n');
+        let identity =
+            Identity::from_pem(&both).map_err(|error| file(certificate, &format!("with its key: {error}")))?;
+        builder = builder.identity(identity);
+    }
+    Ok(builder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn an_agent_is_pinned_while_its_name_has_the_address() {
+        let (a, b, c) = (address("10.0.0.1:1"), address("10.0.0.2:1"), address("10.0.0.3:1"));
+        assert_eq!(pin(None, &[c, a, b]), Some(a), "whatever their order");
+        assert_eq!(pin(Some(b), &[a, b]), Some(b));
+        assert_eq!(pin(Some(b), &[]), Some(b), "a name server that is away moves nobody");
+        assert_eq!(pin(Some(b), &[c, a]), Some(a));
+        assert_eq!(pin(None, &[]), None);
+    }
+}
