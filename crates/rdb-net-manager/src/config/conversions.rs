@@ -163,9 +163,7 @@ impl Config {
 
     /// Membership. Packets leave room for their seal, where there is one.
     pub fn swim(&self) -> rdb_swim::Config {
-        // Where no UDP passes every probe fails, which is no illness of this node's: its score and longer suspicions stay off.
-        let lifeguard = rdb_swim::Lifeguard { local_health: false, confirmations: false, ..rdb_swim::Lifeguard::ON };
-        let swim = rdb_swim::Config { lifeguard, ..self.gossip.swim.clone() };
+        let swim = self.gossip.swim.clone();
         #[cfg(feature = "secure")]
         if self.tls.enabled || self.shared_secret.is_set() {
             let packet_bytes_max = rdb_net_seal::plaintext_bytes_max(swim.packet_bytes_max);

@@ -150,8 +150,7 @@ fn the_defaults_are_those_of_the_parts() {
         (ours.memory_bytes_max, ours.peer_memory_bytes_max),
         (theirs.memory_bytes_max, theirs.peer_memory_bytes_max)
     );
-    let lifeguard = rdb_swim::Lifeguard { local_health: false, confirmations: false, ..rdb_swim::Lifeguard::ON };
-    assert_eq!(config.swim(), rdb_swim::Config { lifeguard, ..rdb_swim::Config::default() });
+    assert_eq!(config.swim(), rdb_swim::Config::default());
     #[cfg(feature = "tcp")]
     assert_eq!(format!("{:?}", config.tcp()), format!("{:?}", rdb_net_tcp::TcpConfig::default()));
     #[cfg(feature = "quic")]

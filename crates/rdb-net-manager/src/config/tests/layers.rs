@@ -208,7 +208,7 @@ fn a_wrong_override_is_told() {
 
 #[test]
 fn a_gossip_setting_wins_over_the_profile_in_whichever_layer_they_stand() {
-    let gossip = |loader: Loader| loader.load().expect("legal").gossip.swim;
+    let gossip = |loader: Loader| loader.load().expect("legal").swim();
     let file = from_text("[networking.gossip]\nfanout = 7\nprofile = 'wan'\n");
     assert_eq!(gossip(file.clone()), rdb_swim::Config { gossip_fanout: 7, ..rdb_swim::Config::wan() });
     let local = file.overrides(["networking.gossip.profile=local"]);
