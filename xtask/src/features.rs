@@ -39,7 +39,26 @@ pub(crate) const PROFILES: &[Profile] = &[
         flags: &["--no-default-features", "--features", "quic,discovery-static"],
         forbidden: &["rdb-net-tcp", "ring", "hyper", "tonic"],
     },
-    Profile { name: "default", flags: &[], forbidden: &["ring", "quinn", "hyper", "tonic", "async-graphql"] },
+    Profile {
+        name: "dns",
+        flags: &["--no-default-features", "--features", "tcp,dns"],
+        forbidden: &["etcd-client", "tonic", "hyper", "notify", "ring", "quinn"],
+    },
+    Profile {
+        name: "etcd",
+        flags: &["--no-default-features", "--features", "tcp,etcd"],
+        forbidden: &["hickory-resolver", "notify", "ring", "quinn"],
+    },
+    Profile {
+        name: "consul",
+        flags: &["--no-default-features", "--features", "tcp,consul"],
+        forbidden: &["hickory-resolver", "etcd-client", "tonic", "notify", "quinn"],
+    },
+    Profile {
+        name: "default",
+        flags: &[],
+        forbidden: &["ring", "quinn", "hyper", "tonic", "hickory-resolver", "etcd-client", "consulrs", "async-graphql"],
+    },
 ];
 
 /// Checks every profile and every library, or the one that is asked for; all of them, whatever happened to the one before.
@@ -181,6 +200,9 @@ mod tests {
                 "profile core",
                 "profile embedded",
                 "profile quic-only",
+                "profile dns",
+                "profile etcd",
+                "profile consul",
                 "profile default",
                 "rdb-net-manager with no features",
                 "rdb-net-tls with no features",

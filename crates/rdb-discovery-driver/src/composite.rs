@@ -239,6 +239,10 @@ impl DiscoverySource for CompositeDiscovery {
         self.discovery.snapshot()
     }
 
+    fn answered_ago(&self) -> Option<Duration> {
+        self.discovery.answered_ago()
+    }
+
     fn watch_events(&self) -> Result<EventStream, NetworkError> {
         self.discovery.watch_events()
     }

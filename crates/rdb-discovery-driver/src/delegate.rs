@@ -57,6 +57,10 @@ macro_rules! delegate_discovery {
                 self.$field.snapshot()
             }
 
+            fn answered_ago(&self) -> Option<::std::time::Duration> {
+                self.$field.answered_ago()
+            }
+
             fn watch_events(&self) -> Result<::rdb_discovery::EventStream, ::rdb_net_types::NetworkError> {
                 self.$field.watch_events()
             }

@@ -365,6 +365,12 @@ impl DiscoverySource for Discovery {
         self.voice.feed().snapshot()
     }
 
+    fn answered_ago(&self) -> Option<Duration> {
+        let snapshot = self.snapshot();
+        let has_answered = !matches!(snapshot.freshness, Freshness::Never { .. });
+        has_answered.then(|| self.voice.origin().elapsed().saturating_sub(snapshot.as_of))
+    }
+
     fn watch_events(&self) -> Result<EventStream, NetworkError> {
         self.check_running()?;
         self.voice.feed().subscribe().map_err(|error| match error {

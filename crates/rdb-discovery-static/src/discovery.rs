@@ -63,6 +63,7 @@ impl StaticDiscovery {
     pub fn new(config: StaticConfig) -> Result<Self, ConfigError> {
         config.check()?;
         let shared = Shared {
+            origin: tokio::time::Instant::now(),
             feed: Feed::new(config.feed),
             config: Arc::new(config),
             gauges: Arc::new(Gauges::default()),
@@ -71,7 +72,7 @@ impl StaticDiscovery {
         Ok(Self { shared, cancel: CancellationToken::new(), phase: Arc::new(watch::Sender::new(Phase::New)) })
     }
 
-    /// The list, how old it is, and how much it can be trusted. Its times count from the start.
+    /// The list, how old it is, and how much it can be trusted. Its times count from when the source was made.
     pub fn snapshot(&self) -> Snapshot {
         self.shared.feed.snapshot()
     }
@@ -296,6 +297,12 @@ impl DiscoverySource for StaticDiscovery {
 
     fn snapshot(&self) -> Snapshot {
         Self::snapshot(self)
+    }
+
+    fn answered_ago(&self) -> Option<std::time::Duration> {
+        let snapshot = Self::snapshot(self);
+        let has_answered = !matches!(snapshot.freshness, Freshness::Never { .. });
+        has_answered.then(|| self.shared.origin.elapsed().saturating_sub(snapshot.as_of))
     }
 
     fn watch_events(&self) -> Result<EventStream, NetworkError> {

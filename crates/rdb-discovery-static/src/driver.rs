@@ -31,6 +31,8 @@ pub(crate) struct Gauges {
 /// What the task shares with its owner.
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
+    /// Where all times count from.
+    pub(crate) origin: Instant,
     pub(crate) config: Arc<StaticConfig>,
     pub(crate) feed: Feed,
     pub(crate) gauges: Arc<Gauges>,
@@ -51,8 +53,8 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(shared: Shared) -> Self {
-        let origin = Instant::now();
-        let reconciler = Reconciler::new(shared.config.policy(), Duration::ZERO);
+        let origin = shared.origin;
+        let reconciler = Reconciler::new(shared.config.policy(), origin.elapsed());
         let file = shared.config.file.clone().map(|path| Arc::new(Mutex::new(FileSource::new(path))));
         Self { shared, origin, reconciler, file, watch: None, last_read: origin, next_read: origin }
     }

@@ -27,6 +27,11 @@ pub trait DiscoverySource: ServiceDiscovery {
     /// The list, how old it is, and how much it can be trusted.
     fn snapshot(&self) -> Snapshot;
 
+    /// How long ago the source last answered; `None` where it never has.
+    fn answered_ago(&self) -> Option<std::time::Duration> {
+        None
+    }
+
     /// Everything from here on; first the snapshot.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 //! | `GET /api/v1/network/topology` | [`TopologyView`](views::TopologyView): every member |
 //! | `GET /api/v1/network/peers` | [`PeersView`](views::PeersView): the other members, with traffic |
 //! | `GET /api/v1/network/peers/{node_id}` | [`PeerView`](views::PeerView): one of them |
+//! | `GET /api/v1/network/discovery` | [`DiscoveryView`](views::DiscoveryView): each source, its age and list, and the node's registration there |
 //! | `POST /api/v1/network/join` | [`JoinRequest`](views::JoinRequest) to [`DoneView`](views::DoneView) |
 //! | `POST /api/v1/network/leave` | nothing or `{}` to [`DoneView`](views::DoneView) |
 //! | `POST /api/v1/network/forget` | [`ForgetRequest`](views::ForgetRequest) to [`DoneView`](views::DoneView) |

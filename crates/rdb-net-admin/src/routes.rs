@@ -21,8 +21,8 @@ use crate::guard::guard;
 use crate::metrics::{Format, Metrics};
 use crate::problem::Problem;
 use crate::views::{
-    DoneView, ForgetRequest, HealthView, JoinRequest, LeaveRequest, NoArguments, PeerView, PeersView, ProbeView,
-    SecurityView, StatusView, TopologyView,
+    DiscoveryView, DoneView, ForgetRequest, HealthView, JoinRequest, LeaveRequest, NoArguments, PeerView, PeersView,
+    ProbeView, SecurityView, StatusView, TopologyView,
 };
 
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -68,6 +68,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/topology", get(topology))
         .route("/peers", get(peers))
         .route("/peers/{node_id}", get(peer))
+        .route("/discovery", get(discovery))
         .route("/join", post(join))
         .route("/leave", post(leave))
         .route("/forget", post(forget))
@@ -157,6 +158,10 @@ async fn leave(State(shared): State<Shared>, request: Request) -> Result<Json<Do
 async fn forget(State(shared): State<Shared>, request: Request) -> Result<Json<DoneView>, Problem> {
     let ForgetRequest { node } = read_json(request).await?;
     operate(&shared, "forget", |control| Box::pin(async move { control.forget(&node) })).await
+}
+
+async fn discovery(State(shared): State<Shared>) -> Json<DiscoveryView> {
+    Json(DiscoveryView::of(&*shared.control))
 }
 
 async fn security(State(shared): State<Shared>) -> Json<SecurityView> {

@@ -15,7 +15,8 @@ use tokio::time::{Instant, timeout};
 
 use self::fake::{Fake, node};
 use crate::views::{
-    DoneView, HealthView, PeerView, PeersView, ProbeView, ProblemView, SecurityView, StatusView, TopologyView,
+    DiscoveryView, DoneView, HealthView, PeerView, PeersView, ProbeView, ProblemView, SecurityView, StatusView,
+    TopologyView,
 };
 use crate::{AdminError, AdminServer};
 
@@ -108,6 +109,14 @@ async fn the_reading_routes_show_the_node() {
     assert_eq!((security.tls, security.epoch, security.certificates[0].seconds_left), (true, 2, 86_400));
     assert!(!security.shared_secret);
     assert_eq!((security.gossip_keys[0].state.as_str(), security.gossip_keys[0].age_seconds), ("primary", 60.0));
+
+    let discovery: DiscoveryView = running.get("/api/v1/network/discovery").await.json();
+    let [etcd, dns] = discovery.sources.as_slice() else { panic!("{discovery:?}") };
+    assert_eq!((etcd.name.as_str(), etcd.state.as_str(), etcd.age_seconds), ("etcd", "stale", Some(2.5)));
+    assert_eq!(etcd.registration.as_ref().map(|standing| standing.state.as_str()), Some("lost"));
+    let named: Vec<_> = etcd.nodes.iter().map(|listed| (listed.node_id.clone(), listed.address.to_string())).collect();
+    assert_eq!(named, [(Some(node("n2")), "127.0.0.1:7001".to_owned()), (None, "n4.example:7000".to_owned())]);
+    assert_eq!((dns.state.as_str(), dns.age_seconds, &dns.registration), ("never", None, &None));
 
     let topology: TopologyView = running.get("/api/v1/network/topology").await.json();
     let names: Vec<_> = topology.members.iter().map(|member| member.node_id.as_str()).collect();

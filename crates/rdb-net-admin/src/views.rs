@@ -3,6 +3,7 @@
 //! Fields are added, never renamed or given another meaning; a reader ignores those that it does not know. Durations are
 //! seconds with a fraction. Numbers that JavaScript cannot hold exactly (incarnations, digests) are text.
 
+mod discovery;
 mod security;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::type_label;
 
+pub use discovery::{DiscoveryView, ListedView, RegistrationView, SourceView};
 pub use security::{CertificateView, GossipKeyView, SecurityView};
 
 /// How the node is, and what that is made of.

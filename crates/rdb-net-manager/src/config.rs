@@ -27,9 +27,11 @@
 //! ([`reference_markdown`]) and the difference of two configurations ([`Config::diff`]) all come from it. [`Loader::load`]
 //! accepts what a configuration may say; whether this build can run it is told by [`Config::check_runnable`].
 
+mod backends;
 mod connections;
 mod conversions;
 mod diff;
+mod discovery;
 mod entry;
 mod entry_types;
 mod error;
@@ -39,20 +41,24 @@ mod keys;
 mod loader;
 mod reference;
 mod rules;
+#[cfg(any(feature = "etcd", feature = "consul"))]
+mod secret;
 mod settings;
 mod sources;
 mod spelling;
 
 pub use connections::{QuicCongestion, Transport, TransportProtocol};
 pub use diff::Change;
+pub use discovery::{
+    AddressFamily, ClientTls, ConsulSource, DiscoveryKind, DnsRecords, DnsSource, EtcdSource, ServiceDiscovery,
+};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use key::{Key, Range, Reload};
 pub use keys::KEYS;
 pub use loader::Loader;
 pub use reference::reference_markdown;
 pub use settings::{
-    Admin, Compression, Config, DiscoveryKind, Gossip, GossipProfile, GossipTransport, LoadBalancing, Node,
-    ServiceDiscovery, SharedSecret, State, Tls,
+    Admin, Compression, Config, Gossip, GossipProfile, GossipTransport, LoadBalancing, Node, SharedSecret, State, Tls,
 };
 
 #[cfg(test)]

@@ -115,6 +115,67 @@ pub struct SecurityView {
     pub udp_is_silent: bool,
 }
 
+/// How far the list of a source can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SourceState {
+    /// The source has not answered yet.
+    Never,
+    /// The list is what the source says.
+    Live,
+    /// The list is the last good one, or holds nodes that the source no longer names.
+    Stale,
+}
+
+impl SourceState {
+    /// The state in lower case, as metrics and commands show it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Live => "live",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// A source of discovery.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceView {
+    /// Its name: `"etcd"`.
+    pub name: String,
+    /// How far its list can be trusted.
+    pub state: SourceState,
+    /// Why it cannot be trusted fully; empty where it can.
+    pub cause: String,
+    /// How long ago it last answered; `None` where it never has, or does not say.
+    pub age: Option<Duration>,
+    /// Whom it names, by ascending key.
+    pub nodes: Vec<Arc<NodeInfo>>,
+    /// Whether nodes register themselves there.
+    pub registers: bool,
+    /// Whether it names nodes by their ids, and not by addresses.
+    pub names_nodes: bool,
+    /// How this node stands there; `None` where it is not to be registered.
+    pub registration: Option<RegistrationView>,
+}
+
+/// How this node stands at a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrationView {
+    /// `"active"`, `"lost"`, …
+    pub state: &'static str,
+    /// Whether others find it there.
+    pub stands: bool,
+    /// Why it does not stand, or what else is to be said of it; may be empty.
+    pub detail: String,
+}
+
+/// Where the node finds others.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DiscoveryView {
+    /// The sources, the one that counts most first.
+    pub sources: Vec<SourceView>,
+}
+
 /// An operation that had no success.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -215,6 +276,9 @@ pub trait ControlPlane: Send + Sync {
 
     /// How the node protects what it says, secrets left out.
     fn security(&self) -> SecurityView;
+
+    /// Where the node finds others, and how it stands there.
+    fn discovery(&self) -> DiscoveryView;
 
     /// Reads certificates, authorities and revocation lists now, changed or not.
     ///

@@ -25,9 +25,12 @@ mod control;
 mod error;
 mod events;
 mod facade;
+mod following;
 mod gather;
 #[cfg(feature = "secure")]
 mod keys;
+#[cfg(feature = "secure")]
+mod last_good;
 mod manager;
 #[cfg(feature = "secure")]
 mod memory;
@@ -39,15 +42,17 @@ mod pump;
 mod seal;
 #[cfg(feature = "secure")]
 mod security;
+mod sources;
 mod way;
 mod wiring;
 
 pub use control::{
-    CertificateView, ControlError, ControlPlane, GossipKeyView, NetworkEvent, NetworkStatistics, PeerView,
-    SecurityView, Topology,
+    CertificateView, ControlError, ControlPlane, DiscoveryView, GossipKeyView, NetworkEvent, NetworkStatistics,
+    PeerView, RegistrationView, SecurityView, SourceState, SourceView, Topology,
 };
 pub use error::{FatalError, StartError};
 pub use events::EventSubscription;
 pub use gather::{CorrelationId, NodeOutcome};
 pub use manager::{Addresses, NetworkManager};
 pub use rdb_net_transport::{Answer, CallOptions, Handler, HandlerError, HandlerOptions, Handling, Reply, Request};
+pub use sources::configured_sources;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rdb_discovery::DiscoverySource;
-use rdb_discovery_driver::CompositeDiscovery;
 use rdb_net_engine::{Engine, EngineConfig};
 use rdb_net_membership::Gossip;
 use rdb_net_transport::{Backend, Handler, HandlerOptions, Transport};
@@ -20,11 +19,13 @@ use crate::config::Config;
 use crate::control::ControlPlane;
 use crate::error::{FatalError, StartError};
 use crate::events::{EventBus, EventSubscription};
+use crate::following::Gate;
 use crate::gather::Gatherings;
 #[cfg(feature = "secure")]
 use crate::memory::Memory;
 use crate::node::{Node, Routes};
 use crate::pump::{Driven, Outbox};
+use crate::sources::Sources;
 use crate::way::Streams;
 
 /// Where a running node can be reached.
@@ -58,7 +59,7 @@ pub struct NetworkManager {
     /// What the node remembers of its former life.
     #[cfg(feature = "secure")]
     pub(crate) memory: Option<Arc<Memory>>,
-    discovery: Option<Arc<dyn DiscoverySource>>,
+    sources: Sources,
 }
 
 impl NetworkManager {
@@ -115,7 +116,7 @@ impl NetworkManager {
         let incarnation = Incarnation::first_of(unix_seconds());
         let identity = config.identity(&advertised, incarnation, boot);
         let transport = Transport::new(config.transport(identity, entropy()), backend);
-        let discovery = crate::wiring::configured_discovery(&config)?;
+        let sources = Sources::new(crate::sources::make(&config, |kind| crate::wiring::last_good(&config, kind))?);
         let node = Arc::new(OnceLock::<Arc<Node>>::new());
         let members = {
             let node = Arc::clone(&node);
@@ -136,23 +137,17 @@ impl NetworkManager {
             secret: None,
             #[cfg(feature = "secure")]
             memory: memory.map(Arc::new),
-            discovery,
+            sources,
         })
     }
 
-    /// Finds nodes through this source, and registers this node there where nodes register themselves. Seeds and a file of the
+    /// Finds nodes through this source, and registers this node there where nodes register themselves. The sources of the
     /// configuration are listed beside it, and count less. It is started and stopped with the node; one that is away holds up
     /// neither.
     #[must_use]
     pub fn with_discovery(mut self, source: Arc<dyn DiscoverySource>) -> Self {
-        let configured = self.discovery.take().filter(|_| self.config.service_discovery.has_source());
-        self.discovery = Some(match configured {
-            Some(configured) => Arc::new(CompositeDiscovery::new(
-                vec![source, configured],
-                rdb_discovery_driver::DriverConfig::default(),
-            )),
-            None => source,
-        });
+        let configured = Some(self.sources).filter(|_| self.config.service_discovery.has_source());
+        self.sources = configured.unwrap_or_default().with_first(source);
         self
     }
 
@@ -194,16 +189,16 @@ impl NetworkManager {
         self.gossip_address.get_or_init(|| gossip_address);
         let node = self.assemble(&advertised, gossip_address)?;
         self.run(&node, socket)?;
-        if let Some(discovery) = &self.discovery {
+        if let Some(discovery) = self.sources.whole() {
             let started = discovery.initialize().await;
             if let Err(error) = started {
                 node.cancel.cancel();
                 return Err(StartError::Discovery(error.to_string()));
             }
-            let events = discovery.watch_events().map_err(|error| StartError::Discovery(error.to_string()))?;
-            node.tasks.spawn(crate::wiring::watch_discovery(Arc::clone(&node), events));
-            if discovery.capabilities().registers {
-                node.tasks.spawn(crate::wiring::register(Arc::clone(&node), Arc::clone(discovery)));
+            let settings = &self.config.service_discovery;
+            node.tasks.spawn(crate::following::follow(Arc::clone(&node), Arc::clone(discovery), Gate::of(settings)));
+            if settings.register && discovery.capabilities().registers {
+                node.tasks.spawn(crate::following::register(Arc::clone(&node), Arc::clone(discovery)));
             }
         }
         node.refresh_routes();
@@ -275,6 +270,7 @@ impl NetworkManager {
             fatal: watch::Sender::new(None),
             request_timeout: config.request_timeout,
             configuration: config.to_toml(),
+            sources: self.sources.each().to_vec(),
             streams: Arc::new(Streams::new(config.gossip.transport, self.transport.clone())),
             #[cfg(feature = "secure")]
             keys: crate::security::gossip_keys(config, self.secret.as_ref(), clock.now()).map(Arc::new),
@@ -296,7 +292,7 @@ impl NetworkManager {
         if let Some(node) = node {
             node.leave(LEAVE_TIMEOUT).await;
         }
-        if let Some(discovery) = &self.discovery
+        if let Some(discovery) = self.sources.whole()
             && let Err(error) = discovery.shutdown().await
         {
             tracing::warn!(%error, "discovery did not stop in order");

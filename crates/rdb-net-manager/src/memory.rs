@@ -55,18 +55,7 @@ impl Memory {
     /// sealed would be lost with the next save.
     pub(crate) fn load(state: &State, cluster: &ClusterId, node: &NodeId) -> Result<Option<Self>, StartError> {
         let Some(folder) = &state.path else { return Ok(None) };
-        let failed = |problem: String| StartError::State { path: folder.clone(), problem };
-        std::fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
-        let key = match (&state.key_path, &state.key_variable) {
-            (Some(path), _) => Some(StoreKey::from_file(path)),
-            (None, Some(variable)) => Some(StoreKey::from_environment(variable)),
-            (None, None) => None,
-        };
-        let key = key.transpose().map_err(|error| failed(error.to_string()))?;
-        let owner = FileOwner::of(cluster, node);
-        let keys = key.into_iter().collect();
-        let file = folder.join(FILE);
-        let mut file = SealedFile::new(DiskFiles, file, FileKind::MEMBERSHIP, owner, keys, FileConfig::default());
+        let mut file = open(state, folder, FILE, FileKind::MEMBERSHIP, FileOwner::of(cluster, node))?;
         let loaded = file.load();
         for problem in &loaded.problems {
             tracing::warn!(%problem, "what was remembered is passed over (networking.state.path)");
@@ -97,6 +86,26 @@ impl Memory {
             tokio::time::sleep(GATHER).await;
         }
     }
+}
+
+/// A file of the node's folder, which is made where it is missing, sealed where there is a key.
+pub(crate) fn open(
+    state: &State,
+    folder: &Path,
+    name: &str,
+    kind: FileKind,
+    owner: FileOwner,
+) -> Result<SealedFile<DiskFiles>, StartError> {
+    let failed = |problem: String| StartError::State { path: folder.to_owned(), problem };
+    std::fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
+    let key = match (&state.key_path, &state.key_variable) {
+        (Some(path), _) => Some(StoreKey::from_file(path)),
+        (None, Some(variable)) => Some(StoreKey::from_environment(variable)),
+        (None, None) => None,
+    };
+    let key = key.transpose().map_err(|error| failed(error.to_string()))?;
+    let keys = key.into_iter().collect();
+    Ok(SealedFile::new(DiskFiles, folder.join(name), kind, owner, keys, FileConfig::default()))
 }
 
 fn read(path: &Path, payload: &[u8]) -> Option<Snapshot> {

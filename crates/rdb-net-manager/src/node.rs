@@ -54,6 +54,8 @@ pub(crate) struct Node {
     pub(crate) fatal: watch::Sender<Option<FatalError>>,
     pub(crate) request_timeout: Duration,
     pub(crate) configuration: String,
+    /// Where it finds others, the source that counts most first.
+    pub(crate) sources: Vec<Arc<dyn rdb_discovery::DiscoverySource>>,
     /// Gossip inside connections.
     pub(crate) streams: Arc<Streams>,
     /// The keys that seal gossip, where TLS is on or nodes share a secret.

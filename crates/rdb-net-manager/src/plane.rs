@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rdb_net_types::{BoxFuture, HealthReport, HealthStatus, NodeAddress, NodeId, NodeInfo, NodeState};
 
-use crate::control::{ControlError, ControlPlane, NetworkStatistics, PeerView, SecurityView, Topology};
+use crate::control::{ControlError, ControlPlane, DiscoveryView, NetworkStatistics, PeerView, SecurityView, Topology};
 use crate::events::{EventBus, EventSubscription};
 use crate::node::Node;
 
@@ -49,7 +49,11 @@ impl ControlPlane for Plane {
     fn health(&self) -> HealthReport {
         let not_started =
             || HealthReport::of(vec![("node".to_owned(), HealthStatus::Unhealthy, "not started".to_owned())]);
-        self.node.get().map_or_else(not_started, |node| node.gossip.look(|driven, _| driven.0.report()))
+        self.node.get().map_or_else(not_started, |node| {
+            let mut parts = node.gossip.look(|driven, _| driven.0.report()).parts;
+            parts.extend(crate::following::health(&node.sources));
+            HealthReport::of(parts)
+        })
     }
 
     fn peers(&self) -> Vec<PeerView> {
@@ -150,6 +154,10 @@ impl ControlPlane for Plane {
             udp_is_silent: node.streams.is_udp_silent(now),
             ..view
         }
+    }
+
+    fn discovery(&self) -> DiscoveryView {
+        self.node.get().map(|node| crate::following::view(&node.sources)).unwrap_or_default()
     }
 
     fn reload_certificates(&self) -> BoxFuture<'_, Result<(), ControlError>> {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdb_discovery::DiscoverySource;
+use rdb_discovery::LastGoodStore;
 use rdb_net_transport::{HandlerOptions, Request};
 use rdb_net_types::{MessageType, NodeId};
 use rdb_net_wire::control_type;
 use tokio::net::UdpSocket;
 
-use crate::config::Config;
+use crate::config::{Config, DiscoveryKind};
 use crate::error::StartError;
 use crate::manager::NetworkManager;
 use crate::node::Node;
@@ -112,37 +112,18 @@ async fn warn_of_plaintext(has_secret: bool) {
     }
 }
 
-/// The source that the configuration names.
-#[cfg(feature = "discovery-static")]
-pub(crate) fn configured_discovery(config: &Config) -> Result<Option<Arc<dyn DiscoverySource>>, StartError> {
-    let Some(discovery) = config.static_discovery() else { return Ok(None) };
-    let made = rdb_discovery_static::StaticDiscovery::new(discovery);
-    Ok(Some(Arc::new(made.map_err(|error| StartError::Discovery(error.to_string()))?)))
+/// Where the last good list of a source is kept for the next life; nowhere without a folder for what is remembered. A file is
+/// there as it is and needs none.
+#[cfg(feature = "secure")]
+pub(crate) fn last_good(config: &Config, kind: DiscoveryKind) -> Result<Option<Arc<dyn LastGoodStore>>, StartError> {
+    let is_wanted = kind != DiscoveryKind::Static && !config.service_discovery.last_good_age_max.is_zero();
+    let Some(folder) = config.state.path.as_deref().filter(|_| is_wanted) else { return Ok(None) };
+    let node = config.effective_node_id(&config.advertised(config.bind_address.port()));
+    Ok(Some(Arc::new(crate::last_good::SavedList::open(&config.state, folder, kind, &config.cluster_id, &node)?)))
 }
 
-#[cfg(not(feature = "discovery-static"))]
-pub(crate) fn configured_discovery(_config: &Config) -> Result<Option<Arc<dyn DiscoverySource>>, StartError> {
+/// Nowhere: remembering is not in this build.
+#[cfg(not(feature = "secure"))]
+pub(crate) fn last_good(_: &Config, _: DiscoveryKind) -> Result<Option<Arc<dyn LastGoodStore>>, StartError> {
     Ok(None)
-}
-
-/// Registers this node at its source, which from then on keeps it registered. A source that does not take it at once is tried on,
-/// and says itself when it does.
-pub(crate) async fn register(node: Arc<Node>, source: Arc<dyn DiscoverySource>) {
-    let local = node.gossip.look(|driven, _| driven.0.local().clone());
-    let registering = source.register_node(&local);
-    if let Some(Err(error)) = node.cancel.run_until_cancelled(registering).await {
-        tracing::warn!(%error, "this node is not registered where others look for it (networking.service_discovery)");
-    }
-}
-
-pub(crate) async fn watch_discovery(node: Arc<Node>, mut events: rdb_discovery::EventStream) {
-    use futures_core::Stream;
-    let cancel = node.cancel.clone();
-    let carry = async {
-        while let Some(event) = std::future::poll_fn(|context| std::pin::Pin::new(&mut events).poll_next(context)).await
-        {
-            node.gossip.with(|driven, now| driven.0.handle_discovery(now, &event));
-        }
-    };
-    cancel.run_until_cancelled(carry).await;
 }

@@ -14,7 +14,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
-use rdb_net_manager::{ControlPlane, NetworkStatistics, SecurityView};
+use rdb_net_manager::{ControlPlane, DiscoveryView, NetworkStatistics, SecurityView, SourceState, SourceView};
 use rdb_net_session::LatencyHistogram;
 use rdb_net_types::{NodeId, NodeState, PeerStatistics};
 
@@ -78,6 +78,7 @@ pub(crate) struct Exposition {
     membership: BTreeMap<&'static str, u64>,
     dropped: BTreeMap<&'static str, u64>,
     security: SecurityView,
+    discovery: DiscoveryView,
 }
 
 impl Exposition {
@@ -114,6 +115,7 @@ impl Exposition {
             membership: statistics.membership.clone(),
             dropped: statistics.dropped.clone(),
             security: control.security(),
+            discovery: control.discovery(),
         }
     }
 
@@ -266,6 +268,35 @@ impl Exposition {
         )
     }
 
+    fn discovery(&self, families: &mut Families<'_>) -> fmt::Result {
+        let sources = &self.discovery.sources;
+        let label = |source: &SourceView| [("source", source.name.clone())];
+        families.gauge(
+            "networking_discovery_up",
+            "1 while the list of a source is what the source says, by source.",
+            sources.iter().map(|source| (label(source), u64::from(source.state == SourceState::Live))),
+        )?;
+        families.gauge(
+            "networking_discovery_answer_age_seconds",
+            "How long ago a source last answered, by source; none while it never has.",
+            sources.iter().filter_map(|source| Some((label(source), source.age?.as_secs_f64()))),
+        )?;
+        families.gauge(
+            "networking_discovery_nodes",
+            "Nodes that a source names, by source.",
+            sources.iter().map(|source| (label(source), source.nodes.len() as u64)),
+        )?;
+        families.gauge(
+            "networking_discovery_registered",
+            "1 while this node is registered at a source where it is to be, by source and state.",
+            sources.iter().filter_map(|source| {
+                let registration = source.registration.as_ref()?;
+                let labels = [("source", source.name.clone()), ("state", registration.state.to_owned())];
+                Some((labels, u64::from(registration.stands)))
+            }),
+        )
+    }
+
     fn node(&self, families: &mut Families<'_>) -> fmt::Result {
         families.gauge(
             "networking_node_info",
@@ -306,6 +337,7 @@ impl Collector for Exposition {
         self.messages(&mut families)?;
         self.connections(&mut families)?;
         self.security(&mut families)?;
+        self.discovery(&mut families)?;
         self.node(&mut families)
     }
 }

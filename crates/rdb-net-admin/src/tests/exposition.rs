@@ -26,7 +26,7 @@ fn value(families: &Families, family: &str, labels: &[(&str, &str)]) -> f64 {
 }
 
 /// Every family: its name in the text format, its type, its labels.
-const FAMILIES: [(&str, &str, &[&str]); 25] = [
+const FAMILIES: [(&str, &str, &[&str]); 29] = [
     ("networking_messages_sent_total", "counter", &["message_type", "node_id"]),
     ("networking_messages_received_total", "counter", &["message_type", "node_id"]),
     ("networking_message_latency_seconds", "gauge", &["node_id", "percentile"]),
@@ -47,6 +47,10 @@ const FAMILIES: [(&str, &str, &[&str]); 25] = [
     ("networking_gossip_sealed_total", "counter", &["what"]),
     ("networking_gossip_streamed_total", "counter", &["what"]),
     ("networking_gossip_udp_silent", "gauge", &[]),
+    ("networking_discovery_up", "gauge", &["source"]),
+    ("networking_discovery_answer_age_seconds", "gauge", &["source"]),
+    ("networking_discovery_nodes", "gauge", &["source"]),
+    ("networking_discovery_registered", "gauge", &["source", "state"]),
     ("networking_node_info", "gauge", &["node_id", "version"]),
     ("networking_uptime_seconds", "gauge", &[]),
     ("networking_members", "gauge", &["state"]),

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rdb_net_manager::{
-    CertificateView, ControlError, ControlPlane, EventSubscription, GossipKeyView, NetworkStatistics, PeerView,
-    SecurityView, Topology,
+    CertificateView, ControlError, ControlPlane, DiscoveryView, EventSubscription, GossipKeyView, NetworkStatistics,
+    PeerView, RegistrationView, SecurityView, SourceState, SourceView, Topology,
 };
 use rdb_net_session::LatencyHistogram;
 use rdb_net_types::{
@@ -132,6 +132,31 @@ impl ControlPlane for Fake {
 
     fn statistics(&self) -> NetworkStatistics {
         self.statistics.lock().expect("not poisoned").clone()
+    }
+
+    fn discovery(&self) -> DiscoveryView {
+        let seed = NodeInfo::seed(NodeAddress::new("n4.example", 7000).expect("legal"));
+        let source = SourceView {
+            name: "etcd".to_owned(),
+            state: SourceState::Stale,
+            cause: "the source cannot be reached: refused".to_owned(),
+            age: Some(Duration::from_millis(2500)),
+            nodes: vec![info("n2", 7001, NodeState::Alive), Arc::new(seed)],
+            registers: true,
+            names_nodes: true,
+            registration: Some(RegistrationView { state: "lost", stands: false, detail: "refused".to_owned() }),
+        };
+        let silent = SourceView {
+            name: "dns".to_owned(),
+            state: SourceState::Never,
+            cause: String::new(),
+            age: None,
+            nodes: Vec::new(),
+            registers: false,
+            names_nodes: false,
+            registration: None,
+        };
+        DiscoveryView { sources: vec![source, silent] }
     }
 
     fn security(&self) -> SecurityView {

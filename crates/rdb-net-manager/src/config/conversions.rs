@@ -181,18 +181,6 @@ impl Config {
     pub fn balancer(&self) -> rdb_balance::Config {
         self.load_balancing.balancer
     }
-
-    /// Discovery from seeds and a file; `None` where nodes are found in another way or not at all.
-    #[cfg(feature = "discovery-static")]
-    pub fn static_discovery(&self) -> Option<rdb_discovery_static::StaticConfig> {
-        let discovery = &self.service_discovery;
-        (discovery.kind == super::DiscoveryKind::Static).then(|| rdb_discovery_static::StaticConfig {
-            seeds: discovery.seeds.clone(),
-            file: discovery.file.clone(),
-            poll_interval: discovery.poll_interval,
-            ..rdb_discovery_static::StaticConfig::default()
-        })
-    }
 }
 
 /// A time that zero stands for never in.

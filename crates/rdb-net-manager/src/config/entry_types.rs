@@ -1,6 +1,7 @@
 //! The house's own types as types of keys: ids, addresses, weights, names of strategies.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use rdb_balance::{FailMode, Strategy, StrategyError};
@@ -9,12 +10,15 @@ use rdb_net_types::{Capability, ClusterId, NodeAddress, NodeId, Weight};
 use rdb_net_wire::Codec;
 
 use super::connections::{QuicCongestion, TransportProtocol};
+use super::discovery::{AddressFamily, DiscoveryKind, DnsRecords};
 use super::entry::{Entry, Reader, quoted};
 use super::input::{self, Input, Value};
-use super::settings::{DiscoveryKind, Gossip, GossipProfile, GossipTransport};
+use super::settings::{Gossip, GossipProfile, GossipTransport};
 
 /// The longest capability, label and label value, in bytes: they travel in gossip packets.
 const LABEL_BYTES_MAX: usize = 64;
+/// Where name servers answer that name no port.
+const DNS_PORT: u16 = 53;
 
 macro_rules! parsed {
     ($($type:ty: $kind:literal, $parse:expr;)+) => {$(
@@ -277,6 +281,8 @@ named! {
     GossipTransport { "auto" => GossipTransport::Auto, "udp" => GossipTransport::Udp, "stream" => GossipTransport::Stream, "quic" => GossipTransport::Quic }
     QuicCongestion { "cubic" => QuicCongestion::Cubic, "bbr" => QuicCongestion::Bbr }
     TransportProtocol { "tcp" => TransportProtocol::Tcp, "quic" => TransportProtocol::Quic, "auto" => TransportProtocol::Auto }
+    DnsRecords { "srv" => DnsRecords::Srv, "addresses" => DnsRecords::Addresses, "srv_then_addresses" => DnsRecords::SrvThenAddresses }
+    AddressFamily { "either" => AddressFamily::Either, "ipv4" => AddressFamily::V4, "ipv6" => AddressFamily::V6 }
     GossipProfile { "lan" => GossipProfile::Lan, "wan" => GossipProfile::Wan, "local" => GossipProfile::Local }
 }
 
@@ -310,22 +316,64 @@ impl Entry for Strategy {
     }
 }
 
-impl Entry for DiscoveryKind {
-    const KIND: &'static str = "a name";
+/// One kind stands by its name, several in a list, the one that counts most first.
+impl Entry for Vec<DiscoveryKind> {
+    const KIND: &'static str = "a name, or a list of names";
 
     fn write(&self) -> Option<String> {
-        Some(quoted(self.name()))
+        let names: Vec<_> = self.iter().map(|kind| quoted(kind.name())).collect();
+        Some(if let [name] = names.as_slice() { name.clone() } else { format!("[{}]", names.join(", ")) })
     }
 
     fn read(input: &Input, reader: &mut Reader<'_>) -> Option<Self> {
-        let name = reader.text(input, Self::KIND)?;
-        match Self::ALL.into_iter().find(|kind| kind.name() == name) {
-            Some(kind) => Some(kind),
-            None if Self::NOT_BUILT.contains(&name) => {
-                let known = Self::ALL.map(Self::name).join(", ");
-                reader.not_built(input, format!("the backend {name:?} is not built yet; this version has {known}"))
-            }
-            None => reader.unknown_name(input, name, &Self::ALL.map(Self::name)),
+        let Value::List(_) = &input.value else { return kind(input, reader, Self::KIND).map(|kind| vec![kind]) };
+        let items = items(input, reader, Self::KIND)?;
+        if items.is_empty() {
+            return reader.illegal(input, "an empty list finds nobody; for a node that others join, set \"none\"");
         }
+        let mut seen = Vec::new();
+        every(items, reader, |item, reader| {
+            let kind = kind(item, reader, String::KIND)?;
+            if kind == DiscoveryKind::Nowhere {
+                return reader.illegal(item, "\"none\" stands alone, and not in a list with others");
+            }
+            if seen.contains(&kind) {
+                return reader.illegal(item, format!("{} stands twice", quoted(kind.name())));
+            }
+            seen.push(kind);
+            Some(kind)
+        })
+    }
+}
+
+fn kind(input: &Input, reader: &mut Reader<'_>, expected: &'static str) -> Option<DiscoveryKind> {
+    let name = reader.text(input, expected)?;
+    let kind = DiscoveryKind::ALL.into_iter().find(|kind| kind.name() == name);
+    kind.or_else(|| reader.unknown_name(input, name, &DiscoveryKind::ALL.map(DiscoveryKind::name)))
+}
+
+/// Where name servers answer: an IP address, with a port where it is not 53.
+impl Entry for Vec<SocketAddr> {
+    const KIND: &'static str = "a list of IP addresses, with or without ports";
+
+    fn write(&self) -> Option<String> {
+        let texts: Vec<_> = self.iter().map(|server| quoted(&server.to_string())).collect();
+        Some(format!("[{}]", texts.join(", ")))
+    }
+
+    fn read(input: &Input, reader: &mut Reader<'_>) -> Option<Self> {
+        let items = items(input, reader, Self::KIND)?;
+        every(items, reader, |item, reader| {
+            let text = label(item, reader)?;
+            let alone = || text.trim_matches(['[', ']']).parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT));
+            match text.parse::<SocketAddr>().or_else(|_| alone()) {
+                Ok(server) if server.port() == 0 => {
+                    reader.illegal(item, format!("{text} has port 0, where nobody answers"))
+                }
+                Ok(server) => Some(server),
+                Err(_) => reader
+                    .illegal(item, format!("{} is no IP address, such as 10.0.0.2 or 10.0.0.2:5353", quoted(text))),
+            }
+        })
     }
 }

@@ -183,6 +183,12 @@ impl ConfigErrors {
         if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
     }
 
+    /// One thing alone.
+    #[cfg(any(feature = "dns", feature = "etcd", feature = "consul"))]
+    pub(crate) fn one(error: ConfigError) -> Self {
+        Self(vec![error])
+    }
+
     /// Each of them.
     pub fn iter(&self) -> std::slice::Iter<'_, ConfigError> {
         self.0.iter()

@@ -1,10 +1,12 @@
 //! Which values go together, and whether this build can run them.
 
+mod discovery;
+
 use rdb_net_types::NodeAddress;
 
 use super::connections::TransportProtocol;
 use super::error::{ConfigError, ConfigErrors, Origin};
-use super::settings::{Admin, Config, DiscoveryKind, GossipTransport};
+use super::settings::{Admin, Config, GossipTransport};
 
 /// Values that do not go together.
 #[derive(Debug)]
@@ -18,7 +20,6 @@ const BIND: &str = "networking.bind_address";
 const ADVERTISE: &str = "networking.advertise_address";
 const GOSSIP: &str = "networking.gossip_address";
 const ADMIN: &str = "networking.admin.bind_address";
-const DISCOVERY: &str = "networking.service_discovery.type";
 const CODECS: &str = "networking.compression_codecs";
 const TLS: &str = "networking.tls.enabled";
 const SECRET: &str = "networking.shared_secret.path";
@@ -43,6 +44,7 @@ impl Config {
         errors.extend(findings(self).into_iter().map(|finding| finding.error));
         errors.extend(self.not_built());
         errors.extend(self.plaintext());
+        errors.extend(self.idle_sources());
         ConfigErrors::unless_empty(errors)
     }
 
@@ -69,13 +71,7 @@ impl Config {
         let state = (self.state.path.is_some() && !cfg!(feature = "secure")).then(|| {
             error(&[STATE], "remembering is not in this build; enable the cargo feature \"tls\", which brings the seal")
         });
-        let discovery = &self.service_discovery;
-        let keys = [DISCOVERY, "networking.service_discovery.seeds", "networking.service_discovery.file"];
-        let is_set = self.origins.0.contains_key(DISCOVERY);
-        let is_wanted = discovery.kind == DiscoveryKind::Static && (is_set || discovery.has_source());
-        let discovery = (is_wanted && !cfg!(feature = "discovery-static")).then(|| {
-            error(&keys, "seeds and files are not in this build; enable the cargo feature \"discovery-static\"")
-        });
+        let discovery = self.discovery_not_built();
         let codecs = self.compression.codecs.iter().filter(|codec| self.compression.enabled && !codec.is_built_in());
         let codecs = codecs.map(move |codec| {
             let name = codec.name();
@@ -286,15 +282,6 @@ impl Rules<'_> {
         } else if let Err(error) = swim.validate() {
             self.refuse(&["networking.gossip.profile"], error.to_string());
         }
-    }
-
-    fn discovery(&mut self) {
-        let discovery = &self.config.service_discovery;
-        let keys = [DISCOVERY, "networking.service_discovery.seeds", "networking.service_discovery.file"];
-        let is_idle = discovery.kind == DiscoveryKind::Nowhere && discovery.has_source();
-        self.require(!is_idle, &keys, || {
-            String::from("it is \"none\", and there are seeds or a file; set it to \"static\" or take those out")
-        });
     }
 }
 

@@ -9,6 +9,7 @@ use rdb_net_types::{Capability, ClusterId, Locality, NodeAddress, NodeId, Resour
 use rdb_net_wire::Codec;
 
 use super::connections::Transport;
+use super::discovery::ServiceDiscovery;
 use super::error::Origin;
 use super::key::Key;
 
@@ -172,54 +173,6 @@ pub struct LoadBalancing {
     pub weights: BTreeMap<NodeId, Weight>,
 }
 
-/// The kind of source in which nodes are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum DiscoveryKind {
-    /// A list of seeds and a file.
-    #[default]
-    Static,
-    /// Nowhere: the node waits for others, or is told by an operator whom to join.
-    Nowhere,
-}
-
-impl DiscoveryKind {
-    pub(super) const ALL: [Self; 2] = [Self::Static, Self::Nowhere];
-
-    /// Kinds that the specification names and this version lacks.
-    pub(super) const NOT_BUILT: [&'static str; 3] = ["dns", "etcd", "consul"];
-
-    /// The name in the configuration file.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Static => "static",
-            Self::Nowhere => "none",
-        }
-    }
-}
-
-/// Where nodes are found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceDiscovery {
-    /// The kind of source.
-    pub kind: DiscoveryKind,
-    /// Nodes to join, none twice.
-    pub seeds: Vec<NodeAddress>,
-    /// A file with more nodes, which reloads.
-    pub file: Option<PathBuf>,
-    /// How often the file is looked at whatever its watch says.
-    pub poll_interval: Duration,
-    /// The longest wait between two tries to reach a seed.
-    pub retry_max: Duration,
-}
-
-impl ServiceDiscovery {
-    /// Whether there is anything for the static kind to look at.
-    pub(crate) fn has_source(&self) -> bool {
-        !self.seeds.is_empty() || self.file.is_some()
-    }
-}
-
 /// The admin listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
@@ -309,18 +262,6 @@ impl Default for Config {
             state: State::default(),
             transport: Transport::default(),
             origins: Origins::default(),
-        }
-    }
-}
-
-impl Default for ServiceDiscovery {
-    fn default() -> Self {
-        Self {
-            kind: DiscoveryKind::Static,
-            seeds: Vec::new(),
-            file: None,
-            poll_interval: Duration::from_secs(5),
-            retry_max: Duration::from_secs(3),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a configuration accepts, refuses, and says of itself.
 
 mod any_text;
+mod discovery;
 mod documents;
 mod errors;
 mod keys;

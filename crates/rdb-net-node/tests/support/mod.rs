@@ -72,6 +72,10 @@ impl ControlPlane for Fake {
         NetworkStatistics::default()
     }
 
+    fn discovery(&self) -> rdb_net_manager::DiscoveryView {
+        rdb_net_manager::DiscoveryView::default()
+    }
+
     fn security(&self) -> SecurityView {
         SecurityView::default()
     }

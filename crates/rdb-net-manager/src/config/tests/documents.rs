@@ -28,7 +28,7 @@ fn the_example_of_the_specification_loads_verbatim() {
     let weights: Vec<_> =
         config.load_balancing.weights.iter().map(|(node, weight)| (node.as_str(), weight.value())).collect();
     assert_eq!(weights, [("node1", 1.0), ("node2", 2.0)]);
-    assert_eq!(config.service_discovery.kind, DiscoveryKind::Static);
+    assert_eq!(config.service_discovery.kinds, [DiscoveryKind::Static]);
     let seeds: Vec<_> = config.service_discovery.seeds.iter().map(ToString::to_string).collect();
     assert_eq!(seeds, ["node1:7000", "node2:7000"]);
 }
@@ -61,6 +61,12 @@ fn a_written_configuration_reads_back_equal() {
         [networking.service_discovery]
         seeds = ["[::1]:7000"]
         file = "C:\\nodes.toml"
+        type = ["etcd", "dns", "static"]
+        [networking.service_discovery.dns]
+        names = ["_rdb._tcp.example.com", "rdb.example.com."]
+        records = "srv_then_addresses"
+        port = 7000
+        servers = ["10.0.0.2", "[::1]:5353"]
         "#,
     );
     assert_eq!(loaded(&config.to_toml()), config);

@@ -62,7 +62,7 @@ fn a_name_that_is_not_known_is_told_the_nearest() {
         expect![[r#"
             node.toml:2:12: networking.load_balancing.strategy: "leastconn" is not known; did you mean "least_connections"? known are round_robin, least_connections
             node.toml:2:11: networking.gossip.profile: "moon" is not known; known are lan, wan, local
-            node.toml:2:8: networking.service_discovery.type: "statik" is not known; did you mean "static"? known are static, none
+            node.toml:2:8: networking.service_discovery.type: "statik" is not known; did you mean "static"? known are static, dns, etcd, consul, none
         "#]],
     );
 }
@@ -77,16 +77,6 @@ fn what_is_not_built_says_what_there_is() {
         &["[networking.load_balancing]\nstrategy = 'locality'\n"],
         expect![[r#"
         node.toml:2:12: networking.load_balancing.strategy: the balancing strategy "locality" is not built yet; this build has round_robin, least_connections
-    "#]],
-    );
-    for kind in ["dns", "etcd", "consul"] {
-        let errors = refused(from_text(&format!("[networking.service_discovery]\ntype = '{kind}'\n")));
-        assert!(matches!(errors.iter().next(), Some(ConfigError::NotBuilt { .. })), "{errors}");
-    }
-    check(
-        &["[networking.service_discovery]\ntype = 'etcd'\n"],
-        expect![[r#"
-        node.toml:2:8: networking.service_discovery.type: the backend "etcd" is not built yet; this version has static, none
     "#]],
     );
 }

@@ -17,6 +17,16 @@ fn company(key: &Key) -> &'static str {
         "networking.transport.protocol" => {
             "\n[networking.tls]\nenabled = true\ncert_path = '/c'\nkey_path = '/k'\nca_cert_path = '/a'\n"
         }
+        "networking.service_discovery.dns.records" => "names = ['a.example']\nport = 7\n",
+        "networking.service_discovery.dns.port" => "names = ['a.example']\nrecords = 'addresses'\n",
+        // A variable that every process has.
+        "networking.service_discovery.etcd.username" => "password_variable = 'PATH'\n",
+        "networking.service_discovery.etcd.cert_path"
+        | "networking.service_discovery.etcd.key_path"
+        | "networking.service_discovery.etcd.server_name"
+        | "networking.service_discovery.consul.cert_path"
+        | "networking.service_discovery.consul.key_path"
+        | "networking.service_discovery.consul.server_name" => "ca_cert_path = '/ca'\n",
         "networking.compression_threshold_bytes" | "networking.compression_codecs" => "enable_compression = true\n",
         _ => "",
     }
@@ -59,12 +69,40 @@ fn handed_on(config: &Config) -> String {
         (transport.memory_bytes_max, transport.peer_memory_bytes_max),
     );
     let addresses = (config.gossip_bind(), config.admin_bind(), config.node_info(&advertised));
-    let (tcp, discovery) = ((config.tcp(), config.quic()), config.static_discovery());
+    let (tcp, discovery) = ((config.tcp(), config.quic()), (config.static_discovery(), remote_discovery(config)));
     let machines = (config.swim(), config.health(), config.balancer());
     format!(
         "{identity:?} {limits:?} {addresses:?} {tcp:?} {:?} {discovery:?} {machines:?} {:?}",
         config.tls, config.shared_secret
     )
+}
+
+/// The backends that are in the build, whether their kinds are used or not.
+#[cfg(all(feature = "tcp", feature = "quic", feature = "discovery-static"))]
+fn remote_discovery(config: &Config) -> String {
+    let mut told = String::new();
+    #[cfg(feature = "dns")]
+    {
+        told += &format!("{:?}", config.dns_discovery(rdb_discovery_driver::DriverConfig::default()));
+    }
+    #[cfg(feature = "etcd")]
+    {
+        told += &format!("{:?}", config.etcd_discovery(rdb_discovery_driver::DriverConfig::default()));
+    }
+    #[cfg(feature = "consul")]
+    {
+        told += &format!("{:?}", config.consul_discovery(rdb_discovery_driver::DriverConfig::default()));
+    }
+    told + &format!("{:?}", crate::following::Gate::of(&config.service_discovery))
+}
+
+/// Whether the part that a key is of is not in the build.
+#[cfg(all(feature = "tcp", feature = "quic", feature = "discovery-static"))]
+fn is_of_another_build(key: &Key) -> bool {
+    let is_below = |table: &str| key.section() == format!("networking.service_discovery.{table}");
+    (is_below("dns") && !cfg!(feature = "dns"))
+        || (is_below("etcd") && !cfg!(feature = "etcd"))
+        || (is_below("consul") && !cfg!(feature = "consul"))
 }
 
 // Sockets and discovery are parts only where they are in the build.
@@ -76,6 +114,8 @@ fn every_key_reaches_a_part() {
         "networking.allow_plaintext",
         "networking.load_balancing.weights",
         "networking.service_discovery.retry_max_ms",
+        "networking.service_discovery.register",
+        "networking.service_discovery.last_good_age_max_ms",
         "networking.gossip.transport",
         "networking.gossip.key_rotation_ms",
         "networking.state.path",
@@ -85,7 +125,7 @@ fn every_key_reaches_a_part() {
     ];
     let idle: Vec<_> = KEYS
         .iter()
-        .filter(|key| key.pending.is_empty())
+        .filter(|key| key.pending.is_empty() && !is_of_another_build(key))
         .filter(|key| {
             handed_on(&loaded(&format!("[{}]\n{}", key.section(), company(key)))) == handed_on(&with_example(key))
         })
@@ -160,6 +200,20 @@ fn the_defaults_are_those_of_the_parts() {
     );
     #[cfg(feature = "discovery-static")]
     assert_eq!(config.static_discovery(), Some(rdb_discovery_static::StaticConfig::default()));
+    let driver = rdb_discovery_driver::DriverConfig::default();
+    assert_eq!(config.service_discovery.last_good_age_max, driver.last_good_age_max);
+    #[cfg(feature = "dns")]
+    {
+        let theirs = rdb_discovery_dns::DnsConfig::new(Vec::new());
+        assert_eq!(format!("{:?}", config.dns_discovery(driver.clone())), format!("{theirs:?}"));
+    }
+    #[cfg(feature = "etcd")]
+    {
+        let endpoints = vec![String::from("http://127.0.0.1:2379")];
+        let theirs = rdb_discovery_etcd::EtcdConfig::new(config.cluster_id.clone(), endpoints);
+        let ours = config.etcd_discovery(driver).expect("no password");
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+    }
 }
 
 #[test]
