@@ -17,7 +17,8 @@ const EXIT_CODES: &str = "Exit codes:
   2  wrong usage
   3  the admin listener cannot be reached
   6  the configuration is invalid
-  7  the node is unhealthy";
+  7  the node is unhealthy
+  8  discovery: a source is away, or what is told differs";
 
 /// Networking between the nodes of a distributed database: runs a node, and asks running ones.
 #[derive(Debug, Parser)]
@@ -51,6 +52,9 @@ pub(crate) enum Command {
     /// Checks a configuration, or writes one to start from.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Looks into where nodes are found.
+    #[command(subcommand)]
+    Discovery(DiscoveryCommand),
     /// Runs a small certificate authority in a folder, for TLS between nodes.
     #[cfg(feature = "tls")]
     #[command(subcommand)]
@@ -101,6 +105,32 @@ pub(crate) enum ConfigCommand {
     },
     /// Writes every key with its meaning and its default, as TOML.
     Default,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DiscoveryCommand {
+    /// Asks each source of a configuration whom it names, and tells where they differ from each other and from the members that
+    /// a running node sees. It changes nothing. Exit code 8 when a source is away or something differs that should not.
+    Doctor(DoctorOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorOptions {
+    /// The configuration file (TOML) of the node. Without one the defaults hold.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Sets a key over file and environment. May be given more than once.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// The admin listener of the running node that is asked. Without it, the one of the configuration.
+    #[arg(long, value_name = "ADDRESS", env = "RUSTYDB_ADMIN")]
+    pub(crate) admin: Option<NodeAddress>,
+    /// Asks the sources only, and no node, whichever is named.
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// How long a source may take to answer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=300))]
+    pub(crate) wait: u16,
 }
 
 #[derive(Debug, Args)]
@@ -213,6 +243,12 @@ mod tests {
             "rdbnet config check",
             "rdbnet node --log-level a=b=c",
             "rdbnet completions cobol",
+            "rdbnet discovery",
+            "rdbnet discovery docter",
+            "rdbnet discovery doctor n.toml",
+            "rdbnet discovery doctor --wait 0",
+            "rdbnet discovery doctor --admin 127.0.0.1",
+            "rdbnet discovery doctor --output yaml",
             "rdbnet demo --nodes 2",
             "rdbnet demo --nodes 21",
             "rdbnet demo --nodes five",

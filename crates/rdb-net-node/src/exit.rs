@@ -21,6 +21,9 @@ pub(crate) enum Failure {
     /// The node answered that it is unhealthy.
     #[error("{0}")]
     Unhealthy(String),
+    /// A source of discovery is away, or what is told differs; each thing was told.
+    #[error("{0}")]
+    Discovery(String),
 }
 
 impl Failure {
@@ -44,6 +47,7 @@ impl Failure {
             Self::Other(_) | Self::Client(_) => 1,
             Self::Configuration(_) => 6,
             Self::Unhealthy(_) => 7,
+            Self::Discovery(_) => 8,
         }
     }
 
@@ -75,6 +79,7 @@ mod tests {
             (ClientError::Silent { address: address() }.into(), 3),
             (Failure::configuration(["x"]), 6),
             (Failure::Unhealthy(String::new()), 7),
+            (Failure::Discovery(String::new()), 8),
         ] {
             assert_eq!(failure.code(), code, "{failure:?}");
         }

@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod config_command;
 mod demo;
+mod doctor;
 mod exit;
 mod logging;
 mod output;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Arguments, Command};
+use cli::{Arguments, Command, DiscoveryCommand};
 use exit::Failure;
 use output::Output;
 
@@ -40,6 +41,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Members(asked) => block_on(query::members(asked, output)),
         Command::Status(asked) => block_on(query::status(asked, output)),
         Command::Config(command) => config_command::run(command, output),
+        Command::Discovery(DiscoveryCommand::Doctor(options)) => block_on(doctor::run(options, output)),
         #[cfg(feature = "tls")]
         Command::Pki(command) => pki::run(command, output),
         Command::Completions { shell } => output.text(&cli::completions(shell)),

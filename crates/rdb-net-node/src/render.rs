@@ -76,7 +76,7 @@ pub(crate) fn status(status: &StatusView) -> String {
 }
 
 /// Texts come from other nodes: characters that steer a terminal are shown, not obeyed.
-fn or_dash(text: &str) -> String {
+pub(crate) fn or_dash(text: &str) -> String {
     if text.is_empty() {
         return "-".to_owned();
     }
@@ -84,7 +84,7 @@ fn or_dash(text: &str) -> String {
 }
 
 /// A duration to the precision that matters for its length.
-fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     let whole = seconds as u64;
     let (days, hours, minutes) = (whole / 86_400, whole / 3_600 % 24, whole / 60 % 60);
     match whole {

@@ -1,6 +1,7 @@
 //! `node`: a node as a process, from its configuration to its farewell.
 
 use std::io;
+use std::path::Path;
 
 use rdb_net_admin::AdminServer;
 use rdb_net_manager::config::{Config, Loader};
@@ -32,7 +33,7 @@ impl StartedView {
 /// Runs a node until a signal or until it cannot go on.
 pub(crate) async fn run(options: NodeOptions, output: Output) -> Result<(), Failure> {
     logging::start(options.log_level.as_deref());
-    let config = load(&options)?;
+    let config = load(options.config.as_deref(), &options.set)?;
     let mut signals = Signals::new().map_err(|error| Failure::Other(format!("cannot wait for signals: {error}")))?;
     let admin_bind = config.admin_bind();
     let manager = NetworkManager::new(config).map_err(not_started)?;
@@ -57,9 +58,9 @@ pub(crate) async fn run(options: NodeOptions, output: Output) -> Result<(), Fail
 }
 
 /// The configuration that a node is to run with, from all its layers.
-pub(crate) fn load(options: &NodeOptions) -> Result<Config, Failure> {
-    let loader = Loader::new().process_environment().overrides(options.set.iter().cloned());
-    let loader = match &options.config {
+pub(crate) fn load(file: Option<&Path>, set: &[String]) -> Result<Config, Failure> {
+    let loader = Loader::new().process_environment().overrides(set.iter().cloned());
+    let loader = match file {
         Some(file) => loader.file(file),
         None => loader,
     };

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::protocol::{Answered, FailureLine, Line, Order, Outcome, QueryOrder, Told};
 use super::table::{Answer, AnswerError, Partition, Query};
-use crate::cli::{DemoNodeOptions, Format, NodeOptions};
+use crate::cli::{DemoNodeOptions, Format};
 use crate::exit::Failure;
 use crate::logging;
 use crate::output::Output;
@@ -28,7 +28,7 @@ const ORDERS_MAX: usize = 64;
 /// Runs a node of the demo until its stdin ends, or a signal comes.
 pub(crate) async fn run(options: DemoNodeOptions) -> Result<(), Failure> {
     logging::start(None);
-    let config = load(&NodeOptions { config: Some(options.config), set: Vec::new(), log_level: None })?;
+    let config = load(Some(&options.config), &[])?;
     let mut signals = Signals::new().map_err(Failure::other)?;
     let admin_bind = config.admin_bind();
     let manager = Arc::new(NetworkManager::new(config).map_err(not_started)?);
