@@ -1,6 +1,7 @@
 //! Several nodes on this machine, and what they say of each other.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use rdb_net_types::NodeState;
@@ -100,6 +101,26 @@ impl Cluster {
     /// What a node is told; changes hold from its next start.
     pub fn spec_mut(&mut self, index: usize) -> &mut Spec {
         &mut self.specs[index]
+    }
+
+    /// What a node is told.
+    pub fn spec(&self, index: usize) -> &Spec {
+        &self.specs[index]
+    }
+
+    /// The program that the nodes run.
+    pub fn rdbnet(&self) -> &Rdbnet {
+        &self.rdbnet
+    }
+
+    /// The configuration file of a node that was started.
+    ///
+    /// # Panics
+    ///
+    /// While the cluster is being dropped.
+    pub fn file(&self, index: usize) -> PathBuf {
+        let folder = self.folder.as_ref().expect("taken when it is dropped").path();
+        folder.join(format!("{}.toml", self.id(index)))
     }
 
     /// Everybody but this node.

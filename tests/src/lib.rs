@@ -20,6 +20,7 @@ mod node;
 mod openssl;
 mod ports;
 mod python;
+mod servers;
 mod stranger;
 
 pub use asker::{Asker, Reply};
@@ -35,4 +36,5 @@ pub use node::{Node, Spec, Started};
 pub use openssl::Openssl;
 pub use ports::{Place, closed_port};
 pub use python::{Python, Ran, Script};
+pub use servers::{Etcd, Knot};
 pub use stranger::{End, Stranger, hello};

@@ -3,6 +3,9 @@
 //!
 //! `RDB_RUNS` sets how often each scenario is run. Bounds are held against the time stamps of the nodes' own logs.
 
+#[path = "cluster/discovery.rs"]
+mod discovery;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use rdb_net_tests::{Change, Cluster, Node, Rdbnet, Samples, get, runs, skip, text};

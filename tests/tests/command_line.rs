@@ -155,3 +155,41 @@ fn a_signal_ends_a_node_in_order_and_a_second_one_at_once() {
     assert_eq!(cluster.node_mut(0).wait_exit().code(), Some(1));
     assert!(second.elapsed() < Duration::from_secs(1), "{:?}", second.elapsed());
 }
+
+#[test]
+fn the_doctor_asks_the_sources_and_the_node_and_ends_by_what_it_finds() {
+    let Some(rdbnet) = Rdbnet::find() else { return };
+    let folder = tempfile::tempdir().expect("a folder for the test's files");
+    let (nodes, config) = (folder.path().join("nodes.toml"), folder.path().join("node.toml"));
+    let admin = closed_port();
+    let text_of = |lines: &str| {
+        format!("[networking.admin]\nbind_address = '{admin}'\n[networking.service_discovery]\n{lines}\n")
+    };
+    std::fs::write(&nodes, "seeds = ['127.0.0.1:7000']\n").expect("writable");
+    std::fs::write(&config, text_of("file = 'nodes.toml'")).expect("writable");
+    let config_path = config.to_str().expect("text");
+    let doctor =
+        |more: &[&str]| rdbnet.run(&[&["discovery", "doctor", "--wait", "1", "--config", config_path], more].concat());
+
+    let offline = doctor(&["--offline", "--output", "json"]);
+    check(&offline, 0);
+    let report = json(&offline);
+    assert_eq!((&report["sources"][0]["state"], &report["node"]), (&Value::from("live"), &Value::Null));
+    assert_eq!(report["sources"][0]["nodes"][0]["address"], "127.0.0.1:7000");
+    // No node answers: what the sources say is told all the same.
+    let nobody = doctor(&[]);
+    check(&nobody, 3);
+    assert!(text(&nobody.stdout).contains("127.0.0.1:7000"), "{}", text(&nobody.stdout));
+
+    std::fs::remove_file(&nodes).expect("it was there");
+    let missing = doctor(&["--offline"]);
+    check(&missing, 8);
+    assert!(text(&missing.stdout).contains("problem: static is away"), "{}", text(&missing.stdout));
+
+    std::fs::write(&config, text_of("type = 'statik'\nseds = []")).expect("writable");
+    let wrong = doctor(&["--offline"]);
+    check(&wrong, 6);
+    for told in ["did you mean \"static\"", "did you mean networking.service_discovery.seeds"] {
+        assert!(text(&wrong.stderr).contains(told), "{}", text(&wrong.stderr));
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! The contract with the tests:
 //!
-//! * [`NODE_BINARY`] names the binary `rdbnet`, built beforehand with the features that its users get.
+//! * [`NODE_BINARY`] names the binary `rdbnet`, built beforehand with the features that its users get and those of discovery.
 //! * [`PREVIOUS_BINARY`] names that of the previous release, where the history of the repository has it.
 //! * Servers and tools that tests need are installed where this process may do that ([`servers`]).
 //! * A test that cannot run here (no root, no server) appends one line `SKIPPED: <reason>` to the file that
@@ -38,6 +38,9 @@ const SKIPPED_FILE: &str = "RDB_SKIPPED_FILE";
 
 pub(crate) const NODE_PACKAGE: &str = "rdb-net-node";
 const NODE_TARGET: &str = "rdbnet";
+/// What the tests need of it beyond what its users get: the ways in which nodes find each other. One binary serves all tests, since
+/// a feature changes nothing of what is there without it; and the tests are built with the same, so that the manager's own run too.
+const FEATURES: &str = "rdb-net-node/dns,rdb-net-node/etcd,rdb-net-node/consul";
 /// The package whose tests start whole clusters of processes.
 const CLUSTER_PACKAGE: &str = "rdb-net-tests";
 
@@ -131,7 +134,8 @@ fn stages(house: &House, passed_on: &[String]) -> Vec<Stage> {
 }
 
 fn stage(name: &'static str, selection: &[String], passed_on: &[String]) -> Stage {
-    let base = ["test", "--workspace", "--no-fail-fast", record::MESSAGE_FORMAT].map(String::from);
+    let base =
+        ["test", "--workspace", "--features", FEATURES, "--no-fail-fast", record::MESSAGE_FORMAT].map(String::from);
     let mut arguments = [&base, selection].concat();
     arguments.extend(["--", record::SHOW_OUTPUT].map(String::from));
     arguments.extend_from_slice(passed_on);
@@ -151,7 +155,7 @@ fn with_few_threads(passed_on: &[String]) -> Vec<String> {
 
 /// Builds the daemon and returns where cargo put it.
 fn build_node(house: &House) -> Result<PathBuf, Failure> {
-    let arguments = ["build", "-p", NODE_PACKAGE, "--message-format=json-render-diagnostics"];
+    let arguments = ["build", "-p", NODE_PACKAGE, "--features", FEATURES, "--message-format=json-render-diagnostics"];
     let messages = process::capture(&mut process::cargo(house, &arguments))?;
     executable(&messages, NODE_TARGET)
         .ok_or_else(|| Failure::Check(format!("{NODE_PACKAGE} has no binary `{NODE_TARGET}`")))

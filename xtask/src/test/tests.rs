@@ -35,9 +35,9 @@ fn clusters_run_apart_from_the_unit_tests_and_with_few_threads() {
     assert_eq!(
         lines,
         [
-            "test --workspace --no-fail-fast --message-format=json-render-diagnostics --lib --bins --examples --benches --test properties -- --show-output --test-threads=3",
-            "test --workspace --no-fail-fast --message-format=json-render-diagnostics --test partition -- --show-output --test-threads=3",
-            "test --workspace --no-fail-fast --message-format=json-render-diagnostics --doc -- --show-output --test-threads=3",
+            "test --workspace --features rdb-net-node/dns,rdb-net-node/etcd,rdb-net-node/consul --no-fail-fast --message-format=json-render-diagnostics --lib --bins --examples --benches --test properties -- --show-output --test-threads=3",
+            "test --workspace --features rdb-net-node/dns,rdb-net-node/etcd,rdb-net-node/consul --no-fail-fast --message-format=json-render-diagnostics --test partition -- --show-output --test-threads=3",
+            "test --workspace --features rdb-net-node/dns,rdb-net-node/etcd,rdb-net-node/consul --no-fail-fast --message-format=json-render-diagnostics --doc -- --show-output --test-threads=3",
         ]
     );
     let own_choice = with_few_threads(&words("rejoin"));
