@@ -6,15 +6,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use consulrs::client::{ConsulClient, ConsulClientSettings};
 use rdb_discovery::Cause;
 use reqwest::tls::Version;
 use reqwest::{Certificate, ClientBuilder, Identity};
-use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::by_consulrs::ConsulrsHttp;
@@ -23,7 +22,8 @@ use crate::http::{ConsulHttp, Fault};
 
 /// Connections that wait for the next request: one for probes and one for the registration.
 const IDLE_MAX: usize = 2;
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Probes keep one of them busy at the usual interval.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A way to the agent, which holds until it fails.
 pub(crate) type Way = Arc<dyn ConsulHttp>;
@@ -31,20 +31,16 @@ pub(crate) type Way = Arc<dyn ConsulHttp>;
 /// The agent of a configuration.
 pub(crate) struct Agent {
     config: Arc<ConsulConfig>,
-    state: Mutex<State>,
+    way: Mutex<Option<Way>>,
+    /// The address in use, held by whoever makes the next way.
+    pinned: tokio::sync::Mutex<Option<SocketAddr>>,
     /// Times that the name no longer had the pinned address.
     moves: AtomicU64,
 }
 
-#[derive(Default)]
-struct State {
-    pinned: Option<SocketAddr>,
-    way: Option<Way>,
-}
-
 impl Agent {
     pub(crate) fn new(config: Arc<ConsulConfig>) -> Self {
-        Self { config, state: Mutex::default(), moves: AtomicU64::new(0) }
+        Self { config, way: Mutex::default(), pinned: tokio::sync::Mutex::default(), moves: AtomicU64::new(0) }
     }
 
     pub(crate) fn config(&self) -> &ConsulConfig {
@@ -57,18 +53,18 @@ impl Agent {
 
     /// The way to the agent. Nothing is sent to make one.
     pub(crate) async fn way(&self) -> Result<Way, Cause> {
-        let mut state = self.state.lock().await;
-        if let Some(way) = &state.way {
+        let mut pinned = self.pinned.lock().await;
+        if let Some(way) = &*self.made() {
             return Ok(Arc::clone(way));
         }
         let url = AgentUrl::parse(&self.config).map_err(|error| Cause::invalid(error.to_string()))?;
         let found = self.look_up(&url).await;
-        let address = match (pin(state.pinned, found.as_deref().unwrap_or_default()), found) {
+        let address = match (pin(*pinned, found.as_deref().unwrap_or_default()), found) {
             (Some(address), _) => address,
             (None, Err(problem)) => return Err(self.unavailable(&problem)),
             (None, Ok(_)) => return Err(self.unavailable("its name has no address")),
         };
-        if let Some(before) = state.pinned.replace(address).filter(|before| *before != address) {
+        if let Some(before) = pinned.replace(address).filter(|before| *before != address) {
             self.moves.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(agent = self.config.agent, %before, %address, "the agent's name has lost the address in use");
         }
@@ -77,19 +73,29 @@ impl Agent {
         let client = built.map_err(|error| self.unavailable(&error.to_string()))?;
         let client = client.map_err(|error| Cause::invalid(error.to_string()))?;
         let way: Way = Arc::new(ConsulrsHttp::new(client, self.config.request_timeout));
-        state.way = Some(Arc::clone(&way));
+        *self.made() = Some(Arc::clone(&way));
         Ok(way)
     }
 
     /// What a request by this way failed with. The next one is another.
-    pub(crate) async fn failed(&self, way: &Way, fault: &Fault) -> Cause {
+    pub(crate) fn failed(&self, way: &Way, fault: &Fault) -> Cause {
         if matches!(fault, Fault::Unreachable(_)) {
-            let mut state = self.state.lock().await;
-            if state.way.as_ref().is_some_and(|current| Arc::ptr_eq(current, way)) {
-                state.way = None;
+            let mut made = self.made();
+            if made.as_ref().is_some_and(|current| Arc::ptr_eq(current, way)) {
+                *made = None;
             }
         }
         fault.cause(&self.config.agent)
+    }
+
+    /// Nobody asks any more. Connections that wait for the next request end by it.
+    pub(crate) fn hang_up(&self) {
+        *self.made() = None;
+    }
+
+    // A panic cannot leave it half changed.
+    fn made(&self) -> MutexGuard<'_, Option<Way>> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn look_up(&self, url: &AgentUrl) -> Result<Vec<SocketAddr>, String> {

@@ -92,10 +92,10 @@ impl ConsulRegistrar {
         Ok(())
     }
 
-    async fn fault(&self, way: &Way, trouble: Trouble) -> RegistrationFault {
+    fn fault(&self, way: &Way, trouble: Trouble) -> RegistrationFault {
         match trouble {
             Trouble::Told(fault) => fault,
-            Trouble::Asking(fault) => RegistrationFault::Failed(self.agent.failed(way, &fault).await),
+            Trouble::Asking(fault) => RegistrationFault::Failed(self.agent.failed(way, &fault)),
         }
     }
 }
@@ -151,7 +151,7 @@ impl Registrar for ConsulRegistrar {
             let way = self.agent.way().await?;
             match self.put(&way, &node).await {
                 Ok(time_to_live) => Ok(time_to_live),
-                Err(trouble) => Err(self.fault(&way, trouble).await),
+                Err(trouble) => Err(self.fault(&way, trouble)),
             }
         })
     }
@@ -164,7 +164,7 @@ impl Registrar for ConsulRegistrar {
             let way = self.agent.way().await?;
             match self.keep(&way, &node).await {
                 Ok(time_to_live) => Ok(time_to_live),
-                Err(trouble) => Err(self.fault(&way, trouble).await),
+                Err(trouble) => Err(self.fault(&way, trouble)),
             }
         })
     }
@@ -175,7 +175,7 @@ impl Registrar for ConsulRegistrar {
             let way = self.agent.way().await?;
             match self.take_out(&way, &node).await {
                 Ok(()) => Ok(()),
-                Err(trouble) => Err(self.fault(&way, trouble).await),
+                Err(trouble) => Err(self.fault(&way, trouble)),
             }
         })
     }

@@ -45,7 +45,7 @@ impl Seen {
     }
 }
 
-/// Follows the service.
+/// Follows the service. Its end is the end of all connections: whoever registers has ended before.
 pub(crate) struct Follower<'a> {
     agent: &'a Agent,
     voice: &'a Voice,
@@ -81,13 +81,15 @@ impl<'a> Follower<'a> {
     async fn round(&mut self) -> Result<Infallible, Cause> {
         let way = self.agent.way().await?;
         match self.ask(&way).await {
-            Err(fault) => Err(self.agent.failed(&way, &fault).await),
+            Err(fault) => Err(self.agent.failed(&way, &fault)),
             Ok(never) => match never {},
         }
     }
 
     async fn ask(&mut self, way: &Way) -> Result<Infallible, Fault> {
         let config = self.agent.config();
+        // Else an agent that fails its probes and lists all the same would be believed each time anew.
+        look(way).await?;
         let probes = probe(way, config.probe_interval);
         let mut probes = std::pin::pin!(probes);
         let mut index = Index::default();
@@ -143,17 +145,28 @@ impl<'a> Follower<'a> {
     }
 }
 
+impl Drop for Follower<'_> {
+    fn drop(&mut self) {
+        self.agent.hang_up();
+    }
+}
+
 /// Asks again and again whether the agent lives; ends when it does not. A blocking query is silent for a minute by itself.
 async fn probe(way: &Way, every: Duration) -> Result<Infallible, Fault> {
     loop {
         sleep(every).await;
-        match way.leader().await {
-            Ok(leader) if leader.is_empty() => {
-                return Err(Fault::Unreachable(String::from("the agent knows no leader of its servers")));
-            }
-            Err(fault) if !fault.is_of_a_living_agent() => return Err(fault),
-            _ => {}
+        look(way).await?;
+    }
+}
+
+/// Whether the agent lives and knows a leader.
+async fn look(way: &Way) -> Result<(), Fault> {
+    match way.leader().await {
+        Ok(leader) if leader.is_empty() => {
+            Err(Fault::Unreachable(String::from("the agent knows no leader of its servers")))
         }
+        Err(fault) if !fault.is_of_a_living_agent() => Err(fault),
+        _ => Ok(()),
     }
 }
 

@@ -56,6 +56,7 @@ impl Scene for File {
             whole: true,
             guards: false,
             absence: RemovalReason::FileEdited,
+            expires: false,
             promise: Duration::from_secs(1),
         }
     }

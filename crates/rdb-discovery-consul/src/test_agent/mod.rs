@@ -11,6 +11,7 @@ mod routes;
 mod state;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::io::{self, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -66,7 +67,9 @@ struct Shared {
     ended: AtomicBool,
     trouble: Mutex<Option<(String, Trouble)>>,
     token: Mutex<Option<String>>,
-    sockets: Mutex<Vec<TcpStream>>,
+    /// Open connections, by their number.
+    sockets: Mutex<BTreeMap<usize, TcpStream>>,
+    next: AtomicUsize,
     requests: Mutex<Vec<String>>,
     open: AtomicUsize,
     wrap: Box<Wrap>,
@@ -98,6 +101,7 @@ impl TestAgent {
             trouble: Mutex::default(),
             token: Mutex::default(),
             sockets: Mutex::default(),
+            next: AtomicUsize::new(0),
             requests: Mutex::default(),
             open: AtomicUsize::new(0),
             wrap,
@@ -171,7 +175,7 @@ impl TestAgent {
 
     /// Ends every connection.
     pub fn hang_up(&self) {
-        for socket in lock(&self.shared.sockets).drain(..) {
+        for socket in std::mem::take(&mut *lock(&self.shared.sockets)).values() {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
@@ -203,11 +207,8 @@ impl Shared {
             }
             let Ok(watched) = socket.try_clone() else { continue };
             let _ = socket.set_nodelay(true);
-            let mut sockets = lock(&self.sockets);
-            // Those that have ended are of no use.
-            sockets.retain(|socket| socket.take_error().is_ok() && socket.peer_addr().is_ok());
-            sockets.extend(socket.try_clone());
-            drop(sockets);
+            let number = self.next.fetch_add(1, Ordering::SeqCst);
+            lock(&self.sockets).extend(socket.try_clone().ok().map(|socket| (number, socket)));
             let serving = Arc::clone(self);
             self.open.fetch_add(1, Ordering::SeqCst);
             std::thread::spawn(move || {
@@ -215,6 +216,7 @@ impl Shared {
                     serving.serve(BufReader::new(stream), &watched);
                 }
                 let _ = watched.shutdown(Shutdown::Both);
+                lock(&serving.sockets).remove(&number);
                 serving.open.fetch_sub(1, Ordering::SeqCst);
             });
         }

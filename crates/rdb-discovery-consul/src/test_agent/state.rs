@@ -55,26 +55,27 @@ impl State {
 
     /// Registers, or writes over.
     pub(super) fn register(&mut self, now: Duration, body: &Value) -> Result<(), (u16, String)> {
-        let name = body["Name"].as_str().filter(|name| !name.is_empty());
+        let body = &as_read(body);
+        let name = body["name"].as_str().filter(|name| !name.is_empty());
         let Some(name) = name else { return Err((400, "Missing service name".to_owned())) };
-        let id = body["ID"].as_str().filter(|id| !id.is_empty()).unwrap_or(name).to_owned();
-        check_meta(&body["Meta"])?;
+        let id = body["id"].as_str().filter(|id| !id.is_empty()).unwrap_or(name).to_owned();
+        check_meta(&body["meta"])?;
         let modify_index = self.touch(name);
         let create_index = self.services.get(&id).map_or(modify_index, |service| service.create_index);
         let service = Service {
             name: name.to_owned(),
-            address: body["Address"].as_str().unwrap_or_default().to_owned(),
-            port: body["Port"].as_u64().unwrap_or_default(),
-            meta: body["Meta"].clone(),
-            tags: body["Tags"].clone(),
+            address: body["address"].as_str().unwrap_or_default().to_owned(),
+            port: body["port"].as_u64().unwrap_or_default(),
+            meta: body["meta"].clone(),
+            tags: body["tags"].clone(),
             create_index,
             modify_index,
         };
         self.services.insert(id.clone(), service);
-        let several = body["Checks"].as_array().cloned().unwrap_or_default();
-        let one = Some(body["Check"].clone()).filter(Value::is_object);
+        let several = body["checks"].as_array().cloned().unwrap_or_default();
+        let one = Some(body["check"].clone()).filter(Value::is_object);
         for (place, check) in one.into_iter().chain(several).enumerate() {
-            let own = check["CheckID"].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
+            let own = check["checkid"].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
             let numbered = if place == 0 { format!("service:{id}") } else { format!("service:{id}:{}", place + 1) };
             self.put_check(now, own.unwrap_or(numbered), &id, &check)?;
         }
@@ -86,17 +87,17 @@ impl State {
             Some(text) => parse_time(text).map(Some).ok_or((400, format!("Invalid duration {text:?} of {key}"))),
             None => Ok(None),
         };
-        let time_to_live = time("TTL")?;
-        let status = body["Status"].as_str().filter(|status| !status.is_empty()).unwrap_or("critical").to_owned();
+        let time_to_live = time("ttl")?;
+        let status = body["status"].as_str().filter(|status| !status.is_empty()).unwrap_or("critical").to_owned();
         let check = Check {
-            name: body["Name"].as_str().unwrap_or("Service check").to_owned(),
+            name: body["name"].as_str().unwrap_or("Service check").to_owned(),
             service: service.to_owned(),
             critical_since: (status == "critical").then_some(now),
             due: time_to_live.filter(|_| status != "critical").map(|time| now + time),
             status,
             output: String::new(),
             time_to_live,
-            reap_after: time("DeregisterCriticalServiceAfter")?.map(|after| after.max(REAP_MIN)),
+            reap_after: time("deregistercriticalserviceafter")?.map(|after| after.max(REAP_MIN)),
         };
         self.checks.insert(id, check);
         Ok(())
@@ -134,7 +135,7 @@ impl State {
         let Some(service) = self.services.get(id) else { return Err((404, format!("Unknown service ID {id:?}"))) };
         let (name, check) = (service.name.clone(), format!("_service_maintenance:{id}"));
         if enable {
-            self.put_check(now, check, id, &json!({ "Status": "critical" }))?;
+            self.put_check(now, check, id, &json!({ "status": "critical" }))?;
         } else {
             self.checks.remove(&check);
         }
@@ -276,6 +277,22 @@ fn shown_service(id: &str, service: &Service, indexes: bool) -> Value {
     shown
 }
 
+/// The names of fields as a real agent reads them: in any case, and with underscores or without. Not those within the meta data.
+fn as_read(body: &Value) -> Value {
+    match body {
+        Value::Object(fields) => {
+            let read = fields.iter().map(|(name, value)| {
+                let name = name.to_lowercase().replace('_', "");
+                let value = if name == "meta" { value.clone() } else { as_read(value) };
+                (name, value)
+            });
+            Value::Object(read.collect())
+        }
+        Value::Array(values) => values.iter().map(as_read).collect(),
+        other => other.clone(),
+    }
+}
+
 fn object(value: &Value) -> Value {
     if value.is_object() { value.clone() } else { json!({}) }
 }
@@ -376,6 +393,16 @@ mod tests {
         assert_eq!(state.register(SECOND, &json!({ "Name": "rdb", "Meta": pairs })).expect_err("too many").0, 400);
         assert_eq!(state.register(SECOND, &json!({ "Name": "rdb", "Meta": { "a.b": "v" } })).expect_err("key").0, 400);
         assert_eq!(state.register(SECOND, &json!({})).expect_err("no name").0, 400);
+    }
+
+    #[test]
+    fn the_names_of_fields_are_read_in_any_case() {
+        let mut state = State::new();
+        let body =
+            json!({ "name": "rdb", "id": "a", "check": { "ttl": "5s", "status": "passing" }, "Meta": { "A_b": "c" } });
+        state.register(SECOND, &body).expect("taken");
+        assert_eq!(statuses(&state), ["passing"]);
+        assert_eq!(state.agent_service("a").expect("there")["Meta"], json!({ "A_b": "c" }));
     }
 
     #[test]

@@ -151,6 +151,7 @@ impl Scene for Zone {
             whole: true,
             guards: true,
             absence: RemovalReason::Absent,
+            expires: false,
             // The time to live of the records, and a second.
             promise: Duration::from_secs(2),
         }

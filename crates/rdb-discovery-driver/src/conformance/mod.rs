@@ -6,6 +6,7 @@
 
 mod changes;
 mod cuts;
+mod leaks;
 mod life;
 mod proxy;
 mod registration;
@@ -22,6 +23,7 @@ use rdb_net_types::{BoxFuture, NodeId, NodeInfo};
 
 pub use changes::*;
 pub use cuts::*;
+pub use leaks::*;
 pub use life::*;
 pub use proxy::Proxy;
 pub use registration::*;
@@ -39,6 +41,8 @@ pub struct Traits {
     pub guards: bool,
     /// Why a node is gone that the source no longer names.
     pub absence: RemovalReason,
+    /// A registration ends within seconds when nobody renews it.
+    pub expires: bool,
     /// How long a change may take from the source to the event.
     pub promise: Duration,
 }
@@ -286,6 +290,13 @@ macro_rules! discovery_conformance {
                 a_shutdown_withdraws_the_node
                 a_registration_outlives_a_cut
                 many_registrations_leave_no_task_and_no_connection
+            }
+
+            // Leaks: in a process of its own.
+            #[test]
+            fn lives_that_expire_leave_no_task_and_no_file() {
+                let name = concat!(module_path!(), "::lives_that_expire_leave_no_task_and_no_file");
+                $crate::conformance::alone(name, &$kind, $crate::conformance::lives_that_expire_leave_no_task_and_no_file);
             }
         }
     )*};

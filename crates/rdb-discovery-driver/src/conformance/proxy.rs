@@ -1,5 +1,6 @@
 //! A way to a server that can be cut or go silent.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,7 +22,9 @@ struct Shared {
     silent: AtomicBool,
     ended: AtomicBool,
     open: AtomicUsize,
-    sockets: Mutex<Vec<TcpStream>>,
+    /// Both ends of each connection, by its number.
+    sockets: Mutex<BTreeMap<usize, [TcpStream; 2]>>,
+    next: AtomicUsize,
 }
 
 impl Proxy {
@@ -40,7 +43,8 @@ impl Proxy {
             silent: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             open: AtomicUsize::new(0),
-            sockets: Mutex::new(Vec::new()),
+            sockets: Mutex::default(),
+            next: AtomicUsize::new(0),
         });
         let serving = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -71,7 +75,8 @@ impl Proxy {
     /// When a thread of it has panicked.
     pub fn cut(&self) {
         self.shared.cut.store(true, Ordering::SeqCst);
-        for socket in self.shared.sockets.lock().expect("no panic").drain(..) {
+        let sockets = std::mem::take(&mut *self.shared.sockets.lock().expect("no panic"));
+        for socket in sockets.values().flatten() {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
@@ -111,10 +116,9 @@ impl Shared {
             return;
         }
         let Ok(server) = TcpStream::connect_timeout(&self.to, Duration::from_secs(1)) else { return };
-        let mut sockets = self.sockets.lock().expect("no panic");
         let copy = |socket: &TcpStream| socket.try_clone().expect("a second handle");
-        sockets.extend([copy(&client), copy(&server)]);
-        drop(sockets);
+        let number = self.next.fetch_add(1, Ordering::SeqCst);
+        self.sockets.lock().expect("no panic").insert(number, [copy(&client), copy(&server)]);
         self.open.fetch_add(1, Ordering::SeqCst);
         let there = (copy(&client), copy(&server));
         let (shared, back) = (Arc::clone(self), Arc::clone(self));
@@ -122,6 +126,7 @@ impl Shared {
             let forth = std::thread::spawn(move || back.pump(server, client));
             shared.pump(there.0, there.1);
             let _ = forth.join();
+            shared.sockets.lock().expect("no panic").remove(&number);
             shared.open.fetch_sub(1, Ordering::SeqCst);
         });
     }

@@ -197,6 +197,7 @@ const TRAITS: Traits = Traits {
     whole: true,
     guards: true,
     absence: RemovalReason::Expired,
+    expires: false,
     promise: Duration::from_millis(500),
 };
 

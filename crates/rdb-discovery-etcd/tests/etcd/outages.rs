@@ -156,10 +156,22 @@ async fn what_was_compacted_while_the_way_was_cut_is_listed_anew() {
     let Some(server) = Server::start(&[]) else { return };
     let proxy = Proxy::to(&server.client);
     let source = started(EtcdDiscovery::new(config(vec![proxy.url()])).expect("legal")).await;
+    for number in 3..5 {
+        server.told(&[
+            "put",
+            &key(&node(number, "")),
+            &format!(r#"{{"id":"n000{number}","address":"host:{number}"}}"#),
+        ]);
+    }
     let mut reader = Reader::of(&source);
-    reader.until("=").await;
+    while reader.addresses() != ["host:3", "host:4"] {
+        reader.next().await.expect("it goes on");
+    }
     proxy.cut();
     reader.until("degraded").await;
+    // What is to be watched from here on is compacted, and with it the word that one of them is gone.
+    server.told(&["del", &key(&node(4, ""))]);
+    reader.log.clear();
     for version in 0..20 {
         let document = format!(r#"{{"id":"n0005","address":"host:5","version":"{version}"}}"#);
         server.told(&["put", &key(&node(5, "")), &document]);
@@ -168,7 +180,8 @@ async fn what_was_compacted_while_the_way_was_cut_is_listed_anew() {
     server.told(&["compact", "--physical", &revision.to_string()]);
     proxy.heal();
     reader.until("resynced").await;
-    assert_eq!(about_nodes(&reader), ["+host:5"]);
+    assert_eq!(about_nodes(&reader), ["-host:4 absent", "+host:5"]);
+    assert_eq!(reader.addresses(), ["host:3", "host:5"]);
     server.told(&["put", &key(&node(6, "")), r#"{"id":"n0006","address":"host:6"}"#]);
     reader.until("+host:6").await;
     finish(vec![source]).await;

@@ -86,6 +86,7 @@ impl Scene for Etcd {
             whole: true,
             guards: true,
             absence: RemovalReason::Expired,
+            expires: true,
             promise: Duration::from_millis(500),
         }
     }

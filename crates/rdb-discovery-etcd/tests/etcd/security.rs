@@ -1,11 +1,11 @@
 //! Users and passwords, TLS and client certificates.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType};
 use rdb_discovery::{Cause, DiscoverySource, Freshness};
-use rdb_discovery_driver::conformance::{Reader, node, soon};
+use rdb_discovery_driver::conformance::{Reader, node, soon, until};
 use rdb_discovery_etcd::{EtcdConfig, EtcdDiscovery, EtcdTls, EtcdUser};
 use rdb_net_types::{BootId, Component, NodeInfo, ServiceDiscovery};
 
@@ -51,8 +51,10 @@ async fn a_user_with_a_password_is_let_in_for_longer_than_a_token_lives() {
     soon("a registration", source.register_node(&registered)).await.expect("registered");
     let mut reader = Reader::of(&source);
     reader.until_addresses(std::slice::from_ref(&registered)).await;
-    // Many tokens long: renewals need fresh ones.
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    // A third of a lease of two seconds apart, so that they are many tokens long: each needs a fresh one.
+    let began = Instant::now();
+    until("six renewals", || source.statistics().discovery.registration.renewals >= 6).await;
+    assert!(began.elapsed() > Duration::from_secs(2), "two tokens and more: {:?}", began.elapsed());
     let changed = NodeInfo { version: "2".to_owned(), ..registered };
     soon("an update", source.register_node(&changed)).await.expect("written");
     reader.until("~").await;
