@@ -70,6 +70,15 @@ impl<M> Clone for Gossip<M> {
     }
 }
 
+/// What one pass leaves to the next, and the memory that they share.
+struct Tray {
+    ingress: Ingress,
+    buffer: Vec<u8>,
+    outgoing: Vec<(SocketAddr, Vec<u8>)>,
+    /// How many passes in a row have left something in the socket.
+    behind: u32,
+}
+
 impl<M: PacketMachine> Gossip<M> {
     /// The machine's `now` counts from this origin.
     pub fn new(machine: M, origin: Instant) -> Self {
@@ -105,8 +114,8 @@ impl<M: PacketMachine> Gossip<M> {
         }
     }
 
-    /// Drives the machine over this socket, through this passage, until cancelled. `after` is called under the lock at the end of every pass, to
-    /// take out what the machine has to tell.
+    /// Drives the machine over this socket, through this passage, until cancelled. `after` is called under the lock at the end
+    /// of every pass, to take out what the machine has to tell.
     ///
     /// # Cancel safety
     ///
@@ -118,20 +127,17 @@ impl<M: PacketMachine> Gossip<M> {
         cancel: CancellationToken,
         mut after: impl FnMut(&mut M, Duration),
     ) {
-        let mut buffer = vec![0; PACKET_BYTES_MAX];
-        let mut ingress = Ingress::new();
-        let mut outgoing = Vec::new();
-        let mut behind = 0;
+        let mut tray =
+            Tray { ingress: Ingress::new(), buffer: vec![0; PACKET_BYTES_MAX], outgoing: Vec::new(), behind: 0 };
         loop {
-            let next =
-                self.pass(&socket, &mut ingress, &mut passage, &mut buffer, &mut outgoing, &mut behind, &mut after);
+            let next = self.pass(&socket, &mut passage, &mut tray, &mut after);
             let now = self.0.origin.elapsed();
-            for (to, packet) in outgoing.drain(..) {
+            for (to, packet) in tray.outgoing.drain(..) {
                 if let Some(datagram) = passage.outgoing(now, to, &packet) {
                     self.send(&socket, to, datagram);
                 }
             }
-            if behind > 0 {
+            if tray.behind > 0 {
                 // A socket that is never empty would keep this task, and its thread, from everything else.
                 tokio::task::yield_now().await;
             }
@@ -153,13 +159,11 @@ impl<M: PacketMachine> Gossip<M> {
     fn pass(
         &self,
         socket: &UdpSocket,
-        ingress: &mut Ingress,
         passage: &mut impl Passage,
-        buffer: &mut [u8],
-        outgoing: &mut Vec<(SocketAddr, Vec<u8>)>,
-        behind: &mut u32,
+        tray: &mut Tray,
         after: &mut impl FnMut(&mut M, Duration),
     ) -> Option<Duration> {
+        let Tray { ingress, buffer, outgoing, behind } = tray;
         self.look(|machine, now| {
             let (mut is_drained, mut waited) = (false, Duration::ZERO);
             for _ in 0..PACKETS_PER_PASS {
