@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rdb_discovery::DiscoverySource;
 use rdb_net_types::{BootId, NodeInfo};
 
-use super::{Kind, Reader, Scene, finish, node, numbered, run, soon, started, until};
+use super::{Kind, PATIENCE, Reader, Scene, finish, node, numbered, run, soon, started, until};
 
 /// Set in the process that does nothing else.
 const ALONE: &str = "RDB_CONFORMANCE_ALONE";
@@ -86,7 +86,10 @@ async fn each_comes_and_expires(reader: &mut Reader) {
     let count = |reader: &Reader, event: &str| reader.log.iter().filter(|told| *told == event).count();
     let last = |reader: &Reader| reader.log.iter().filter(|event| event.ends_with(" expired")).count();
     while last(reader) < usize::from(LIVES) {
-        reader.next().await.expect("it goes on");
+        let told = tokio::time::timeout(PATIENCE / 2, reader.next()).await;
+        let odd = |event: &&String| !event.starts_with('+') && !event.ends_with(" expired");
+        let late = || (last(reader), reader.log.iter().filter(odd).collect::<Vec<_>>());
+        assert!(matches!(told, Ok(Some(_))), "not all have expired: {:?}", late());
     }
     for number in 0..LIVES {
         let address = node(number, "").address;
