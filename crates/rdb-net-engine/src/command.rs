@@ -153,6 +153,11 @@ pub enum EngineEvent {
         /// Its boot id.
         boot: BootId,
     },
+    /// Many members have failed together: the network has come apart, or this node is cut off. It is degraded, and drops
+    /// nobody.
+    Partitioned(rdb_swim::Partition),
+    /// Most of those who had vanished are back. Who is still missing may be so for reasons of his own.
+    Healed(rdb_swim::Partition),
     /// The farewell is over: nothing is sent any more.
     LeaveFinished {
         /// How many members have acknowledged it.

@@ -28,6 +28,8 @@
 //!   tells the balancer at once.
 //! - **Events** carry each change of membership once and in order; folding them over an earlier list of members gives the
 //!   later one.
+//! - **Partitions.** Many members that fail together make this node degraded, which it tells; a split-brain strategy may be asked
+//!   which side goes on.
 //! - **A second process with one id**: the newcomer is told [`EngineEvent::DuplicateNode`] and must stop; all others are told
 //!   [`EngineEvent::Conflict`] and go on.
 //!

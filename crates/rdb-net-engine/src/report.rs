@@ -148,6 +148,16 @@ impl Engine {
         self.phase == Phase::Joined
     }
 
+    /// The partition that this node is in, as far as it can tell.
+    pub fn partition(&self) -> Option<rdb_swim::Partition> {
+        self.swim.partition()
+    }
+
+    /// What a split-brain strategy says to this node's view. Looks at every member.
+    pub fn decide_split(&self, strategy: rdb_swim::Strategy) -> rdb_swim::Decision {
+        self.swim.decide_split(strategy)
+    }
+
     /// A hash of the view: nodes that agree on every member have the same, and others hardly ever do.
     pub fn view_digest(&self) -> u64 {
         self.swim.digest()
@@ -167,12 +177,14 @@ impl Engine {
     fn report_members(&self) -> (String, HealthStatus, String) {
         let census = self.roster.census();
         let known = census.routable() + census.failed;
-        let is_degraded = census.failed * 2 > known || self.swim.is_unheard();
+        let partition = self.swim.partition();
+        let is_degraded = census.failed * 2 > known || partition.is_some() || self.swim.is_unheard();
         let status = if is_degraded { HealthStatus::Degraded } else { HealthStatus::Healthy };
         let gossip =
             if self.swim.is_unheard() { "; no gossip comes, members answer over connections only" } else { "" };
-        let words =
-            format!("{} of {known} members are routable, {} suspected{gossip}", census.routable(), census.suspect);
+        let apart = partition.map_or_else(String::new, |apart| format!("; {} vanished together", apart.unreachable));
+        let (routable, suspect) = (census.routable(), census.suspect);
+        let words = format!("{routable} of {known} members are routable, {suspect} suspected{apart}{gossip}");
         ("membership".to_owned(), status, words)
     }
 

@@ -78,6 +78,8 @@ impl Engine {
             Event::Conflict { id, address, boot } => self.on_conflict(id, address, boot),
             Event::SyncWanted { node } => self.sync_with(now, &node),
             Event::SyncAnswered { id, reply } => self.order(Command::AnswerSync { id, reply }),
+            Event::Partitioned(partition) => self.tell(EngineEvent::Partitioned(partition)),
+            Event::Healed(partition) => self.tell(EngineEvent::Healed(partition)),
             Event::Farewell { acknowledged } => self.on_farewell(acknowledged),
             // Gossip answers for the transport only as long as nothing is held against it: who does not answer over
             // connections but over gossip would otherwise be well again with each probe, and the doubt itself brings one.

@@ -193,6 +193,7 @@ impl Swim {
     ) {
         self.stats.updates_taken += 1;
         let Some(state) = self.table.get(slot).map(|entry| entry.state) else { return };
+        self.note_vanishing(now, slot, former, state);
         let told = transitions(former, state, is_new_life);
         // With a new life, the failure of the former one was told by the caller, who had its record.
         let told = if is_new_life { told.strip_prefix(&[Transition::Failed]).unwrap_or(told) } else { told };

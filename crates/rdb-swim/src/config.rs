@@ -58,6 +58,9 @@ pub struct Config {
     /// Time between two draws whether to call on a failed member. Default 2 s. A draw succeeds with probability
     /// `3 · failed / alive`, so that each failed member gets about three calls per interval from the whole cluster.
     pub revisit_interval: Duration,
+    /// Members that fail within this time have failed together; see [`Event::Partitioned`](crate::Event::Partitioned). Default
+    /// 30 s: longer than the longest suspicion of a small cluster.
+    pub partition_window: Duration,
     /// How long a member that has left is listed, and for how long thereafter its old records are refused. Default 24 h.
     pub tombstone_age: Duration,
     /// Least time between two gossip ticks that news brings forward. Default 15 ms, at least 1 ms.
@@ -102,6 +105,7 @@ impl Config {
             members_max: 20_000,
             sync_interval: Duration::from_secs(30),
             revisit_interval: Duration::from_secs(2),
+            partition_window: Duration::from_secs(30),
             tombstone_age: Duration::from_secs(24 * 3600),
             news_gap: Duration::from_millis(15),
             lifeguard: Lifeguard::ON,
@@ -120,6 +124,7 @@ impl Config {
             farewell_timeout: Duration::from_secs(5),
             sync_interval: Duration::from_secs(60),
             revisit_interval: Duration::from_secs(5),
+            partition_window: Duration::from_secs(120),
             news_gap: Duration::from_millis(50),
             ..Self::lan()
         }
@@ -166,6 +171,7 @@ impl Config {
             ("members_max", "from 1 to 1000000", (1..=1_000_000).contains(&self.members_max)),
             ("sync_interval", "at least 1 ms", self.sync_interval >= millisecond),
             ("revisit_interval", "at least 1 ms", self.revisit_interval >= millisecond),
+            ("partition_window", "at least 1 ms", self.partition_window >= millisecond),
             ("news_gap", "at least 1 ms", self.news_gap >= millisecond),
             ("lifeguard.health_max", "at most 15", self.lifeguard.health_max <= 15),
             ("lifeguard.confirmations_needed", "at most 8", self.lifeguard.confirmations_needed <= 8),

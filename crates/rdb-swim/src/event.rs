@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rdb_net_types::{BootId, Incarnation, NodeId, NodeState};
 
+use crate::partition::Partition;
 use crate::sync::SyncId;
 
 /// A member as it stood at one moment.
@@ -68,6 +69,10 @@ pub enum Event {
         /// The member.
         node: NodeId,
     },
+    /// Many members have failed together: the network has come apart, or this member is cut off. None of them is dropped.
+    Partitioned(Partition),
+    /// Most of those who had vanished are back. Who is still missing may be so for reasons of his own.
+    Healed(Partition),
     /// The answer to a request that was pending.
     SyncAnswered {
         /// The request.

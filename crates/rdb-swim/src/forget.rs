@@ -85,14 +85,20 @@ impl Swim {
         let Some(entry) = self.table.remove(slot) else { return false };
         self.entomb(now, node, entry.incarnation);
         self.drop_doubts(slot);
+        self.note_return(now, slot);
         self.queue.remove(&Topic::State(slot));
         self.emit(Event::Forgotten(entry.view().to_record()));
         true
     }
 
-    /// Drops the member that is gone for the longest time.
+    /// Drops the member that is gone for the longest time; in a partition one that has left, since the failed are on the other
+    /// side.
     pub(crate) fn make_room(&mut self, now: Duration) -> bool {
-        let oldest = self.table.longest_gone().and_then(|slot| self.table.get(slot));
+        let oldest = match self.partition() {
+            None => self.table.longest_gone(),
+            Some(_) => self.table.longest_left().map(|(_, slot)| slot),
+        };
+        let oldest = oldest.and_then(|slot| self.table.get(slot));
         let Some(oldest) = oldest.map(|entry| entry.id.clone()) else { return false };
         self.stats.limit_members_evicted += 1;
         self.drop_member(now, &oldest)

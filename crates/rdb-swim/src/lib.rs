@@ -14,6 +14,8 @@
 //!   cannot come.
 //! - *Failed is not forgotten*: a failed member is kept and called on, and comes back by refuting or with a new life, so
 //!   partitions heal by themselves and detection may be fast without being final.
+//! - *Partitions*: many members that fail together are told of as one [`Partition`]; a [`Strategy`] says which side goes on, and
+//!   a [`Snapshot`] lets a cluster that was stopped as a whole find together again.
 //! - *Refusals*: two members whose connections a third one's address refuses are enough for a verdict within a fraction of a
 //!   second, unless the third answers a ping.
 //!
@@ -40,6 +42,7 @@ mod leave;
 mod lifeguard;
 mod merge;
 mod packet;
+mod partition;
 mod passage;
 mod pause;
 mod probe;
@@ -48,6 +51,8 @@ mod reconfigure;
 mod refusal;
 mod ring;
 mod schedule;
+mod snapshot;
+mod split_brain;
 mod stats;
 mod swim;
 mod sync;
@@ -64,8 +69,11 @@ pub use config::{Config, ConfigError};
 pub use entry::Member;
 pub use event::{Event, MemberRecord};
 pub use lifeguard::Lifeguard;
+pub use partition::Partition;
 pub use profile::Profile;
 pub use reconfigure::ReconfigureError;
+pub use snapshot::Snapshot;
+pub use split_brain::{Decision, Seat, Strategy};
 pub use stats::Statistics;
 pub use swim::{DropReason, LocalNode, MetaTooLong, Swim};
 pub use sync::{SyncAnswer, SyncId, SyncOutcome};

@@ -80,6 +80,8 @@ pub struct Statistics {
     pub local_pauses: u64,
     /// Exchanges of views that were asked for because an ack showed another view.
     pub syncs_by_difference: u64,
+    /// Times that many members vanished together.
+    pub partitions: u64,
     /// Calls on failed members.
     pub revisits: u64,
     /// Limit hit: a new member was not taken in.

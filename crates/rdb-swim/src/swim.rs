@@ -16,6 +16,7 @@ use crate::gossip::{Queue, Topic};
 use crate::health::Health;
 use crate::leave::Leaving;
 use crate::packet::{Body, Packet, Sender, cluster_hash};
+use crate::partition::Vanished;
 use crate::passage::Passage;
 use crate::probe::{Probes, Relay};
 use crate::profile::Profile;
@@ -102,6 +103,7 @@ pub struct Swim {
     pub(crate) doubts: Doubts,
     pub(crate) health: Health,
     pub(crate) passage: Passage,
+    pub(crate) vanished: Vanished,
     pub(crate) verifications: BTreeMap<u64, Verification>,
     pub(crate) next_sync: u64,
     pub(crate) sync_with: Option<NodeId>,
@@ -145,6 +147,7 @@ impl Swim {
             doubts: Doubts::new(),
             health: Health::default(),
             passage: Passage::default(),
+            vanished: Vanished::default(),
             verifications: BTreeMap::new(),
             next_sync: 0,
             sync_with: None,

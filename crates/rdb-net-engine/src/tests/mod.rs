@@ -5,5 +5,6 @@ mod events;
 mod health;
 mod joining;
 mod lab;
+mod partition;
 mod peers;
 mod silent_udp;

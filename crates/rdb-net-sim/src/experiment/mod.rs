@@ -6,15 +6,22 @@
 mod detect;
 mod disseminate;
 mod lifeguard;
+mod partition;
 mod phi;
+mod silent;
 mod soak;
 mod spread;
+mod stability;
+mod views;
 
 pub use detect::DetectPlan;
 pub use disseminate::DisseminatePlan;
 pub use lifeguard::LifeguardPlan;
+pub use partition::PartitionPlan;
 pub use phi::PhiPlan;
+pub use silent::SilentPlan;
 pub use soak::SoakPlan;
+pub use stability::StabilityPlan;
 
 /// Told now and then: how much is done, and of how much.
 pub type Progress<'a> = dyn FnMut(u64, u64) + 'a;

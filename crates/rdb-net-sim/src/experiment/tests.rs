@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DetectPlan, DisseminatePlan, LifeguardPlan, PhiPlan, SoakPlan};
+use super::{DetectPlan, DisseminatePlan, LifeguardPlan, PartitionPlan, PhiPlan, SilentPlan, SoakPlan, StabilityPlan};
 use crate::report::{Cell, Findings};
 
 #[track_caller]
@@ -93,4 +93,38 @@ fn progress_only_grows_and_ends_at_the_whole() {
     let plan = DetectPlan { crashes: 6, ..DetectPlan::new(vec![10, 20], 3) };
     plan.run(&mut |done, total| reports.push((done, total))).expect("legal");
     assert!(reports.is_sorted() && reports.last() == Some(&(12, 12)), "{reports:?}");
+}
+
+#[test]
+fn forty_members_that_come_apart_are_one_again_also_when_all_are_restarted_meanwhile() {
+    let plan = PartitionPlan { cut: Duration::from_secs(90), ..PartitionPlan::new(40, 1) };
+    let findings = plan.run(&mut |_, _| {}).expect("legal");
+    assert_eq!(findings.problems, [] as [String; 0]);
+    for row in 0..2 {
+        let decided = ["keep-majority", "keep-oldest", "quorum"].map(|strategy| figure(&findings, row, strategy));
+        assert_eq!(decided, [20.0, 20.0, 0.0], "one side goes on, and no half is a quorum");
+        assert!(figure(&findings, row, "one view (s)") <= 15.0);
+    }
+}
+
+/// Rapid's scenarios at a tenth of the size: no healthy member finds another one failed by itself, and one view is left. That
+/// a faulty one's verdicts are believed is not asserted away: the command tells it.
+#[test]
+fn no_healthy_member_fails_another_by_itself_and_faults_leave_one_view() {
+    let findings = StabilityPlan::new(100, 1).run(&mut |_, _| {}).expect("legal");
+    for row in 0..4 {
+        assert_eq!(figure(&findings, row, "by themselves"), 0.0, "{:?}", findings.problems);
+        assert!(figure(&findings, row, "views at the end of the faults") <= 2.0, "{:?}", findings.problems);
+        assert!(figure(&findings, row, "one view after (s)") <= 60.0);
+    }
+    assert_eq!(figure(&findings, 3, "of them failed"), 10.0);
+}
+
+#[test]
+fn everybody_knows_of_a_silent_host_soon_and_losses_fail_nobody() {
+    let quiet_time = Duration::from_secs(60);
+    let plan = SilentPlan { hosts: 10, quiet_runs: 2, quiet_time, ..SilentPlan::new(vec![50], 1) };
+    let findings = plan.run(&mut |_, _| {}).expect("legal");
+    assert_eq!(findings.problems, [] as [String; 0]);
+    assert_eq!(figure(&findings, 0, "silent hosts"), 10.0);
 }

@@ -8,8 +8,11 @@
 
 mod agenda;
 mod config;
+mod faults;
 mod mail;
+mod restart;
 mod slow;
+mod told;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -25,6 +28,8 @@ use crate::fleet::slow::Slow;
 use crate::trace::Trace;
 
 pub use config::{FleetConfig, FleetError};
+pub use faults::LinkLoss;
+pub use told::{Change, Told, Traffic};
 
 /// The first address; the others follow.
 const FIRST_ADDRESS: u32 = 0x0a00_0001;
@@ -32,49 +37,6 @@ const PORT: u16 = 7001;
 
 /// When a fleet begins.
 const START: Duration = Duration::from_secs(1);
-
-/// A change that one member tells of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// It has new metadata or a new address.
-    Updated,
-    /// It could not be reached.
-    Suspected,
-    /// It has failed.
-    Failed,
-    /// It is there after all, after a suspicion or a failure.
-    Back,
-}
-
-/// What one member has told of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
-    /// When.
-    pub at: Duration,
-    /// Who tells.
-    pub by: usize,
-    /// Of whom.
-    pub of: usize,
-    /// What.
-    pub change: Change,
-    /// Whether it has come to that by itself, when a time was up; otherwise it has heard so.
-    pub is_own: bool,
-}
-
-/// What a fleet has sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Traffic {
-    /// Datagrams.
-    pub packets: u64,
-    /// Bytes of them.
-    pub bytes: u64,
-    /// Datagrams that ask or answer whether somebody is there.
-    pub probe_packets: u64,
-    /// Exchanges of views.
-    pub syncs: u64,
-    /// Bytes of them.
-    pub sync_bytes: u64,
-}
 
 #[derive(Debug)]
 struct Node {
@@ -91,7 +53,12 @@ struct Node {
 pub struct Fleet {
     config: FleetConfig,
     now: Duration,
+    cluster: ClusterId,
     nodes: Vec<Node>,
+    /// On which side of a partition each member is; empty where there is none.
+    sides: Vec<bool>,
+    /// How each member's own links are; empty where all are well.
+    link_losses: Vec<LinkLoss>,
     agenda: Agenda,
     mail: Mail,
     /// The buffer of the next packet.
@@ -143,7 +110,10 @@ impl Fleet {
             trace: Trace::new(config.seed),
             config,
             now: START,
+            cluster,
             nodes,
+            sides: Vec::new(),
+            link_losses: Vec::new(),
             agenda: Agenda::default(),
             mail: Mail::default(),
             scratch: Vec::new(),
@@ -317,8 +287,13 @@ impl Fleet {
                 slow.sends(to, &bytes);
                 continue;
             }
+            if faults::are_apart(&self.sides, from, to as usize) {
+                continue;
+            }
             let LinkFaults { latency, jitter, loss, .. } = self.config.network;
-            if loss > 0.0 && self.random.chance(loss) {
+            if loss > 0.0 && self.random.chance(loss)
+                || faults::is_lost(&self.link_losses, &mut self.random, from, to as usize)
+            {
                 continue;
             }
             let at = now + self.random.duration(latency, latency + jitter);
@@ -333,6 +308,8 @@ impl Fleet {
                 Event::Updated(record) => (record, Change::Updated),
                 Event::Suspected(record) => (record, Change::Suspected),
                 Event::Failed(record) => (record, Change::Failed),
+                Event::Joined(record) => (record, Change::Joined),
+                Event::Left(record) => (record, Change::Left),
                 Event::Recovered(record) | Event::Trusted(record) => (record, Change::Back),
                 Event::SyncWanted { node } if self.config.syncs => {
                     self.wanted.extend(number_of(&node).map(|with| (from, with)));
@@ -352,7 +329,11 @@ impl Fleet {
         while let Some((asker, replier)) = self.wanted.pop() {
             let now = self.now;
             let is_there = |node| self.is_up(node) && !self.is_slow(node);
-            if !is_there(asker) || !is_there(replier) || asker == replier {
+            if !is_there(asker) || !is_there(replier) || asker == replier || self.is_cut(asker, replier) {
+                continue;
+            }
+            let is_lost = |fleet: &mut Self, from, to| faults::is_lost(&fleet.link_losses, &mut fleet.random, from, to);
+            if is_lost(self, asker, replier) || is_lost(self, replier, asker) {
                 continue;
             }
             let Some(request) = self.nodes.get(asker).map(|node| node.swim.sync_request()) else { continue };

@@ -47,7 +47,7 @@ impl Fleet {
         };
         let network = self.config.network;
         for (to, bytes) in to_send {
-            if network.loss > 0.0 && self.random.chance(network.loss) {
+            if self.is_cut(node, to as usize) || network.loss > 0.0 && self.random.chance(network.loss) {
                 continue;
             }
             let at = now + self.random.duration(network.latency, network.latency + network.jitter);

@@ -1,7 +1,7 @@
 //! Partitions heal by themselves.
 
-use super::network::{Network, ms, secs};
-use crate::Event;
+use super::network::{Network, id, local, ms, secs};
+use crate::{Config, Event};
 
 #[test]
 fn a_partition_heals_into_one_view() {
@@ -39,4 +39,60 @@ fn healing_comes_to_an_end() {
     let before = net.packets;
     net.run(secs(10));
     assert!(net.packets - before <= 200, "nobody quarrels on: {}", net.packets - before);
+}
+
+#[test]
+fn both_sides_of_a_partition_know_of_it_and_that_it_is_over() {
+    let mut net = Network::cluster_of(10, 406);
+    let (left, right): (Vec<usize>, Vec<usize>) = ((0..5).collect(), (5..10).collect());
+    net.part(&left, &right, true);
+    net.run_until(secs(60), "all know of it", |net| net.nodes.iter().all(|node| node.swim.partition().is_some()));
+    net.run(secs(240));
+    for node in &net.nodes {
+        let partition = node.swim.partition().expect("it lasts");
+        assert_eq!((partition.reachable, partition.unreachable), (5, 5));
+        assert_eq!(node.swim.members().count(), 10, "nobody is dropped");
+        assert!(partition.since <= partition.changed && partition.changed < net.now - secs(200), "it has come to rest");
+    }
+    net.part(&left, &right, false);
+    net.run_until(secs(20), "one view", |net| net.agrees(10));
+    assert!(net.nodes.iter().all(|node| node.swim.partition().is_none()));
+    let told = |is_it: fn(&Event) -> bool| net.count(is_it);
+    assert_eq!(told(|event| matches!(event, Event::Partitioned(_))), 10, "once each");
+    assert_eq!(told(|event| matches!(event, Event::Healed(_))), 10, "once each");
+}
+
+#[test]
+fn the_smaller_side_knows_of_a_partition_and_the_larger_takes_it_for_failures() {
+    let mut net = Network::cluster_of(5, 407);
+    net.part(&[0, 1], &[2, 3, 4], true);
+    net.run(secs(90));
+    let knows: Vec<bool> = net.nodes.iter().map(|node| node.swim.partition().is_some()).collect();
+    assert_eq!(knows, [true, true, false, false, false]);
+}
+
+#[test]
+fn failures_one_after_the_other_are_no_partition() {
+    let mut net = Network::cluster_of(12, 408);
+    for n in 6..12 {
+        net.crash(n);
+        net.run(secs(40));
+    }
+    assert!(net.nodes[..6].iter().all(|node| node.swim.alive_count() == 6 && node.swim.partition().is_none()));
+}
+
+#[test]
+fn in_a_partition_nobody_is_dropped_for_room() {
+    let mut net = Network::cluster_of(8, 409);
+    net.part(&[0, 1, 2, 3], &[4, 5, 6, 7], true);
+    net.run_until(secs(60), "all know of it", |net| net.nodes.iter().all(|node| node.swim.partition().is_some()));
+    net.run(secs(10));
+    let config = Config { members_max: 8, ..Config::lan() };
+    (0..4).for_each(|n| net.act(n, |swim, now| swim.set_config(now, config.clone()).expect("legal")));
+    let newcomer = net.add(local(20, 1, 1_000));
+    net.sync(newcomer, 0);
+    net.run(secs(10));
+    assert_eq!(net.nodes[0].swim.members().count(), 8);
+    assert!(net.nodes[0].swim.member(&id(20)).is_none(), "there is no room");
+    assert!(net.nodes[0].swim.stats().limit_members > 0 && net.nodes[0].swim.stats().limit_members_evicted == 0);
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rdb_net_sim::experiment::{DetectPlan, DisseminatePlan, LifeguardPlan, PhiPlan, SoakPlan};
+use rdb_net_sim::experiment::{
+    DetectPlan, DisseminatePlan, LifeguardPlan, PartitionPlan, PhiPlan, SilentPlan, SoakPlan, StabilityPlan,
+};
 use rdb_net_sim::report::Format;
 use rdb_net_sim::{Scenario, scenario};
 
@@ -15,6 +17,9 @@ rdb-net-sim runs scenarios and experiments on a simulated cluster.
   rdb-net-sim detect      [--nodes N,..] [--seed S] [--seeds K] [--crashes C] [--gossip on|off]
   rdb-net-sim disseminate [--nodes N,..] [--seed S] [--seeds K] [--rumours R]
   rdb-net-sim lifeguard   [--nodes N] [--seed S] [--seeds K] [--grid full|small]
+  rdb-net-sim silent      [--nodes N,..] [--seed S] [--seeds K] [--crashes C]
+  rdb-net-sim stability   [--nodes N] [--seed S] [--time SECONDS]
+  rdb-net-sim partition   [--nodes N] [--seed S] [--time SECONDS]
   rdb-net-sim soak        [--nodes N] [--seed S] [--time SECONDS]
   rdb-net-sim phi         [--seed S] [--beats B]
 
@@ -23,18 +28,22 @@ A scenario does something to whole nodes. An experiment measures the membership 
   detect       how long a crash stays unnoticed, and what the probing costs; a row for each size
   disseminate  how many gossip ticks until everybody knows; a row for each size and loss
   lifeguard    false failures with slow members, by the parts of Lifeguard that are on
+  silent       until everybody knows of a silent host, and whether losses make anybody fail; a row for each
+               size and loss
+  stability    a few members are faulty, and nobody else may suffer for it; a row for each fault
+  partition    two halves that are apart for a while, and mended; and all restarted meanwhile
   soak         a large cluster with default settings, in which a host goes silent now and then
   phi          mistakes and detection time of a phi detector by its threshold
 
   --nodes N    nodes of the cluster; default 5 for a scenario, 1000 for an experiment, 128 for lifeguard
   --seed S     the first seed; default 1
   --seeds K    how many seeds, S and those after it; default 1; detect: as many as C crashes need;
-               lifeguard: 10
-  --crashes C  crashes of each size; default 2000
+               lifeguard: 10; silent: quiet runs of 10 minutes, 20
+  --crashes C  crashes of each size; default 2000; silent: of each row, 100
   --gossip on  gossip between probes too, as by default in production; default off
   --rumours R  rumours for each seed; default 20
   --grid small one cell of the grid; default full: 5 concurrencies, 4 durations, 4 intervals
-  --time SECONDS  simulated time; default 60
+  --time SECONDS  simulated time; default 60; how long the faults last: stability 120, partition 300
   --beats B    heartbeats; default 1000000
   --output O   experiments: table, json, csv or svg
   --picture FILE  experiments: write the picture there as well
@@ -57,7 +66,10 @@ pub(crate) enum Experiment {
     Detect(DetectPlan),
     Disseminate(DisseminatePlan),
     Lifeguard(LifeguardPlan),
+    Partition(PartitionPlan),
+    Silent(SilentPlan),
     Soak(SoakPlan),
+    Stability(StabilityPlan),
     Phi(PhiPlan),
 }
 
@@ -67,6 +79,9 @@ impl Experiment {
             Self::Detect(_) => "detect",
             Self::Disseminate(_) => "disseminate",
             Self::Lifeguard(_) => "lifeguard",
+            Self::Partition(_) => "partition",
+            Self::Stability(_) => "stability",
+            Self::Silent(_) => "silent",
             Self::Soak(_) => "soak",
             Self::Phi(_) => "phi",
         }
@@ -93,6 +108,9 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Task, String> {
         "detect" => Experiment::Detect(detect(seed, &mut options)?),
         "disseminate" => Experiment::Disseminate(disseminate(seed, &mut options)?),
         "lifeguard" => Experiment::Lifeguard(lifeguard(seed, &mut options)?),
+        "partition" => Experiment::Partition(partition(seed, &mut options)?),
+        "stability" => Experiment::Stability(stability(seed, &mut options)?),
+        "silent" => Experiment::Silent(silent(seed, &mut options)?),
         "soak" => Experiment::Soak(soak(seed, &mut options)?),
         "phi" => {
             let plan = PhiPlan::new(seed);
@@ -155,6 +173,26 @@ fn lifeguard(seed: u64, options: &mut Options<'_>) -> Result<LifeguardPlan, Stri
     Ok(LifeguardPlan { members, ..plan })
 }
 
+fn partition(seed: u64, options: &mut Options<'_>) -> Result<PartitionPlan, String> {
+    let [members] = options.sizes()?[..] else { return Err("partition takes one size".to_owned()) };
+    let plan = PartitionPlan::new(members, seed);
+    let cut = options.number("--time")?.map_or(plan.cut, |seconds| Duration::from_secs(seconds.clamp(1, 1_000_000)));
+    Ok(PartitionPlan { cut, ..plan })
+}
+
+fn stability(seed: u64, options: &mut Options<'_>) -> Result<StabilityPlan, String> {
+    let [members] = options.sizes()?[..] else { return Err("stability takes one size".to_owned()) };
+    let plan = StabilityPlan::new(members, seed);
+    let time = options.number("--time")?.map_or(plan.time, |seconds| Duration::from_secs(seconds.clamp(1, 1_000_000)));
+    Ok(StabilityPlan { time, ..plan })
+}
+
+fn silent(seed: u64, options: &mut Options<'_>) -> Result<SilentPlan, String> {
+    let plan = SilentPlan::new(options.sizes()?, seed);
+    let hosts = options.number("--crashes")?.map_or(plan.hosts, |hosts| hosts.clamp(1, 1_000_000) as usize);
+    Ok(SilentPlan { hosts, quiet_runs: options.number("--seeds")?.unwrap_or(plan.quiet_runs).min(100_000), ..plan })
+}
+
 fn soak(seed: u64, options: &mut Options<'_>) -> Result<SoakPlan, String> {
     let [members] = options.sizes()?[..] else { return Err("soak takes one size".to_owned()) };
     let plan = SoakPlan::new(members, seed);
@@ -215,6 +253,8 @@ mod tests {
         assert_eq!(task, planned(Experiment::Detect(detect), Format::Svg));
         let soak = SoakPlan { time: Duration::from_secs(90), ..SoakPlan::new(50, 1) };
         assert_eq!(parsed("soak --nodes 50 --time 90"), planned(Experiment::Soak(soak), Format::Table));
+        let partition = PartitionPlan { cut: Duration::from_secs(90), ..PartitionPlan::new(40, 1) };
+        assert_eq!(parsed("partition --nodes 40 --time 90"), planned(Experiment::Partition(partition), Format::Table));
         assert_eq!(parsed("phi --output csv"), planned(Experiment::Phi(PhiPlan::new(1)), Format::Csv),);
         let lifeguard = LifeguardPlan { members: 64, ..LifeguardPlan::small(3, 2) };
         assert_eq!(

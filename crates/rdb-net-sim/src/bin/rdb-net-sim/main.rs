@@ -60,6 +60,9 @@ fn measure(experiment: &Experiment, format: Format, picture: Option<&Path>) -> R
         Experiment::Detect(plan) => plan.run(&mut progress),
         Experiment::Disseminate(plan) => plan.run(&mut progress),
         Experiment::Lifeguard(plan) => plan.run(&mut progress),
+        Experiment::Partition(plan) => plan.run(&mut progress),
+        Experiment::Stability(plan) => plan.run(&mut progress),
+        Experiment::Silent(plan) => plan.run(&mut progress),
         Experiment::Soak(plan) => plan.run(&mut progress),
         Experiment::Phi(plan) => Ok(plan.run(&mut progress)),
     };
