@@ -72,7 +72,20 @@ impl Rdbnet {
 
     /// The program with these arguments, without the caller's settings of it.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.path);
+        self.command_in(None, arguments)
+    }
+
+    /// The same in a network namespace.
+    pub(crate) fn command_in(&self, namespace: Option<&str>, arguments: &[&str]) -> Command {
+        let mut command = match namespace {
+            // It becomes the program: the process is the node itself.
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(&self.path);
+                command
+            }
+            None => Command::new(&self.path),
+        };
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RUSTYDB_")) {
             command.env_remove(name);
         }

@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::binary::Rdbnet;
+use crate::lab::Lab;
 use crate::log::Change;
 use crate::node::{Node, Spec};
 use crate::ports::Place;
@@ -39,11 +40,29 @@ impl Cluster {
     ///
     /// When the machine has no room for its files.
     pub fn new(rdbnet: &Rdbnet, count: usize) -> Self {
-        let places = Place::reserve(count);
+        Self::at(rdbnet, Place::reserve(count))
+    }
+
+    /// The same with the nodes of a laboratory, which trust its network.
+    ///
+    /// # Panics
+    ///
+    /// When the machine has no room for its files.
+    pub fn in_lab(rdbnet: &Rdbnet, lab: &Lab, count: usize) -> Self {
+        let mut cluster = Self::at(rdbnet, (0..count).map(|index| lab.place(index)).collect());
+        for (index, spec) in cluster.specs.iter_mut().enumerate() {
+            spec.namespace = Some(lab.namespace(index));
+            spec.set.push("networking.allow_plaintext=true".to_owned());
+        }
+        cluster
+    }
+
+    fn at(rdbnet: &Rdbnet, places: Vec<Place>) -> Self {
+        let count = places.len();
         let seeds: Vec<_> = places.iter().take(SEEDS).map(|place| place.transport).collect();
         let spec = |(index, place): (usize, Place)| {
             let id = format!("n{}", index + 1);
-            Spec { id, place: Some(place), seeds: seeds.clone(), set: Vec::new() }
+            Spec { id, place: Some(place), seeds: seeds.clone(), ..Spec::default() }
         };
         let folder = tempfile::Builder::new().prefix("rdbnet-").tempdir().expect("a folder for the test's files");
         let specs = places.into_iter().enumerate().map(spec).collect();

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use rdb_net_admin::views::{PeersView, TopologyView};
+use rdb_net_admin::views::{PeersView, StatusView, TopologyView};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::binary::Rdbnet;
-use crate::http::get_json;
+use crate::http::{get, get_json};
+use crate::lab::inside;
 use crate::log::Log;
 use crate::ports::Place;
 
@@ -31,6 +33,8 @@ pub struct Spec {
     pub seeds: Vec<SocketAddr>,
     /// Overrides `key=value` of everything else.
     pub set: Vec<String>,
+    /// The network namespace that it runs in; the test's own without one.
+    pub namespace: Option<String>,
 }
 
 impl Spec {
@@ -77,6 +81,7 @@ pub struct Node {
     child: Child,
     readers: Vec<JoinHandle<()>>,
     started: Option<Started>,
+    namespace: Option<String>,
 }
 
 impl Node {
@@ -91,7 +96,7 @@ impl Node {
         let file = file.to_str().expect("the test's folder has a name of text");
         let set = spec.set.iter().flat_map(|set| ["--set", set.as_str()]);
         let arguments: Vec<&str> = ["--config", file].into_iter().chain(set).collect();
-        Self::launch(rdbnet, &spec.id, &arguments, folder)
+        Self::launch_in(spec.namespace.as_deref(), rdbnet, &spec.id, &arguments, folder)
     }
 
     /// Starts `rdbnet node` with these arguments. The id names its files, and is what it should have.
@@ -100,7 +105,11 @@ impl Node {
     ///
     /// When the machine does not let it.
     pub fn launch(rdbnet: &Rdbnet, id: &str, arguments: &[&str], folder: &Path) -> Self {
-        let mut command = rdbnet.command(&["node", "--output", "json"]);
+        Self::launch_in(None, rdbnet, id, arguments, folder)
+    }
+
+    fn launch_in(namespace: Option<&str>, rdbnet: &Rdbnet, id: &str, arguments: &[&str], folder: &Path) -> Self {
+        let mut command = rdbnet.command_in(namespace, &["node", "--output", "json"]);
         command.args(arguments).env("RUST_LOG", "info").stdout(Stdio::piped()).stderr(Stdio::piped());
         let began = SystemTime::now();
         let mut child = command.spawn().expect("the binary can be started");
@@ -110,7 +119,16 @@ impl Node {
         };
         let (output, out) = Log::follow(child.stdout.take().expect("piped"), copy("out"));
         let (log, err) = Log::follow(child.stderr.take().expect("piped"), copy("log"));
-        Self { id: id.to_owned(), began, log, output, child, readers: vec![out, err], started: None }
+        Self {
+            id: id.to_owned(),
+            began,
+            log,
+            output,
+            child,
+            readers: vec![out, err],
+            started: None,
+            namespace: namespace.map(str::to_owned),
+        }
     }
 
     /// Waits until it says that it runs.
@@ -141,12 +159,41 @@ impl Node {
 
     /// Its view of the cluster.
     pub fn topology(&self) -> TopologyView {
-        get_json(self.started().admin, "/api/v1/network/topology")
+        self.view("/api/v1/network/topology")
     }
 
     /// The others, with what was carried to and from them.
     pub fn peers(&self) -> PeersView {
-        get_json(self.started().admin, "/api/v1/network/peers")
+        self.view("/api/v1/network/peers")
+    }
+
+    /// How it is.
+    pub fn status(&self) -> StatusView {
+        self.view("/api/v1/network/status")
+    }
+
+    /// The value of one of its metrics, named with its labels as they are written.
+    ///
+    /// # Panics
+    ///
+    /// When it does not tell, or has no such metric.
+    pub fn metric(&self, name: &str) -> f64 {
+        let admin = self.started().admin;
+        let (_, body) = self.at_home(|| get(admin, "/metrics")).expect("it answers operators");
+        let value = body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no metric {name}:\n{body}"))
+    }
+
+    fn view<T: DeserializeOwned + Send>(&self, path: &str) -> T {
+        let admin = self.started().admin;
+        self.at_home(|| get_json(admin, path))
+    }
+
+    fn at_home<T: Send>(&self, ask: impl FnOnce() -> T + Send) -> T {
+        match &self.namespace {
+            Some(namespace) => inside(namespace, ask),
+            None => ask(),
+        }
     }
 
     /// Sends a signal, and tells when that was.

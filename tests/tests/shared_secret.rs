@@ -174,7 +174,7 @@ fn a_secret_is_in_no_log_metric_or_answer_of_a_process() {
     let (secret, other) = (file(&folder, "secret", MARKER), file(&folder, "other", &format!("other {MARKER}")));
     let spawn = |name: &str, secret: &Path, seeds: Vec<_>| {
         let set = vec![format!("networking.shared_secret.path={}", secret.display())];
-        Node::spawn(&rdbnet, &Spec { id: name.to_owned(), place: None, seeds, set }, folder.path())
+        Node::spawn(&rdbnet, &Spec { id: name.to_owned(), place: None, seeds, set, ..Spec::default() }, folder.path())
     };
     let mut one = spawn("n1", &secret, Vec::new());
     let seed = one.wait_started().address;

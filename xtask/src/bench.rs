@@ -1,23 +1,38 @@
 //! `cargo xtask bench`: the programs of the benches, built in release mode.
 //!
-//! A name is either a binary of `rdb-net-benches` (`race`) or one of its bench targets (`micro`).
+//! A name is either a binary of `rdb-net-benches` (`race`), one of its bench targets (`micro`), or `membership`, which is a package of
+//! its own: it needs nothing of the others, which take long to build.
 
 use crate::failure::Failure;
 use crate::house::{House, ProductKind};
 use crate::process;
+use crate::test::{self, servers};
 
 const PACKAGE: &str = "rdb-net-benches";
 const RACE: &str = "race";
+const MEMBERSHIP: &str = "membership";
+const MEMBERSHIP_PACKAGE: &str = "rdb-net-membership-benches";
 
 /// Runs the program named first, or the race when none is named.
 pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
     let (name, rest) = split(arguments);
+    if name == MEMBERSHIP {
+        return run_membership(house, rest);
+    }
     let launch = launch(house, name)?;
     if name == RACE {
         // The race also runs the binary that counts allocations, which lies beside it.
         process::run(&mut process::cargo(house, &["build", "--release", "-p", PACKAGE, "--bins"]))?;
     }
     process::run(process::cargo(house, &launch).args(rest))
+}
+
+/// Clusters beside clusters: it starts `rdbnet` and, where that is or can be installed, Serf.
+fn run_membership(house: &House, rest: &[String]) -> Result<(), Failure> {
+    servers::provide_serf();
+    let node = test::build_node(house, &["--release"])?;
+    let arguments = ["run", "--release", "-p", MEMBERSHIP_PACKAGE, "--"];
+    process::run(process::cargo(house, &arguments).env(test::NODE_BINARY, node).args(rest))
 }
 
 /// The program's name and its arguments; arguments alone are for the race.
@@ -37,7 +52,7 @@ fn launch<'a>(house: &House, name: &'a str) -> Result<Vec<&'a str>, Failure> {
         _ => {
             let runnable = |kind| matches!(kind, ProductKind::Binary | ProductKind::Bench);
             let names = targets.iter().filter(|target| runnable(target.kind)).map(|target| target.name.as_str());
-            let names: Vec<&str> = names.collect();
+            let names: Vec<&str> = names.chain([MEMBERSHIP]).collect();
             Err(Failure::Usage(format!("{PACKAGE} has no program `{name}`; it has: [{}]", names.join(", "))))
         }
     }
@@ -77,7 +92,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_with_the_names_there_are() {
         let refusal = launch(&house(), "rcae").unwrap_err();
-        assert_eq!(refusal.to_string(), "rdb-net-benches has no program `rcae`; it has: [race, micro]");
+        assert_eq!(refusal.to_string(), "rdb-net-benches has no program `rcae`; it has: [race, micro, membership]");
         assert_eq!(refusal.exit_code(), 2);
     }
 }

@@ -10,6 +10,7 @@ mod ci;
 mod claims;
 mod deny;
 mod failure;
+mod faults;
 mod features;
 mod fuzz;
 mod house;
@@ -70,10 +71,16 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "bench",
         arguments: "[NAME] [ARGS]",
-        summary: "run a program of the benches in release mode: race (the default), micro, ...",
+        summary: "run a program of the benches in release mode: race (the default), micro, membership, ...",
         run: bench::run,
     },
     Command { name: "sim", arguments: "[ARGS]", summary: "run the simulator in release mode", run: sim::run },
+    Command {
+        name: "faults",
+        arguments: "",
+        summary: "play the table of faults in network namespaces for its whole length: some six minutes",
+        run: faults::run,
+    },
     Command {
         name: "fuzz",
         arguments: "[--seconds N] [--target NAME] [--keep]",

@@ -16,7 +16,7 @@
 
 mod previous;
 pub(crate) mod record;
-mod servers;
+pub(crate) mod servers;
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -30,7 +30,7 @@ use crate::process;
 use record::{Reader, Record};
 
 /// The environment variable with the path of `rdbnet`.
-const NODE_BINARY: &str = "RDB_NET_NODE_BIN";
+pub(crate) const NODE_BINARY: &str = "RDB_NET_NODE_BIN";
 /// The environment variable with the path of the previous release's `rdbnet`.
 const PREVIOUS_BINARY: &str = "RDB_NET_PREVIOUS_BIN";
 /// The environment variable with the path of the file that collects skipped tests.
@@ -42,13 +42,13 @@ const NODE_TARGET: &str = "rdbnet";
 /// a feature changes nothing of what is there without it; and the tests are built with the same, so that the manager's own run too.
 const FEATURES: &str = "rdb-net-node/dns,rdb-net-node/etcd,rdb-net-node/consul";
 /// The package whose tests start whole clusters of processes.
-const CLUSTER_PACKAGE: &str = "rdb-net-tests";
+pub(crate) const CLUSTER_PACKAGE: &str = "rdb-net-tests";
 
 /// Runs all tests, then tells which of them could not run here.
 pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
     let Options { deny_skips, passed_on } = Options::parse(arguments)?;
     servers::provide();
-    let node = build_node(house)?;
+    let node = build_node(house, &["--features", FEATURES])?;
     let previous = previous::build(house)?;
     let skipped_file = fresh_skipped_file(house)?;
     let (mut reader, mut failed) = (Reader::new(house), Vec::new());
@@ -153,10 +153,10 @@ fn with_few_threads(passed_on: &[String]) -> Vec<String> {
     arguments
 }
 
-/// Builds the daemon and returns where cargo put it.
-fn build_node(house: &House) -> Result<PathBuf, Failure> {
-    let arguments = ["build", "-p", NODE_PACKAGE, "--features", FEATURES, "--message-format=json-render-diagnostics"];
-    let messages = process::capture(&mut process::cargo(house, &arguments))?;
+/// Builds the daemon with these options of cargo, and returns where cargo put it.
+pub(crate) fn build_node(house: &House, options: &[&str]) -> Result<PathBuf, Failure> {
+    let arguments = ["build", "-p", NODE_PACKAGE, "--message-format=json-render-diagnostics"];
+    let messages = process::capture(process::cargo(house, &arguments).args(options))?;
     executable(&messages, NODE_TARGET)
         .ok_or_else(|| Failure::Check(format!("{NODE_PACKAGE} has no binary `{NODE_TARGET}`")))
 }

@@ -55,6 +55,7 @@ fn every_crate_of_the_workspace_is_in_the_matrix() {
     let others = [
         "rdb-net-benches",
         "rdb-net-fuzz",
+        "rdb-net-membership-benches",
         "rdb-net-session-previous",
         "rdb-net-tests",
         "rdb-net-wire-previous",

@@ -22,24 +22,35 @@ const TOOLS: &[Tool] = &[
     Tool { program: "knotc", package: "knot" },
     Tool { program: "dnsmasq", package: "dnsmasq-base" },
     Tool { program: "dig", package: "bind9-dnsutils" },
+    Tool { program: "nft", package: "nftables" },
+    Tool { program: "ip", package: "iproute2" },
 ];
 
 /// Installs what is missing, if this is the root user of a system with apt. Whatever comes of it, the tests run.
-pub(super) fn provide() {
-    let missing = packages(is_there);
+pub(crate) fn provide() {
+    install(TOOLS);
+}
+
+/// The same of an agent that the benches race against.
+pub(crate) fn provide_serf() {
+    install(&[Tool { program: "serf", package: "serf" }]);
+}
+
+fn install(tools: &[Tool]) {
+    let missing = packages(tools, is_there);
     if missing.is_empty() {
         return;
     }
     let names = missing.join(" ");
     if let Some(reason) = why_not(std::env::var_os(OPT_OUT).is_some(), is_root(), is_there("apt-get")) {
-        println!("not installed, so that tests are skipped: {names}: {reason}");
+        println!("not installed, so that what needs it is skipped: {names}: {reason}");
         return;
     }
     // The lists of a fresh machine are empty or old; a failure of their update is one of the installation at worst.
     let _ = process::run(&mut apt(&["update", "-qq"]));
     let install = [["install", "-y", "-qq", "--no-install-recommends"].as_slice(), &missing].concat();
     if let Err(failure) = process::run(&mut apt(&install)) {
-        println!("not installed, so that tests are skipped: {names}: {failure}");
+        println!("not installed, so that what needs it is skipped: {names}: {failure}");
     }
 }
 
@@ -50,8 +61,8 @@ fn apt(arguments: &[&str]) -> Command {
 }
 
 /// The packages of programs that are not there, each once.
-fn packages(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    let mut missing: Vec<_> = TOOLS.iter().filter(|tool| !is_there(tool.program)).map(|tool| tool.package).collect();
+fn packages(tools: &[Tool], is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let mut missing: Vec<_> = tools.iter().filter(|tool| !is_there(tool.program)).map(|tool| tool.package).collect();
     missing.dedup();
     missing
 }
@@ -83,14 +94,14 @@ mod tests {
 
     #[test]
     fn only_what_is_missing_is_wanted() {
-        assert_eq!(packages(|_| true), [""; 0]);
-        assert_eq!(packages(|program| program != "etcdctl"), ["etcd-client"]);
+        assert_eq!(packages(TOOLS, |_| true), [""; 0]);
+        assert_eq!(packages(TOOLS, |program| program != "etcdctl"), ["etcd-client"]);
         assert_eq!(
-            packages(|program| !program.starts_with("knot")),
+            packages(TOOLS, |program| !program.starts_with("knot")),
             ["knot"],
             "once, although two programs are missing"
         );
-        assert!(packages(|_| false).contains(&"etcd-server"));
+        assert!(packages(TOOLS, |_| false).contains(&"etcd-server"));
     }
 
     #[test]
