@@ -9,6 +9,8 @@ use rdb_swim::{Config, LocalNode, Swim, SyncAnswer};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+#[cfg(target_os = "linux")]
+use crate::ingress::Ingress;
 use crate::{Gossip, InTheClear, PacketMachine, bind};
 
 struct Node {
@@ -137,10 +139,33 @@ async fn a_flood_does_not_hold_up_the_clock() {
     assert!((257..=8 * 256).contains(&done_after), "{done_after}");
 }
 
+/// Linux begins to stamp packets a moment after the first socket of the machine has asked for it, and goes on as long as there is one.
+#[cfg(target_os = "linux")]
+async fn stamping() -> tokio::net::UdpSocket {
+    let socket = bind(&"127.0.0.1:0".parse().expect("legal")).await.expect("loopback has a free port");
+    let (to, sender) = (socket.local_addr().expect("bound"), UdpSocket::bind("127.0.0.1:0").expect("a port"));
+    let (origin, mut ingress, mut buffer) = (Instant::now(), Ingress::new(), [0; 16]);
+    let waited = tokio::time::timeout(Duration::from_secs(10), async {
+        loop {
+            sender.send_to(b"waits", to).expect("loopback");
+            let sent = Instant::now();
+            eventually(|| sent.elapsed() >= Duration::from_millis(2)).await;
+            socket.readable().await.expect("a packet waits");
+            let arrival = ingress.receive(&socket, &mut buffer, origin.elapsed()).expect("a packet waits");
+            if arrival.age >= Duration::from_millis(2) {
+                return;
+            }
+        }
+    });
+    waited.await.expect("the kernel stamps packets within ten seconds");
+    socket
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn the_machine_is_told_how_long_packets_have_waited_before_it_gets_them() {
     const WAIT: Duration = Duration::from_millis(100);
+    let _stamping = stamping().await;
     let origin = Instant::now();
     let socket = bind(&"127.0.0.1:0".parse().expect("legal")).await.expect("loopback has a free port");
     let (to, sender) = (socket.local_addr().expect("bound"), UdpSocket::bind("127.0.0.1:0").expect("a port"));
