@@ -49,7 +49,7 @@ mod tests {
     const BROUGHT_ALONG: &[&str] =
         &["aws-lc-rs", "clap", "quinn-udp", "rustls", "socket2", "tokio-rustls", "tracing-subscriber", "x509-parser"];
     /// Who may have a client without owning it: what stands outside the house, and a peer of the benchmarks.
-    const GUESTS: &[&str] = &["rdb-net-tests", "rdb-net-benches", "tonic"];
+    const GUESTS: &[&str] = &["rdb-net-tests", "rdb-net-benches", "tonic", "consulrs", "rustify"];
 
     fn configuration() -> Table {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deny.toml");
