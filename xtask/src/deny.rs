@@ -48,7 +48,8 @@ mod tests {
     /// Crates with an owner that others bring along too, so that only direct dependencies on them can be looked at.
     const BROUGHT_ALONG: &[&str] =
         &["aws-lc-rs", "clap", "quinn-udp", "rustls", "socket2", "tokio-rustls", "tracing-subscriber", "x509-parser"];
-    /// Who may have a client without owning it: what stands outside the house, and a peer of the benchmarks.
+    /// Who may have a client without owning it: what stands outside the house, a peer of the benchmarks, and what Consul's client
+    /// is made of.
     const GUESTS: &[&str] = &["rdb-net-tests", "rdb-net-benches", "tonic", "consulrs", "rustify"];
 
     fn configuration() -> Table {

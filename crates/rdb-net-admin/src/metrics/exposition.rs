@@ -5,6 +5,8 @@
 //! OpenMetrics, whose strict parser refuses both. Quantiles cannot be averaged over nodes, so
 //! `networking_message_roundtrip_seconds` is a proper histogram of the same durations beside it.
 
+mod discovery;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -14,7 +16,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
-use rdb_net_manager::{ControlPlane, DiscoveryView, NetworkStatistics, SecurityView, SourceState, SourceView};
+use rdb_net_manager::{ControlPlane, DiscoveryView, NetworkStatistics, SecurityView};
 use rdb_net_session::LatencyHistogram;
 use rdb_net_types::{NodeId, NodeState, PeerStatistics};
 
@@ -265,35 +267,6 @@ impl Exposition {
             "networking_gossip_udp_silent",
             "1 while gossip travels inside connections because nothing comes by UDP.",
             [(NO_LABELS, u64::from(security.udp_is_silent))],
-        )
-    }
-
-    fn discovery(&self, families: &mut Families<'_>) -> fmt::Result {
-        let sources = &self.discovery.sources;
-        let label = |source: &SourceView| [("source", source.name.clone())];
-        families.gauge(
-            "networking_discovery_up",
-            "1 while the list of a source is what the source says, by source.",
-            sources.iter().map(|source| (label(source), u64::from(source.state == SourceState::Live))),
-        )?;
-        families.gauge(
-            "networking_discovery_answer_age_seconds",
-            "How long ago a source last answered, by source; none while it never has.",
-            sources.iter().filter_map(|source| Some((label(source), source.age?.as_secs_f64()))),
-        )?;
-        families.gauge(
-            "networking_discovery_nodes",
-            "Nodes that a source names, by source.",
-            sources.iter().map(|source| (label(source), source.nodes.len() as u64)),
-        )?;
-        families.gauge(
-            "networking_discovery_registered",
-            "1 while this node is registered at a source where it is to be, by source and state.",
-            sources.iter().filter_map(|source| {
-                let registration = source.registration.as_ref()?;
-                let labels = [("source", source.name.clone()), ("state", registration.state.to_owned())];
-                Some((labels, u64::from(registration.stands)))
-            }),
         )
     }
 

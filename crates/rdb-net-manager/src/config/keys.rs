@@ -77,8 +77,27 @@ macro_rules! key {
     };
 }
 
+mod discovery;
+
+const COUNT: usize = FIRST.len() + discovery::KEYS.len() + LAST.len();
+
 /// Every key, in order. A key that comes later is applied later, so that a gossip setting wins over the gossip profile.
-pub static KEYS: &[Key] = &[
+pub static KEYS: &[Key] = &{
+    let parts = [FIRST, discovery::KEYS, LAST];
+    let mut keys = [FIRST[0]; COUNT];
+    let (mut filled, mut part) = (0, 0);
+    while part < parts.len() {
+        let mut next = 0;
+        while next < parts[part].len() {
+            keys[filled] = parts[part][next];
+            (filled, next) = (filled + 1, next + 1);
+        }
+        part += 1;
+    }
+    keys
+};
+
+const FIRST: &[Key] = &[
     key! { "networking.cluster_id", cluster_id, Restart, Range::Any, "\"orders\"",
     "Name of the cluster: 1 to 64 letters, digits, '.', '_' and '-'. Nodes of different clusters refuse each \
      other." },
@@ -179,145 +198,9 @@ pub static KEYS: &[Key] = &[
     Range::OneOf(&["closed", "open"]), "\"open\"",
     "What happens to a call when every node that fits is unhealthy: it is refused, or goes to one of them \
      anyway." },
-    key! { "networking.service_discovery.type", service_discovery.kinds, Restart, Range::Entries(4), "\"etcd\"",
-    "The kind of source: \"static\" for a list and a file, \"dns\", \"etcd\", \"consul\", or \"none\" for a node that others join. Several \
-     stand in a list, as in [\"etcd\", \"static\"]: a node is as the first of them tells it that names it." },
-    key! { "networking.service_discovery.seeds", service_discovery.seeds, Hot, Range::Entries(20_000),
-    "[\"node1:7000\", \"node2:7000\"]",
-    "Nodes through which to join. A later layer replaces the whole list." },
-    key! { "networking.service_discovery.file", service_discovery.file, Hot, Range::Any, "\"nodes.toml\"",
-    "A TOML file with more seeds and nodes, which reloads when it changes.",
-    unset "none" },
-    key! { "networking.service_discovery.poll_interval_ms", service_discovery.poll_interval, Hot, ms(10), "1000",
-    "How often the file is compared with what was last read, whatever the system tells of changes." },
-    key! { "networking.service_discovery.retry_max_ms", service_discovery.retry_max, Hot, ms(10), "10000",
-    "The longest wait between two tries to join through a seed that does not answer." },
-    key! { "networking.service_discovery.register", service_discovery.register, Restart, Range::Any, "false",
-    "Whether this node is registered where nodes register themselves, so that others find it there." },
-    key! { "networking.service_discovery.wait_for_nodes", service_discovery.wait_for_nodes, Restart, count(0, 20_000), "3",
-    "How many nodes the sources must name, this one included where it is registered, before it joins any of them. Nodes of a \
-     new cluster that start together then act on the same list. 0 joins whoever is there." },
-    key! { "networking.service_discovery.stable_margin_ms", service_discovery.stable_margin, Restart, ms(0), "5000",
-    "For how long the sources must name the same nodes, where `wait_for_nodes` is set." },
-    key! { "networking.service_discovery.wait_max_ms", service_discovery.wait_max, Restart, ms(0), "60000",
-    "After how long it joins those that are there, where `wait_for_nodes` is set, and warns." },
-    key! { "networking.service_discovery.last_good_age_max_ms", service_discovery.last_good_age_max, Restart,
-    Range::Whole { min: 0, max: 8760 * HOUR_MS, unit: "ms" }, "3600000",
-    "How old the list of the former life may be that is used while a source is away at the start. Lists are kept in \
-     `networking.state.path`, one for each kind but \"static\". 0 keeps none." },
-    key! { "networking.service_discovery.dns.names", service_discovery.dns.names, Restart, Range::Entries(64),
-    "[\"_rdb._tcp.example.com\"]",
-    "The names, complete from the root: no search list is applied to them. What they name is listed together." },
-    key! { "networking.service_discovery.dns.records", service_discovery.dns.records, Restart,
-    Range::OneOf(&["srv", "addresses", "srv_then_addresses"]), "\"addresses\"",
-    "What the names are asked for: SRV records, which name hosts and ports; addresses, as a headless service of Kubernetes has \
-     one for each pod; or addresses where a name has no SRV records." },
-    key! { "networking.service_discovery.dns.port", service_discovery.dns.port, Restart, count(1, 65_535), "7000",
-    "Where nodes listen that only addresses name.",
-    unset "none; needed with \"addresses\" and \"srv_then_addresses\"" },
-    key! { "networking.service_discovery.dns.servers", service_discovery.dns.servers, Restart, Range::Entries(16),
-    "[\"10.0.0.2:5353\"]",
-    "The name servers, IP addresses with a port where it is not 53; by UDP, and TCP where an answer is too long for that. An \
-     empty list stands for those of the system." },
-    key! { "networking.service_discovery.dns.family", service_discovery.dns.family, Restart,
-    Range::OneOf(&["either", "ipv4", "ipv6"]), "\"ipv6\"",
-    "Which addresses of a host are used; with \"either\" those of IPv6 where it has none of IPv4." },
-    key! { "networking.service_discovery.dns.timeout_ms", service_discovery.dns.timeout, Restart,
-    Range::Whole { min: 50, max: 30_000, unit: "ms" }, "1000",
-    "How long a name server may take for an answer." },
-    key! { "networking.service_discovery.dns.interval_min_ms", service_discovery.dns.interval_min, Restart, ms(100), "5000",
-    "The shortest time between two questions for a name, however short its records say that they hold." },
-    key! { "networking.service_discovery.dns.interval_max_ms", service_discovery.dns.interval_max, Restart, ms(100), "60000",
-    "The longest; at least `interval_min_ms`." },
-    key! { "networking.service_discovery.dns.negative_min_ms", service_discovery.dns.negative_min, Restart, ms(100), "10000",
-    "The shortest time between two questions for a name that has no records." },
-    key! { "networking.service_discovery.etcd.endpoints", service_discovery.etcd.endpoints, Restart, Range::Entries(16),
-    "[\"https://etcd1:2379\", \"https://etcd2:2379\"]",
-    "Where the members of the etcd cluster listen. One is used at a time, and the next after a failure." },
-    key! { "networking.service_discovery.etcd.prefix", service_discovery.etcd.prefix, Restart, Range::Length(256), "\"/databases\"",
-    "What all keys begin with: a node stands at `PREFIX/CLUSTER/nodes/ID`." },
-    key! { "networking.service_discovery.etcd.username", service_discovery.etcd.username, Restart, Range::Length(128), "\"rdb\"",
-    "The name of the user, where etcd asks for one.",
-    unset "none" },
-    key! { "networking.service_discovery.etcd.password_path", service_discovery.etcd.password_path, Restart, Range::Any,
-    "\"/etc/rustydb/etcd-password\"",
-    "A file with the user's password; space and line ends around it do not count. Nobody but its owner may read it.",
-    unset "none" },
-    key! { "networking.service_discovery.etcd.password_variable", service_discovery.etcd.password_variable, Restart,
-    Range::Length(128), "\"RUSTYDB_ETCD_PASSWORD\"",
-    "The name of an environment variable with that password, instead of a file.",
-    unset "none" },
-    key! { "networking.service_discovery.etcd.ca_cert_path", service_discovery.etcd.tls.ca_cert_path, Restart, Range::Any,
-    "\"/etc/rustydb/etcd-ca.pem\"",
-    "The certificates that sign those of the etcd members, PEM. This file and the two below are read again with every \
-     connection.",
-    unset "none; needed with https" },
-    key! { "networking.service_discovery.etcd.cert_path", service_discovery.etcd.tls.cert_path, Restart, Range::Any,
-    "\"/etc/rustydb/etcd-client.pem\"",
-    "The certificate that is shown to etcd, PEM, where it asks for one.",
-    unset "none" },
-    key! { "networking.service_discovery.etcd.key_path", service_discovery.etcd.tls.key_path, Restart, Range::Any,
-    "\"/etc/rustydb/etcd-client-key.pem\"",
-    "The private key of that certificate, PEM.",
-    unset "none" },
-    key! { "networking.service_discovery.etcd.server_name", service_discovery.etcd.tls.server_name, Restart, Range::Length(253),
-    "\"etcd.example.com\"",
-    "The name that the certificates of the etcd members carry.",
-    unset "the host of each endpoint" },
-    key! { "networking.service_discovery.etcd.lease_ttl_ms", service_discovery.etcd.lease_ttl, Restart, ms(2000), "30000",
-    "How long the node stays registered without a word from it, in whole seconds; it is renewed three times as often. Less \
-     finds a dead node sooner, and loses a living one in a shorter outage." },
-    key! { "networking.service_discovery.etcd.connect_timeout_ms", service_discovery.etcd.connect_timeout, Restart,
-    Range::Whole { min: 100, max: 60_000, unit: "ms" }, "1000",
-    "How long a connection may take." },
-    key! { "networking.service_discovery.etcd.request_timeout_ms", service_discovery.etcd.request_timeout, Restart,
-    Range::Whole { min: 100, max: 60_000, unit: "ms" }, "5000",
-    "How long one request may take." },
-    key! { "networking.service_discovery.etcd.probe_interval_ms", service_discovery.etcd.probe_interval, Restart,
-    Range::Whole { min: 100, max: 60_000, unit: "ms" }, "1000",
-    "How often the connection and the watch are probed; no answer for as long again ends the connection." },
-    key! { "networking.service_discovery.etcd.retry_max_ms", service_discovery.etcd.retry_max, Restart, ms(100), "10000",
-    "The longest wait after a failure; the first is 100 ms, and each further one doubles." },
-    key! { "networking.service_discovery.consul.agent", service_discovery.consul.agent, Restart, Range::Length(256), "\"https://consul.example.com:8501\"",
-    "Where the agent listens, the one of this host as a rule. Everything goes to this one." },
-    key! { "networking.service_discovery.consul.service", service_discovery.consul.service, Restart, Range::Length(128), "\"databases\"",
-    "The name of the service: letters, digits, '.', '_' and '-'.",
-    unset "`rdb-` and the cluster's name" },
-    key! { "networking.service_discovery.consul.token_path", service_discovery.consul.token_path, Restart, Range::Any, "\"/etc/rustydb/consul-token\"",
-    "A file with the ACL token; space and line ends around it do not count. Nobody but its owner may read it. The token needs \
-     `service:write` for the service, and `node:read` and `service:read`.",
-    unset "none" },
-    key! { "networking.service_discovery.consul.token_variable", service_discovery.consul.token_variable, Restart, Range::Length(128), "\"RUSTYDB_CONSUL_TOKEN\"",
-    "The name of an environment variable with that token, instead of a file.",
-    unset "none" },
-    key! { "networking.service_discovery.consul.ca_cert_path", service_discovery.consul.tls.ca_cert_path, Restart, Range::Any, "\"/etc/rustydb/consul-ca.pem\"",
-    "The certificates that sign the agent's, PEM. This file and the two below are read again with every connection.",
-    unset "none; needed with https" },
-    key! { "networking.service_discovery.consul.cert_path", service_discovery.consul.tls.cert_path, Restart, Range::Any, "\"/etc/rustydb/consul-client.pem\"",
-    "The certificate that is shown to the agent, PEM, where it asks for one.",
-    unset "none" },
-    key! { "networking.service_discovery.consul.key_path", service_discovery.consul.tls.key_path, Restart, Range::Any, "\"/etc/rustydb/consul-client-key.pem\"",
-    "The private key of that certificate, PEM.",
-    unset "none" },
-    key! { "networking.service_discovery.consul.server_name", service_discovery.consul.tls.server_name, Restart, Range::Length(253), "\"agent.consul\"",
-    "The name that the agent's certificate carries.",
-    unset "the agent's host" },
-    key! { "networking.service_discovery.consul.check_ttl_ms", service_discovery.consul.check_ttl, Restart, ms(2000), "30000",
-    "How long the node's check passes without a word from it; it is told three times as often. Less finds a dead node sooner, \
-     and loses a living one in a shorter outage." },
-    key! { "networking.service_discovery.consul.deregister_after_ms", service_discovery.consul.deregister_after, Restart,
-    Range::Whole { min: 60_000, max: 7 * 24 * HOUR_MS, unit: "ms" }, "3600000",
-    "When the agent throws away a node whose check has failed; longer than an outage from which nodes come back." },
-    key! { "networking.service_discovery.consul.wait_ms", service_discovery.consul.wait, Restart, Range::Whole { min: 1000, max: 600_000, unit: "ms" }, "300000",
-    "How long a blocking query waits for a change. Less costs questions and brings nothing." },
-    key! { "networking.service_discovery.consul.connect_timeout_ms", service_discovery.consul.connect_timeout, Restart, Range::Whole { min: 100, max: 60_000, unit: "ms" }, "1000",
-    "How long a connection may take." },
-    key! { "networking.service_discovery.consul.request_timeout_ms", service_discovery.consul.request_timeout, Restart, Range::Whole { min: 100, max: 60_000, unit: "ms" }, "5000",
-    "How long one request may take, the wait of a blocking query not counted." },
-    key! { "networking.service_discovery.consul.probe_interval_ms", service_discovery.consul.probe_interval, Restart, Range::Whole { min: 100, max: 60_000, unit: "ms" }, "1000",
-    "How often the agent is asked whether it lives and knows a leader." },
-    key! { "networking.service_discovery.consul.retry_max_ms", service_discovery.consul.retry_max, Restart, ms(100), "10000",
-    "The longest wait after a failure; the first is 100 ms, and each further one doubles." },
+];
+
+const LAST: &[Key] = &[
     key! { "networking.admin.enabled", admin.enabled, Restart, Range::Any, "false",
     "Whether there is a listener for operators." },
     key! { "networking.admin.bind_address", admin.bind_address, Restart, Range::Any, "\"127.0.0.1:9000\"",
