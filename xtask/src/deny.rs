@@ -62,8 +62,10 @@ mod tests {
     }
 
     /// The crates that only some may depend on, with those.
+    /// Who has a client for its own. What has something to be used instead is nobody's, whoever brings it along.
     fn owned(configuration: &Table) -> BTreeMap<&str, BTreeSet<&str>> {
         let rows = configuration["bans"]["deny"].as_array().unwrap().iter();
+        let rows = rows.filter(|row| row.get("use-instead").is_none());
         let rows = rows.filter_map(|row| Some((row["crate"].as_str()?, strings(row.get("wrappers")?))));
         rows.filter(|(_, wrappers)| !wrappers.is_empty()).collect()
     }
