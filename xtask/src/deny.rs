@@ -61,8 +61,8 @@ mod tests {
         value.as_array().unwrap().iter().map(|value| value.as_str().unwrap()).collect()
     }
 
-    /// The crates that only some may depend on, with those.
-    /// Who has a client for its own. What has something to be used instead is nobody's, whoever brings it along.
+    /// The crates that only some may depend on, with those. What has something to be used instead is nobody's, whoever brings
+    /// it along.
     fn owned(configuration: &Table) -> BTreeMap<&str, BTreeSet<&str>> {
         let rows = configuration["bans"]["deny"].as_array().unwrap().iter();
         let rows = rows.filter(|row| row.get("use-instead").is_none());
