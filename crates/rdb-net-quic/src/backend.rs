@@ -2,9 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use quinn::{ClientConfig, Endpoint, TokioRuntime};
+use quinn_proto::ClientConfig;
 use rdb_net_tls::{Handed, HandedFailure, PeerSide, Tls, TlsRefusal};
 use rdb_net_transport::{Backend, Connection, DialError, Distrust, LinkSide, ListenError, Listener, Proof};
 use rdb_net_types::{BoxFuture, NodeAddress};
@@ -12,13 +11,10 @@ use rdb_net_types::{BoxFuture, NodeAddress};
 use crate::config::QuicConfig;
 use crate::connection::QuicConnection;
 use crate::crypto::{self, handshake_error};
-use crate::error::{dial_error, dial_verdict};
+use crate::engine::{Engine, Lost};
+use crate::error::dial_error;
 use crate::listener::QuicListener;
-use crate::refusals::Refusals;
-use crate::socket::{DialSocket, bound};
-
-/// TLS wants a name. It is neither sent nor compared.
-const SERVER_NAME: &str = "rustydb";
+use crate::socket::{QuicSocket, bound};
 
 /// Dial and accept over QUIC. Who is at the other end is proved by its certificate before a byte of the protocol is read, and its
 /// hello has to say the same.
@@ -53,31 +49,24 @@ impl QuicBackend {
         let (crypto, handed) = crypto::client(&self.tls).map_err(untrusted)?;
         let mut client = ClientConfig::new(crypto);
         client.transport_config(self.config.transport(true));
-        let (socket, refusals) = DialSocket::connected(&self.config, candidate).map_err(system)?;
-        let (socket, runtime) = (Arc::new(socket), Arc::new(TokioRuntime));
-        let endpoint = Endpoint::new_with_abstract_socket(self.config.endpoint(), None, socket, runtime);
-        let endpoint = endpoint.map_err(system)?;
-        let connecting = endpoint.connect_with(client, candidate, SERVER_NAME);
-        let connecting = connecting.map_err(|error| system(io::Error::other(error)))?;
-        let quic = tokio::select! {
-            biased;
-            connected = tokio::time::timeout(self.config.handshake_timeout, connecting) => match connected {
-                Ok(Ok(quic)) => quic,
-                Ok(Err(error)) => return Err(dial_error(address, error, handed)),
-                Err(_elapsed) => return Err(given_up(address, handed)),
-            },
-            () = refused(&refusals) => {
+        let socket = QuicSocket::connected(&self.config, candidate).map_err(system)?;
+        let engine = Engine::dial(self.config.endpoint(), client, socket, candidate);
+        let mut connection = QuicConnection::dialed(engine.map_err(|error| system(io::Error::other(error)))?);
+        match tokio::time::timeout(self.config.handshake_timeout, connection.connected()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(Lost::Ended(error))) => return Err(dial_error(address, error, handed)),
+            Ok(Err(Lost::Refused)) => {
                 handed.failed(HandedFailure::Closed);
                 return Err(system(io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens on the port")));
             }
-        };
-        let proof = crypto::proof(&quic, handed).map_err(untrusted)?;
-        QuicConnection::dialed(quic, proof, refusals).await.map_err(|error| dial_verdict(address, error))
+            Err(_elapsed) => return Err(given_up(address, handed)),
+        }
+        connection.prove(handed).map_err(untrusted)?;
+        if !connection.open() {
+            return Err(system(io::Error::new(io::ErrorKind::InvalidData, "the peer allows fewer streams than lanes")));
+        }
+        Ok(connection)
     }
-}
-
-async fn refused(refusals: &Refusals) {
-    std::future::poll_fn(|context| refusals.poll(context, 1)).await;
 }
 
 fn given_up(address: &NodeAddress, handed: Handed) -> DialError {

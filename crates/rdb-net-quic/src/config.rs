@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::congestion::{BbrConfig, CubicConfig};
-use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::congestion::{BbrConfig, CubicConfig};
+use quinn_proto::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
 use rdb_net_types::Lane;
 
 /// The smallest payload that every path of QUIC carries (RFC 9000, section 14).
@@ -16,7 +16,7 @@ pub(crate) const STREAMS: u32 = Lane::ALL.len() as u32;
 /// How much of a handshake is held out of its order: no more than TLS over TCP reads of a stranger.
 const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
 /// How much of packets beside the streams waits, in each direction.
-const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
 /// Connections that were begun and that nobody has looked at yet.
 const INCOMING_MAX: usize = 1024;
 /// What may come of one of those meanwhile, and of all together. No early data comes, so it is little.
@@ -145,7 +145,7 @@ impl QuicConfig {
     }
 
     /// Of what takes connections.
-    pub(crate) fn server(&self, crypto: Arc<dyn quinn::crypto::ServerConfig>) -> ServerConfig {
+    pub(crate) fn server(&self, crypto: Arc<dyn quinn_proto::crypto::ServerConfig>) -> ServerConfig {
         let mut server = ServerConfig::with_crypto(crypto);
         server
             .transport_config(self.transport(false))
@@ -154,7 +154,7 @@ impl QuicConfig {
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(ALL_INCOMING_BYTES_MAX);
         // No tokens for later: each dial shows its address anew where that is asked for.
-        let mut tokens = quinn::ValidationTokenConfig::default();
+        let mut tokens = quinn_proto::ValidationTokenConfig::default();
         tokens.sent(0);
         server.validation_token_config(tokens);
         server

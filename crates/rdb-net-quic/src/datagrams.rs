@@ -1,60 +1,108 @@
-//! Packets beside the streams (RFC 9221). They wait for nothing that is lost, and are not sent again.
+//! Packets beside the streams (RFC 9221), sent by whoever has a handle. They wait for nothing that is lost, and are not sent again.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 use bytes::Bytes;
-use quinn::{Connection, ConnectionError};
 use rdb_net_transport::Datagrams;
+
+use crate::config::DATAGRAM_BYTES_MAX;
+
+/// How many packets wait, however small they are.
+const PACKETS_MAX: usize = 1024;
+
+/// Packets on their way to the task of their connection.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    /// What one may have at most.
+    bytes_max: AtomicUsize,
+    /// Some wait.
+    has_some: AtomicBool,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    packets: VecDeque<Bytes>,
+    bytes: usize,
+    is_over: bool,
+    task: Option<Waker>,
+}
+
+impl Outgoing {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which task sends them.
+    pub(crate) fn register(&self, task: &Waker) {
+        self.lock().task = Some(task.clone());
+    }
+
+    pub(crate) fn set_bytes_max(&self, bytes: usize) {
+        self.bytes_max.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The next that waits.
+    pub(crate) fn take(&self) -> VecDeque<Bytes> {
+        if !self.has_some.swap(false, Ordering::Acquire) {
+            return VecDeque::new();
+        }
+        let mut waiting = self.lock();
+        waiting.bytes = 0;
+        std::mem::take(&mut waiting.packets)
+    }
+
+    /// The connection has ended.
+    pub(crate) fn end(&self) {
+        *self.lock() = Waiting { is_over: true, ..Waiting::default() };
+        self.set_bytes_max(0);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.lock().is_over
+    }
+
+    /// Has the task look at its connection.
+    pub(crate) fn wake(&self) {
+        let task = self.lock().task.clone();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
 
 /// Sends packets over a connection, whoever has it.
 #[derive(Debug)]
-pub(crate) struct QuicDatagrams(pub(crate) Connection);
+pub(crate) struct QuicDatagrams(pub(crate) Arc<Outgoing>);
 
 impl Datagrams for QuicDatagrams {
     fn bytes_max(&self) -> usize {
-        self.0.max_datagram_size().unwrap_or(0)
+        self.0.bytes_max.load(Ordering::Relaxed)
     }
 
     fn send(&self, packet: Bytes) -> bool {
-        self.0.send_datagram(packet).is_ok()
-    }
-}
-
-type Reading = Pin<Box<dyn Future<Output = Result<Bytes, ConnectionError>> + Send>>;
-
-/// Reads the packets of a connection, until it ends.
-#[derive(Default)]
-pub(crate) struct Received {
-    reading: Option<Reading>,
-    ended: bool,
-}
-
-impl Received {
-    pub(crate) fn poll_next(&mut self, quic: &Connection, context: &mut Context<'_>) -> Poll<Bytes> {
-        if self.ended {
-            return Poll::Pending;
+        if packet.len() > self.bytes_max() {
+            return false;
         }
-        let reading = self.reading.get_or_insert_with(|| {
-            let quic = quic.clone();
-            Box::pin(async move { quic.read_datagram().await })
-        });
-        let read = ready!(reading.as_mut().poll(context));
-        self.reading = None;
-        match read {
-            Ok(packet) => Poll::Ready(packet),
-            Err(_) => {
-                self.ended = true;
-                Poll::Pending
-            }
+        let mut waiting = self.0.lock();
+        if waiting.is_over {
+            return false;
         }
+        waiting.bytes += packet.len();
+        waiting.packets.push_back(packet);
+        while waiting.bytes > DATAGRAM_BYTES_MAX || waiting.packets.len() > PACKETS_MAX {
+            let Some(oldest) = waiting.packets.pop_front() else { break };
+            waiting.bytes -= oldest.len();
+        }
+        let task = waiting.task.clone();
+        self.0.has_some.store(true, Ordering::Release);
+        drop(waiting);
+        if let Some(task) = task {
+            task.wake();
+        }
+        true
     }
-}
-
-/// Throws packets away for as long as nobody may send any: without content they would wait without a bound.
-pub(crate) async fn throw_away(quic: &Connection) -> Infallible {
-    while quic.read_datagram().await.is_ok() {}
-    // How the connection has ended is found out elsewhere.
-    std::future::pending().await
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use quinn::{ConnectionError, TransportErrorCode};
+use quinn_proto::{ConnectionError, TransportErrorCode};
 use rdb_net_tls::{Handed, HandedFailure, TlsRefusal};
 use rdb_net_transport::DialError;
 use rdb_net_types::NodeAddress;
@@ -47,19 +47,6 @@ pub(crate) fn dial_error(address: &NodeAddress, error: ConnectionError, handed: 
     match handed.failed(failure.unwrap_or(HandedFailure::Closed)) {
         TlsRefusal::Closed | TlsRefusal::Timeout => DialError::new(address, io_error(error)),
         refusal => DialError::untrusted(address, handshake_error(&refusal)),
-    }
-}
-
-/// Why a connection that had just been made came to nothing after all: the peer judges this node when its own part of the
-/// handshake is done.
-pub(crate) fn dial_verdict(address: &NodeAddress, error: ConnectionError) -> DialError {
-    let alert = match &error {
-        ConnectionError::ConnectionClosed(frame) => alert_of(frame.error_code),
-        _ => None,
-    };
-    match alert {
-        Some(alert) => DialError::untrusted(address, handshake_error(&TlsRefusal::by_alert(alert))),
-        None => DialError::new(address, io_error(error)),
     }
 }
 

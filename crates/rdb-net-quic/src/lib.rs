@@ -14,13 +14,14 @@ mod config;
 mod connection;
 mod crypto;
 mod datagrams;
+mod engine;
 mod error;
+mod hub;
 mod listener;
 mod path;
 mod refusals;
 mod socket;
 mod streams;
-mod wakes;
 
 #[cfg(test)]
 mod tests;

@@ -1,29 +1,30 @@
 //! Taking connections.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use quinn::{Endpoint, Incoming, TokioRuntime};
+use quinn_proto::{ConnectionError, Endpoint};
 use rdb_net_tls::{HandedFailure, Tls};
 use rdb_net_transport::{Arrival, Connection, HandshakeError, Listener};
 use rdb_net_types::BoxFuture;
-use tokio::runtime::Handle;
 
 use crate::config::QuicConfig;
 use crate::connection::QuicConnection;
 use crate::crypto::{self, handshake_error};
+use crate::engine::{Engine, Lost};
 use crate::error::refusal_of;
+use crate::hub::{Hub, Member, Offer};
+use crate::socket::QuicSocket;
 
 /// One socket that takes connections. Those that it took live on without it.
 pub(crate) struct QuicListener {
     config: QuicConfig,
     tls: Tls,
-    endpoint: Endpoint,
+    hub: Member,
     local: SocketAddr,
     under_way: Arc<AtomicUsize>,
-    runtime: Handle,
 }
 
 /// A handshake that is under way.
@@ -43,60 +44,66 @@ impl Drop for UnderWay {
 }
 
 impl QuicListener {
-    pub(crate) fn open(config: QuicConfig, tls: Tls, socket: UdpSocket) -> io::Result<Self> {
-        let local = socket.local_addr()?;
+    pub(crate) fn open(config: QuicConfig, tls: Tls, socket: std::net::UdpSocket) -> io::Result<Self> {
+        let socket = QuicSocket::new(socket)?;
+        let local = socket.local()?;
         // What it begins with reads the first packets. Each handshake has a configuration of its own.
         let (crypto, _unused) = crypto::server(&tls).map_err(io::Error::other)?;
-        let endpoint = Endpoint::new(config.endpoint(), Some(config.server(crypto)), socket, Arc::new(TokioRuntime))?;
-        Ok(Self { config, tls, endpoint, local, under_way: Arc::default(), runtime: Handle::current() })
+        let server = Some(Arc::new(config.server(crypto)));
+        let endpoint = Endpoint::new(Arc::new(config.endpoint()), server, socket.may_try_sizes(), None);
+        let (hub, member) = Hub::open(socket, endpoint);
+        tokio::spawn(hub.run());
+        Ok(Self { config, tls, hub: member, local, under_way: Arc::default() })
     }
 
     /// The next one whose address may be answered at length: under load a stranger has to show first that it is his.
-    async fn next(&self) -> io::Result<Incoming> {
+    async fn next(&self) -> io::Result<(SocketAddr, Offer)> {
         loop {
-            let Some(incoming) = self.endpoint.accept().await else {
-                return Err(io::Error::other("the socket is gone"));
-            };
+            let offer = std::future::poll_fn(|context| self.hub.poll_offer(context)).await?;
             let is_under_load = self.under_way.load(Ordering::Relaxed) >= self.config.retry_from_handshakes;
-            if !is_under_load || incoming.remote_address_validated() {
-                return Ok(incoming);
-            }
-            if incoming.may_retry() {
-                // It may be asked, as was just seen.
-                let _asked = incoming.retry();
-            } else {
-                incoming.ignore();
+            match offer.remote() {
+                Some(remote) if !is_under_load || offer.is_validated() => return Ok((remote, offer)),
+                _ => offer.ask_for_address(),
             }
         }
     }
 }
 
 /// Finds out who is there.
-async fn establish(config: QuicConfig, tls: Tls, incoming: Incoming) -> Result<Box<dyn Connection>, HandshakeError> {
+async fn establish(config: QuicConfig, tls: Tls, offer: Offer) -> Result<Box<dyn Connection>, HandshakeError> {
     let (crypto, handed) = crypto::server(&tls).map_err(|refusal| handshake_error(&refusal))?;
-    let connecting = match incoming.accept_with(Arc::new(config.server(crypto))) {
-        Ok(connecting) => connecting,
+    let taken = match offer.take(config.server(crypto)) {
+        Ok(taken) => taken,
         Err(error) => return Err(handshake_error(&refusal_of(&error, handed))),
     };
-    let quic = match tokio::time::timeout(config.handshake_timeout, connecting).await {
-        Ok(Ok(quic)) => quic,
-        Ok(Err(error)) => return Err(handshake_error(&refusal_of(&error, handed))),
+    let mut connection = QuicConnection::accepted(Engine::taken(taken));
+    match tokio::time::timeout(config.handshake_timeout, connection.connected()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(lost)) => return Err(handshake_error(&refusal_of(&ended(lost), handed))),
         Err(_elapsed) => return Err(handshake_error(&handed.failed(HandedFailure::Timeout))),
-    };
-    let proof = crypto::proof(&quic, handed).map_err(|refusal| handshake_error(&refusal))?;
-    let connected = QuicConnection::accepted(quic, proof).await;
-    let connected = connected.map_err(|error| HandshakeError { reason: "closed", detail: error.to_string() })?;
-    Ok(Box::new(connected))
+    }
+    connection.prove(handed).map_err(|refusal| handshake_error(&refusal))?;
+    let begun = connection.begun().await.map_err(ended);
+    begun.map_err(|error| HandshakeError { reason: "closed", detail: error.to_string() })?;
+    Ok(Box::new(connection))
+}
+
+/// A socket of many connections is told of no port where nobody listens.
+fn ended(lost: Lost) -> ConnectionError {
+    match lost {
+        Lost::Ended(error) => error,
+        Lost::Refused => ConnectionError::Reset,
+    }
 }
 
 impl Listener for QuicListener {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Arrival>> {
         Box::pin(async {
-            let incoming = self.next().await?;
+            let (remote, offer) = self.next().await?;
             let under_way = UnderWay::begin(&self.under_way);
-            let (config, tls, remote) = (self.config, self.tls.clone(), incoming.remote_address());
+            let (config, tls) = (self.config, self.tls.clone());
             Ok(Arrival::new(remote, async move {
-                let established = establish(config, tls, incoming).await;
+                let established = establish(config, tls, offer).await;
                 drop(under_way);
                 established
             }))
@@ -108,23 +115,8 @@ impl Listener for QuicListener {
     }
 }
 
-/// Refuses whoever dials as long as connections that were taken live on the socket, or are told that they have ended: a listener
-/// that is closed answers, as that of TCP does.
-async fn refuse(endpoint: Endpoint) {
-    let refusing = async {
-        while let Some(incoming) = endpoint.accept().await {
-            incoming.refuse();
-        }
-    };
-    tokio::select! {
-        () = endpoint.wait_idle() => {}
-        () = refusing => {}
-    }
-}
-
 impl Drop for QuicListener {
-    /// The task ends with the last connection, as the library's own task of the socket does.
     fn drop(&mut self) {
-        self.runtime.spawn(refuse(self.endpoint.clone()));
+        self.hub.close();
     }
 }

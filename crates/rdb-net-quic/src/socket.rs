@@ -1,20 +1,40 @@
-//! The socket of one dialled connection: connected, so that the system tells it when nobody listens at the other end.
+//! Sockets: packets in and out, several with one call to the system.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use quinn::{AsyncUdpSocket, UdpPoller};
-use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use bytes::BytesMut;
+use quinn_proto::EcnCodepoint;
+use quinn_udp::{RecvMeta, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use crate::config::QuicConfig;
-use crate::refusals::Refusals;
+
+/// How many reads the system does at once. Each takes as many packets of a sender as fit a buffer.
+const BATCH: usize = 4;
+/// More than the largest packet, and than packets that the system has put together.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    /// What packets are read into before they are looked at: one for all sockets that a thread reads.
+    static BUFFERS: RefCell<Box<[u8]>> = RefCell::new(vec![0; BATCH * BUFFER_BYTES].into());
+}
+
+/// A packet that has come.
+pub(crate) struct Packet {
+    pub(crate) remote: SocketAddr,
+    /// The address that it was sent to.
+    pub(crate) local: Option<IpAddr>,
+    pub(crate) congestion: Option<EcnCodepoint>,
+    pub(crate) bytes: BytesMut,
+}
 
 /// A socket of UDP with the options of all, bound to this address.
 pub(crate) fn bound(config: &QuicConfig, address: SocketAddr) -> io::Result<Socket> {
@@ -32,44 +52,101 @@ pub(crate) fn bound(config: &QuicConfig, address: SocketAddr) -> io::Result<Sock
     Ok(socket)
 }
 
-/// The socket of one connection that this node makes.
+/// A socket that is bound.
 #[derive(Debug)]
-pub(crate) struct DialSocket {
+pub(crate) struct QuicSocket {
     socket: UdpSocket,
     state: UdpSocketState,
-    refusals: Arc<Refusals>,
 }
 
-impl DialSocket {
-    /// A socket to this address alone.
-    pub(crate) fn connected(config: &QuicConfig, remote: SocketAddr) -> io::Result<(Self, Arc<Refusals>)> {
+impl QuicSocket {
+    pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+        let state = UdpSocketState::new((&socket).into())?;
+        Ok(Self { socket: UdpSocket::from_std(socket)?, state })
+    }
+
+    /// A socket to this address alone: the system tells it when nobody listens there.
+    pub(crate) fn connected(config: &QuicConfig, remote: SocketAddr) -> io::Result<Self> {
         let any: SocketAddr = match remote {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
         let socket = bound(config, any)?;
         socket.connect(&remote.into())?;
-        let socket: std::net::UdpSocket = socket.into();
-        let refusals = Arc::<Refusals>::default();
-        let state = UdpSocketState::new((&socket).into())?;
-        let socket = UdpSocket::from_std(socket)?;
-        if socket.local_addr()? == remote {
+        let socket = Self::new(socket.into())?;
+        if socket.socket.local_addr()? == remote {
             // The system may give a socket the very port it sends to, when nobody listens there.
             return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "nothing listens there"));
         }
-        Ok((Self { socket, state, refusals: Arc::clone(&refusals) }, refusals))
+        Ok(socket)
     }
 
-    /// Sends once. The system tells by the next call that an earlier packet was refused, and sends nothing then.
-    fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        let sent = self.state.try_send((&self.socket).into(), transmit);
-        match sent {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                self.refusals.refused();
-                self.state.send((&self.socket).into(), transmit)
+    /// Whether the size of packets can be tried: a network that cuts large ones up shows nothing.
+    pub(crate) fn may_try_sizes(&self) -> bool {
+        !self.state.may_fragment()
+    }
+
+    /// How many packets of one size the system sends at once.
+    pub(crate) fn segments_max(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    /// Reads once what is there, and hands on each packet. Pending when there is nothing more.
+    pub(crate) fn poll_receive(&self, context: &mut Context<'_>, each: impl FnMut(Packet)) -> Poll<io::Result<()>> {
+        ready!(self.socket.poll_recv_ready(context))?;
+        let received = BUFFERS.with_borrow_mut(|buffers| self.receive(buffers, each));
+        match received {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // It was told to be readable and is not: asked again, it says so when it is.
+                self.socket.poll_recv_ready(context).map_ok(drop)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
-            // A packet that is too large is how the path is probed; others are lost, and sent again.
+            received => Poll::Ready(received),
+        }
+    }
+
+    fn receive(&self, buffers: &mut [u8], mut each: impl FnMut(Packet)) -> io::Result<()> {
+        let mut metas = [RecvMeta::default(); BATCH];
+        let mut chunks = buffers.chunks_exact_mut(BUFFER_BYTES);
+        let mut slices: [IoSliceMut<'_>; BATCH] =
+            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+        let read = || self.state.recv((&self.socket).into(), &mut slices, &mut metas);
+        let count = self.socket.try_io(Interest::READABLE, read)?;
+        for (meta, slice) in metas.iter().zip(&slices).take(count) {
+            let mut bytes = BytesMut::from(&slice[..meta.len]);
+            while !bytes.is_empty() {
+                let end = meta.stride.clamp(1, bytes.len());
+                let congestion = meta.ecn.and_then(|bits| EcnCodepoint::from_bits(bits as u8));
+                each(Packet { remote: meta.addr, local: meta.dst_ip, congestion, bytes: bytes.split_to(end) });
+            }
+        }
+        if count < BATCH {
+            // There was nothing more, which need not be asked for: what comes now wakes the task.
+            let _empty = self.socket.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        }
+        Ok(())
+    }
+
+    /// Sends packets. Whatever the network says of single ones ends nothing: they are lost, and sent again.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` where the socket takes nothing for the moment; `ConnectionRefused` where an earlier packet was refused and
+    /// these were not sent.
+    pub(crate) fn try_send(&self, transmit: &quinn_proto::Transmit, contents: &[u8]) -> io::Result<()> {
+        let transmit = quinn_udp::Transmit {
+            destination: transmit.destination,
+            ecn: transmit.ecn.and_then(|bits| quinn_udp::EcnCodepoint::from_bits(bits as u8)),
+            contents,
+            segment_size: transmit.segment_size,
+            src_ip: transmit.src_ip,
+        };
+        let sent =
+            self.socket.try_io(Interest::WRITABLE, || self.state.try_send((&self.socket).into(), &transmit));
+        match sent {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionRefused) => {
+                Err(error)
+            }
+            // A packet that is too large is how the path is probed.
             Err(error) => {
                 tracing::trace!(%error, "a packet was not sent");
                 Ok(())
@@ -77,77 +154,28 @@ impl DialSocket {
             Ok(()) => Ok(()),
         }
     }
-}
 
-impl AsyncUdpSocket for DialSocket {
-    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        Box::pin(Writable { socket: self, waits: None })
-    }
-
-    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.socket.try_io(Interest::WRITABLE, || self.send(transmit))?;
-        self.refusals.sent();
-        Ok(())
-    }
-
-    fn poll_recv(
-        &self,
-        context: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-        meta: &mut [RecvMeta],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.socket.poll_recv_ready(context))?;
-            let read = self.socket.try_io(Interest::READABLE, || self.state.recv((&self.socket).into(), buffers, meta));
-            match read {
-                Ok(count) => {
-                    self.refusals.received();
-                    return Poll::Ready(Ok(count));
-                }
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.refusals.refused(),
-                // Whatever else the network says of single packets ends nothing.
-                Err(_) => {}
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn local(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
-
-    fn max_transmit_segments(&self) -> usize {
-        self.state.max_gso_segments()
-    }
-
-    fn max_receive_segments(&self) -> usize {
-        self.state.gro_segments()
-    }
-
-    fn may_fragment(&self) -> bool {
-        self.state.may_fragment()
-    }
 }
 
-type Waits = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
+/// Waits until a socket takes packets, of which many may wait.
+#[derive(Default)]
+pub(crate) struct Writable(Option<Pin<Box<dyn Future<Output = io::Result<()>> + Send>>>);
 
-/// Waits until the socket takes packets.
-struct Writable {
-    socket: Arc<DialSocket>,
-    waits: Option<Waits>,
-}
-
-impl UdpPoller for Writable {
-    fn poll_writable(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let socket = Arc::clone(&self.socket);
-        let waits = self.waits.get_or_insert_with(|| Box::pin(async move { socket.socket.writable().await }));
-        let writable = ready!(waits.as_mut().poll(context));
-        self.waits = None;
-        Poll::Ready(writable)
+impl Writable {
+    /// Ready unless somebody began to wait and the socket still takes nothing.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(waits) = &mut self.0 else { return Poll::Ready(()) };
+        let _sent_or_not = ready!(waits.as_mut().poll(context));
+        self.0 = None;
+        Poll::Ready(())
     }
-}
 
-impl std::fmt::Debug for Writable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writable").field("socket", &self.socket).finish_non_exhaustive()
+    /// The socket takes nothing.
+    pub(crate) fn begin(&mut self, socket: &Arc<QuicSocket>) {
+        let socket = Arc::clone(socket);
+        self.0 = Some(Box::pin(async move { socket.socket.writable().await }));
     }
 }

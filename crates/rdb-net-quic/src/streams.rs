@@ -4,55 +4,37 @@
 //! section 2.1). The other side sees one as soon as something comes on it or on a later one.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use quinn::{ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
+use quinn_proto::{Dir, ReadError, StreamId, VarInt, WriteError};
 use rdb_net_types::Lane;
 use tokio::io::ReadBuf;
 
-use crate::wakes::Wakes;
+use crate::engine::{Engine, Lost};
 
 /// How much is handed over to QUIC at once.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 const LANES: usize = Lane::ALL.len();
 
-type Opened = Result<(SendStream, RecvStream), ConnectionError>;
-type Opening = Pin<Box<dyn Future<Output = Opened> + Send>>;
-type Stopped = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// Why nothing can be read of a stream, or written to it, any more.
 #[derive(Debug)]
 pub(crate) enum StreamError {
     /// The connection has ended.
-    Connection(ConnectionError),
+    Connection(Lost),
     /// The other side has taken it back, or wants nothing more on it. It lives as long as the connection, which ends with it.
     Reset(VarInt),
     /// This side has ended it.
     Closed,
 }
 
-impl From<StreamError> for io::Error {
-    fn from(error: StreamError) -> Self {
-        match error {
-            StreamError::Connection(error) => crate::error::io_error(error),
-            StreamError::Reset(code) => {
-                Self::new(io::ErrorKind::ConnectionReset, format!("a lane's stream was taken back: {code}"))
-            }
-            StreamError::Closed => io::ErrorKind::BrokenPipe.into(),
-        }
-    }
-}
-
 /// The streams, by lane number.
+#[derive(Debug, Default)]
 pub(crate) struct Streams {
-    quic: quinn::Connection,
-    streams: [Option<(SendStream, RecvStream)>; LANES],
-    /// The next one that the other side opens.
-    opening: Option<Opening>,
-    /// The ends of what was written, until the other side has all of it.
-    finishing: Option<Vec<Stopped>>,
+    ids: [Option<StreamId>; LANES],
+    /// What was read of a stream has come to its end.
+    ended: [bool; LANES],
+    is_finishing: bool,
 }
 
 /// System goes first. The others share the rest, packet by packet: a lane that always has something may starve none.
@@ -64,114 +46,112 @@ fn priority(lane: Lane) -> i32 {
 }
 
 impl Streams {
-    /// Of a connection that this side has made.
-    pub(crate) async fn open(quic: &quinn::Connection) -> Result<Self, ConnectionError> {
-        let mut streams = Self::new(quic);
-        for lane in Lane::ALL {
-            let opened = quic.open_bi().await?;
-            streams.put(lane, opened);
+    /// Of a connection that this side has made. Returns whether the other side allows as many.
+    pub(crate) fn open(&mut self, engine: &mut Engine) -> bool {
+        Lane::ALL.into_iter().all(|lane| {
+            let opened = engine.quic().streams().open(Dir::Bi);
+            opened.is_some_and(|id| self.put(engine, lane, id))
+        })
+    }
+
+    /// Of a connection that the other side has made: those that it has opened since.
+    pub(crate) fn accept(&mut self, engine: &mut Engine) {
+        while let Some(id) = engine.accept() {
+            let lane = Lane::ALL.into_iter().find(|lane| *lane as u64 == id.index());
+            // More than the lanes are not allowed.
+            lane.map(|lane| self.put(engine, lane, id));
         }
-        Ok(streams)
     }
 
-    /// Of a connection that the other side has made. Ready when it has begun to speak.
-    pub(crate) async fn accept(quic: &quinn::Connection) -> Result<Self, ConnectionError> {
-        let mut streams = Self::new(quic);
-        let opened = quic.accept_bi().await?;
-        streams.put(Lane::System, opened);
-        Ok(streams)
-    }
-
-    fn new(quic: &quinn::Connection) -> Self {
-        Self { quic: quic.clone(), streams: Default::default(), opening: None, finishing: None }
-    }
-
-    fn put(&mut self, lane: Lane, (send, recv): (SendStream, RecvStream)) {
+    fn put(&mut self, engine: &mut Engine, lane: Lane, id: StreamId) -> bool {
         // One that has ended meanwhile needs no priority.
-        let _known = send.set_priority(priority(lane));
-        self.streams[lane as usize] = Some((send, recv));
+        let _known = engine.quic().send_stream(id).set_priority(priority(lane));
+        self.ids[lane as usize] = Some(id);
+        true
     }
 
-    /// Waits for this lane's stream, where those before it are there.
-    fn poll_opened(
-        &mut self,
-        lane: Lane,
-        wakes: &mut Wakes,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<(), ConnectionError>> {
-        if self.streams[lane as usize].is_some() {
-            return Poll::Ready(Ok(()));
-        }
-        if self.streams[lane as usize - 1].is_none() {
-            return Poll::Pending;
-        }
-        let quic = &self.quic;
-        let opening = self.opening.get_or_insert_with(|| {
-            let quic = quic.clone();
-            Box::pin(async move { quic.accept_bi().await })
-        });
-        let opened = ready!(wakes.poll(lane as usize, context, |context| opening.as_mut().poll(context)));
-        self.opening = None;
-        self.put(lane, opened?);
-        if let Some(next) = Lane::ALL.get(lane as usize + 1) {
-            wakes.note(*next as usize);
-        }
-        Poll::Ready(Ok(()))
+    /// Whether this lane has a stream.
+    pub(crate) fn has(&self, lane: Lane) -> bool {
+        self.ids[lane as usize].is_some()
     }
 
     /// Reads what is there of a lane; nothing where its stream has ended.
     pub(crate) fn poll_read(
         &mut self,
         lane: Lane,
-        wakes: &mut Wakes,
-        context: &mut Context<'_>,
+        engine: &mut Engine,
         into: &mut ReadBuf<'_>,
     ) -> Poll<Result<(), StreamError>> {
-        ready!(self.poll_opened(lane, wakes, context)).map_err(StreamError::Connection)?;
-        let Some((_, recv)) = &mut self.streams[lane as usize] else { return Poll::Pending };
-        let read = ready!(wakes.poll(lane as usize, context, |context| recv.poll_read_buf(context, into)));
-        Poll::Ready(read.map_err(|error| match error {
-            ReadError::ConnectionLost(error) => StreamError::Connection(error),
-            ReadError::Reset(code) => StreamError::Reset(code),
-            _ => StreamError::Closed,
-        }))
+        let lost = |engine: &Engine| match engine.lost() {
+            Some(lost) => Poll::Ready(Err(StreamError::Connection(lost.clone()))),
+            None => Poll::Pending,
+        };
+        let Some(id) = self.ids[lane as usize] else { return lost(engine) };
+        if !engine.is_readable(id) {
+            return Poll::Pending;
+        }
+        if self.ended[lane as usize] {
+            return Poll::Ready(Ok(()));
+        }
+        let before = into.filled().len();
+        let mut stream = engine.quic().recv_stream(id);
+        let Ok(mut chunks) = stream.read(true) else { return Poll::Ready(Err(StreamError::Closed)) };
+        let stopped = loop {
+            if into.remaining() == 0 {
+                break None;
+            }
+            match chunks.next(into.remaining()) {
+                Ok(Some(chunk)) => into.put_slice(&chunk.bytes),
+                Ok(None) => break Some(Ok(())),
+                Err(error) => break Some(Err(error)),
+            }
+        };
+        // What the other side may send in return leaves at the end of the pass.
+        let _window = chunks.finalize();
+        let has_read = into.filled().len() > before;
+        match stopped {
+            None => Poll::Ready(Ok(())),
+            Some(Ok(())) => {
+                self.ended[lane as usize] = true;
+                Poll::Ready(Ok(()))
+            }
+            Some(Err(ReadError::Blocked)) => {
+                engine.has_nothing(id);
+                if has_read { Poll::Ready(Ok(())) } else { lost(engine) }
+            }
+            Some(Err(ReadError::Reset(code))) => Poll::Ready(Err(StreamError::Reset(code))),
+        }
     }
 
     /// Writes what a lane's stream takes. Copies once: QUIC keeps what it may have to send again.
     pub(crate) fn poll_write(
         &mut self,
         lane: Lane,
-        wakes: &mut Wakes,
-        context: &mut Context<'_>,
+        engine: &mut Engine,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<Result<usize, StreamError>> {
-        ready!(self.poll_opened(lane, wakes, context)).map_err(StreamError::Connection)?;
-        let Some((send, _)) = &mut self.streams[lane as usize] else { return Poll::Pending };
-        let mut chunks = [gathered(slices)];
-        // It keeps nothing between two polls.
-        let mut write = std::pin::pin!(send.write_chunks(&mut chunks));
-        let written = ready!(write.as_mut().poll(context));
-        Poll::Ready(written.map(|written| written.bytes).map_err(|error| match error {
-            WriteError::ConnectionLost(error) => StreamError::Connection(error),
-            WriteError::Stopped(code) => StreamError::Reset(code),
-            _ => StreamError::Closed,
-        }))
+        if let Some(lost) = engine.lost() {
+            return Poll::Ready(Err(StreamError::Connection(lost.clone())));
+        }
+        let Some(id) = self.ids[lane as usize] else { return Poll::Pending };
+        match engine.quic().send_stream(id).write_chunks(&mut [gathered(slices)]) {
+            Ok(written) => Poll::Ready(Ok(written.bytes)),
+            Err(WriteError::Blocked) => Poll::Pending,
+            Err(WriteError::Stopped(code)) => Poll::Ready(Err(StreamError::Reset(code))),
+            Err(WriteError::ClosedStream) => Poll::Ready(Err(StreamError::Closed)),
+        }
     }
 
     /// Ready when the other side has everything that was written: what is still on its way when a connection closes is lost.
-    pub(crate) fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let streams = &mut self.streams;
-        let finishing = self.finishing.get_or_insert_with(|| {
-            let finish = |(send, _): &mut (SendStream, RecvStream)| {
+    pub(crate) fn poll_finish(&mut self, engine: &mut Engine) -> Poll<()> {
+        if !std::mem::replace(&mut self.is_finishing, true) {
+            for id in self.ids.into_iter().flatten() {
                 // One that was stopped has nothing to end.
-                let _finished = send.finish();
-                let stopped = send.stopped();
-                Box::pin(async move { drop(stopped.await) }) as Stopped
-            };
-            streams.iter_mut().flatten().map(finish).collect()
-        });
-        finishing.retain_mut(|stopped| stopped.as_mut().poll(context).is_pending());
-        if finishing.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+                let _finished = engine.quic().send_stream(id).finish();
+            }
+        }
+        let is_over = engine.lost().is_some() || self.ids.into_iter().flatten().all(|id| engine.is_finished(id));
+        if is_over { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 

@@ -65,7 +65,19 @@ pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {
 }
 
 /// The streams of a connection on which each lane has one of its own. What is lost of one holds up no other.
+///
+/// Where a connection has no task of its own that moves its packets, whoever has it does, in passes.
 pub trait LaneStreams: Send {
+    /// Takes in what has come for any of them. What comes later wakes the task of the context.
+    fn begin_pass(&mut self, context: &mut Context<'_>) {
+        let _by_itself = context;
+    }
+
+    /// Sends what was written, and what else is due.
+    fn end_pass(&mut self, context: &mut Context<'_>) {
+        let _by_itself = context;
+    }
+
     /// Reads of a lane's stream as [`AsyncRead::poll_read`] does. A stream that does not exist yet has nothing to read.
     fn poll_read(&mut self, lane: Lane, context: &mut Context<'_>, into: &mut ReadBuf<'_>)
     -> Poll<std::io::Result<()>>;

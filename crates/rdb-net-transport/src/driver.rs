@@ -358,6 +358,7 @@ impl Future for Driver {
         }
         this.pumped = false;
         this.dispatcher.try_again();
+        this.begin_apart(context);
         let read = this.read(context);
         if !this.pumped {
             this.pump(false);
@@ -374,6 +375,7 @@ impl Future for Driver {
         if this.ending != Ending::Open {
             return this.end(context);
         }
+        this.end_apart(context);
         let again = this.keep_time(context)
             || !this.sleeps
             || read == Progress::More

@@ -1,6 +1,5 @@
 //! Each lane has a stream of its own.
 
-use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice};
 
 use quinn::{ClientConfig, Endpoint, VarInt};
@@ -8,17 +7,24 @@ use rdb_net_transport::{Connection, Listener};
 use rdb_net_types::Lane;
 use tokio::io::ReadBuf;
 
-use super::scene::{Scene, listen, pair, soon};
+use super::scene::{Scene, beside, in_passes, listen, pair, soon};
 use crate::{QuicConfig, crypto};
 
 async fn write(connection: &mut Box<dyn Connection>, lane: Lane, bytes: &[u8]) -> std::io::Result<usize> {
-    poll_fn(|context| connection.lanes().expect("it has lanes").poll_write(lane, context, &[IoSlice::new(bytes)])).await
+    let slices = [IoSlice::new(bytes)];
+    in_passes(connection, |connection, context| {
+        connection.lanes().expect("it has lanes").poll_write(lane, context, &slices)
+    })
+    .await
 }
 
 async fn read(connection: &mut Box<dyn Connection>, lane: Lane) -> std::io::Result<Vec<u8>> {
     let mut memory = vec![0; 100_000];
     let mut into = ReadBuf::new(&mut memory);
-    poll_fn(|context| connection.lanes().expect("it has lanes").poll_read(lane, context, &mut into)).await?;
+    let read = in_passes(connection, |connection, context| {
+        connection.lanes().expect("it has lanes").poll_read(lane, context, &mut into)
+    });
+    read.await?;
     Ok(into.filled().to_vec())
 }
 
@@ -40,9 +46,12 @@ async fn a_lane_that_nobody_reads_fills_its_own_window_and_holds_up_no_other() {
         assert_eq!(written, 64 * 1024, "{lane:?}");
     }
     write(&mut dialed, Lane::System, b"urgent").await.expect("it takes some");
-    assert_eq!(soon("the System lane", read(&mut accepted, Lane::System)).await.expect("it lives"), b"urgent");
-    let first = soon("the first lane", read(&mut accepted, Lane::Interactive)).await.expect("it lives");
-    assert!(!first.is_empty());
+    beside(&mut dialed, async {
+        assert_eq!(soon("the System lane", read(&mut accepted, Lane::System)).await.expect("it lives"), b"urgent");
+        let first = soon("the first lane", read(&mut accepted, Lane::Interactive)).await.expect("it lives");
+        assert!(!first.is_empty());
+    })
+    .await;
 }
 
 /// Somebody with a good certificate and a client of QUIC of its own.

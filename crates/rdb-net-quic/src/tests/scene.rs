@@ -1,5 +1,7 @@
 //! Backends of one CA, and a connection between two of them.
 
+use std::convert::Infallible;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rdb_net_tls::pki::{Pki, PkiOptions};
@@ -8,7 +10,6 @@ use rdb_net_transport::{Backend, Connection, Listener};
 use rdb_net_types::{ClusterId, NodeAddress, NodeId, Role};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::runtime::Runtime;
 
 use crate::{QuicBackend, QuicConfig};
 
@@ -52,10 +53,6 @@ pub(super) fn cluster() -> ClusterId {
     ClusterId::new("test").expect("legal")
 }
 
-pub(super) fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
-}
-
 pub(super) async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
     tokio::time::timeout(SOON, event).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
@@ -86,4 +83,27 @@ pub(super) async fn pair(
         accepted
     };
     soon("a connection", async { tokio::join!(dialed, accepted) }).await
+}
+
+/// Does a step of a connection in passes, as the task that has it would, until it is done.
+pub(super) async fn in_passes<T>(
+    connection: &mut Box<dyn Connection>,
+    mut step: impl FnMut(&mut Box<dyn Connection>, &mut Context<'_>) -> Poll<T>,
+) -> T {
+    std::future::poll_fn(|context| {
+        connection.lanes().expect("it has lanes").begin_pass(context);
+        let done = step(connection, context);
+        connection.lanes().expect("it has lanes").end_pass(context);
+        done
+    })
+    .await
+}
+
+/// Does something while a connection is with a task that reads and writes nothing.
+pub(super) async fn beside<T>(connection: &mut Box<dyn Connection>, work: impl Future<Output = T>) -> T {
+    tokio::select! {
+        biased;
+        done = work => done,
+        never = in_passes(connection, |_, _| Poll::<Infallible>::Pending) => match never {},
+    }
 }

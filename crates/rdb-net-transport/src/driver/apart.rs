@@ -47,6 +47,20 @@ enum Written {
 }
 
 impl Driver {
+    /// What has come for the streams is there to be read.
+    pub(super) fn begin_apart(&mut self, context: &mut Context<'_>) {
+        if let Some(lanes) = self.apart.as_ref().and(self.io.lanes()) {
+            lanes.begin_pass(context);
+        }
+    }
+
+    /// What was written to the streams leaves.
+    pub(super) fn end_apart(&mut self, context: &mut Context<'_>) {
+        if let Some(lanes) = self.apart.as_ref().and(self.io.lanes()) {
+            lanes.end_pass(context);
+        }
+    }
+
     /// Reads what is there of each lane, System first, and does what it asks for.
     pub(super) fn read_apart(&mut self, context: &mut Context<'_>) -> Progress {
         let mut progress = Progress::Done;
