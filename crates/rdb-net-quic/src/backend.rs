@@ -48,8 +48,8 @@ impl QuicBackend {
         let untrusted = |refusal: TlsRefusal| DialError::untrusted(address, handshake_error(&refusal));
         let (crypto, handed) = crypto::client(&self.tls).map_err(untrusted)?;
         let mut client = ClientConfig::new(crypto);
-        client.transport_config(self.config.transport(true));
         let socket = QuicSocket::connected(&self.config, candidate).map_err(system)?;
+        client.transport_config(self.config.transport(true, socket.payload_bytes_max()));
         let engine = Engine::dial(self.config.endpoint(), client, socket, candidate);
         let mut connection = QuicConnection::dialed(engine.map_err(|error| system(io::Error::other(error)))?);
         match tokio::time::timeout(self.config.handshake_timeout, connection.connected()).await {

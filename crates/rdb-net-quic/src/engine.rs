@@ -26,8 +26,9 @@ use crate::socket::{QuicSocket, Writable};
 const SERVER_NAME: &str = "rustydb";
 /// Reads of one pass.
 const READS_PER_PASS: usize = 4;
-/// Packets that are sent with one call.
+/// Packets that are sent with one call, and the bytes of all of them: the system cuts up no more.
 const SEGMENTS_MAX: usize = 10;
+const SEGMENT_BYTES_MAX: usize = 65_000;
 /// Packets of one pass, so that what has come is looked at between them.
 const PACKETS_PER_PASS: usize = 40;
 
@@ -237,7 +238,8 @@ impl Engine {
 
     /// Sends what is to be sent. Returns whether that was all, or the socket takes no more.
     fn transmit(&mut self, context: &mut Context<'_>, now: Instant) -> bool {
-        let segments = self.socket.segments_max().min(SEGMENTS_MAX);
+        let fitting = SEGMENT_BYTES_MAX / usize::from(self.quic.current_mtu());
+        let segments = self.socket.segments_max().min(SEGMENTS_MAX).min(fitting).max(1);
         let mut packets = 0;
         while packets < PACKETS_PER_PASS {
             if self.writable.poll(context).is_pending() {

@@ -16,7 +16,7 @@ use crate::crypto::{self, handshake_error};
 use crate::engine::{Engine, Lost};
 use crate::error::refusal_of;
 use crate::hub::{Hub, Member, Offer};
-use crate::socket::QuicSocket;
+use crate::socket::{QuicSocket, payload_bytes_max_to};
 
 /// One socket that takes connections. Those that it took live on without it.
 pub(crate) struct QuicListener {
@@ -49,7 +49,7 @@ impl QuicListener {
         let local = socket.local()?;
         // What it begins with reads the first packets. Each handshake has a configuration of its own.
         let (crypto, _unused) = crypto::server(&tls).map_err(io::Error::other)?;
-        let server = Some(Arc::new(config.server(crypto)));
+        let server = Some(Arc::new(config.server(crypto, None)));
         let endpoint = Endpoint::new(Arc::new(config.endpoint()), server, socket.may_try_sizes(), None);
         let (hub, member) = Hub::open(socket, endpoint);
         tokio::spawn(hub.run());
@@ -72,7 +72,8 @@ impl QuicListener {
 /// Finds out who is there.
 async fn establish(config: QuicConfig, tls: Tls, offer: Offer) -> Result<Box<dyn Connection>, HandshakeError> {
     let (crypto, handed) = crypto::server(&tls).map_err(|refusal| handshake_error(&refusal))?;
-    let taken = match offer.take(config.server(crypto)) {
+    let payload_bytes_max = offer.remote().and_then(payload_bytes_max_to);
+    let taken = match offer.take(config.server(crypto, payload_bytes_max)) {
         Ok(taken) => taken,
         Err(error) => return Err(handshake_error(&refusal_of(&error, handed))),
     };

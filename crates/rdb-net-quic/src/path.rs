@@ -72,6 +72,6 @@ impl PathProbe for QuicPath {
         if !self.cell.is_wanted.swap(true, Ordering::Relaxed) {
             self.outgoing.wake();
         }
-        self.cell.lock().clone()
+        *self.cell.lock()
     }
 }

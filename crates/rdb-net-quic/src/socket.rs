@@ -52,6 +52,14 @@ pub(crate) fn bound(config: &QuicConfig, address: SocketAddr) -> io::Result<Sock
     Ok(socket)
 }
 
+/// Any address of the same kind, and any port.
+fn any_like(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
+
 /// A socket that is bound.
 #[derive(Debug)]
 pub(crate) struct QuicSocket {
@@ -67,11 +75,7 @@ impl QuicSocket {
 
     /// A socket to this address alone: the system tells it when nobody listens there.
     pub(crate) fn connected(config: &QuicConfig, remote: SocketAddr) -> io::Result<Self> {
-        let any: SocketAddr = match remote {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
-        let socket = bound(config, any)?;
+        let socket = bound(config, any_like(remote))?;
         socket.connect(&remote.into())?;
         let socket = Self::new(socket.into())?;
         if socket.socket.local_addr()? == remote {
@@ -155,9 +159,40 @@ impl QuicSocket {
         }
     }
 
+    /// How much a packet to the other end of a connected socket may carry by what the system knows of its links and of the path,
+    /// where it tells. A link further on may carry less.
+    pub(crate) fn payload_bytes_max(&self) -> Option<u16> {
+        payload_bytes_max(&self.socket, self.socket.local_addr().ok()?)
+    }
+
     pub(crate) fn local(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
+}
+
+#[cfg(target_os = "linux")]
+fn payload_bytes_max(socket: &impl std::os::fd::AsFd, local: SocketAddr) -> Option<u16> {
+    use rustix::net::sockopt::{ip_mtu, ipv6_mtu};
+    const IPV4_UDP_BYTES: u32 = 20 + 8;
+    const IPV6_UDP_BYTES: u32 = 40 + 8;
+    let payload = match local {
+        SocketAddr::V4(_) => ip_mtu(socket).ok()?.checked_sub(IPV4_UDP_BYTES)?,
+        SocketAddr::V6(_) => ipv6_mtu(socket).ok()?.checked_sub(IPV6_UDP_BYTES)?,
+    };
+    Some(u16::try_from(payload).unwrap_or(u16::MAX))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn payload_bytes_max<S>(_: &S, _: SocketAddr) -> Option<u16> {
+    None
+}
+
+/// The same of a path to this address, for a socket that is not connected. Nothing is sent for it.
+pub(crate) fn payload_bytes_max_to(remote: SocketAddr) -> Option<u16> {
+    let any = any_like(remote);
+    let socket = std::net::UdpSocket::bind(any).ok()?;
+    socket.connect(remote).ok()?;
+    payload_bytes_max(&socket, any)
 }
 
 /// Waits until a socket takes packets, of which many may wait.

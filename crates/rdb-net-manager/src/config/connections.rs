@@ -92,7 +92,7 @@ impl Default for Transport {
             quic_keep_alive: Duration::from_secs(5),
             quic_congestion_control: QuicCongestion::Cubic,
             quic_lane_window_bytes: 4 * 1024 * 1024,
-            quic_mtu_bytes_max: 1452,
+            quic_mtu_bytes_max: 8952,
             quic_migration: false,
             quic_retry_from_handshakes: 64,
         }

@@ -364,9 +364,9 @@ const LAST: &[Key] = &[
     bytes(65_536, 64 * MIB), "16777216",
     "How many bytes of one lane may be on their way over QUIC. A long fast path needs its bandwidth times its round-trip \
      time; a connection may hold four times as much in each direction." },
-    key! { "networking.transport.quic_mtu_bytes_max", transport.quic_mtu_bytes_max, Restart, bytes(1200, 65_527), "8952",
-    "The largest payload of a packet that QUIC tries. More is faster where every link on the way carries it, and costs each \
-     connection memory." },
+    key! { "networking.transport.quic_mtu_bytes_max", transport.quic_mtu_bytes_max, Restart, bytes(1200, 65_527), "1452",
+    "The largest payload of a packet that QUIC tries, where the node's own link carries it. More costs less for each byte, \
+     where every link on the way carries it." },
     key! { "networking.transport.quic_migration", transport.quic_migration, Restart, Range::Any, "true",
     "Whether a node that has dialled may change its address while it is connected over QUIC." },
     key! { "networking.transport.quic_retry_from_handshakes", transport.quic_retry_from_handshakes, Restart,

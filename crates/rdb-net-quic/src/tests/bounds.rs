@@ -29,7 +29,7 @@ fn what_is_out_of_its_range_is_put_at_the_ranges_end() {
 
 #[test]
 fn a_connection_has_no_window_or_count_of_the_librarys_own_choice() {
-    let described = format!("{:?}", QuicConfig::default().transport(false));
+    let described = format!("{:?}", QuicConfig::default().transport(false, None));
     for bound in [
         "max_concurrent_bidi_streams: 4",
         "max_concurrent_uni_streams: 0",
@@ -43,6 +43,6 @@ fn a_connection_has_no_window_or_count_of_the_librarys_own_choice() {
     ] {
         assert!(described.contains(bound), "{bound} is not in {described}");
     }
-    let dials = format!("{:?}", QuicConfig::default().transport(true));
+    let dials = format!("{:?}", QuicConfig::default().transport(true, None));
     assert!(dials.contains("max_concurrent_bidi_streams: 0"), "who is dialled opens nothing: {dials}");
 }
