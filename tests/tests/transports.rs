@@ -1,5 +1,8 @@
 //! Every transport passes the same cases. Another one is a line at the end, and what makes its backend.
 
+#[path = "transports/moved.rs"]
+mod moved;
+
 use std::sync::Arc;
 
 use std::time::Duration;

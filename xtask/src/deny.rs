@@ -48,11 +48,12 @@ mod tests {
     /// Crates with an owner that others bring along too, so that only direct dependencies on them can be looked at.
     const BROUGHT_ALONG: &[&str] =
         &["aws-lc-rs", "clap", "quinn-udp", "rustls", "socket2", "tokio-rustls", "tracing-subscriber", "x509-parser"];
-    /// Who may have a client without owning it: what stands outside the house, a peer of the benchmarks, what Consul's client
+    /// Who may have a client without owning it: what stands outside the house, peers of the benchmarks, what Consul's client
     /// is made of, and whose tests need certificates.
     const GUESTS: &[&str] = &[
         "rdb-net-tests",
         "rdb-net-benches",
+        "quinn",
         "tonic",
         "consulrs",
         "rustify",

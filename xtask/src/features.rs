@@ -27,12 +27,12 @@ pub(crate) const PROFILES: &[Profile] = &[
     Profile {
         name: "core",
         flags: &["--no-default-features"],
-        forbidden: &["rdb-net-tcp", "rustls", "aws-lc-rs", "ring", "quinn", "hyper", "tonic", "axum"],
+        forbidden: &["rdb-net-tcp", "rustls", "aws-lc-rs", "ring", "quinn-proto", "hyper", "tonic", "axum"],
     },
     Profile {
         name: "embedded",
         flags: &["--no-default-features", "--features", "tcp,discovery-static"],
-        forbidden: &["rustls", "aws-lc-rs", "ring", "quinn", "hyper", "tonic"],
+        forbidden: &["rustls", "aws-lc-rs", "ring", "quinn-proto", "hyper", "tonic"],
     },
     Profile {
         name: "quic-only",
@@ -42,22 +42,22 @@ pub(crate) const PROFILES: &[Profile] = &[
     Profile {
         name: "dns",
         flags: &["--no-default-features", "--features", "tcp,dns"],
-        forbidden: &["etcd-client", "tonic", "hyper", "notify", "ring", "quinn"],
+        forbidden: &["etcd-client", "tonic", "hyper", "notify", "ring", "quinn-proto"],
     },
     Profile {
         name: "etcd",
         flags: &["--no-default-features", "--features", "tcp,etcd"],
-        forbidden: &["hickory-resolver", "notify", "ring", "quinn"],
+        forbidden: &["hickory-resolver", "notify", "ring", "quinn-proto"],
     },
     Profile {
         name: "consul",
         flags: &["--no-default-features", "--features", "tcp,consul"],
-        forbidden: &["hickory-resolver", "etcd-client", "tonic", "notify", "quinn"],
+        forbidden: &["hickory-resolver", "etcd-client", "tonic", "notify", "quinn-proto"],
     },
     Profile {
         name: "default",
         flags: &[],
-        forbidden: &["ring", "quinn", "hyper", "tonic", "hickory-resolver", "etcd-client", "consulrs", "async-graphql"],
+        forbidden: &["ring", "quinn-proto", "hyper", "tonic", "hickory-resolver", "etcd-client", "consulrs", "async-graphql"],
     },
 ];
 

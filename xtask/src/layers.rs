@@ -14,7 +14,7 @@ use crate::failure::{Failure, no_arguments};
 use crate::house::{FLOOR_MAX, FLOOR_OF_DRIVERS, Floor, House, Member, Place};
 
 /// What the pure floors may not know of: runtimes, sockets and what is built on them.
-pub(crate) const RUNTIME: &[&str] = &["tokio", "tokio-util", "rustls", "quinn", "hyper", "socket2"];
+pub(crate) const RUNTIME: &[&str] = &["tokio", "tokio-util", "rustls", "quinn", "quinn-proto", "hyper", "socket2"];
 
 /// External clients, and the crates that may import them. A client in one place can be replaced, upgraded and left out.
 pub(crate) const OWNERS: &[(&str, &[&str])] = &[
@@ -28,6 +28,7 @@ pub(crate) const OWNERS: &[(&str, &[&str])] = &[
     ("notify", &["rdb-discovery-static", "rdb-net-manager"]),
     ("prometheus-client", &["rdb-net-admin"]),
     ("quinn", &["rdb-net-quic"]),
+    ("quinn-proto", &["rdb-net-quic"]),
     ("quinn-udp", &["rdb-net-quic"]),
     ("rcgen", &["rdb-net-tls"]),
     ("reqwest", &["rdb-discovery-consul"]),

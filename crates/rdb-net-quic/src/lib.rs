@@ -6,6 +6,10 @@
 //! buffer and count has a bound of its own; early data is never sent or taken, because it could be replayed (RFC 9001, section
 //! 9.2).
 //!
+//! The protocol is the state machine of quinn. Whoever has a connection moves its packets, in passes: what has come is taken in, the
+//! streams are read and written, and what is to be sent leaves. Nobody else touches it, so nothing of it is locked; a listener's task hands
+//! connections that were taken their packets.
+//!
 //! A killed process sends no reset over UDP. Its kernel answers that nobody listens on the port (ICMP, RFC 792), which the
 //! system tells a connected socket: so each connection that this node makes has a socket of its own, and sees it at once.
 
