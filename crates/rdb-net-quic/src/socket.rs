@@ -113,8 +113,16 @@ impl QuicSocket {
         let mut chunks = buffers.chunks_exact_mut(BUFFER_BYTES);
         let mut slices: [IoSliceMut<'_>; BATCH] =
             std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-        let read = || self.state.recv((&self.socket).into(), &mut slices, &mut metas);
-        let count = self.socket.try_io(Interest::READABLE, read)?;
+        let mut count = 0;
+        let read = || {
+            count = self.state.recv((&self.socket).into(), &mut slices, &mut metas)?;
+            // There was nothing more, which need not be asked for. It is said in here, where what comes meanwhile counts as new.
+            if count < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        };
+        match self.socket.try_io(Interest::READABLE, read) {
+            Err(error) if count == 0 => return Err(error),
+            _ => {}
+        }
         for (meta, slice) in metas.iter().zip(&slices).take(count) {
             let mut bytes = BytesMut::from(&slice[..meta.len]);
             while !bytes.is_empty() {
@@ -122,10 +130,6 @@ impl QuicSocket {
                 let congestion = meta.ecn.and_then(|bits| EcnCodepoint::from_bits(bits as u8));
                 each(Packet { remote: meta.addr, local: meta.dst_ip, congestion, bytes: bytes.split_to(end) });
             }
-        }
-        if count < BATCH {
-            // There was nothing more, which need not be asked for: what comes now wakes the task.
-            let _empty = self.socket.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
         }
         Ok(())
     }
