@@ -57,7 +57,16 @@ pub(crate) const PROFILES: &[Profile] = &[
     Profile {
         name: "default",
         flags: &[],
-        forbidden: &["ring", "quinn-proto", "hyper", "tonic", "hickory-resolver", "etcd-client", "consulrs", "async-graphql"],
+        forbidden: &[
+            "ring",
+            "quinn-proto",
+            "hyper",
+            "tonic",
+            "hickory-resolver",
+            "etcd-client",
+            "consulrs",
+            "async-graphql",
+        ],
     },
 ];
 

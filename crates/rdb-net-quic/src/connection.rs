@@ -164,12 +164,7 @@ impl LaneStreams for QuicConnection {
         })
     }
 
-    fn poll_write(
-        &mut self,
-        lane: Lane,
-        _: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, lane: Lane, _: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let Some(engine) = &mut self.engine else { return Poll::Pending };
         self.streams.poll_write(lane, engine, slices).map_err(|error| self.error(error))
     }
@@ -177,7 +172,10 @@ impl LaneStreams for QuicConnection {
 
 impl Connection for QuicConnection {
     fn remote(&self) -> SocketAddr {
-        self.engine.as_deref().map(Engine::known).map_or_else(|| (std::net::Ipv4Addr::UNSPECIFIED, 0).into(), quinn_proto::Connection::remote_address)
+        self.engine
+            .as_deref()
+            .map(Engine::known)
+            .map_or_else(|| (std::net::Ipv4Addr::UNSPECIFIED, 0).into(), quinn_proto::Connection::remote_address)
     }
 
     fn proof(&self) -> Option<Arc<Proof>> {

@@ -39,11 +39,14 @@ pub(crate) fn server(tls: &Tls) -> Result<(Arc<QuicServerConfig>, Handed), TlsRe
 /// Who is at the other end, and what ties its hello to this connection: the exporter of its handshake (RFC 9266), which is that
 /// of TLS over TCP.
 pub(crate) fn proof(quic: &quinn_proto::Connection, handed: Handed) -> Result<Arc<Proof>, TlsRefusal> {
-    let certificates =
-        quic.crypto_session().peer_identity().and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let certificates = quic
+        .crypto_session()
+        .peer_identity()
+        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
     let peer = handed.completed(certificates.is_some_and(|certificates| !certificates.is_empty()))?;
     let mut binding = [0; 32];
-    quic.crypto_session().export_keying_material(&mut binding, rdb_net_tls::ChannelBinding::LABEL, &[])
+    quic.crypto_session()
+        .export_keying_material(&mut binding, rdb_net_tls::ChannelBinding::LABEL, &[])
         .map_err(|_| internal("the handshake gave no channel binding"))?;
     let chain = peer.as_ref().map(|peer: &PeerIdentity| peer.chain().iter().map(|der| der.to_vec()).collect());
     Ok(Arc::new(Proof {

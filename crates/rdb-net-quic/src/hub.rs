@@ -121,7 +121,8 @@ impl Hub {
         }
         let (now, mut answer) = (Instant::now(), Vec::new());
         for _ in 0..READS_PER_TURN {
-            let read = self.socket.poll_receive(context, |packet| state.receive(&self.socket, now, packet, &mut answer));
+            let read =
+                self.socket.poll_receive(context, |packet| state.receive(&self.socket, now, packet, &mut answer));
             match ready!(read) {
                 Ok(()) => {}
                 // What the network says of single packets ends nothing.

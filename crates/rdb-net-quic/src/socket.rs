@@ -148,8 +148,7 @@ impl QuicSocket {
             segment_size: transmit.segment_size,
             src_ip: transmit.src_ip,
         };
-        let sent =
-            self.socket.try_io(Interest::WRITABLE, || self.state.try_send((&self.socket).into(), &transmit));
+        let sent = self.socket.try_io(Interest::WRITABLE, || self.state.try_send((&self.socket).into(), &transmit));
         match sent {
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionRefused) => {
                 Err(error)

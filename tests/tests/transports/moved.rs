@@ -68,8 +68,8 @@ struct Seen {
 
 /// Says something and has it said back.
 async fn ask(dialed: &mut Box<dyn Connection>, accepted: &mut Box<dyn Connection>) -> io::Result<()> {
-    let (asked, answered) = ([7; 20_000], [8; 20_000]);
-    let (mut question, mut answer) = ([0; 20_000], [0; 20_000]);
+    let (asked, answered) = (vec![7; 20_000], vec![8; 20_000]);
+    let (mut question, mut answer) = (vec![0; 20_000], vec![0; 20_000]);
     let ask = async {
         dialed.write_all(&asked).await?;
         dialed.read_exact(&mut answer).await
