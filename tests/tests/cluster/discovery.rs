@@ -434,9 +434,6 @@ impl Backend for Agent {
             "networking.service_discovery.type=consul".to_owned(),
             format!("networking.service_discovery.consul.agent=http://{}", self.address),
             "networking.service_discovery.consul.check_ttl_ms=3000".to_owned(),
-            // Where the agent forgets everything between two questions, the next one still carries an index of its former life,
-            // and its answer comes when the wait is over: not a minute here.
-            "networking.service_discovery.consul.wait_ms=5000".to_owned(),
         ]
     }
 
