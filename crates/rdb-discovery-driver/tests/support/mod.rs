@@ -67,10 +67,9 @@ impl Memory {
     fn expire(&self) {
         let now = Instant::now();
         self.change(|shared| {
-            let ended = shared.ends.extract_if(.., |_, end| *end <= now);
-            for (id, _) in ended {
-                shared.nodes.remove(&id);
-            }
+            let Shared { ends, nodes, .. } = shared;
+            nodes.retain(|id, _| ends.get(id).is_none_or(|end| *end > now));
+            ends.retain(|_, end| *end > now);
         });
     }
 
