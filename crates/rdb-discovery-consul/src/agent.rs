@@ -11,9 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use consulrs::client::{ConsulClient, ConsulClientSettings};
+use hyper::client::connect::dns::Name;
 use rdb_discovery::Cause;
+use reqwest::dns::{Addrs, Resolve, Resolving};
+use reqwest::header::{HOST, HeaderValue};
 use reqwest::tls::Version;
 use reqwest::{Certificate, ClientBuilder, Identity};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::by_consulrs::ConsulrsHttp;
@@ -71,8 +75,8 @@ impl Agent {
         let config = Arc::clone(&self.config);
         let built = tokio::task::spawn_blocking(move || connect(&config, &url, address)).await;
         let client = built.map_err(|error| self.unavailable(&error.to_string()))?;
-        let client = client.map_err(|error| Cause::invalid(error.to_string()))?;
-        let way: Way = Arc::new(ConsulrsHttp::new(client, self.config.request_timeout));
+        let (asking, client, dialled) = client.map_err(|error| Cause::invalid(error.to_string()))?;
+        let way: Way = Arc::new(ConsulrsHttp::new(asking, client, dialled, self.config.request_timeout));
         *self.made() = Some(Arc::clone(&way));
         Ok(way)
     }
@@ -129,9 +133,37 @@ pub(crate) fn check_files(config: &ConsulConfig) -> Result<(), ConfigError> {
     }
 }
 
+/// Answers every name with the agent's address, and counts how often a connection asked for it.
+struct Dial {
+    address: SocketAddr,
+    made: watch::Sender<u64>,
+}
+
+impl Resolve for Dial {
+    fn resolve(&self, _: Name) -> Resolving {
+        self.made.send_modify(|made| *made += 1);
+        let addresses: Addrs = Box::new(std::iter::once(self.address));
+        Box::pin(std::future::ready(Ok(addresses)))
+    }
+}
+
+/// A client for the questions that follow each other, one for everything else, and how many connections the former has made. Of an
+/// address behind TLS none are counted, because the certificate has to carry the address, and an address is not looked up.
+fn connect(
+    config: &ConsulConfig,
+    url: &AgentUrl,
+    address: SocketAddr,
+) -> Result<(ConsulClient, ConsulClient, watch::Receiver<u64>), ConfigError> {
+    let dial = |made| Arc::new(Dial { address, made });
+    let (made, dialled) = watch::channel(0);
+    Ok((client(config, url, dial(made))?, client(config, url, dial(watch::Sender::new(0)))?, dialled))
+}
+
 /// A client for this address. Reads the files for TLS, and so blocks on the disk.
-fn connect(config: &ConsulConfig, url: &AgentUrl, address: SocketAddr) -> Result<ConsulClient, ConfigError> {
-    let name = config.tls.as_ref().and_then(|tls| tls.server_name.as_deref()).unwrap_or(&url.host);
+fn client(config: &ConsulConfig, url: &AgentUrl, dial: Arc<Dial>) -> Result<ConsulClient, ConfigError> {
+    let named = config.tls.as_ref().and_then(|tls| tls.server_name.as_deref()).unwrap_or(&url.host);
+    // Only a name is looked up, and by that counted. Without TLS nobody checks it, and the agent is told the right one.
+    let name = if url.secure { named } else { "agent.invalid" };
     let mut builder = ClientBuilder::new()
         // Not the system's TLS, and neither proxies nor roots of which the configuration does not speak.
         .use_rustls_tls()
@@ -144,11 +176,17 @@ fn connect(config: &ConsulConfig, url: &AgentUrl, address: SocketAddr) -> Result
         .connect_timeout(config.connect_timeout)
         .pool_max_idle_per_host(IDLE_MAX)
         .pool_idle_timeout(IDLE_TIMEOUT)
-        .resolve(name, address);
+        .dns_resolver(dial);
     if let Some(tls) = &config.tls {
         builder = with_tls(builder, tls)?;
     }
-    let host = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
+    let bracketed = |name: &str| if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
+    let host = bracketed(name);
+    if !url.secure
+        && let Ok(named) = HeaderValue::from_str(&format!("{}:{}", bracketed(&url.host), url.port))
+    {
+        builder = builder.default_headers([(HOST, named)].into_iter().collect());
+    }
     let base = format!("{}://{host}:{}", if url.secure { "https" } else { "http" }, url.port);
     let client = builder.build().map_err(|error| ConfigError::Agent {
         agent: format!("{}: {error}", config.agent),

@@ -26,6 +26,7 @@ use rustify::endpoint::Endpoint;
 use rustify::enums::{RequestMethod, RequestType, ResponseType};
 use rustify::errors::ClientError as RestError;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
@@ -37,13 +38,21 @@ const WORDS_MAX: usize = 200;
 
 /// One agent, by consulrs.
 pub(crate) struct ConsulrsHttp {
+    /// For the questions that follow each other, so that their connection is made anew only where it has ended.
+    asking: ConsulClient,
     client: ConsulClient,
+    dialled: watch::Receiver<u64>,
     request_timeout: Duration,
 }
 
 impl ConsulrsHttp {
-    pub(crate) fn new(client: ConsulClient, request_timeout: Duration) -> Self {
-        Self { client, request_timeout }
+    pub(crate) fn new(
+        asking: ConsulClient,
+        client: ConsulClient,
+        dialled: watch::Receiver<u64>,
+        request_timeout: Duration,
+    ) -> Self {
+        Self { asking, client, dialled, request_timeout }
     }
 
     async fn ask<T: Send>(
@@ -61,10 +70,11 @@ impl ConsulrsHttp {
 
     async fn read<T: DeserializeOwned + Send + Sync>(
         &self,
+        client: &ConsulClient,
         limit: Duration,
         get: Get<T>,
     ) -> Result<ApiResponse<T>, Fault> {
-        self.ask(limit, exec_with_result(&self.client, get)).await
+        self.ask(limit, exec_with_result(client, get)).await
     }
 }
 
@@ -80,7 +90,8 @@ impl ConsulHttp for ConsulrsHttp {
                 ..Features::default()
             };
             let path = format!("health/service/{}", question.service);
-            let answer = self.read(limit, Get::<Vec<Instance>>::of(path, features)).await?;
+            let client = if question.in_line { &self.asking } else { &self.client };
+            let answer = self.read(client, limit, Get::<Vec<Instance>>::of(path, features)).await?;
             let index = answer.index.as_deref().and_then(|index| index.parse().ok());
             let lacks = || {
                 Fault::Nonsense("its answer lacks the header X-Consul-Index: something between takes it out".to_owned())
@@ -122,7 +133,7 @@ impl ConsulHttp for ConsulrsHttp {
     fn registered(&self, id: String) -> Asked<'_, Option<Service>> {
         Box::pin(async move {
             let get = Get::<Service>::of(format!("agent/service/{id}"), Features::default());
-            match self.read(self.request_timeout, get).await {
+            match self.read(&self.client, self.request_timeout, get).await {
                 Ok(answer) => Ok(Some(answer.response)),
                 Err(fault) if fault.is_missing() => Ok(None),
                 Err(fault) => Err(fault),
@@ -142,8 +153,12 @@ impl ConsulHttp for ConsulrsHttp {
     fn leader(&self) -> Asked<'_, String> {
         Box::pin(async move {
             let get = Get::<String>::of("status/leader".to_owned(), Features::default());
-            self.read(self.request_timeout, get).await.map(|answer| answer.response)
+            self.read(&self.client, self.request_timeout, get).await.map(|answer| answer.response)
         })
+    }
+
+    fn dialled(&self) -> watch::Receiver<u64> {
+        self.dialled.clone()
     }
 }
 

@@ -78,8 +78,8 @@ pub struct ConsulConfig {
     /// It has to be longer than an outage from which nodes come back.
     pub deregister_after: Duration,
     /// How long a blocking query waits for a change. Default 60 s, range 1 s to 10 min; the agent adds up to a sixteenth. Less costs
-    /// questions and brings little: a change ends the wait, and a dead agent is found by probes. Only an index that went back between
-    /// two questions is found no sooner.
+    /// questions and brings little: a change ends the wait, a dead agent is found by probes, and one that began anew between two
+    /// questions by the connection that the next one makes. Only behind `https://` and an address is that found no sooner.
     pub wait: Duration,
     /// How long a connection may take. Default 2 s, range 100 ms to 60 s.
     pub connect_timeout: Duration,

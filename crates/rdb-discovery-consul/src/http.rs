@@ -10,6 +10,7 @@ use std::time::Duration;
 use rdb_discovery::Cause;
 use rdb_net_types::BoxFuture;
 use serde::Deserialize;
+use tokio::sync::watch;
 
 /// One instance of a service with its checks, as the health endpoint lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -59,6 +60,8 @@ pub(crate) struct Question {
     pub(crate) after: Option<(u64, Duration)>,
     /// Only this instance.
     pub(crate) only: Option<String>,
+    /// One of those that follow each other over a connection of their own, never two at once.
+    pub(crate) in_line: bool,
 }
 
 /// What it answers.
@@ -157,6 +160,9 @@ pub(crate) trait ConsulHttp: Send + Sync {
 
     /// The leader of the servers, empty where there is none: `status/leader`.
     fn leader(&self) -> Asked<'_, String>;
+
+    /// How many connections were made for questions in line. Where they cannot be counted, none.
+    fn dialled(&self) -> watch::Receiver<u64>;
 }
 
 #[cfg(test)]

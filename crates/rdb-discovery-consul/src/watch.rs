@@ -93,13 +93,19 @@ impl<'a> Follower<'a> {
         let probes = probe(way, config.probe_interval);
         let mut probes = std::pin::pin!(probes);
         let mut index = Index::default();
+        let mut dialled = way.dialled();
+        // Whether connections last from one question to the next.
+        let mut lasting = true;
         loop {
             let began = Instant::now();
             let after = index.after().map(|index| (index, config.wait));
-            let mut asked = way.instances(Question { after, ..self.question() });
+            let mut asked = way.instances(Question { after, in_line: true, ..self.question() });
             let answer = loop {
                 tokio::select! {
-                    answer = &mut asked => break answer?,
+                    answer = &mut asked => break Some(answer?),
+                    // The agent that gave the index may have been another life of it: where it began anew, with nothing, this question
+                    // would wait for what may never come.
+                    Ok(()) = dialled.changed(), if lasting && after.is_some() => break None,
                     ended = &mut probes => match ended? {},
                     () = self.voice.refresh_wanted() => {
                         let answer = way.instances(self.question()).await?;
@@ -107,6 +113,13 @@ impl<'a> Follower<'a> {
                     }
                 }
             };
+            let Some(answer) = answer else {
+                // Where every answer ends its connection, that is found once and not again with each question.
+                (index, lasting) = (Index::default(), false);
+                continue;
+            };
+            lasting |= after.is_some() && !dialled.has_changed().unwrap_or_default();
+            dialled.mark_unchanged();
             let heard = index.hear(answer.index);
             if heard == Heard::WentBack {
                 self.counters.index_resets.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! The task that carries out what the registration machine decides.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,8 +62,6 @@ pub(crate) struct Task {
     registrar: Box<dyn Registrar>,
     machine: Registration,
     wishes: mpsc::Receiver<Wish>,
-    /// Somebody holds the other end.
-    owned: bool,
     view: watch::Sender<View>,
     source: String,
     origin: Instant,
@@ -80,31 +79,36 @@ pub(crate) fn prepare(
     let (wishes, wished) = mpsc::channel(WISHES);
     let (show, view) = watch::channel(View { state: machine.state().clone(), stats: machine.stats() });
     let source = source.to_owned();
-    let task = Task { registrar, machine, wishes: wished, owned: true, view: show, source, origin, command_timeout };
+    let task = Task { registrar, machine, wishes: wished, view: show, source, origin, command_timeout };
     (Handle { wishes, view }, task)
 }
 
 impl Task {
-    /// Keeps the node registered until it is withdrawn.
+    /// Keeps the node registered until it is withdrawn, or its owner is gone without a word: then it is left to expire.
     pub(crate) async fn run(mut self) {
         loop {
             let now = self.origin.elapsed();
             self.machine.handle_timeout(now);
-            if let Some(command) = self.machine.poll_command(now) {
-                self.carry_out(command).await;
+            if let Some(command) = self.machine.poll_command(now)
+                && self.carry_out(command).await.is_break()
+            {
+                return;
             }
             self.show();
             let Some(due) = self.machine.poll_timeout() else { return };
             tokio::select! {
-                wish = self.wishes.recv(), if self.owned => self.hear(wish),
+                wish = self.wishes.recv() => match wish {
+                    Some(wish) => hear(&mut self.machine, self.origin.elapsed(), wish),
+                    None => return,
+                },
                 () = sleep_until(self.origin + due) => {}
             }
         }
     }
 
-    /// Carries out a command; wishes are heard and times are kept meanwhile.
-    async fn carry_out(&mut self, command: RegistrationCommand) {
-        let Self { registrar, machine, wishes, owned, view, origin, .. } = self;
+    /// Carries out a command; wishes are heard and times are kept meanwhile. Breaks where the owner is gone.
+    async fn carry_out(&mut self, command: RegistrationCommand) -> ControlFlow<()> {
+        let Self { registrar, machine, wishes, view, origin, .. } = self;
         let limit = self.command_timeout;
         let work = timeout(limit, perform(registrar.as_mut(), command));
         let mut work = std::pin::pin!(work);
@@ -112,16 +116,16 @@ impl Task {
             let due = machine.poll_timeout();
             tokio::select! {
                 outcome = &mut work => break outcome,
-                wish = wishes.recv(), if *owned => {
-                    *owned = wish.is_some();
-                    hear(machine, origin.elapsed(), wish);
-                }
+                wish = wishes.recv() => match wish {
+                    Some(wish) => hear(machine, origin.elapsed(), wish),
+                    None => return ControlFlow::Break(()),
+                },
                 () = sleep_until(*origin + due.unwrap_or_default()), if due.is_some() => {
                     machine.handle_timeout(origin.elapsed());
                 }
             }
             if *machine.state() == RegistrationState::Ended {
-                return;
+                return ControlFlow::Continue(());
             }
             show(view, machine, &self.source);
         };
@@ -135,11 +139,7 @@ impl Task {
             Ok(Err(RegistrationFault::Failed(cause))) => machine.handle_failure(now, cause),
             Err(_) => machine.handle_failure(now, Cause::unavailable(format!("no answer within {limit:?}"))),
         }
-    }
-
-    fn hear(&mut self, wish: Option<Wish>) {
-        self.owned = wish.is_some();
-        hear(&mut self.machine, self.origin.elapsed(), wish);
+        ControlFlow::Continue(())
     }
 
     fn show(&mut self) {
@@ -161,12 +161,10 @@ async fn perform(registrar: &mut dyn Registrar, command: RegistrationCommand) ->
     }
 }
 
-fn hear(machine: &mut Registration, now: Duration, wish: Option<Wish>) {
+fn hear(machine: &mut Registration, now: Duration, wish: Wish) {
     match wish {
-        Some(Wish::Node(node)) => machine.handle_node(now, node),
-        Some(Wish::Drain(grace)) => machine.handle_drain(now, grace),
-        // The owner is gone without a word.
-        None => machine.handle_drain(now, Duration::ZERO),
+        Wish::Node(node) => machine.handle_node(now, node),
+        Wish::Drain(grace) => machine.handle_drain(now, grace),
     }
 }
 

@@ -1,14 +1,13 @@
-//! The file's format: text to nodes, or what is wrong and where.
+//! The file's format: text to nodes, or what is wrong and where. What the syntax is, [`syntax`](crate::syntax) knows.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use rdb_net_types::{AddressError, Capability, Locality, NodeAddress, NodeId, NodeInfo, Resources, Weight};
-use serde::Deserialize;
-use toml::Spanned;
+use rdb_net_types::{AddressError, Locality, NodeAddress, NodeId, NodeInfo};
+
+use crate::syntax::{Entered, Fault, Placed, Syntax};
 
 #[cfg(test)]
 mod tests;
@@ -54,13 +53,15 @@ pub enum FileError {
         /// The limit.
         limit_bytes: u64,
     },
-    /// The file is no TOML, or has a key or value that is not part of the format.
-    #[error("{}:{at}: {problem}", path.display())]
+    /// The file is neither TOML nor JSON, or has a key or value that is not part of the format.
+    #[error("{}:{at}: {key}{}{problem}", path.display(), if key.is_empty() { "" } else { ": " })]
     Malformed {
         /// The file.
         path: PathBuf,
         /// Where.
         at: Position,
+        /// The key at fault, `nodes[1].weight`; empty where the text as a whole is.
+        key: String,
         /// What is wrong.
         problem: String,
     },
@@ -99,43 +100,11 @@ pub enum FileError {
         address: NodeAddress,
     },
     /// The file has neither `seeds` nor `nodes`: perhaps it is just being written.
-    #[error("{}:1:1: there is neither `seeds` nor `[[nodes]]`; `seeds = []` says that there is no node", path.display())]
+    #[error("{}:1:1: there is neither `seeds` nor `nodes`; an empty list of `seeds` says that there is no node", path.display())]
     NoList {
         /// The file.
         path: PathBuf,
     },
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    seeds: Option<Vec<Spanned<String>>>,
-    nodes: Option<Vec<Entered>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entered {
-    id: Spanned<NodeId>,
-    address: Spanned<String>,
-    gossip_address: Option<Spanned<String>>,
-    admin_address: Option<Spanned<String>>,
-    #[serde(default)]
-    version: String,
-    #[serde(default)]
-    region: String,
-    #[serde(default)]
-    zone: String,
-    #[serde(default)]
-    rack: String,
-    #[serde(default)]
-    weight: Weight,
-    #[serde(default)]
-    capabilities: BTreeSet<Capability>,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
-    #[serde(default)]
-    resources: Resources,
 }
 
 /// The nodes of a file with this text, seeds first, in the order of the file. The path is for errors only.
@@ -144,21 +113,23 @@ struct Entered {
 ///
 /// [`FileError`] with the place of the first thing that is wrong.
 pub fn parse_nodes(path: &Path, text: &str) -> Result<Vec<NodeInfo>, FileError> {
-    let document: Document = toml::from_str(text).map_err(|error| FileError::Malformed {
+    let read = Syntax::of(path).read(text);
+    let document = read.map_err(|Fault { at, key, problem }| FileError::Malformed {
         path: path.to_owned(),
-        at: position(text, error.span().map_or(0, |span| span.start)),
-        problem: error.message().to_owned(),
+        at: position(text, at),
+        key,
+        problem,
     })?;
     if document.seeds.is_none() && document.nodes.is_none() {
         return Err(FileError::NoList { path: path.to_owned() });
     }
     let mut checker = Checker { path, text, ids: BTreeMap::new(), addresses: BTreeMap::new() };
     let mut nodes = Vec::new();
-    for seed in document.seeds.into_iter().flatten() {
-        nodes.push(NodeInfo::seed(checker.unique_address(seed)?));
+    for (number, seed) in document.seeds.into_iter().flatten().enumerate() {
+        nodes.push(NodeInfo::seed(checker.unique_address(seed, || format!("seeds[{number}]"))?));
     }
-    for entered in document.nodes.into_iter().flatten() {
-        nodes.push(checker.node(entered)?);
+    for (number, entered) in document.nodes.into_iter().flatten().enumerate() {
+        nodes.push(checker.node(entered, number)?);
     }
     Ok(nodes)
 }
@@ -172,19 +143,20 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn node(&mut self, entered: Entered) -> Result<NodeInfo, FileError> {
-        let at = self.at(&entered.id.span());
-        let id = entered.id.into_inner();
+    fn node(&mut self, entered: Entered<Placed<NodeId>, Placed<String>>, number: usize) -> Result<NodeInfo, FileError> {
+        let key = |name: &'static str| move || format!("nodes[{number}].{name}");
+        let (at, id) = (position(self.text, entered.id.at), entered.id.value);
         match self.ids.entry(id.clone()) {
             Entry::Vacant(free) => free.insert(at),
             Entry::Occupied(first) => {
                 return Err(FileError::DuplicateId { path: self.path.to_owned(), at, first: *first.get(), id });
             }
         };
-        let address = self.unique_address(entered.address)?;
+        let address = self.unique_address(entered.address, key("address"))?;
+        let dialable = |address, name| self.dialable(address, key(name));
         Ok(NodeInfo {
-            gossip_address: entered.gossip_address.map(|address| self.dialable(address)).transpose()?,
-            admin_address: entered.admin_address.map(|address| self.dialable(address)).transpose()?,
+            gossip_address: entered.gossip_address.map(|it| dialable(it, "gossip_address")).transpose()?,
+            admin_address: entered.admin_address.map(|it| dialable(it, "admin_address")).transpose()?,
             version: entered.version,
             capabilities: entered.capabilities,
             resources: entered.resources,
@@ -195,9 +167,13 @@ impl Checker<'_> {
         })
     }
 
-    fn unique_address(&mut self, address: Spanned<String>) -> Result<NodeAddress, FileError> {
-        let at = self.at(&address.span());
-        let address = self.dialable(address)?;
+    fn unique_address(
+        &mut self,
+        address: Placed<String>,
+        key: impl FnOnce() -> String,
+    ) -> Result<NodeAddress, FileError> {
+        let at = position(self.text, address.at);
+        let address = self.dialable(address, key)?;
         match self.addresses.entry(address.clone()) {
             Entry::Vacant(free) => {
                 free.insert(at);
@@ -210,19 +186,18 @@ impl Checker<'_> {
     }
 
     // Parsed here and not by serde, whose errors point at the whole list.
-    fn dialable(&self, address: Spanned<String>) -> Result<NodeAddress, FileError> {
-        let at = self.at(&address.span());
-        let address: NodeAddress = address.into_inner().parse().map_err(|error: AddressError| {
-            FileError::Malformed { path: self.path.to_owned(), at, problem: error.to_string() }
+    fn dialable(&self, address: Placed<String>, key: impl FnOnce() -> String) -> Result<NodeAddress, FileError> {
+        let at = position(self.text, address.at);
+        let address: NodeAddress = address.value.parse().map_err(|error: AddressError| FileError::Malformed {
+            path: self.path.to_owned(),
+            at,
+            key: key(),
+            problem: error.to_string(),
         })?;
         if address.port() == 0 {
             return Err(FileError::Port { path: self.path.to_owned(), at, address });
         }
         Ok(address)
-    }
-
-    fn at(&self, span: &Range<usize>) -> Position {
-        position(self.text, span.start)
     }
 }
 

@@ -7,7 +7,8 @@
 //!
 //! # The file
 //!
-//! TOML, at most 4 MiB. Seeds are addresses whose nodes tell their names when they are dialled; nodes are named here.
+//! At most 4 MiB, JSON where its name ends in `.json` and TOML otherwise. Seeds are addresses whose nodes tell their names when they
+//! are dialled; nodes are named here.
 //!
 //! ```toml
 //! seeds = ["node1:7000", "[2001:db8::7]:7000"]
@@ -27,9 +28,19 @@
 //! resources = { cpu_millicores = 8000, memory_bytes = 34359738368, disk_bytes = 1000000000000 }
 //! ```
 //!
+//! The same keys make the same list in JSON:
+//!
+//! ```json
+//! {
+//!   "seeds": ["node1:7000"],
+//!   "nodes": [{"id": "n3", "address": "node3:7000", "labels": {"disk": "nvme"}}]
+//! }
+//! ```
+//!
 //! A file is taken whole or not at all. A key that is not in this list, an id or address that stands twice, a port 0 and
-//! whatever is no TOML refuse it, with file, line and column ([`FileError`]). A file with neither `seeds` nor `nodes` is
-//! refused too, because that is how a file looks that somebody is about to write; `seeds = []` says that there is no node.
+//! whatever is neither TOML nor JSON refuse it, with file, line, column and key ([`FileError`]). A file with neither `seeds` nor
+//! `nodes` is refused too, because that is how a file looks that somebody is about to write; an empty list of `seeds` says that there
+//! is no node.
 //! An address that stands both in the file and in [`StaticConfig::seeds`] is the file's.
 //!
 //! # When the file is bad
@@ -46,6 +57,7 @@ mod discovery;
 mod driver;
 mod file;
 mod source;
+mod syntax;
 mod watch;
 
 pub use config::{ConfigError, StaticConfig};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rdb_net_types::NodeInfo;
 
 use crate::file::{FileError, Position, parse_nodes};
+use crate::syntax::Syntax;
 
 /// The largest file that is read: more than 20,000 fully described nodes.
 pub(crate) const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -64,8 +65,8 @@ fn not_text(path: &Path, good: &[u8]) -> FileError {
     let line_start = good.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
     let column = String::from_utf8_lossy(&good[line_start..]).chars().count() + 1;
-    let problem = "a TOML file is UTF-8 text".to_owned();
-    FileError::Malformed { path: path.to_owned(), at: Position { line, column }, problem }
+    let problem = format!("a {} file is UTF-8 text", Syntax::of(path).name());
+    FileError::Malformed { path: path.to_owned(), at: Position { line, column }, key: String::new(), problem }
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, FileError> {

@@ -100,6 +100,25 @@ async fn a_bad_file_is_refused_whole_with_its_place_until_it_is_good() {
 }
 
 #[tokio::test]
+async fn a_bad_json_file_is_refused_whole_with_its_place_and_key() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("nodes.json");
+    fs::write(&file, r#"{"seeds": ["a:1"]}"#).expect("written");
+    let place = Place::at(watched(), directory, file).await;
+    let mut events = place.source.watch_events().expect("it runs");
+    assert_eq!(event(&mut events).await, "=1");
+    place.write("{\"seeds\": [\"b:1\",\n\"c\"]}");
+    assert_eq!(event(&mut events).await, "degraded invalid");
+    let cause = format!("{:?}", place.source.snapshot().freshness);
+    assert!(cause.contains("nodes.json:2:1: seeds[1]: an address is host:port"), "{cause}");
+    assert_eq!(place.addresses().await, ["a:1"]);
+    place.write(r#"{"seeds": ["b:1"]}"#);
+    let events = [event(&mut events).await, event(&mut events).await, event(&mut events).await];
+    assert_eq!(events, ["-a:1 file_edited", "+b:1", "restored"]);
+    place.end().await;
+}
+
+#[tokio::test]
 async fn an_explicit_empty_list_is_believed_at_once() {
     let place = Place::started(watched(), &["a:1", "b:1", "c:1"]).await;
     let mut changes = place.changes().await;
@@ -113,6 +132,8 @@ async fn an_explicit_empty_list_is_believed_at_once() {
 fn publish(volume: &Path, version: &str, seeds: &[&str]) {
     fs::create_dir(volume.join(version)).expect("made");
     fs::write(volume.join(version).join("nodes.toml"), text(seeds)).expect("written");
+    fs::write(volume.join(version).join("nodes.json"), serde_json::json!({ "seeds": seeds }).to_string())
+        .expect("written");
     let next = volume.join("..data_tmp");
     symlink(version, &next).expect("linked");
     fs::rename(&next, volume.join("..data")).expect("swapped");
@@ -120,11 +141,17 @@ fn publish(volume: &Path, version: &str, seeds: &[&str]) {
 
 #[tokio::test]
 async fn the_swap_of_a_config_map_is_followed() {
+    for (name, config) in [("nodes.toml", watched()), ("nodes.json", watched()), ("nodes.toml", polled())] {
+        follow_swaps(name, config).await;
+    }
+}
+
+async fn follow_swaps(name: &str, config: StaticConfig) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     publish(directory.path(), "..1", &["a:1"]);
-    let file = directory.path().join("nodes.toml");
-    symlink("..data/nodes.toml", &file).expect("linked");
-    let place = Place::at(watched(), directory, file).await;
+    let file = directory.path().join(name);
+    symlink(Path::new("..data").join(name), &file).expect("linked");
+    let place = Place::at(config, directory, file).await;
     let mut changes = place.changes().await;
     assert_eq!(told(&mut changes, 1).await, ["NodeJoined a:1"]);
     for (version, old, new) in [("..2", "a:1", "b:1"), ("..3", "b:1", "c:1")] {

@@ -41,6 +41,9 @@ pub struct Policy {
     pub mass_removal: Option<MassRemoval>,
     /// How long the source must be quiet before a change is told, so that a burst becomes one step. Zero tells at once.
     /// The first answer is never delayed. Default 200 ms; more delays changes, less splits bursts.
+    ///
+    /// Who comes and goes between two steps is told to nobody, and counted in [`ReconcilerStats::passed`](crate::ReconcilerStats).
+    /// So a node is surely told only where it is registered for longer than `debounce_max`.
     pub debounce: Duration,
     /// How long a source that is never quiet can delay a change. Default 2 s; below `debounce` it is `debounce`.
     pub debounce_max: Duration,

@@ -140,8 +140,12 @@ impl Reconciler {
             match delta {
                 Delta::Put(node) => self.put(node),
                 Delta::Remove { key, why } => {
-                    if self.said.remove(&key).is_some() && self.told.contains_key(&key) {
-                        self.reasons.insert(key, why);
+                    if self.said.remove(&key).is_some() {
+                        if self.told.contains_key(&key) {
+                            self.reasons.insert(key, why);
+                        } else {
+                            self.stats.passed += 1;
+                        }
                     }
                 }
             }
@@ -243,6 +247,8 @@ impl Reconciler {
         for key in beyond_limit(&said, &self.told, self.refused) {
             said.remove(&key);
         }
+        let passed = self.said.keys().filter(|key| !said.contains_key(key) && !self.told.contains_key(key)).count();
+        self.stats.passed += passed as u64;
         self.reasons.retain(|key, _| !said.contains_key(key));
         self.guard.hear(|key| said.contains_key(key));
         let said = said.into_iter().map(|(key, node)| (key, Arc::new(node))).collect();

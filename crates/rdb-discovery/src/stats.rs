@@ -19,6 +19,8 @@ pub struct ReconcilerStats {
     pub updated: u64,
     /// Nodes removed.
     pub removed: u64,
+    /// Nodes that came and went between two steps, which nobody is told of.
+    pub passed: u64,
     /// Steps in which removals were held.
     pub held_steps: u64,
     /// Removals that are held at this time.

@@ -1,5 +1,6 @@
-//! A server of etcd, by itself.
+//! Servers of etcd: one by itself, or the members of a cluster.
 
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,11 @@ const DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Etcd {
     folder: tempfile::TempDir,
+    name: String,
     client: String,
     peer: String,
+    /// The members of its cluster with their peer addresses, as etcd wants them.
+    cluster: String,
     process: Option<Process>,
 }
 
@@ -25,12 +29,29 @@ impl Etcd {
     ///
     /// When the machine has no room for its files.
     pub fn prepare() -> Option<Self> {
+        let [client, peer] = [0, 1].map(|_| Place::reserve(1)[0].transport);
+        Self::prepare_members(&[(client, peer)])?.pop()
+    }
+
+    /// The members of one cluster, at these addresses for clients and for each other; none is started.
+    ///
+    /// # Panics
+    ///
+    /// When the machine has no room for their files.
+    pub fn prepare_members(places: &[(SocketAddr, SocketAddr)]) -> Option<Vec<Self>> {
         if !found(&[("etcd", "etcd-server"), ("etcdctl", "etcd-client")]) {
             return None;
         }
-        let [client, peer] = [0, 1].map(|_| format!("http://{}", Place::reserve(1)[0].transport));
-        let folder = tempfile::tempdir().expect("a temporary directory");
-        Some(Self { folder, client, peer, process: None })
+        let all: Vec<_> = (0..).zip(places).map(|(number, (_, peer))| format!("m{number}=http://{peer}")).collect();
+        let member = |(number, (client, peer)): (usize, &(SocketAddr, SocketAddr))| Self {
+            folder: tempfile::tempdir().expect("a temporary directory"),
+            name: format!("m{number}"),
+            client: format!("http://{client}"),
+            peer: format!("http://{peer}"),
+            cluster: all.join(","),
+            process: None,
+        };
+        Some(places.iter().enumerate().map(member).collect())
     }
 
     /// Where it listens.
@@ -49,12 +70,26 @@ impl Etcd {
     ///
     /// When it does not.
     pub fn launch(&mut self) {
+        self.start();
+        self.wait_answer();
+    }
+
+    /// Starts it, and waits for nothing: a member answers once most of them are there.
+    pub fn start(&mut self) {
         let mut command = Command::new("etcd");
-        command.args(["--name", "single", "--log-level", "error", "--data-dir"]).arg(self.folder.path().join("data"));
+        command.args(["--name", &self.name, "--log-level", "error", "--data-dir"]).arg(self.folder.path().join("data"));
         command.args(["--listen-client-urls", &self.client, "--advertise-client-urls", &self.client]);
         command.args(["--listen-peer-urls", &self.peer, "--initial-advertise-peer-urls", &self.peer]);
-        command.args(["--initial-cluster", &format!("single={}", self.peer)]);
+        command.args(["--initial-cluster", &self.cluster]);
         self.process = Some(Process::start(&mut command));
+    }
+
+    /// Waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    pub fn wait_answer(&self) {
         let until = Instant::now() + DEADLINE;
         while self.ctl(&["endpoint", "health"]).is_none() {
             assert!(Instant::now() < until, "etcd does not answer");

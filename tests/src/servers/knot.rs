@@ -34,12 +34,21 @@ impl Knot {
     ///
     /// When the machine has no room for its files.
     pub fn prepare() -> Option<Self> {
-        if !found(&[("knotd", "knot"), ("knotc", "knot"), ("dig", "bind9-dnsutils")]) {
-            return None;
-        }
         // It answers by TCP and by UDP.
         let places = std::iter::repeat_with(|| Place::reserve(1)[0].transport);
         let address = places.take(100).find(|address| UdpSocket::bind(address).is_ok()).expect("a free port");
+        Self::prepare_at(address)
+    }
+
+    /// The same at this address.
+    ///
+    /// # Panics
+    ///
+    /// When the machine has no room for its files.
+    pub fn prepare_at(address: SocketAddr) -> Option<Self> {
+        if !found(&[("knotd", "knot"), ("knotc", "knot"), ("dig", "bind9-dnsutils")]) {
+            return None;
+        }
         let folder = tempfile::tempdir().expect("a temporary directory");
         let root = folder.path().display();
         // As root it would become another user, who may not read here.
@@ -71,9 +80,11 @@ impl Knot {
         let mut zone = format!(
             "$ORIGIN test.\n$TTL {seconds}\n@ SOA ns hostmaster {serial} 3600 600 86400 1\n@ NS ns\nns A 127.0.0.1\n"
         );
-        for (index, service) in services.iter().enumerate() {
-            writeln!(zone, "_rdb._tcp SRV 0 0 {} host{index}\nhost{index} A {}", service.port(), service.ip())
-                .expect("a text takes all");
+        for service in services {
+            let (ip, port) = (service.ip(), service.port());
+            // Of its own, whatever other services there are.
+            let host = format!("host-{}-{port}", ip.to_string().replace('.', "-"));
+            writeln!(zone, "_rdb._tcp SRV 0 0 {port} {host}\n{host} A {ip}").expect("a text takes all");
         }
         std::fs::write(self.file("zone"), zone).expect("written");
         if self.process.is_some() {

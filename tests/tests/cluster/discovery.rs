@@ -434,9 +434,6 @@ impl Backend for Agent {
             "networking.service_discovery.type=consul".to_owned(),
             format!("networking.service_discovery.consul.agent=http://{}", self.address),
             "networking.service_discovery.consul.check_ttl_ms=3000".to_owned(),
-            // Where the agent forgets everything between two questions, the next one still carries an index of its former life,
-            // and its answer comes when the wait is over: not a minute here.
-            "networking.service_discovery.consul.wait_ms=5000".to_owned(),
         ]
     }
 
@@ -479,4 +476,59 @@ impl Backend for Agent {
 fn three_nodes_meet_through_consul_alone() {
     let Some(rdbnet) = Rdbnet::find() else { return };
     three_nodes_meet_survive_and_meet_a_fourth(&rdbnet, &mut Agent { address: closed_port(), agent: None });
+}
+
+/// The later one is told in its log, its health and by the doctor, and has the name once the first one has left.
+fn two_processes_of_one_name(rdbnet: &Rdbnet, backend: &mut dyn Backend) {
+    if !is_built(rdbnet, backend.kind()) {
+        return;
+    }
+    backend.launch();
+    let mut clusters = [0, 1].map(|_| Cluster::new(rdbnet, 1));
+    for cluster in &mut clusters {
+        let spec = cluster.spec_mut(0);
+        spec.seeds.clear();
+        spec.set = backend.settings();
+        // They join nobody, so that they do not meet: membership finds such processes too, and ends one of them.
+        for wait in ["for_nodes=3", "max_ms=600000"] {
+            spec.set.push(format!("networking.service_discovery.wait_{wait}"));
+        }
+        cluster.spawn(0);
+        cluster.node_mut(0).wait_started();
+        let others = "is registered, or another process is";
+        wait_source(cluster, &[0], others, |source| stands(source) || standing(source) == "conflict");
+    }
+    let [first, second] = &mut clusters;
+    let holder = place(first, 0).to_string();
+    wait_source(second, &[0], "holds the name for another", |source| {
+        let detail = source.registration.as_ref().map(|registration| registration.detail.as_str()).unwrap_or_default();
+        standing(source) == "conflict" && detail.contains(&holder)
+    });
+    wait_source(first, &[0], "keeps the name", stands_active);
+    let admin = second.node(0).started().admin;
+    let (status, health) = rdb_net_tests::get(admin, "/api/v1/network/health").expect("asked");
+    assert!(status == 200 && health.contains("\"degraded\""), "{status}: {health}");
+    let log = second.node(0).log.lines().join("\n");
+    assert!(log.contains("another process is registered by this node's name"), "{log}");
+    doctor(second, 0, 8, &format!("n1 is not registered in {} but conflict", backend.kind()));
+
+    first.signal(0, Signal::TERM);
+    assert!(first.node_mut(0).wait_exit().success());
+    wait_source(second, &[0], "has the name", stands_active);
+}
+
+fn standing(source: &SourceView) -> &str {
+    source.registration.as_ref().map_or("", |registration| registration.state.as_str())
+}
+
+#[test]
+fn two_processes_of_one_name_are_told_through_etcd_and_consul() {
+    let Some(rdbnet) = Rdbnet::find() else { return };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let Some(etcd) = Etcd::prepare() else { return };
+            two_processes_of_one_name(&rdbnet, &mut Keys(etcd));
+        });
+        scope.spawn(|| two_processes_of_one_name(&rdbnet, &mut Agent { address: closed_port(), agent: None }));
+    });
 }

@@ -9,7 +9,7 @@ use crate::process;
 /// Set to anything, nothing is installed.
 const OPT_OUT: &str = "RDB_TESTS_INSTALL_NOTHING";
 
-/// A program, and Debian's package with it.
+/// A program, or a file by its path, and Debian's package with it.
 struct Tool {
     program: &'static str,
     package: &'static str,
@@ -22,6 +22,9 @@ const TOOLS: &[Tool] = &[
     Tool { program: "knotc", package: "knot" },
     Tool { program: "dnsmasq", package: "dnsmasq-base" },
     Tool { program: "dig", package: "bind9-dnsutils" },
+    // With these, the client library of Consul is built.
+    Tool { program: "pkg-config", package: "pkg-config" },
+    Tool { program: "/usr/include/openssl/ssl.h", package: "libssl-dev" },
     Tool { program: "nft", package: "nftables" },
     Tool { program: "ip", package: "iproute2" },
 ];
@@ -77,7 +80,7 @@ fn why_not(opted_out: bool, root: bool, apt: bool) -> Option<&'static str> {
     }
 }
 
-/// Whether a folder of the path has this program.
+/// Whether a folder of the path has this program. What is a path itself is no matter of folders.
 fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
@@ -115,5 +118,6 @@ mod tests {
     #[test]
     fn a_program_is_looked_for_in_the_path() {
         assert!(is_there("sh") && !is_there("no-such-program-as-this"));
+        assert!(is_there("/etc/passwd") && !is_there("/etc/no-such-file"));
     }
 }

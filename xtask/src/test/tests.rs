@@ -67,6 +67,13 @@ fn the_path_of_the_daemon_is_read_from_the_messages_of_the_build() {
 #[test]
 fn reasons_are_counted_and_told() {
     let reasons = count_reasons("SKIPPED: no root\n\nSKIPPED: no etcd\nSKIPPED: no root\n");
-    assert_eq!(skip_summary(&reasons), "3 skipped:\n  1 x no etcd\n  2 x no root");
+    assert_eq!(skip_summary(&reasons), "  1 x no etcd\n  2 x no root\n3 skipped", "the last line counts");
     assert_eq!(skip_summary(&count_reasons("")), "0 skipped");
+}
+
+#[test]
+fn only_a_real_agent_of_consul_may_be_missing() {
+    assert!(may_be_skipped(&count_reasons("")));
+    assert!(may_be_skipped(&count_reasons(&format!("SKIPPED: {EXCEPTED}\n"))));
+    assert!(!may_be_skipped(&count_reasons(&format!("SKIPPED: {EXCEPTED}\nSKIPPED: no root\n"))));
 }

@@ -1,5 +1,6 @@
 //! Real agents, where one is named; and what every test configures.
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -102,5 +103,10 @@ impl Drop for RealAgent {
 
 #[expect(clippy::print_stdout, reason = "whoever reads the output of a test has to see what was not tested")]
 pub(crate) fn skipped(reason: &str) {
-    println!("SKIPPED: {reason}");
+    let line = format!("SKIPPED: {reason}\n");
+    print!("{line}");
+    if let Some(path) = std::env::var_os("RDB_SKIPPED_FILE") {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file of skipped tests can be written");
+    }
 }

@@ -74,6 +74,34 @@ async fn an_agent_that_was_restarted_without_its_data_is_told_of_its_nodes_anew(
     finish(sources).await;
 }
 
+/// What asks next connects anew, and would show the new agent an index of the old one's.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_began_anew_between_two_questions_is_asked_without_an_index() {
+    let (agent, cluster) = (TestAgent::start(), cluster());
+    for node in all(3) {
+        raw::register(agent.address(), cluster.as_str(), &node);
+    }
+    let source = started(ConsulConfig { wait: Duration::from_secs(60), ..config(&cluster, &agent.url()) }).await;
+    let mut reader = Reader::of(&source);
+    reader.until_addresses(&all(3)).await;
+    // A change ends the question that waits; the next one is asked a tenth of a second later.
+    for restart in 0..5 {
+        let number = 10 + restart;
+        raw::register(agent.address(), cluster.as_str(), &booted(number));
+        let answers = source.statistics().answers;
+        until("the change is answered", || source.statistics().answers > answers).await;
+        agent.restart_with_nothing();
+        let began = Instant::now();
+        for node in all(3) {
+            raw::register(agent.address(), cluster.as_str(), &node);
+        }
+        raw::register(agent.address(), cluster.as_str(), &booted(20 + restart));
+        reader.until(&format!("+{}", booted(20 + restart).address)).await;
+        assert!(began.elapsed() < Duration::from_secs(5), "restart {restart}: {:?}", began.elapsed());
+    }
+    finish(vec![source]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_without_their_data_are_found_and_nobody_is_lost() {
     let (agent, cluster) = (TestAgent::start(), cluster());

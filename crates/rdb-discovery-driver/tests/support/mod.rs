@@ -11,8 +11,11 @@ use rdb_discovery_driver::conformance::{Kind, Scene, Traits};
 use rdb_discovery_driver::{Backend, CompositeDiscovery, Discovery, DriverConfig, Registrar, RegistrationFault, Voice};
 use rdb_net_types::{BoxFuture, NodeId, NodeInfo};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 const TTL: Duration = Duration::from_millis(900);
+/// Shorter than a promise, so that who comes and goes is told.
+const DEBOUNCE_MAX: Duration = Duration::from_millis(400);
 
 /// The registry. Clones share it.
 #[derive(Debug, Clone)]
@@ -25,6 +28,8 @@ pub(crate) struct Memory {
 struct Shared {
     away: bool,
     nodes: BTreeMap<NodeId, NodeInfo>,
+    /// When the promises to those nodes end that have registered themselves.
+    ends: BTreeMap<NodeId, Instant>,
     /// Names that said farewell.
     farewells: Vec<NodeId>,
 }
@@ -38,7 +43,8 @@ impl Default for Memory {
 pub(crate) fn config() -> DriverConfig {
     let registration =
         RegistrationConfig { conflict_retry: Duration::from_millis(500), ..RegistrationConfig::default() };
-    DriverConfig { registration, policy: Policy::remote(), ..DriverConfig::default() }
+    let policy = Policy { debounce_max: DEBOUNCE_MAX, ..Policy::remote() };
+    DriverConfig { registration, policy, ..DriverConfig::default() }
 }
 
 impl Memory {
@@ -47,11 +53,29 @@ impl Memory {
     }
 
     pub(crate) fn write(&self, nodes: &[NodeInfo]) {
-        self.change(|shared| shared.nodes = nodes.iter().map(|node| (node.id.clone(), node.clone())).collect());
+        self.change(|shared| {
+            shared.nodes = nodes.iter().map(|node| (node.id.clone(), node.clone())).collect();
+            shared.ends.retain(|id, _| shared.nodes.contains_key(id));
+        });
     }
 
     pub(crate) fn cut(&self, away: bool) {
         self.change(|shared| shared.away = away);
+    }
+
+    /// Who was promised to be kept until now, and no longer, is gone.
+    fn expire(&self) {
+        let now = Instant::now();
+        self.change(|shared| {
+            let Shared { ends, nodes, .. } = shared;
+            nodes.retain(|id, _| ends.get(id).is_none_or(|end| *end > now));
+            ends.retain(|_, end| *end > now);
+        });
+    }
+
+    /// When the next promise ends.
+    fn next_end(&self) -> Option<Instant> {
+        self.lock().ends.values().min().copied()
     }
 
     fn change(&self, change: impl FnOnce(&mut Shared)) {
@@ -102,8 +126,10 @@ impl Backend for Memory {
                         voice.failure(cause);
                     }
                 }
+                let end = self.next_end();
                 tokio::select! {
                     changed = changes.changed() => changed.expect("the sender is ours"),
+                    () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => self.expire(),
                     () = voice.refresh_wanted() => {
                         if let Ok(nodes) = self.ask() {
                             voice.full(nodes.into_values().collect());
@@ -163,6 +189,7 @@ impl Registrar for Registering {
                 self.memory.change(|shared| {
                     shared.farewells.retain(|id| *id != node.id);
                     shared.nodes.insert(node.id.clone(), NodeInfo::clone(&node));
+                    shared.ends.insert(node.id.clone(), Instant::now() + TTL);
                 });
                 Ok(TTL)
             }
@@ -171,7 +198,12 @@ impl Registrar for Registering {
     }
 
     fn renew(&mut self) -> BoxFuture<'_, Result<Duration, RegistrationFault>> {
-        Box::pin(std::future::ready(self.standing().map(|()| TTL)))
+        let renewed = self.standing().map(|()| {
+            let id = self.node.as_ref().expect("written before").id.clone();
+            self.memory.lock().ends.insert(id, Instant::now() + TTL);
+            TTL
+        });
+        Box::pin(std::future::ready(renewed))
     }
 
     fn withdraw(&mut self) -> BoxFuture<'_, Result<(), RegistrationFault>> {
@@ -180,6 +212,7 @@ impl Registrar for Registering {
                 let id = self.node.as_ref().expect("written before").id.clone();
                 self.memory.change(|shared| {
                     shared.nodes.remove(&id);
+                    shared.ends.remove(&id);
                     shared.farewells.push(id);
                 });
                 Ok(())
@@ -197,7 +230,7 @@ const TRAITS: Traits = Traits {
     whole: true,
     guards: true,
     absence: RemovalReason::Expired,
-    expires: false,
+    expires: true,
     promise: Duration::from_millis(500),
 };
 

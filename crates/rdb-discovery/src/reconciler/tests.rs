@@ -238,6 +238,50 @@ fn a_source_that_is_never_quiet_is_told_after_the_longest_wait() {
 }
 
 #[test]
+fn who_comes_and_goes_between_two_steps_is_counted_and_told_to_nobody() {
+    let gone = |id| vec![Delta::Remove { key: key(id), why: RemovalReason::Expired }];
+    let put = |id: &str| vec![Delta::Put(Arc::new(node(id)))];
+    let mut reconciler = Reconciler::new(Policy::remote(), Duration::ZERO);
+    full(&mut reconciler, ms(0), &["a"], &["=1"]);
+    reconciler.handle_delta(ms(100), put("b"));
+    // Others keep the source from being quiet for as long as may be.
+    for now in (200..2_100).step_by(100) {
+        reconciler.handle_delta(ms(now), put(&format!("n{now}")));
+    }
+    reconciler.handle_delta(ms(2_099), gone("b"));
+    reconciler.handle_timeout(ms(2_100));
+    let events = told(&mut reconciler);
+    assert!(events.len() == 19 && events.iter().all(|event| event.starts_with("+n")), "{events:?}");
+    assert_eq!(reconciler.stats().passed, 1);
+
+    // A lease that outlives the longest wait is told from its beginning to its end.
+    reconciler.handle_delta(ms(3_000), put("c"));
+    reconciler.handle_timeout(ms(5_000));
+    reconciler.handle_delta(ms(5_001), gone("c"));
+    reconciler.handle_timeout(ms(7_001));
+    assert_eq!(told(&mut reconciler), ["+c", "-c expired"]);
+
+    // Answers that follow each other quickly are no different.
+    reconciler.handle_full(ms(8_000), nodes(&["a", "d"]));
+    reconciler.handle_full(ms(8_100), nodes(&["a"]));
+    assert_eq!(reconciler.stats().passed, 2);
+}
+
+#[test]
+fn a_node_that_is_gone_and_back_between_two_steps_has_other_facts_at_most() {
+    let gone = |id| Delta::Remove { key: key(id), why: RemovalReason::Expired };
+    let mut reconciler = Reconciler::new(Policy::remote(), Duration::ZERO);
+    full(&mut reconciler, ms(0), &["a", "b"], &["=2"]);
+    reconciler.handle_delta(ms(100), vec![gone("a"), gone("b")]);
+    reconciler.handle_delta(ms(200), vec![Delta::Put(Arc::new(node("a"))), Delta::Put(Arc::new(changed("b")))]);
+    reconciler.handle_timeout(ms(400));
+    assert_eq!(told(&mut reconciler), ["~b"]);
+    reconciler.handle_delta(ms(500), vec![gone("b")]);
+    reconciler.handle_timeout(ms(700));
+    assert_eq!((told(&mut reconciler), reconciler.stats().passed), (vec!["-b expired".to_owned()], 0));
+}
+
+#[test]
 fn a_source_that_repeats_itself_is_quiet() {
     let mut reconciler = Reconciler::new(Policy::file(), Duration::ZERO);
     full(&mut reconciler, ms(0), &["a"], &["=1"]);

@@ -12,7 +12,8 @@ pub(super) const KEYS: &[Key] = &[
     "[\"node1:7000\", \"node2:7000\"]",
     "Nodes through which to join. A later layer replaces the whole list." },
     key! { "networking.service_discovery.file", service_discovery.file, Hot, Range::Any, "\"nodes.toml\"",
-    "A TOML file with more seeds and nodes, which reloads when it changes.",
+    "A file with more seeds and nodes, JSON where its name ends in `.json` and TOML otherwise, which reloads when it \
+     changes.",
     unset "none" },
     key! { "networking.service_discovery.poll_interval_ms", service_discovery.poll_interval, Hot, ms(10), "1000",
     "How often the file is compared with what was last read, whatever the system tells of changes." },
