@@ -45,6 +45,10 @@ struct Arguments {
     /// How many are stopped.
     #[arg(long, default_value_t = 10)]
     stops: usize,
+    /// For how many seconds nothing happens after the last has joined, before costs are counted: what joining has left is over then,
+    /// such as connections that nobody uses.
+    #[arg(long, default_value_t = 60)]
+    settle_secs: u64,
     /// For how many seconds nothing happens while costs are counted.
     #[arg(long, default_value_t = 60)]
     idle_secs: u64,
@@ -86,6 +90,7 @@ fn bench(arguments: &Arguments) -> Result<(), Error> {
         nodes: arguments.nodes,
         kills: arguments.kills,
         stops: arguments.stops,
+        settle: Duration::from_secs(arguments.settle_secs),
         idle: Duration::from_secs(arguments.idle_secs),
         busy: Duration::from_secs(arguments.busy_secs),
     };

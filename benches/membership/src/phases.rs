@@ -22,6 +22,7 @@ pub(crate) struct Plan {
     pub(crate) nodes: usize,
     pub(crate) kills: usize,
     pub(crate) stops: usize,
+    pub(crate) settle: Duration,
     pub(crate) idle: Duration,
     pub(crate) busy: Duration,
 }
@@ -121,7 +122,7 @@ fn join(plan: &Plan, launcher: Launcher, figures: &mut Figures) -> Result<Cluste
 }
 
 fn idle(plan: &Plan, cluster: &mut Cluster, figures: &mut Figures) -> Result<(), Error> {
-    std::thread::sleep(CALM * 2);
+    std::thread::sleep(plan.settle);
     report::step(&format!("{}: idle for {} s", figures.name, plan.idle.as_secs()));
     let (began, cpu, sent) = (Instant::now(), cluster.cpu(), cluster.sent()?);
     std::thread::sleep(plan.idle);

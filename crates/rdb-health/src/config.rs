@@ -5,8 +5,8 @@ use std::time::Duration;
 /// Which nodes are asked at the interval. A node that is not well is asked in either case, until it is well again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Scope {
-    /// Those that this node has links to: the watched ones. The others are judged by what is heard of them. In a cluster of
-    /// a thousand this is a handful of pings a second in place of a thousand.
+    /// Those that this node has links to which carry traffic: the watched ones. The others are judged by what is heard of them. A
+    /// node that does nothing pings nobody, in place of a thousand a second in a cluster of a thousand.
     #[default]
     Links,
     /// Every member: the loop of the specification.

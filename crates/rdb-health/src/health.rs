@@ -39,13 +39,31 @@ impl Health {
         }
     }
 
-    /// This node has a link to that one: it is pinged from here on, for the first time at a random moment within an
-    /// interval. False where it is not followed, because there are `nodes_max` already.
+    /// This node has a link to that one which is to be looked after, because it carries traffic: it is pinged from here on, for
+    /// the first time at a random moment within an interval. False where it is not followed, because there are `nodes_max` already.
     pub fn watch(&mut self, now: Duration, node: &NodeId) -> bool {
         self.admit(node) && self.change(now, node, None, |record, _| record.watched = true)
     }
 
-    /// The link is gone. Where membership knows the node it is still followed, by what is heard of it; else it is forgotten.
+    /// Pings a node once, as soon as the driver polls: a link with it is new. It is followed from here on.
+    pub fn ask(&mut self, now: Duration, node: &NodeId) {
+        if self.admit(node) {
+            self.bring_forward(now, node);
+        }
+    }
+
+    /// A node was asked over a connection whether it is there, by somebody else than this machine. An answer counts like that to a
+    /// ping. Silence bodes ill, and the machine asks by itself; what failed on this side says nothing of the node.
+    pub fn handle_answer(&mut self, now: Duration, node: &NodeId, result: Result<Duration, Reason>) {
+        let kind = match result {
+            Ok(round_trip) => EvidenceKind::Alive { round_trip },
+            Err(reason) if is_our_own(reason) => return,
+            Err(_) => EvidenceKind::Silent,
+        };
+        self.handle_evidence(now, &Evidence { node: node.clone(), boot: None, kind });
+    }
+
+    /// The link is gone, or quiet. Where membership knows the node it is still followed, by what is heard of it; else it is forgotten.
     pub fn unwatch(&mut self, node: &NodeId) {
         let Some(record) = self.nodes.get_mut(node) else { return };
         record.watched = false;

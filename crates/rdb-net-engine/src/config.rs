@@ -16,6 +16,9 @@ pub struct EngineConfig {
     /// To how many successors of its own id on the ring a node keeps a link. Default 3; at least 2 are needed for a killed
     /// process to be found by refusals. More find it although some links are down, and cost one idle connection each.
     pub links: usize,
+    /// How long a link is still asked about (`health.interval`) after it has carried something for the application. Default 10 s.
+    /// Longer finds more of what happens to links between two bursts, and costs some pings after each.
+    pub quiet_after: Duration,
     /// Shortest wait between two calls on one seed before the cluster is joined. Default 100 ms.
     pub seed_retry_first: Duration,
     /// Longest wait between them. Default 3 s; it bounds how long a node takes to notice the first seed that has come up.
@@ -41,6 +44,7 @@ impl EngineConfig {
             health: rdb_health::Config::default(),
             strategy: rdb_balance::Strategy::default(),
             links: 3,
+            quiet_after: Duration::from_secs(10),
             seed_retry_first: Duration::from_millis(100),
             seed_retry_max: Duration::from_secs(3),
             sync_timeout: Duration::from_secs(2),
@@ -58,6 +62,7 @@ impl EngineConfig {
         let millisecond = Duration::from_millis(1);
         let rules = [
             ("links", "at most 16", self.links <= 16),
+            ("quiet_after", "at least 1 s", self.quiet_after >= Duration::from_secs(1)),
             ("seed_retry_first", "at least 1 ms", self.seed_retry_first >= millisecond),
             ("seed_retry_max", "at least seed_retry_first", self.seed_retry_max >= self.seed_retry_first),
             ("sync_timeout", "at least 1 ms", self.sync_timeout >= millisecond),

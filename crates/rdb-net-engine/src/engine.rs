@@ -16,12 +16,13 @@ use rdb_swim::{LocalNode, Swim};
 
 use crate::command::{Command, EngineEvent};
 use crate::config::{EngineConfig, EngineError};
+use crate::flows::Flows;
 use crate::links::Links;
 use crate::metadata;
 use crate::report::{Counters, Trust};
 use crate::roster::Roster;
 use crate::seeds::Seeds;
-use crate::settle::probe_of;
+use crate::stream_pings::StreamPings;
 use crate::syncs::{Settling, Syncs};
 
 /// Where this node is in its own life.
@@ -47,6 +48,8 @@ pub struct Engine {
     pub(crate) roster: Roster,
     pub(crate) seeds: Seeds,
     pub(crate) links: Links,
+    pub(crate) flows: Flows,
+    pub(crate) stream_pings: StreamPings,
     pub(crate) syncs: Syncs,
     pub(crate) phase: Phase,
     pub(crate) trust: Trust,
@@ -89,6 +92,8 @@ impl Engine {
             balancer: Arc::new(Balancer::new(config.strategy, random.next_u64())),
             seeds: Seeds::new(&config, local.address.clone(), random.fork()),
             links: Links::new(&local.id, config.links),
+            flows: Flows::new(config.quiet_after),
+            stream_pings: StreamPings::default(),
             roster: Roster::new(Arc::new(local)),
             syncs: Syncs::default(),
             phase: Phase::Joining,
@@ -129,10 +134,8 @@ impl Engine {
 
     /// Takes the answer to a [`Command::Ping`].
     pub fn handle_pong(&mut self, now: Duration, id: PingId, result: Result<Duration, Reason>) {
-        match (probe_of(id), result) {
-            (Some(sequence), Ok(_)) => self.swim.handle_stream_pong(now, sequence),
-            // That no answer came in time the probe sees by itself.
-            (Some(_), Err(_)) => {}
+        match (StreamPings::probe_of(id), result) {
+            (Some(sequence), result) => self.handle_stream_pong(now, sequence, result),
             (None, Ok(round_trip)) => self.health.handle_pong(now, id, round_trip),
             (None, Err(reason)) => self.health.handle_ping_failed(now, id, reason),
         }
@@ -154,6 +157,7 @@ impl Engine {
         if self.health.poll_timeout().is_some_and(|due| due <= now) {
             self.health.handle_timeout(now);
         }
+        self.expire_flows(now);
         self.expire_syncs(now);
         self.look_again(now);
         self.settle(now);
@@ -164,8 +168,9 @@ impl Engine {
         let calls = matches!(self.phase, Phase::Joining | Phase::Joined).then(|| self.seeds.poll_timeout()).flatten();
         let list = self.is_list_stale.then_some(self.list_due);
         let look = self.settling.poll_timeout();
-        let due = [self.swim.poll_timeout(), self.health.poll_timeout(), self.syncs.poll_timeout(), calls, look, list];
-        due.into_iter().flatten().min()
+        let parts = [self.swim.poll_timeout(), self.health.poll_timeout(), self.syncs.poll_timeout()];
+        let due = [self.flows.poll_timeout(), calls, look, list];
+        parts.into_iter().chain(due).flatten().min()
     }
 
     /// Begins with these seeds, besides those that discovery tells of. After a leave the node comes back with all it knew.

@@ -24,8 +24,9 @@
 //!   nothing, and so does an address that the member has moved away from.
 //! - **Probes over connections.** Who answers no ping of membership is pinged over a connection as well. Where only connections
 //!   answer, membership is reported as degraded, nobody is suspected, and a crash is found as fast as elsewhere.
-//! - **Health** follows the nodes that this one has a connection of its own to, takes probes' round trips as answers, and
-//!   tells the balancer at once.
+//! - **Health** follows members by the round trips of membership's probes, and asks those on an interval with whom traffic flows over a
+//!   connection of this node's own; an idle link costs nothing. A probe that neither a packet nor a connection answers is held
+//!   against the node here, even where others have reached it. It tells the balancer at once.
 //! - **Events** carry each change of membership once and in order; folding them over an earlier list of members gives the
 //!   later one.
 //! - **Partitions.** Many members that fail together make this node degraded, which it tells; a split-brain strategy may be asked
@@ -46,6 +47,7 @@
 mod command;
 mod config;
 mod engine;
+mod flows;
 mod links;
 mod metadata;
 mod peers;
@@ -53,6 +55,7 @@ mod report;
 mod roster;
 mod seeds;
 mod settle;
+mod stream_pings;
 mod syncs;
 
 #[cfg(test)]

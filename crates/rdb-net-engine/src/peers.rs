@@ -18,6 +18,7 @@ impl Engine {
         match event {
             PeerEvent::Up { node, boot, side, .. } => self.came_up(now, node, *boot, *side),
             PeerEvent::Down { node, boot, side, reason } => self.went_down(now, node, *boot, *side, *reason),
+            PeerEvent::Traffic { node, side: LinkSide::Dialer } => self.traffic(now, node),
             PeerEvent::DialFailed { node: Some(node), address, failure } => {
                 self.dial_failed(now, node, address, *failure);
             }
@@ -30,7 +31,8 @@ impl Engine {
     fn came_up(&mut self, now: Duration, node: &NodeId, boot: BootId, side: LinkSide) {
         self.links.came_up(node, side);
         if side == LinkSide::Dialer {
-            self.health.watch(now, node);
+            // Once: how well it is asked after from here on depends on what the link carries.
+            self.health.ask(now, node);
         }
         let Some((held, state)) = self.roster.find(node).map(|member| (member.boot, member.state)) else { return };
         match state {
@@ -69,7 +71,21 @@ impl Engine {
             }
         }
         if !self.links.is_dialled(node) {
+            self.flows.end(node);
             self.health.unwatch(node);
+        }
+    }
+
+    fn traffic(&mut self, now: Duration, node: &NodeId) {
+        if self.links.is_dialled(node) && self.flows.note(now, node) {
+            self.health.watch(now, node);
+        }
+    }
+
+    /// Links that carry nothing any more are asked about no longer.
+    pub(crate) fn expire_flows(&mut self, now: Duration) {
+        while let Some(node) = self.flows.poll_quiet(now) {
+            self.health.unwatch(&node);
         }
     }
 

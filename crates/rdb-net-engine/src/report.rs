@@ -94,6 +94,8 @@ pub struct EngineStatistics {
     pub links_kept: usize,
     /// Of them, up.
     pub links_up: usize,
+    /// Links of this node's own that carry traffic, and are asked about on an interval.
+    pub links_busy: usize,
 }
 
 impl Engine {
@@ -227,6 +229,7 @@ impl Engine {
             seeds: self.seeds.len(),
             links_kept: self.links.kept().count(),
             links_up: self.links.kept_up(),
+            links_busy: self.flows.len(),
         }
     }
 }

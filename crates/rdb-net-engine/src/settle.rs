@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdb_balance::Backend;
-use rdb_health::PingId;
 use rdb_net_types::{Evidence, EvidenceKind, HealthStatus, MembershipEvent, NodeState, Reason};
 use rdb_swim::Event;
 
@@ -21,18 +20,6 @@ const EAGER_MEMBERS_MAX: usize = 64;
 /// Beyond, it is built at most once in this time: a thousand nodes that join at once are not a thousand lists. Who may not be
 /// picked any more is marked at once in either case.
 const BALANCER_GAP: Duration = Duration::from_millis(50);
-
-/// Membership's own pings over connections; health numbers its pings from 0.
-const STREAM_PINGS: u64 = 1 << 63;
-
-const fn stream_ping(sequence: u32) -> PingId {
-    PingId(STREAM_PINGS | sequence as u64)
-}
-
-/// Which probe of membership a ping is for; `None` where it is health's.
-pub(crate) fn probe_of(id: PingId) -> Option<u32> {
-    u32::try_from(id.0.checked_sub(STREAM_PINGS)?).ok()
-}
 
 impl Engine {
     /// Brings the parts together: whatever one has to tell goes to the others, until all are silent.
@@ -89,7 +76,7 @@ impl Engine {
             }
             Event::StreamPingWanted { node, sequence, timeout } => {
                 if let Some(address) = self.roster.address_of(&node) {
-                    self.order(Command::Ping { id: stream_ping(sequence), node, address, timeout });
+                    self.ping_over_stream(node, sequence, timeout, address);
                 }
             }
             // Suspicion follows, and is an event of its own.

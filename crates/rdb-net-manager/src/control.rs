@@ -56,6 +56,12 @@ pub struct NetworkStatistics {
     pub health_check_failures: BTreeMap<NodeId, u64>,
     /// Counters of the membership protocol, by name.
     pub membership: BTreeMap<&'static str, u64>,
+    /// The longest that a gossip packet has waited in the socket for this process.
+    pub gossip_waited_max: Duration,
+    /// How many members have vanished together and are not back: 0 but in a partition.
+    pub members_vanished: usize,
+    /// Links of this node's own that carry traffic, and are asked about on an interval.
+    pub links_busy: usize,
     /// Things that were dropped at a limit, by what they were.
     pub dropped: BTreeMap<&'static str, u64>,
 }
@@ -219,6 +225,20 @@ pub enum NetworkEvent {
     Joined {
         /// How many members it knows.
         members: usize,
+    },
+    /// Many members have failed together: the network has come apart, or this node is cut off. It is degraded, and drops nobody.
+    Partitioned {
+        /// How many members it reaches, itself included.
+        reachable: usize,
+        /// How many have vanished.
+        unreachable: usize,
+    },
+    /// Most of those who had vanished together are back.
+    Healed {
+        /// How many members it reaches, itself included.
+        reachable: usize,
+        /// How many are still missing.
+        unreachable: usize,
     },
     /// No seed answers; retries go on.
     SeedsUnreachable {

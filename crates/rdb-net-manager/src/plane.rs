@@ -93,13 +93,13 @@ impl ControlPlane for Plane {
 
     fn statistics(&self) -> NetworkStatistics {
         let Some(node) = self.node.get() else { return NetworkStatistics::default() };
-        let (engine, failures) = node.gossip.look(|driven, _| {
+        let (engine, failures, partition) = node.gossip.look(|driven, _| {
             let engine = &driven.0;
             let failures = engine.members().into_iter().filter_map(|member| {
                 let failures = engine.node_health(&member.id)?.failures;
                 (failures > 0).then(|| (member.id.clone(), failures))
             });
-            (engine.statistics(), failures.collect::<BTreeMap<_, _>>())
+            (engine.statistics(), failures.collect::<BTreeMap<_, _>>(), engine.partition())
         });
         let gossip = node.gossip.statistics();
         let swim = &engine.swim;
@@ -132,6 +132,9 @@ impl ControlPlane for Plane {
             latencies: node.transport.latencies(),
             health_check_failures: failures,
             membership,
+            gossip_waited_max: std::time::Duration::from_micros(gossip.waited_us_max),
+            members_vanished: partition.map_or(0, |partition| partition.unreachable),
+            links_busy: engine.links_busy,
             dropped,
         }
     }

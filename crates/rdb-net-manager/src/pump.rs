@@ -133,6 +133,18 @@ impl Node {
             EngineEvent::Conflict { node, address, .. } => {
                 tracing::warn!(%node, %address, "two live processes use one node id");
             }
+            EngineEvent::Partitioned(rdb_swim::Partition { reachable, unreachable, .. }) => {
+                tracing::warn!(
+                    reachable,
+                    unreachable,
+                    "many members have vanished together: the network may have come apart"
+                );
+                self.bus.publish(&NetworkEvent::Partitioned { reachable, unreachable });
+            }
+            EngineEvent::Healed(rdb_swim::Partition { reachable, unreachable, .. }) => {
+                tracing::info!(reachable, unreachable, "most of the members that had vanished together are back");
+                self.bus.publish(&NetworkEvent::Healed { reachable, unreachable });
+            }
             EngineEvent::LeaveFinished { acknowledged } => {
                 tracing::info!(acknowledged, "left the cluster");
                 self.left.send_replace(Some(acknowledged));

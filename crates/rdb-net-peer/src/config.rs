@@ -17,8 +17,9 @@ pub struct PeerConfig {
     /// How long a refused hello is not repeated, where only a change of configuration would help. Default 30 s.
     pub refused_wait: Duration,
     /// How long a connection that is not kept may carry nothing for the application before it is closed. Default 5 min, drawn
-    /// from ±20 % for each connection and found out up to a quarter or 15 s later; `None` never. Shorter saves sockets, and makes
-    /// the next message wait for a dial.
+    /// from ±20 % for each connection and found out up to a quarter or 15 s later; `None` never. One that has never carried anything
+    /// for the application closes after 30 s, if that is shorter. Shorter saves sockets, and makes the next message wait for a
+    /// dial.
     pub idle_timeout: Option<Duration>,
     /// How old a connection may become before another takes its place. Default 1 h, drawn from ±20 % for each connection;
     /// `None` never. Renewal spreads connections anew over what stands between the nodes, and lets new certificates and

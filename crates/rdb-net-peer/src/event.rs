@@ -45,6 +45,14 @@ pub enum PeerEvent {
         /// Why it ended.
         reason: CloseReason,
     },
+    /// A connection that is up has carried something for the application, in either direction. Told at most once a second and
+    /// connection.
+    Traffic {
+        /// Who.
+        node: NodeId,
+        /// Who had made the connection.
+        side: LinkSide,
+    },
     /// A connection could not be made, or its hello had no success.
     DialFailed {
         /// Who was meant, where that is known.

@@ -11,8 +11,9 @@ use crate::{Epoch, PeerConfig, Slot};
 pub(crate) struct Up {
     pub(crate) epoch: Epoch,
     pub(crate) since: Duration,
-    /// When it was last seen to carry something.
+    /// When it was last seen to carry something, and whether it ever was.
     pub(crate) used_at: Duration,
+    was_used: bool,
     /// When it is looked at next. `None` where nobody wants to know.
     look_at: Option<Duration>,
     /// After how long without use it closes.
@@ -28,6 +29,10 @@ const LOOKS: u32 = 4;
 /// How long it is not looked at, at most: that finely the least recently used is told from the others.
 const LOOK_AFTER_MAX: Duration = Duration::from_secs(15);
 
+/// After how long a connection closes that has never carried anything for the application: membership has made it for one
+/// question, or it was kept for what its end tells and is kept no more. Nobody waits for it to be used again.
+const UNUSED: Duration = Duration::from_secs(30);
+
 /// How long after a look the next one is due.
 fn look_after(idle_after: Option<Duration>) -> Duration {
     idle_after.map_or(LOOK_AFTER_MAX, |idle_after| (idle_after / LOOKS).min(LOOK_AFTER_MAX))
@@ -37,10 +42,12 @@ impl Up {
     /// Takes note of whether it was used since the last look. Returns whether it has been idle for its time.
     pub(crate) fn looked(&mut self, now: Duration, was_used: bool) -> bool {
         if was_used {
-            self.used_at = now;
+            (self.used_at, self.was_used) = (now, true);
         }
         self.look_at = self.look_at.map(|_| now + look_after(self.idle_after));
-        self.idle_after.is_some_and(|idle_after| now.saturating_sub(self.used_at) >= idle_after)
+        let is_over = |idle_after: Duration| now.saturating_sub(self.used_at) >= idle_after;
+        self.idle_after
+            .is_some_and(|idle_after| is_over(if self.was_used { idle_after } else { idle_after.min(UNUSED) }))
     }
 }
 
@@ -66,13 +73,31 @@ impl Place {
         let idle_after = config.idle_timeout.map(&mut about);
         let replace_at = config.age_max.map(|age_max| now.saturating_add(about(age_max)));
         let look_at = Some(now + look_after(idle_after));
-        self.enter(Up { epoch: Epoch(0), since: now, used_at: now, look_at, idle_after, replace_at, is_lent: false })
+        self.enter(Up {
+            epoch: Epoch(0),
+            since: now,
+            used_at: now,
+            was_used: false,
+            look_at,
+            idle_after,
+            replace_at,
+            is_lent: false,
+        })
     }
 
     /// The same for a connection that another peer's machine decides about.
     pub(crate) fn come_up_lent(&mut self, now: Duration) -> Option<Up> {
         let (look_at, idle_after, replace_at) = (None, None, None);
-        self.enter(Up { epoch: Epoch(0), since: now, used_at: now, look_at, idle_after, replace_at, is_lent: true })
+        self.enter(Up {
+            epoch: Epoch(0),
+            since: now,
+            used_at: now,
+            was_used: false,
+            look_at,
+            idle_after,
+            replace_at,
+            is_lent: true,
+        })
     }
 
     fn enter(&mut self, up: Up) -> Option<Up> {

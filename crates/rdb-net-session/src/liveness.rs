@@ -46,7 +46,7 @@ impl Liveness {
     pub(crate) fn new(config: &Config, peer_liveness: Duration, asks_twice: bool, now: Duration) -> Self {
         Self {
             // The other side also wants to hear something: ask often enough for the stricter of the two.
-            idle: config.keep_alive_idle.min(peer_liveness.max(config.keep_alive_busy) * 3),
+            idle: config.keep_alive_idle.min(peer_liveness.max(config.keep_alive_busy) * 12),
             busy: config.keep_alive_busy,
             patience: config.liveness,
             asks_twice,

@@ -16,7 +16,7 @@ pub struct TcpConfig {
     /// given up by no caller; too few starve a fast link between two writes.
     pub unsent_bytes_max: Option<u32>,
     /// Whether and when the kernel asks for a sign of life on a connection that carries nothing (`SO_KEEPALIVE`). Default
-    /// after 15 s; `None` never. The session asks by itself; this keeps state in middle boxes alive, and finds a host that is
+    /// after 2 min; `None` never. The session asks by itself; this keeps state in middle boxes alive, and finds a host that is
     /// gone when this process itself stands still.
     pub keep_alive: Option<KeepAlive>,
     /// How many connections may wait in the kernel to be accepted. Default 1,024; at least 1, cut at the system's limit
@@ -27,7 +27,7 @@ pub struct TcpConfig {
 /// When the kernel asks for a sign of life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeepAlive {
-    /// After how long without a packet it asks first (`TCP_KEEPIDLE`). Default 15 s; whole seconds, less than one is one.
+    /// After how long without a packet it asks first (`TCP_KEEPIDLE`). Default 2 min; whole seconds, less than one is one.
     pub idle: Duration,
     /// How long it waits before it asks again (`TCP_KEEPINTVL`). Default 5 s; whole seconds, less than one
     /// is one.
@@ -46,7 +46,7 @@ impl KeepAlive {
 
 impl Default for KeepAlive {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(15), interval: Duration::from_secs(5), retries: 3 }
+        Self { idle: Duration::from_secs(120), interval: Duration::from_secs(5), retries: 3 }
     }
 }
 

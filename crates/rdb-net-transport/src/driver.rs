@@ -372,6 +372,7 @@ impl Future for Driver {
             return Poll::Pending;
         }
         let written = this.write(context);
+        this.owner.look(&this.link, this.now);
         if this.ending != Ending::Open {
             return this.end(context);
         }

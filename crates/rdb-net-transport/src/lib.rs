@@ -23,6 +23,7 @@ mod event;
 mod exchange;
 mod facade;
 mod fallback;
+mod flow;
 mod guarded;
 mod handle;
 mod handler;

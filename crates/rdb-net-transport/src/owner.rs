@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdb_net_peer::{Epoch, Failure, LinkSide, PeerEvent, Slot};
 use rdb_net_session::{CloseReason, Event};
@@ -10,6 +11,7 @@ use rdb_net_wire::{CloseCode, Hello};
 
 use crate::backend::Proof;
 use crate::door::Visit;
+use crate::flow::Flow;
 use crate::link::Link;
 use crate::pool::PeerShared;
 use crate::registry::NoPlace;
@@ -19,6 +21,7 @@ use crate::transport::Inner;
 pub(crate) struct Owner {
     inner: Arc<Inner>,
     kind: OwnerKind,
+    flow: Flow,
 }
 
 enum OwnerKind {
@@ -28,11 +31,11 @@ enum OwnerKind {
 
 impl Owner {
     pub(crate) fn dialer(inner: Arc<Inner>, peer: Arc<PeerShared>) -> Self {
-        Self { inner, kind: OwnerKind::Dialer(peer) }
+        Self { inner, kind: OwnerKind::Dialer(peer), flow: Flow::default() }
     }
 
     pub(crate) fn acceptor(inner: Arc<Inner>, visit: Visit, placed: Result<(), NoPlace>) -> Self {
-        Self { inner, kind: OwnerKind::Acceptor { visit: Some(visit), placed } }
+        Self { inner, kind: OwnerKind::Acceptor { visit: Some(visit), placed }, flow: Flow::default() }
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -111,6 +114,22 @@ impl Owner {
             side,
             place,
         });
+    }
+
+    /// Something may have been sent or received: where that was for the application, it is told.
+    #[inline]
+    pub(crate) fn look(&mut self, link: &Link, now: Duration) {
+        if self.flow.is_due(now) {
+            self.look_at_flow(link, now);
+        }
+    }
+
+    #[cold]
+    fn look_at_flow(&mut self, link: &Link, now: Duration) {
+        let Some(node) = link.node() else { return };
+        if self.flow.look(now, &link.statistics().0) {
+            self.inner.events.push(PeerEvent::Traffic { node: node.clone(), side: link.side });
+        }
     }
 
     /// The connection has ended.

@@ -7,7 +7,6 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use rdb_net_peer::{CONNECTIONS_MAX, Epoch, Peer, PeerConfig, Slot};
 use rdb_net_session::{CloseReason, SessionStatistics};
 use rdb_net_types::{MessageType, NodeAddress, NodeId};
-use rdb_net_wire::control_type;
 use tokio::sync::Notify;
 
 use crate::link::Link;
@@ -129,15 +128,14 @@ impl Pool {
     }
 }
 
-/// Messages of the application in both directions. Pings, credits and the like keep no connection alive, and neither do the
-/// heartbeats of health checks, which only ask about connections that are there.
+/// Messages of the application in both directions. Pings, credits and the like keep no connection alive, and neither do
+/// heartbeats and exchanges of views: who asks is in no hurry, and asks somebody else the next time.
 fn carried_for_application(statistics: &SessionStatistics) -> u64 {
     let mut counts = std::collections::BTreeMap::new();
     statistics.sent.add_to(&mut counts);
     statistics.received.add_to(&mut counts);
     let is_applications = |message_type: &MessageType| {
-        !message_type.is_control() && *message_type != MessageType::HEARTBEAT
-            || *message_type == control_type::MEMBERSHIP_SYNC
+        !message_type.is_control() && !matches!(*message_type, MessageType::HEARTBEAT | MessageType::GOSSIP_KEYS)
     };
     let counted: u64 =
         counts.iter().filter(|(message_type, _)| is_applications(message_type)).map(|(_, count)| count).sum();

@@ -78,6 +78,9 @@ pub(crate) struct Exposition {
     peers: BTreeMap<String, PeerTotals>,
     unidentified_errors: BTreeMap<&'static str, u64>,
     membership: BTreeMap<&'static str, u64>,
+    gossip_waited_max: Duration,
+    members_vanished: usize,
+    links_busy: usize,
     dropped: BTreeMap<&'static str, u64>,
     security: SecurityView,
     discovery: DiscoveryView,
@@ -115,6 +118,9 @@ impl Exposition {
             peers,
             unidentified_errors: statistics.transport.unidentified_errors.clone(),
             membership: statistics.membership.clone(),
+            gossip_waited_max: statistics.gossip_waited_max,
+            members_vanished: statistics.members_vanished,
+            links_busy: statistics.links_busy,
             dropped: statistics.dropped.clone(),
             security: control.security(),
             discovery: control.discovery(),
@@ -285,6 +291,21 @@ impl Exposition {
             "networking_members",
             "Members of the cluster in the view of this node, itself included, by state.",
             self.members.iter().map(|(state, count)| ([("state", state.name())], *count)),
+        )?;
+        families.gauge(
+            "networking_members_vanished",
+            "Members that have vanished together and are not back: 0 unless the network has come apart.",
+            [(NO_LABELS, self.members_vanished as u64)],
+        )?;
+        families.gauge(
+            "networking_links_busy",
+            "Connections of this node's own that carry traffic, and are asked about on an interval.",
+            [(NO_LABELS, self.links_busy as u64)],
+        )?;
+        families.gauge(
+            "networking_gossip_waited_seconds_max",
+            "The longest that a gossip packet has waited in the socket for this process, since its start.",
+            [(NO_LABELS, self.gossip_waited_max.as_secs_f64())],
         )?;
         families.counter(
             "networking_membership",

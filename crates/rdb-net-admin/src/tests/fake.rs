@@ -78,6 +78,8 @@ impl Default for Fake {
         statistics.latencies = [(node("n2"), histogram(1..=100)), (node("n3"), histogram([]))].into();
         statistics.health_check_failures = [(node("n3"), 9)].into();
         statistics.membership = [("probes_started", 11)].into();
+        statistics.gossip_waited_max = Duration::from_micros(2500);
+        (statistics.members_vanished, statistics.links_busy) = (3, 2);
         statistics.dropped = [("events", 2)].into();
         let parts = vec![("transport".to_owned(), HealthStatus::Healthy, String::new())];
         Self {

@@ -30,17 +30,66 @@ fn picks(lab: &Lab, node: usize, of: usize) -> bool {
     (0..40).any(|_| balancer.select_node(&SelectionCriteria::default()) == Some(id(of)))
 }
 
+/// The same while the link with node 1 carries traffic.
+fn run_busy(lab: &mut Lab, node: usize, time: std::time::Duration, answers: bool) -> usize {
+    let end = lab.now + time;
+    let mut pings = 0;
+    while lab.now < end {
+        lab.traffic(node, 1, LinkSide::Dialer);
+        pings += run_pings(lab, node, secs(1).min(end - lab.now), answers);
+    }
+    pings
+}
+
 #[test]
-fn nodes_with_a_connection_of_ones_own_are_pinged_while_it_is_up() {
+fn links_of_ones_own_are_asked_about_while_they_carry_traffic() {
     let mut lab = Lab::cluster(3);
     assert_eq!(run_pings(&mut lab, 0, secs(3), true), 0, "no link, no ping");
     lab.up(0, 1, LinkSide::Dialer);
     lab.up(0, 2, LinkSide::Acceptor);
-    let pings = run_pings(&mut lab, 0, secs(10), true);
-    assert!((8..=12).contains(&pings), "about one a second to one node: {pings}");
+    assert_eq!(run_pings(&mut lab, 0, secs(1), true), 1, "once, since it is new");
     assert_eq!(lab.engines[0].health(&id(1)), HealthStatus::Healthy);
+    assert_eq!(run_pings(&mut lab, 0, secs(60), true), 0, "an idle link costs nothing");
+    lab.traffic(0, 2, LinkSide::Acceptor);
+    assert_eq!(run_pings(&mut lab, 0, secs(5), true), 0, "the other side asks about its own link");
+    let pings = run_busy(&mut lab, 0, secs(20), true);
+    // Membership asks it every other second, and its answer puts off the next ping by an interval.
+    assert!((10..=22).contains(&pings), "about one a second to one node, with those of membership: {pings}");
+    assert_eq!(lab.engines[0].statistics().links_busy, 1);
+    let pings = run_pings(&mut lab, 0, secs(30), true);
+    assert!((5..=11).contains(&pings), "for ten seconds after the last traffic: {pings}");
+    assert_eq!(lab.engines[0].statistics().links_busy, 0);
+    run_busy(&mut lab, 0, secs(3), true);
     lab.down(0, 1, LinkSide::Dialer, CloseReason::Local);
-    assert_eq!(run_pings(&mut lab, 0, secs(5), true), 0);
+    assert_eq!(run_pings(&mut lab, 0, secs(5), true), 0, "it is gone");
+    lab.traffic(0, 1, LinkSide::Dialer);
+    assert_eq!(run_pings(&mut lab, 0, secs(5), true), 0, "traffic that was told of late says nothing");
+}
+
+#[test]
+fn two_that_do_not_reach_each_other_are_degraded_in_each_others_eyes_without_any_traffic() {
+    let mut lab = Lab::cluster(5);
+    lab.apart = Some((0, 1));
+    // Each is asked at least once in two rounds of probes.
+    lab.run(secs(8));
+    for (node, other) in [(0, 1), (1, 0)] {
+        assert!(lab.engines[node].health(&id(other)) >= HealthStatus::Degraded, "{node}");
+        assert_eq!(lab.state(node, other), Some(NodeState::Alive), "the others reach both");
+    }
+    lab.run(secs(30));
+    for (node, other) in [(0, 1), (1, 0)] {
+        assert!(lab.engines[node].health(&id(other)) >= HealthStatus::Degraded, "as long as it lasts");
+        assert!(lab.told(node, other).iter().all(|change| *change != "NodeFailed"));
+    }
+    lab.apart = Some((2, 2));
+    lab.run(secs(11));
+    for (node, other) in [(0, 1), (1, 0)] {
+        assert_eq!(
+            lab.engines[node].health(&id(other)),
+            HealthStatus::Healthy,
+            "asked again and again until it answers"
+        );
+    }
 }
 
 #[test]
@@ -61,7 +110,7 @@ fn an_unhealthy_node_is_not_picked_is_told_of_and_is_asked_after() {
     // Its gossip answers, its transport does not: between two probes' answers it falls.
     let mut fell = false;
     for _ in 0..200 {
-        run_pings(&mut lab, 0, ms(20), false);
+        run_busy(&mut lab, 0, ms(20), false);
         fell |= lab.engines[0].health(&id(1)) == HealthStatus::Unhealthy && !picks(&lab, 0, 1);
     }
     assert!(fell, "and then it was not picked");

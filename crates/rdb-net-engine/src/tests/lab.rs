@@ -60,6 +60,8 @@ pub(crate) struct Lab {
     pub(crate) is_mute: bool,
     /// The same of this node alone.
     pub(crate) is_deaf: Option<usize>,
+    /// Neither packets nor pings pass between these two.
+    pub(crate) apart: Option<(usize, usize)>,
     pub(crate) commands: Vec<Vec<Command>>,
     pub(crate) events: Vec<Vec<EngineEvent>>,
     /// Which node has called which seed, and when.
@@ -77,6 +79,7 @@ impl Lab {
             cut: vec![false; n],
             is_mute: false,
             is_deaf: None,
+            apart: None,
             commands: vec![Vec::new(); n],
             events: vec![Vec::new(); n],
             calls: Vec::new(),
@@ -145,7 +148,11 @@ impl Lab {
 
     fn passes(&self, from: usize, to: usize) -> bool {
         let is_deaf = self.is_deaf.is_some_and(|deaf| deaf == from || deaf == to);
-        !self.is_mute && !is_deaf && !self.cut[to] && !self.cut[from]
+        !self.is_mute && !is_deaf && !self.cut[to] && !self.cut[from] && !self.are_apart(from, to)
+    }
+
+    fn are_apart(&self, one: usize, other: usize) -> bool {
+        self.apart == Some((one, other)) || self.apart == Some((other, one))
     }
 
     pub(crate) fn run(&mut self, time: Duration) {
@@ -160,7 +167,7 @@ impl Lab {
             }
             self.pump();
             (0..self.engines.len()).for_each(|node| self.answer_syncs(node));
-            if self.is_mute || self.is_deaf.is_some() {
+            if self.is_mute || self.is_deaf.is_some() || self.apart.is_some() {
                 (0..self.engines.len()).for_each(|node| self.answer_pings(node));
             }
         }
@@ -195,7 +202,8 @@ impl Lab {
     fn answer_pings(&mut self, node: usize) {
         for command in std::mem::take(&mut self.commands[node]) {
             let Command::Ping { id, address: to, .. } = command else { continue };
-            let is_there = (0..self.engines.len()).any(|n| address(n) == to && !self.cut[n] && !self.cut[node]);
+            let reaches = |n: usize| !self.cut[n] && !self.cut[node] && !self.are_apart(node, n);
+            let is_there = (0..self.engines.len()).any(|n| address(n) == to && reaches(n));
             let result = if is_there { Ok(ms(1)) } else { Err(Reason::Expired) };
             self.act(node, |engine, now| engine.handle_pong(now, id, result));
         }
@@ -219,6 +227,12 @@ impl Lab {
     pub(crate) fn up(&mut self, node: usize, with: usize, side: LinkSide) {
         let boot = info(with).boot;
         self.up_with(node, with, boot, side);
+    }
+
+    /// The link with that one carries something.
+    pub(crate) fn traffic(&mut self, node: usize, with: usize, side: LinkSide) {
+        let event = PeerEvent::Traffic { node: id(with), side };
+        self.act(node, |engine, now| engine.handle_peer(now, &event));
     }
 
     pub(crate) fn up_with(&mut self, node: usize, with: usize, boot: BootId, side: LinkSide) {

@@ -86,7 +86,7 @@ impl Default for Transport {
             reply_backlog_bytes: 1024 * 1024,
             tcp_user_timeout: None,
             tcp_unsent_bytes_max: 128 * 1024,
-            tcp_keep_alive: Duration::from_secs(15),
+            tcp_keep_alive: Duration::from_secs(120),
             tcp_backlog: 1024,
             quic_idle_timeout: None,
             quic_keep_alive: Duration::from_secs(5),

@@ -180,7 +180,7 @@ const FIRST: &[Key] = &[
     key! { "networking.health_check.success_threshold", health_check.success_threshold, Hot, count(1, 1000), "2",
     "Successes in a row that make a node healthy again." },
     key! { "networking.health_check.scope", health_check.scope, Hot, Range::OneOf(&["links", "all"]), "\"all\"",
-    "Who is pinged at the interval: nodes to which there are links, or every member." },
+    "Who is pinged at the interval: nodes with whom traffic flows over links of this node's own, or every member." },
     key! { "networking.health_check.backoff_first_ms", health_check.backoff_first, Hot, ms(1), "500",
     "Wait before the first retry of a failed ping; it doubles with each failure." },
     key! { "networking.health_check.backoff_max_ms", health_check.backoff_max, Hot, ms(1), "20000",

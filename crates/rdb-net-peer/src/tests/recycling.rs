@@ -49,6 +49,7 @@ fn an_idle_connection_closes_within_its_jittered_time() {
     for seed in 0..50 {
         let mut peer = without_age(seed);
         bring_up(&mut peer, ms(0), FIRST);
+        peer.looked(ms(0), FIRST, true);
         let at = drained_at(&mut peer, ms(0), secs(3600), |_| false).expect("it is idle");
         // 5 min ± 20 %, and 15 s more until it is found out.
         assert!((secs(240)..=secs(375)).contains(&at), "{at:?}");
@@ -58,6 +59,28 @@ fn an_idle_connection_closes_within_its_jittered_time() {
     }
     times.sort();
     assert!(times[49] - times[0] > secs(60), "not all at once");
+}
+
+#[test]
+fn a_connection_that_was_never_used_closes_soon_but_not_while_it_is_kept() {
+    let mut peer = without_age(1);
+    bring_up(&mut peer, ms(0), FIRST);
+    assert_eq!(drained_at(&mut peer, ms(0), secs(3600), |_| false), Some(secs(30)));
+
+    let mut peer = without_age(1);
+    peer.keep(true);
+    let epoch = bring_up(&mut peer, secs(100), FIRST);
+    assert_eq!(drained_at(&mut peer, secs(100), secs(3600), |_| false), None);
+    peer.keep(false);
+    let at = drained_at(&mut peer, secs(3600), secs(3700), |_| false).expect("there is nothing left that it is for");
+    assert!(at <= secs(3615), "{at:?}");
+    assert_ne!(peer.epoch(FIRST), Some(epoch));
+
+    let config = PeerConfig { idle_timeout: Some(secs(8)), age_max: None, ..PeerConfig::default() };
+    let mut peer = Peer::new(config, 1);
+    bring_up(&mut peer, ms(0), FIRST);
+    let at = drained_at(&mut peer, ms(0), secs(3600), |_| false).expect("the shorter time counts");
+    assert!(at <= secs(13), "{at:?}");
 }
 
 #[test]

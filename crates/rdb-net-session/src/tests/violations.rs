@@ -92,7 +92,7 @@ fn half_a_frame_and_then_silence_ends_with_the_keep_alive() {
     let ping = control(&Ping { token: 1 });
     pair.acceptor.feed(pair.now, &ping[..20]);
     assert_eq!(pair.acceptor.session.terms().bytes_wanted(&ping[..20]), ping.len() - 20);
-    let ends = pair.now + 20 * SECOND;
+    let ends = pair.now + 65 * SECOND;
     while let Some(next) = pair.acceptor.session.poll_timeout() {
         super::pair::ring(&mut pair.acceptor, next);
         pair.now = next;

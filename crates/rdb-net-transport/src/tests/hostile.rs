@@ -144,8 +144,10 @@ fn a_runtime_that_ends_while_a_handler_is_given_a_task_does_not_hang() {
         };
         b.handle(SLOW, Arc::new(handler), HandlerOptions::default());
         to(&a, "b").send(&message(SLOW, "x"), CallOptions::timeout(SOON)).await.expect("queued");
+        // Made here: a task that is ended before its first turn must tell it as well.
+        let tells = TellsItsEnd(tells_end);
         tokio::spawn(async move {
-            let _tells = TellsItsEnd(tells_end);
+            let _tells = tells;
             std::future::pending::<()>().await;
         });
         (a, b)
