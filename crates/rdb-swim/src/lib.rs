@@ -38,6 +38,7 @@ mod evidence;
 mod forget;
 mod gossip;
 mod health;
+mod hearsay;
 mod leave;
 mod lifeguard;
 mod merge;

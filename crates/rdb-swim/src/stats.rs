@@ -68,6 +68,8 @@ pub struct Statistics {
     pub suspicions_raised: u64,
     /// Suspicions of others that somebody confirmed, and that were told on.
     pub confirmations: u64,
+    /// Verdicts of others that were taken for suspicions.
+    pub verdicts_doubted: u64,
     /// Members that this node declared failed, by suspicion or refusal.
     pub failures_declared: u64,
     /// Refusals by which this node declared a member failed.

@@ -2,6 +2,7 @@
 
 mod chaos;
 mod crash;
+mod hearsay;
 mod identity;
 mod join;
 mod leave;
