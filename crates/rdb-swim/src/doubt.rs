@@ -24,6 +24,10 @@ pub(crate) struct Doubt {
     /// The first accuser, then those that have confirmed: at most `needed` and one.
     pub(crate) accusers: Vec<NodeId>,
     needed: usize,
+    /// Who is through with it and holds the suspect for failed: at most `needed`.
+    verdicts: Vec<NodeId>,
+    /// What everybody tolerates, however healthy this member is.
+    tolerated: Duration,
     shortest: Duration,
     longest: Duration,
 }
@@ -31,7 +35,10 @@ pub(crate) struct Doubt {
 impl Doubt {
     fn deadline(&self) -> Duration {
         let confirmations = self.accusers.len().saturating_sub(1);
-        self.since + timeout(self.shortest, self.longest, confirmations, self.needed)
+        let time = timeout(self.shortest, self.longest, confirmations, self.needed);
+        // Whether this member is the slow one does not matter where it is not its own finding.
+        let is_found_by_others = self.verdicts.len() >= self.needed;
+        self.since + if is_found_by_others { time.min(self.tolerated) } else { time }
     }
 }
 
@@ -48,17 +55,17 @@ impl Swim {
     /// A member's suspicion begins: its clock starts.
     pub(crate) fn start_doubt(&mut self, now: Duration, slot: Slot) {
         let alive = self.table.alive_count();
-        let (lifeguard, shortest) = (self.config.lifeguard, self.config.suspicion_timeout(alive));
+        let (lifeguard, tolerated) = (self.config.lifeguard, self.config.suspicion_timeout(alive));
         // Neither the suspect nor the first accuser can confirm.
         let others = alive.saturating_sub(2);
         let can_confirm = lifeguard.confirmations && !self.is_unheard();
         let needed = if can_confirm { lifeguard.confirmations_needed.min(others) } else { 0 };
-        let longest = if needed == 0 { shortest } else { shortest * lifeguard.stretch };
+        let longest = if needed == 0 { tolerated } else { tolerated * lifeguard.stretch };
         // Whoever is slow itself waits longer, whatever others confirm, but never beyond what nobody confirms.
-        let shortest = self.scaled(shortest).min(longest);
+        let shortest = self.scaled(tolerated).min(longest);
         self.end_doubt(slot);
         let accusers = vec![self.table.accuser(slot).clone()];
-        let doubt = Doubt { since: now, accusers, needed, shortest, longest };
+        let doubt = Doubt { since: now, accusers, needed, verdicts: Vec::new(), tolerated, shortest, longest };
         self.schedule.set(Timer::Suspicion(slot), doubt.deadline());
         self.doubts.insert(slot, doubt);
     }
@@ -79,6 +86,16 @@ impl Swim {
         self.queue.push(Topic::Doubt(slot, accuser));
         self.hurry_gossip(now);
         true
+    }
+
+    /// Another member holds a suspect of this incarnation for failed.
+    pub(crate) fn note_verdict(&mut self, slot: Slot, judge: NodeId) {
+        let is_member = self.table.find(&judge).is_some_and(|entry| entry.state.is_routable());
+        let Some(doubt) = self.doubts.get_mut(&slot).filter(|_| is_member) else { return };
+        if doubt.verdicts.len() < doubt.needed && !doubt.verdicts.contains(&judge) {
+            doubt.verdicts.push(judge);
+            self.schedule.bring_forward(Timer::Suspicion(slot), doubt.deadline());
+        }
     }
 
     /// From here on nobody's confirmation can come: suspects have what they would have where nobody is asked for one.

@@ -54,6 +54,26 @@ fn verdicts_of_several_confirm_each_other() {
     assert_eq!(state(&swim, 5), Some(NodeState::Suspect));
 }
 
+/// Who is ill has to wait for its own findings, and not for what several others are through with.
+#[test]
+fn an_ill_member_takes_what_enough_others_have_found() {
+    let mut swim = machine(Lifeguard::ON);
+    swim.worsen_health(3);
+    let slot = swim.table.slot_of(&id(5)).expect("held");
+    let shortest = swim.config().suspicion_timeout(6);
+    for from in [1, 2, 3, 4] {
+        hear(&mut swim, secs(2), from, Update::Suspect(claim(from, 5)));
+    }
+    let deadline = |swim: &Swim| swim.schedule.deadline(Timer::Suspicion(slot)).map(|at| at - secs(2));
+    assert_eq!(deadline(&swim), Some(shortest * 4), "suspicions may have been refuted without its hearing so");
+    for from in [1, 2, 2, 77] {
+        hear(&mut swim, secs(3), from.min(4), Update::Failed(claim(from, 5)));
+    }
+    assert_eq!(deadline(&swim), Some(shortest * 4), "two are too few, and a stranger does not count");
+    hear(&mut swim, secs(3), 3, Update::Failed(claim(3, 5)));
+    assert_eq!(deadline(&swim), Some(shortest));
+}
+
 #[test]
 fn what_the_paper_has_believes_at_once() {
     for lifeguard in [Lifeguard::OFF, Lifeguard::PAPER] {
