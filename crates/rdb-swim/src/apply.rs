@@ -179,6 +179,9 @@ impl Swim {
             entry.incarnation = claim.incarnation;
         });
         self.table.accuse(slot, claim.from);
+        if state == NodeState::Failed {
+            self.expect_fewer_confirmations();
+        }
         self.note_change(now, slot, Some(former), false, spread);
     }
 
@@ -258,7 +261,8 @@ impl Swim {
 
     pub(crate) fn suspicion_expired(&mut self, now: Duration, slot: Slot) {
         let suspect = self.table.get(slot).filter(|entry| entry.state == NodeState::Suspect);
-        if let Some(incarnation) = suspect.map(|entry| entry.incarnation) {
+        let Some(incarnation) = suspect.map(|entry| entry.incarnation) else { return };
+        if self.is_asked(now, slot) {
             self.declare_failed(now, slot, incarnation);
         }
     }

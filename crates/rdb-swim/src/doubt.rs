@@ -24,6 +24,8 @@ pub(crate) struct Doubt {
     /// The first accuser, then those that have confirmed: at most `needed` and one.
     pub(crate) accusers: Vec<NodeId>,
     needed: usize,
+    /// How often it was asked once more.
+    pub(crate) asked: u32,
     /// Who is through with it and holds the suspect for failed: at most `needed`.
     verdicts: Vec<NodeId>,
     /// What everybody tolerates, however healthy this member is.
@@ -65,9 +67,12 @@ impl Swim {
         let shortest = self.scaled(tolerated).min(longest);
         self.end_doubt(slot);
         let accusers = vec![self.table.accuser(slot).clone()];
-        let doubt = Doubt { since: now, accusers, needed, verdicts: Vec::new(), tolerated, shortest, longest };
-        self.schedule.set(Timer::Suspicion(slot), doubt.deadline());
+        let doubt =
+            Doubt { since: now, accusers, needed, asked: 0, verdicts: Vec::new(), tolerated, shortest, longest };
+        let deadline = doubt.deadline();
+        self.schedule.set(Timer::Suspicion(slot), deadline);
         self.doubts.insert(slot, doubt);
+        self.plan_inquiry(slot, deadline);
     }
 
     /// Somebody says the same of a suspect, of the same incarnation. Gives whether that was news.
@@ -80,7 +85,7 @@ impl Swim {
         }
         doubt.accusers.push(accuser.clone());
         // A deadline that a pause has moved was moved together with `since`.
-        self.schedule.bring_forward(Timer::Suspicion(slot), doubt.deadline());
+        self.hurry_doubt(slot);
         self.stats.confirmations += 1;
         // Section IV-B: the first k confirmations are told on, so that everybody's clock runs down.
         self.queue.push(Topic::Doubt(slot, accuser));
@@ -94,22 +99,48 @@ impl Swim {
         let Some(doubt) = self.doubts.get_mut(&slot).filter(|_| is_member) else { return };
         if doubt.verdicts.len() < doubt.needed && !doubt.verdicts.contains(&judge) {
             doubt.verdicts.push(judge);
-            self.schedule.bring_forward(Timer::Suspicion(slot), doubt.deadline());
+            self.hurry_doubt(slot);
         }
     }
 
-    /// From here on nobody's confirmation can come: suspects have what they would have where nobody is asked for one.
-    pub(crate) fn await_no_confirmations(&mut self, now: Duration) {
-        let shortest = self.scaled(self.config.suspicion_timeout(self.table.alive_count()));
-        for (slot, doubt) in &mut self.doubts {
-            (doubt.needed, doubt.shortest) = (0, doubt.shortest.min(shortest));
-            self.schedule.bring_forward(Timer::Suspicion(*slot), doubt.deadline().max(now));
+    /// A suspect may have less time from here on. Once it is being asked, its time ends with that.
+    fn hurry_doubt(&mut self, slot: Slot) {
+        let Some(doubt) = self.doubts.get(&slot).filter(|doubt| doubt.asked == 0) else { return };
+        let deadline = doubt.deadline();
+        self.schedule.bring_forward(Timer::Suspicion(slot), deadline);
+        self.plan_inquiry(slot, deadline);
+    }
+
+    /// A member has failed: where hardly anybody is left, as many confirm as there are.
+    pub(crate) fn expect_fewer_confirmations(&mut self) {
+        let others = self.table.alive_count().saturating_sub(2);
+        if others >= self.config.lifeguard.confirmations_needed {
+            return;
         }
+        let waiting = self.doubts.iter_mut().filter(|(_, doubt)| doubt.needed > others);
+        let slots: Vec<Slot> = waiting
+            .map(|(slot, doubt)| {
+                doubt.needed = others;
+                *slot
+            })
+            .collect();
+        slots.into_iter().for_each(|slot| self.hurry_doubt(slot));
+    }
+
+    /// From here on nobody's confirmation can come: suspects have what they would have where nobody is asked for one.
+    pub(crate) fn await_no_confirmations(&mut self) {
+        let shortest = self.scaled(self.config.suspicion_timeout(self.table.alive_count()));
+        for doubt in self.doubts.values_mut() {
+            (doubt.needed, doubt.shortest) = (0, doubt.shortest.min(shortest));
+        }
+        let slots: Vec<Slot> = self.doubts.keys().copied().collect();
+        slots.into_iter().for_each(|slot| self.hurry_doubt(slot));
     }
 
     /// A member is no suspect any more, or one anew.
     pub(crate) fn end_doubt(&mut self, slot: Slot) {
         self.schedule.cancel(Timer::Suspicion(slot));
+        self.schedule.cancel(Timer::Inquiry(slot));
         for accuser in self.doubts.remove(&slot).into_iter().flat_map(|doubt| doubt.accusers) {
             self.queue.remove(&Topic::Doubt(slot, accuser));
         }

@@ -26,7 +26,7 @@ impl Swim {
         let held = held.and_then(|slot| Some((slot, self.table.get(slot)?.state)));
         match held {
             Some((slot, NodeState::Alive | NodeState::Suspect | NodeState::Left))
-                if self.config.lifeguard.doubts_verdicts =>
+                if self.config.lifeguard.own_verdicts =>
             {
                 self.stats.verdicts_doubted += 1;
                 let (judge, incarnation) = (verdict.from.clone(), verdict.incarnation);
@@ -43,7 +43,9 @@ impl Swim {
     /// With a verdict go the refusals that are enough for one, so that whoever hears of it late comes to its own as fast.
     pub(crate) fn tell_evidence(&mut self, slot: Slot) {
         let needed = self.config.refusal_observers;
-        let Some(refusal) = self.refusals.get(&slot).filter(|refusal| refusal.observers.len() >= needed) else { return };
+        let Some(refusal) = self.refusals.get(&slot).filter(|refusal| refusal.observers.len() >= needed) else {
+            return;
+        };
         for observer in refusal.observers.iter().take(needed) {
             self.queue.push(Topic::Refusal(slot, observer.clone()));
         }

@@ -39,6 +39,7 @@ mod forget;
 mod gossip;
 mod health;
 mod hearsay;
+mod inquiry;
 mod leave;
 mod lifeguard;
 mod merge;

@@ -107,9 +107,9 @@ fn nothing_gets_in_or_out_of_a_slow_member_until_it_catches_up() {
 
 #[test]
 fn a_verdict_of_its_own_is_told_from_one_that_was_heard() {
-    let verdicts = |doubts_verdicts: bool| {
+    let verdicts = |own_verdicts: bool| {
         let mut config = FleetConfig::lan(20, 8);
-        config.swim.lifeguard.doubts_verdicts = doubts_verdicts;
+        config.swim.lifeguard.own_verdicts = own_verdicts;
         let mut fleet = Fleet::new(config).expect("legal settings");
         fleet.crash(3);
         fleet.run_for(seconds(30));

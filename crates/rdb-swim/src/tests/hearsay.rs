@@ -39,7 +39,11 @@ fn a_verdict_of_others_starts_the_subjects_clock() {
     assert_eq!((state(&swim, 5), swim.stats().verdicts_doubted), (Some(NodeState::Suspect), 1));
     let slot = swim.table.slot_of(&id(5)).expect("held");
     let longest = swim.config().suspicion_timeout(6) * Lifeguard::ON.stretch;
-    assert_eq!(swim.schedule.deadline(Timer::Suspicion(slot)), Some(secs(2) + longest), "one accuser has little weight");
+    assert_eq!(
+        swim.schedule.deadline(Timer::Suspicion(slot)),
+        Some(secs(2) + longest),
+        "one accuser has little weight"
+    );
 }
 
 #[test]

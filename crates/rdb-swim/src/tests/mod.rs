@@ -4,6 +4,7 @@ mod chaos;
 mod crash;
 mod hearsay;
 mod identity;
+mod inquiry;
 mod join;
 mod leave;
 mod lifeguard;
