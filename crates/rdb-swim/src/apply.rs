@@ -66,7 +66,7 @@ impl Swim {
         match update {
             Update::Alive(alive) => self.apply_alive(now, alive, Spread::Yes),
             Update::Suspect(accusation) => self.apply_claim(now, accusation, NodeState::Suspect, Spread::Yes),
-            Update::Failed(accusation) => self.apply_claim(now, accusation, NodeState::Failed, Spread::Yes),
+            Update::Failed(accusation) => self.hear_verdict(now, accusation),
             Update::Left(accusation) => self.apply_claim(now, accusation, NodeState::Left, Spread::Yes),
             Update::Refused(accusation) => self.apply_refusal(now, accusation),
             Update::Forgotten(word) => self.apply_forgotten(now, word),
@@ -172,13 +172,16 @@ impl Swim {
             }
             self.drop_older_refusals(slot, claim.incarnation);
         } else {
-            self.drop_doubts(slot);
+            self.end_doubts(slot, state);
         }
         self.table.update(slot, &mut self.random, |entry| {
             entry.turn(state, now);
             entry.incarnation = claim.incarnation;
         });
         self.table.accuse(slot, claim.from);
+        if state == NodeState::Failed {
+            self.expect_fewer_confirmations();
+        }
         self.note_change(now, slot, Some(former), false, spread);
     }
 
@@ -226,10 +229,20 @@ impl Swim {
 
     /// Ends every doubt about a member: a newer statement has decided.
     pub(crate) fn drop_doubts(&mut self, slot: Slot) {
+        self.end_doubts(slot, NodeState::Alive);
+    }
+
+    /// Ends every doubt about a member that is from here on held so.
+    fn end_doubts(&mut self, slot: Slot, state: NodeState) {
         self.end_doubt(slot);
         self.schedule.cancel(Timer::Refusal(slot));
-        self.drop_refusals(slot);
-        self.refusals.remove(&slot);
+        match state {
+            NodeState::Failed => self.tell_evidence(slot),
+            NodeState::Alive | NodeState::Suspect | NodeState::Left => {
+                self.drop_refusals(slot);
+                self.refusals.remove(&slot);
+            }
+        }
         self.void_probes_of(slot);
     }
 
@@ -248,7 +261,8 @@ impl Swim {
 
     pub(crate) fn suspicion_expired(&mut self, now: Duration, slot: Slot) {
         let suspect = self.table.get(slot).filter(|entry| entry.state == NodeState::Suspect);
-        if let Some(incarnation) = suspect.map(|entry| entry.incarnation) {
+        let Some(incarnation) = suspect.map(|entry| entry.incarnation) else { return };
+        if self.is_asked(now, slot) {
             self.declare_failed(now, slot, incarnation);
         }
     }

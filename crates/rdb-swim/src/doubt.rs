@@ -24,6 +24,12 @@ pub(crate) struct Doubt {
     /// The first accuser, then those that have confirmed: at most `needed` and one.
     pub(crate) accusers: Vec<NodeId>,
     needed: usize,
+    /// How often it was asked once more.
+    pub(crate) asked: u32,
+    /// Who is through with it and holds the suspect for failed: at most `needed`.
+    verdicts: Vec<NodeId>,
+    /// What everybody tolerates, however healthy this member is.
+    tolerated: Duration,
     shortest: Duration,
     longest: Duration,
 }
@@ -31,7 +37,10 @@ pub(crate) struct Doubt {
 impl Doubt {
     fn deadline(&self) -> Duration {
         let confirmations = self.accusers.len().saturating_sub(1);
-        self.since + timeout(self.shortest, self.longest, confirmations, self.needed)
+        let time = timeout(self.shortest, self.longest, confirmations, self.needed);
+        // Whether this member is the slow one does not matter where it is not its own finding.
+        let is_found_by_others = self.verdicts.len() >= self.needed;
+        self.since + if is_found_by_others { time.min(self.tolerated) } else { time }
     }
 }
 
@@ -48,19 +57,22 @@ impl Swim {
     /// A member's suspicion begins: its clock starts.
     pub(crate) fn start_doubt(&mut self, now: Duration, slot: Slot) {
         let alive = self.table.alive_count();
-        let (lifeguard, shortest) = (self.config.lifeguard, self.config.suspicion_timeout(alive));
+        let (lifeguard, tolerated) = (self.config.lifeguard, self.config.suspicion_timeout(alive));
         // Neither the suspect nor the first accuser can confirm.
         let others = alive.saturating_sub(2);
         let can_confirm = lifeguard.confirmations && !self.is_unheard();
         let needed = if can_confirm { lifeguard.confirmations_needed.min(others) } else { 0 };
-        let longest = if needed == 0 { shortest } else { shortest * lifeguard.stretch };
+        let longest = if needed == 0 { tolerated } else { tolerated * lifeguard.stretch };
         // Whoever is slow itself waits longer, whatever others confirm, but never beyond what nobody confirms.
-        let shortest = self.scaled(shortest).min(longest);
+        let shortest = self.scaled(tolerated).min(longest);
         self.end_doubt(slot);
         let accusers = vec![self.table.accuser(slot).clone()];
-        let doubt = Doubt { since: now, accusers, needed, shortest, longest };
-        self.schedule.set(Timer::Suspicion(slot), doubt.deadline());
+        let doubt =
+            Doubt { since: now, accusers, needed, asked: 0, verdicts: Vec::new(), tolerated, shortest, longest };
+        let deadline = doubt.deadline();
+        self.schedule.set(Timer::Suspicion(slot), deadline);
         self.doubts.insert(slot, doubt);
+        self.plan_inquiry(slot, deadline);
     }
 
     /// Somebody says the same of a suspect, of the same incarnation. Gives whether that was news.
@@ -73,7 +85,7 @@ impl Swim {
         }
         doubt.accusers.push(accuser.clone());
         // A deadline that a pause has moved was moved together with `since`.
-        self.schedule.bring_forward(Timer::Suspicion(slot), doubt.deadline());
+        self.hurry_doubt(slot);
         self.stats.confirmations += 1;
         // Section IV-B: the first k confirmations are told on, so that everybody's clock runs down.
         self.queue.push(Topic::Doubt(slot, accuser));
@@ -81,18 +93,54 @@ impl Swim {
         true
     }
 
-    /// From here on nobody's confirmation can come: suspects have what they would have where nobody is asked for one.
-    pub(crate) fn await_no_confirmations(&mut self, now: Duration) {
-        let shortest = self.scaled(self.config.suspicion_timeout(self.table.alive_count()));
-        for (slot, doubt) in &mut self.doubts {
-            (doubt.needed, doubt.shortest) = (0, doubt.shortest.min(shortest));
-            self.schedule.bring_forward(Timer::Suspicion(*slot), doubt.deadline().max(now));
+    /// Another member holds a suspect of this incarnation for failed.
+    pub(crate) fn note_verdict(&mut self, slot: Slot, judge: NodeId) {
+        let is_member = self.table.find(&judge).is_some_and(|entry| entry.state.is_routable());
+        let Some(doubt) = self.doubts.get_mut(&slot).filter(|_| is_member) else { return };
+        if doubt.verdicts.len() < doubt.needed && !doubt.verdicts.contains(&judge) {
+            doubt.verdicts.push(judge);
+            self.hurry_doubt(slot);
         }
+    }
+
+    /// A suspect may have less time from here on. Once it is being asked, its time ends with that.
+    fn hurry_doubt(&mut self, slot: Slot) {
+        let Some(doubt) = self.doubts.get(&slot).filter(|doubt| doubt.asked == 0) else { return };
+        let deadline = doubt.deadline();
+        self.schedule.bring_forward(Timer::Suspicion(slot), deadline);
+        self.plan_inquiry(slot, deadline);
+    }
+
+    /// A member has failed: where hardly anybody is left, as many confirm as there are.
+    pub(crate) fn expect_fewer_confirmations(&mut self) {
+        let others = self.table.alive_count().saturating_sub(2);
+        if others >= self.config.lifeguard.confirmations_needed {
+            return;
+        }
+        let waiting = self.doubts.iter_mut().filter(|(_, doubt)| doubt.needed > others);
+        let slots: Vec<Slot> = waiting
+            .map(|(slot, doubt)| {
+                doubt.needed = others;
+                *slot
+            })
+            .collect();
+        slots.into_iter().for_each(|slot| self.hurry_doubt(slot));
+    }
+
+    /// From here on nobody's confirmation can come: suspects have what they would have where nobody is asked for one.
+    pub(crate) fn await_no_confirmations(&mut self) {
+        let shortest = self.scaled(self.config.suspicion_timeout(self.table.alive_count()));
+        for doubt in self.doubts.values_mut() {
+            (doubt.needed, doubt.shortest) = (0, doubt.shortest.min(shortest));
+        }
+        let slots: Vec<Slot> = self.doubts.keys().copied().collect();
+        slots.into_iter().for_each(|slot| self.hurry_doubt(slot));
     }
 
     /// A member is no suspect any more, or one anew.
     pub(crate) fn end_doubt(&mut self, slot: Slot) {
         self.schedule.cancel(Timer::Suspicion(slot));
+        self.schedule.cancel(Timer::Inquiry(slot));
         for accuser in self.doubts.remove(&slot).into_iter().flat_map(|doubt| doubt.accusers) {
             self.queue.remove(&Topic::Doubt(slot, accuser));
         }

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use rdb_net_types::{Incarnation, NodeId, NodeState};
 
+use crate::entry::Member;
 use crate::event::Event;
 use crate::gossip::Topic;
 use crate::merge::{Standing, is_plausible};
 use crate::packet::Accusation;
 use crate::schedule::Timer;
 use crate::swim::Swim;
-use crate::table::SELF;
+use crate::table::{SELF, Slot};
 
 /// Time between two looks for members that are gone for too long.
 pub(crate) const REAP_INTERVAL: Duration = Duration::from_secs(60);
@@ -104,10 +105,18 @@ impl Swim {
         self.drop_member(now, &oldest)
     }
 
-    /// Drops members that left long ago, and tombstones that have stood long enough.
+    /// Drops members that left long ago, tombstones that have stood long enough, and who was refused by members that have
+    /// failed: by then it was told.
     pub(crate) fn reap(&mut self, now: Duration) {
         self.schedule.set(Timer::Reap, now + REAP_INTERVAL);
         self.tombstones.expire(now);
+        let is_over = |entry: &Member<'_>| entry.state == NodeState::Failed && entry.since + REAP_INTERVAL <= now;
+        let refused = self.refusals.keys().copied();
+        let told: Vec<Slot> = refused.filter(|slot| self.table.get(*slot).is_some_and(|e| is_over(&e))).collect();
+        for slot in told {
+            self.drop_refusals(slot);
+            self.refusals.remove(&slot);
+        }
         let age = self.config.tombstone_age;
         while let Some((_, slot)) = self.table.longest_left().filter(|(since, _)| *since + age <= now) {
             let Some(id) = self.table.get(slot).map(|entry| entry.id.clone()) else { return };

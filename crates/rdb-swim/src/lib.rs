@@ -38,6 +38,8 @@ mod evidence;
 mod forget;
 mod gossip;
 mod health;
+mod hearsay;
+mod inquiry;
 mod leave;
 mod lifeguard;
 mod merge;

@@ -29,6 +29,9 @@ pub struct Lifeguard {
     ///
     /// [`Config::suspicion_timeout`]: crate::Config::suspicion_timeout
     pub stretch: u32,
+    /// Each member comes to verdicts by itself: that others hold a member for failed is taken for their suspicion, and who is
+    /// about to fail a suspect asks it once more. Not in the paper, where whoever hears of a failure believes it.
+    pub own_verdicts: bool,
     /// Buddy system: whatever is sent to a suspect tells it first that it is suspected, so that it can refute.
     pub buddy: bool,
 }
@@ -42,14 +45,22 @@ impl Lifeguard {
         confirmations: true,
         confirmations_needed: 3,
         stretch: 4,
+        own_verdicts: true,
         buddy: true,
     };
 
-    /// Everything, with the numbers of the paper.
-    pub const PAPER: Self = Self { health_max: 8, stretch: 6, ..Self::ON };
+    /// What the paper has and the signs of lateness, with the paper's numbers.
+    pub const PAPER: Self = Self { health_max: 8, stretch: 6, own_verdicts: false, ..Self::ON };
 
     /// Nothing: SWIM as its paper has it.
-    pub const OFF: Self = Self { local_health: false, lateness: false, confirmations: false, buddy: false, ..Self::ON };
+    pub const OFF: Self = Self {
+        local_health: false,
+        lateness: false,
+        confirmations: false,
+        own_verdicts: false,
+        buddy: false,
+        ..Self::ON
+    };
 }
 
 impl Default for Lifeguard {

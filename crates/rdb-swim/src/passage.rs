@@ -38,7 +38,7 @@ impl Swim {
         self.passage.unanswered = self.passage.unanswered.saturating_add(1);
         self.passage.unheard = self.passage.unheard.saturating_add(1);
         if self.passage.unheard == UNHEARD_MIN {
-            self.await_no_confirmations(now);
+            self.await_no_confirmations();
         }
     }
 

@@ -1,7 +1,7 @@
 //! Asking members whether they are there: directly, then through others, then suspecting them.
 //!
-//! SWIM (DSN 2002), sections 3.1 and 4.3. Departures: the direct ping is repeated beside the indirect ones, which spares two
-//! lost packets a suspicion; a relay answers with a nack when the target stays silent (Lifeguard, section IV-A), and is told
+//! SWIM (DSN 2002), sections 3.1 and 4.3. Departures: the direct ping is repeated while there is no answer, before and beside the
+//! indirect ones, so that losses hardly ever make a suspect; a relay answers with a nack when the target stays silent (Lifeguard, section IV-A), and is told
 //! how much time the prober has left, so that its nack comes in time.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -29,12 +29,6 @@ const RELAYS_MAX: usize = 256;
 /// How many failed members, per alive one, are called on in one interval.
 const REVISIT_FACTOR: f64 = 3.0;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Direct,
-    Indirect,
-}
-
 /// Why a probe was begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
@@ -49,7 +43,9 @@ pub(crate) struct Probe {
     slot: Slot,
     boot: BootId,
     started: Duration,
-    stage: Stage,
+    /// How many pings were sent in vain, of `pings` in each stage: the direct one, and that in which others are asked too.
+    step: u32,
+    pings: u32,
     cause: Cause,
     /// How long the whole of it takes, and how long the direct ping alone, as this member's health was when it began.
     interval: Duration,
@@ -58,6 +54,15 @@ pub(crate) struct Probe {
     silent_relays: Vec<Slot>,
     /// Whether there were any.
     is_relayed: bool,
+}
+
+impl Probe {
+    /// When a step is due.
+    fn due(&self, step: u32) -> Duration {
+        let direct = self.timeout * step.min(self.pings) / self.pings;
+        let indirect = (self.interval - self.timeout) * step.saturating_sub(self.pings) / self.pings;
+        self.started + direct + indirect
+    }
 }
 
 /// Probes under way, and urgent ones that wait.
@@ -130,16 +135,18 @@ impl Swim {
             slot,
             boot,
             started: now,
-            stage: Stage::Direct,
+            step: 0,
+            pings: self.config.probe_pings.max(1),
             cause,
             interval,
             timeout,
             silent_relays: Vec::new(),
             is_relayed: false,
         };
+        let first = probe.due(1);
         self.probes.active.insert(sequence, probe);
         self.ping(slot, sequence);
-        self.schedule.set(Timer::ProbeStep(sequence), now + timeout);
+        self.schedule.set(Timer::ProbeStep(sequence), first);
     }
 
     /// Pings a member at the address that is held; 0 where no particular ack is waited for.
@@ -151,20 +158,23 @@ impl Swim {
     }
 
     pub(crate) fn probe_step(&mut self, now: Duration, sequence: u32) {
-        match self.probes.active.get(&sequence).map(|probe| probe.stage) {
-            Some(Stage::Direct) => self.probe_indirectly(sequence),
-            Some(Stage::Indirect) => self.probe_failed(now, sequence),
-            None => {}
+        let Some(probe) = self.probes.active.get_mut(&sequence) else { return };
+        probe.step += 1;
+        let (slot, step, pings, next) = (probe.slot, probe.step, probe.pings, probe.due(probe.step + 1));
+        if step >= pings * 2 {
+            return self.probe_failed(now, sequence);
+        }
+        self.schedule.set(Timer::ProbeStep(sequence), next);
+        self.ping(slot, sequence);
+        if step == pings {
+            self.ask_others(sequence);
         }
     }
 
-    fn probe_indirectly(&mut self, sequence: u32) {
-        let Some(probe) = self.probes.active.get_mut(&sequence) else { return };
-        probe.stage = Stage::Indirect;
-        let (slot, deadline, budget) = (probe.slot, probe.started + probe.interval, probe.interval - probe.timeout);
-        self.schedule.set(Timer::ProbeStep(sequence), deadline);
+    fn ask_others(&mut self, sequence: u32) {
+        let Some(probe) = self.probes.active.get(&sequence) else { return };
+        let (slot, budget) = (probe.slot, probe.interval - probe.timeout);
         self.stats.probes_indirect += 1;
-        self.ping(slot, sequence);
         let Some((target, target_boot)) = self.table.get(slot).map(|entry| (entry.id.clone(), entry.boot)) else {
             return;
         };
@@ -245,7 +255,7 @@ impl Swim {
         let (id, boot) = (&sender.id, sender.boot);
         if let Some(probe) = self.probe_answered(now, sequence, id, boot) {
             // A repeated ping's ack does not tell which ping it answers (Karn's rule).
-            if probe.stage == Stage::Direct {
+            if probe.step == 0 {
                 let round_trip = now.saturating_sub(probe.started);
                 self.advise(Event::RoundTrip { node: id.clone(), round_trip });
             }

@@ -29,6 +29,8 @@ pub(crate) enum Timer {
     ProbeStep(u32),
     /// The next step of a refused member's window.
     Refusal(Slot),
+    /// A suspect is asked before its time is up.
+    Inquiry(Slot),
     /// A suspect's time is up.
     Suspicion(Slot),
 }
@@ -36,7 +38,7 @@ pub(crate) enum Timer {
 impl Timer {
     /// Whether the deadline condemns somebody, so that a pause of this process must move it.
     fn is_verdict(self) -> bool {
-        matches!(self, Self::Refusal(_) | Self::Suspicion(_) | Self::Verification(_))
+        matches!(self, Self::Refusal(_) | Self::Inquiry(_) | Self::Suspicion(_) | Self::Verification(_))
     }
 }
 

@@ -68,6 +68,10 @@ pub struct Statistics {
     pub suspicions_raised: u64,
     /// Suspicions of others that somebody confirmed, and that were told on.
     pub confirmations: u64,
+    /// Verdicts of others that were taken for suspicions.
+    pub verdicts_doubted: u64,
+    /// Pings by which suspects were asked once more before their time was up.
+    pub suspects_asked: u64,
     /// Members that this node declared failed, by suspicion or refusal.
     pub failures_declared: u64,
     /// Refusals by which this node declared a member failed.
@@ -92,6 +96,8 @@ pub struct Statistics {
     pub limit_tombstones: u64,
     /// Limit hit: an urgent probe waits for its turn in the ring.
     pub limit_urgent_probes: u64,
+    /// Limit hit: a suspect was not asked once more.
+    pub limit_inquiries: u64,
     /// Limit hit: a ping was not relayed.
     pub limit_relays: u64,
     /// Limit hit: a refusal's observer was not counted.

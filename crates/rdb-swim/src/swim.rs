@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::forget::REAP_INTERVAL;
 use crate::gossip::{Queue, Topic};
 use crate::health::Health;
+use crate::inquiry::Inquiries;
 use crate::leave::Leaving;
 use crate::packet::{Body, Packet, Sender, cluster_hash};
 use crate::partition::Vanished;
@@ -101,6 +102,7 @@ pub struct Swim {
     pub(crate) relays: BTreeMap<u32, Relay>,
     pub(crate) refusals: BTreeMap<Slot, Refusal>,
     pub(crate) doubts: Doubts,
+    pub(crate) inquiries: Inquiries,
     pub(crate) health: Health,
     pub(crate) passage: Passage,
     pub(crate) vanished: Vanished,
@@ -145,6 +147,7 @@ impl Swim {
             relays: BTreeMap::new(),
             refusals: BTreeMap::new(),
             doubts: Doubts::new(),
+            inquiries: Inquiries::default(),
             health: Health::default(),
             passage: Passage::default(),
             vanished: Vanished::default(),
@@ -314,6 +317,7 @@ impl Swim {
             Timer::ProbeStep(sequence) => self.probe_step(now, sequence),
             Timer::Relay(sequence) => self.relay_expired(sequence),
             Timer::Gossip => self.gossip_tick(now),
+            Timer::Inquiry(slot) => self.inquire(now, slot),
             Timer::Suspicion(slot) => self.suspicion_expired(now, slot),
             Timer::Refusal(slot) => self.refusal_step(now, slot),
             Timer::Sync => self.sync_tick(now),

@@ -69,7 +69,7 @@ pub enum SyncOutcome {
 #[derive(Debug, Default)]
 pub(crate) struct Differences {
     last: Duration,
-    /// How many exchanges in a row have not made the views equal.
+    /// How many answers in a row have brought nothing new.
     fruitless: u32,
 }
 
@@ -162,7 +162,11 @@ impl Swim {
         let remembered = read_remembered(&mut reader)?;
         let records = read_records(&mut reader)?;
         if matches!(self.phase, Phase::Active) {
+            let before = self.table.digest();
             self.take_view(now, remembered, records);
+            // An answer that was lost says nothing of what another one will bring.
+            let is_fruitless = self.table.digest() == before;
+            self.differences.fruitless = if is_fruitless { (self.differences.fruitless + 1).min(5) } else { 0 };
         }
         Ok(SyncOutcome::Accepted { members: self.table.len() })
     }
@@ -237,7 +241,11 @@ impl Swim {
     pub(crate) fn accept(&mut self, now: Duration, newcomer: Alive, digest: u64) -> Vec<u8> {
         let remembered = self.remembered(&newcomer);
         let asker = newcomer.id.clone();
+        let is_member = self.table.find(&asker).is_some_and(|held| held.boot == newcomer.boot);
         self.apply_alive(now, newcomer, Spread::Yes);
+        if is_member {
+            self.compare_views(now, &asker, digest);
+        }
         let mut reply = self.verdict(ACCEPTED);
         match remembered {
             None => reply.push(0),
@@ -298,6 +306,8 @@ impl Swim {
     /// An ack carries the hash of its sender's view. Where that differs although there is no news under way, this node may
     /// have missed something: every member tells an update a bounded number of times, so a few are missed now and then.
     ///
+    /// So does a member's request for this one's view: whoever asks may be the one that knows more.
+    ///
     /// The gap between such exchanges starts at a thirtieth of the regular interval and doubles as long as they do not help.
     pub(crate) fn compare_views(&mut self, now: Duration, node: &NodeId, digest: u64) {
         if digest == self.table.digest() {
@@ -311,7 +321,6 @@ impl Swim {
             return;
         }
         self.differences.last = now;
-        self.differences.fruitless = (self.differences.fruitless + 1).min(5);
         self.stats.syncs_by_difference += 1;
         self.emit(Event::SyncWanted { node: node.clone() });
     }

@@ -159,6 +159,7 @@ impl AtSize {
             let mut config = FleetConfig::lan(self.size, plan.seed.wrapping_add(run));
             // The paper's protocol.
             config.swim.lifeguard = Lifeguard::OFF;
+            config.swim.probe_pings = 1;
             if !plan.gossip {
                 config.swim.gossip_fanout = 0;
                 // How far the news gets is not measured here, and each telling takes time to simulate.

@@ -3,6 +3,7 @@
 //! A [scenario](crate::scenario) is good or bad; an experiment has figures, and bounds within which they must lie. Each is a
 //! function of its plan, seed included, and tells how far it has come.
 
+mod churn;
 mod detect;
 mod disseminate;
 mod lifeguard;
@@ -14,6 +15,7 @@ mod spread;
 mod stability;
 mod views;
 
+pub use churn::ChurnPlan;
 pub use detect::DetectPlan;
 pub use disseminate::DisseminatePlan;
 pub use lifeguard::LifeguardPlan;

@@ -170,6 +170,7 @@ impl SilentPlan {
             ]
         };
         let sizes: Vec<String> = self.sizes.iter().map(ToString::to_string).collect();
+        let losses: Vec<String> = self.losses.iter().map(|loss| format!("{:.0}", loss * 100.0)).collect();
         Findings {
             experiment: "silent",
             about: format!(
@@ -195,11 +196,12 @@ impl SilentPlan {
             figure: figure(rows),
             problems,
             replay: format!(
-                "rdb-net-sim silent --nodes {} --seed {} --seeds {} --crashes {}",
+                "rdb-net-sim silent --nodes {} --seed {} --seeds {} --crashes {} --losses {}",
                 sizes.join(","),
                 self.seed,
                 self.quiet_runs,
-                self.hosts
+                self.hosts,
+                losses.join(",")
             ),
         }
     }

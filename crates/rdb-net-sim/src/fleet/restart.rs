@@ -25,4 +25,10 @@ impl Fleet {
         *held = Node { swim, is_up: true, slow: None, planned: Duration::MAX };
         self.flush(node, false);
     }
+
+    /// A member asks another for its view, as a process does that starts and knows somebody.
+    pub fn call_on(&mut self, node: usize, other: usize) {
+        self.wanted.push((node, other));
+        self.exchange_views();
+    }
 }

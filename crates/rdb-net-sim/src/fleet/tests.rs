@@ -107,13 +107,19 @@ fn nothing_gets_in_or_out_of_a_slow_member_until_it_catches_up() {
 
 #[test]
 fn a_verdict_of_its_own_is_told_from_one_that_was_heard() {
-    let mut fleet = fleet(20, 8);
-    fleet.crash(3);
-    fleet.run_for(seconds(30));
-    let told = fleet.take_told();
-    let failed: Vec<&Told> = told.iter().filter(|told| told.change == Change::Failed).collect();
-    let own = failed.iter().filter(|told| told.is_own).count();
-    assert!(failed.len() == 19 && (1..19).contains(&own), "{own} of {}", failed.len());
+    let verdicts = |own_verdicts: bool| {
+        let mut config = FleetConfig::lan(20, 8);
+        config.swim.lifeguard.own_verdicts = own_verdicts;
+        let mut fleet = Fleet::new(config).expect("legal settings");
+        fleet.crash(3);
+        fleet.run_for(seconds(30));
+        let told = fleet.take_told();
+        let failed = told.iter().filter(|told| told.change == Change::Failed);
+        (failed.clone().count(), failed.filter(|told| told.is_own).count())
+    };
+    let (all, own) = verdicts(false);
+    assert!(all == 19 && (1..19).contains(&own), "{own} of {all}");
+    assert_eq!(verdicts(true), (19, 19), "where nobody believes others, each finds it by itself");
 }
 
 #[test]

@@ -132,8 +132,9 @@ fn evidence_without_a_transition_raises_the_incarnation() {
         Update::Failed(Accusation { id: id(2), incarnation, from: id(1) })
     };
     net.act(0, |swim, now| swim.apply(now, accuse(1)));
+    net.run_until(secs(30), "everybody's own verdict", |net| net.all_hold(2, NodeState::Failed));
     net.act(0, |swim, now| swim.apply(now, accuse(10)));
-    assert_eq!(net.count(|event| matches!(event, Event::Failed(_))), 1);
+    assert_eq!(net.count(|event| matches!(event, Event::Failed(_))), 2, "one of each");
     let alive = crate::packet::Alive {
         incarnation: Incarnation::from_u64((1_000 << 32) + 2),
         ..crate::transmit::alive_of(&net.nodes[2].swim.table.local())

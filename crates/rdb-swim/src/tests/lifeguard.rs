@@ -83,7 +83,7 @@ fn whom_nobody_else_accuses_has_the_longest_time() {
 }
 
 /// A machine that holds five others.
-fn machine(lifeguard: Lifeguard) -> Swim {
+pub(crate) fn machine(lifeguard: Lifeguard) -> Swim {
     let mut net = Network::cluster_of(6, 605);
     let mut swim = Swim::new(Config { lifeguard, ..Config::lan() }, &cluster(), local(0, 1, 1_000), 1, secs(1));
     swim.restore(

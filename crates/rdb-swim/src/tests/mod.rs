@@ -2,7 +2,9 @@
 
 mod chaos;
 mod crash;
+mod hearsay;
 mod identity;
+mod inquiry;
 mod join;
 mod leave;
 mod lifeguard;

@@ -68,6 +68,8 @@ pub(crate) struct Network {
     in_flight: BTreeMap<(Duration, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
     evidence: BTreeMap<(Duration, u64), (usize, Evidence)>,
     cuts: BTreeSet<(usize, usize)>,
+    /// Shares of what these nodes send that is lost besides.
+    muted: BTreeMap<usize, f64>,
     pending: BTreeMap<(usize, SyncId), usize>,
     pub(crate) packets: u64,
     pub(crate) trace: u64,
@@ -85,6 +87,7 @@ impl Network {
             in_flight: BTreeMap::new(),
             evidence: BTreeMap::new(),
             cuts: BTreeSet::new(),
+            muted: BTreeMap::new(),
             pending: BTreeMap::new(),
             packets: 0,
             trace: 0,
@@ -173,6 +176,11 @@ impl Network {
                 }
             }
         }
+    }
+
+    /// So much of what a node sends is lost from here on.
+    pub(crate) fn mute(&mut self, n: usize, loss: f64) {
+        self.muted.insert(n, loss);
     }
 
     pub(crate) fn act<T>(&mut self, n: usize, act: impl FnOnce(&mut Swim, Duration) -> T) -> T {
@@ -279,6 +287,9 @@ impl Network {
                 packet.iter().fold(self.trace, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
             let target = self.nodes.iter().rposition(|node| node.swim.local().address == to);
             if self.random.chance(self.loss) || target.is_some_and(|target| self.cuts.contains(&(n, target))) {
+                continue;
+            }
+            if self.muted.get(&n).is_some_and(|loss| self.random.chance(*loss)) {
                 continue;
             }
             let at = self.now + self.random.duration(self.latency.0, self.latency.1);

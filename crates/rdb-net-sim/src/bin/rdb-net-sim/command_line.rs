@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rdb_net_sim::experiment::{
-    DetectPlan, DisseminatePlan, LifeguardPlan, PartitionPlan, PhiPlan, SilentPlan, SoakPlan, StabilityPlan,
+    ChurnPlan, DetectPlan, DisseminatePlan, LifeguardPlan, PartitionPlan, PhiPlan, SilentPlan, SoakPlan, StabilityPlan,
 };
 use rdb_net_sim::report::Format;
 use rdb_net_sim::{Scenario, scenario};
@@ -17,9 +17,10 @@ rdb-net-sim runs scenarios and experiments on a simulated cluster.
   rdb-net-sim detect      [--nodes N,..] [--seed S] [--seeds K] [--crashes C] [--gossip on|off]
   rdb-net-sim disseminate [--nodes N,..] [--seed S] [--seeds K] [--rumours R]
   rdb-net-sim lifeguard   [--nodes N] [--seed S] [--seeds K] [--grid full|small]
-  rdb-net-sim silent      [--nodes N,..] [--seed S] [--seeds K] [--crashes C]
+  rdb-net-sim silent      [--nodes N,..] [--seed S] [--seeds K] [--crashes C] [--losses P,..]
   rdb-net-sim stability   [--nodes N] [--seed S] [--time SECONDS]
   rdb-net-sim partition   [--nodes N] [--seed S] [--time SECONDS]
+  rdb-net-sim churn       [--nodes N] [--seed S] [--time SECONDS] [--churn C]
   rdb-net-sim soak        [--nodes N] [--seed S] [--time SECONDS]
   rdb-net-sim phi         [--seed S] [--beats B]
 
@@ -32,6 +33,7 @@ A scenario does something to whole nodes. An experiment measures the membership 
                size and loss
   stability    a few members are faulty, and nobody else may suffer for it; a row for each fault
   partition    two halves that are apart for a while, and mended; and all restarted meanwhile
+  churn        members fall silent or leave, and start again, all the time
   soak         a large cluster with default settings, in which a host goes silent now and then
   phi          mistakes and detection time of a phi detector by its threshold
 
@@ -40,10 +42,13 @@ A scenario does something to whole nodes. An experiment measures the membership 
   --seeds K    how many seeds, S and those after it; default 1; detect: as many as C crashes need;
                lifeguard: 10; silent: quiet runs of 10 minutes, 20
   --crashes C  crashes of each size; default 2000; silent: of each row, 100
+  --losses P   packets that are lost, in percent; a row for each; default 0,5,20
   --gossip on  gossip between probes too, as by default in production; default off
   --rumours R  rumours for each seed; default 20
   --grid small one cell of the grid; default full: 5 concurrencies, 4 durations, 4 intervals
-  --time SECONDS  simulated time; default 60; how long the faults last: stability 120, partition 300
+  --time SECONDS  simulated time; default 60; how long the faults last: stability 120, partition and
+               churn 300
+  --churn C    how many members go each minute; default one in ten
   --beats B    heartbeats; default 1000000
   --output O   experiments: table, json, csv or svg
   --picture FILE  experiments: write the picture there as well
@@ -63,6 +68,7 @@ pub(crate) enum Task {
 /// An experiment with its plan.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Experiment {
+    Churn(ChurnPlan),
     Detect(DetectPlan),
     Disseminate(DisseminatePlan),
     Lifeguard(LifeguardPlan),
@@ -76,6 +82,7 @@ pub(crate) enum Experiment {
 impl Experiment {
     pub(crate) fn name(&self) -> &'static str {
         match self {
+            Self::Churn(_) => "churn",
             Self::Detect(_) => "detect",
             Self::Disseminate(_) => "disseminate",
             Self::Lifeguard(_) => "lifeguard",
@@ -105,6 +112,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Task, String> {
     let mut options = Options::new(words)?;
     let seed = options.number("--seed")?.unwrap_or(1);
     let experiment = match command {
+        "churn" => Experiment::Churn(churn(seed, &mut options)?),
         "detect" => Experiment::Detect(detect(seed, &mut options)?),
         "disseminate" => Experiment::Disseminate(disseminate(seed, &mut options)?),
         "lifeguard" => Experiment::Lifeguard(lifeguard(seed, &mut options)?),
@@ -143,6 +151,14 @@ fn scenarios(name: &str, mut options: Options<'_>) -> Result<Task, String> {
     };
     options.end()?;
     Ok(Task::Scenarios { names: scenarios.iter().map(|scenario| scenario.name).collect(), nodes, first, seeds, json })
+}
+
+fn churn(seed: u64, options: &mut Options<'_>) -> Result<ChurnPlan, String> {
+    let [members] = options.sizes()?[..] else { return Err("churn takes one size".to_owned()) };
+    let plan = ChurnPlan::new(members, seed);
+    let time = options.number("--time")?.map_or(plan.time, |seconds| Duration::from_secs(seconds.clamp(1, 1_000_000)));
+    let a_minute = options.number("--churn")?.map_or(plan.a_minute, |count| count.clamp(1, 100_000) as usize);
+    Ok(ChurnPlan { time, a_minute, ..plan })
 }
 
 fn detect(seed: u64, options: &mut Options<'_>) -> Result<DetectPlan, String> {
@@ -190,7 +206,12 @@ fn stability(seed: u64, options: &mut Options<'_>) -> Result<StabilityPlan, Stri
 fn silent(seed: u64, options: &mut Options<'_>) -> Result<SilentPlan, String> {
     let plan = SilentPlan::new(options.sizes()?, seed);
     let hosts = options.number("--crashes")?.map_or(plan.hosts, |hosts| hosts.clamp(1, 1_000_000) as usize);
-    Ok(SilentPlan { hosts, quiet_runs: options.number("--seeds")?.unwrap_or(plan.quiet_runs).min(100_000), ..plan })
+    let losses = match options.take("--losses") {
+        None => plan.losses.clone(),
+        Some(list) => list.split(',').map(percent).collect::<Result<_, _>>()?,
+    };
+    let quiet_runs = options.number("--seeds")?.unwrap_or(plan.quiet_runs).min(100_000);
+    Ok(SilentPlan { hosts, quiet_runs, losses, ..plan })
 }
 
 fn soak(seed: u64, options: &mut Options<'_>) -> Result<SoakPlan, String> {
@@ -230,6 +251,14 @@ impl<'a> Options<'a> {
     }
 }
 
+/// A share that is written in percent.
+fn percent(value: &str) -> Result<f64, String> {
+    let percent = value.parse().ok().filter(|percent| (0..=99).contains(percent));
+    percent
+        .map(|percent: u32| f64::from(percent) / 100.0)
+        .ok_or_else(|| format!("--losses takes 0 to 99, not {value:?}"))
+}
+
 fn number(name: &str, value: &str) -> Result<u64, String> {
     value.parse().map_err(|_| format!("{name} needs a number, not {value:?}"))
 }
@@ -253,6 +282,13 @@ mod tests {
         assert_eq!(task, planned(Experiment::Detect(detect), Format::Svg));
         let soak = SoakPlan { time: Duration::from_secs(90), ..SoakPlan::new(50, 1) };
         assert_eq!(parsed("soak --nodes 50 --time 90"), planned(Experiment::Soak(soak), Format::Table));
+        let churn = ChurnPlan { a_minute: 7, time: Duration::from_secs(60), ..ChurnPlan::new(40, 1) };
+        assert_eq!(
+            parsed("churn --nodes 40 --churn 7 --time 60 --output csv"),
+            planned(Experiment::Churn(churn), Format::Csv)
+        );
+        let silent = SilentPlan { losses: vec![0.0, 0.4], ..SilentPlan::new(vec![9], 1) };
+        assert_eq!(parsed("silent --nodes 9 --losses 0,40"), planned(Experiment::Silent(silent), Format::Table));
         let partition = PartitionPlan { cut: Duration::from_secs(90), ..PartitionPlan::new(40, 1) };
         assert_eq!(parsed("partition --nodes 40 --time 90"), planned(Experiment::Partition(partition), Format::Table));
         assert_eq!(parsed("phi --output csv"), planned(Experiment::Phi(PhiPlan::new(1)), Format::Csv),);
@@ -292,6 +328,7 @@ mod tests {
             ("scenario dance", "there is no scenario \"dance\"; `rdb-net-sim list` names them"),
             ("scenario kill --time 5", "there is no option \"--time\" here"),
             ("scenario kill --output svg", "--output is table or json, not \"svg\""),
+            ("silent --losses 0,100", "--losses takes 0 to 99, not \"100\""),
             ("detect --nodes", "--nodes needs a value"),
             ("detect --nodes ten", "--nodes needs a number, not \"ten\""),
             ("detect --gossip maybe", "--gossip is on or off, not \"maybe\""),

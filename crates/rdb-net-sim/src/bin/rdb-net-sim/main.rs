@@ -57,6 +57,7 @@ fn measure(experiment: &Experiment, format: Format, picture: Option<&Path>) -> R
     let mut bar = Bar::new(experiment.name());
     let mut progress = |done, total| bar.show(done, total);
     let findings = match experiment {
+        Experiment::Churn(plan) => plan.run(&mut progress),
         Experiment::Detect(plan) => plan.run(&mut progress),
         Experiment::Disseminate(plan) => plan.run(&mut progress),
         Experiment::Lifeguard(plan) => plan.run(&mut progress),

@@ -1,0 +1,80 @@
+//! A suspect is asked once more by whoever is about to fail it, and a silent member is pinged more than once.
+
+use rdb_net_types::NodeState;
+
+use super::network::{Network, id, ms, secs};
+use crate::{Config, Event};
+
+/// The suspicion has reached everybody but the suspect, and nothing that it tells of itself is told on.
+#[test]
+fn a_suspect_that_can_be_reached_is_not_failed_though_gossip_has_missed_it() {
+    let mut net = Network::cluster_of(8, 900);
+    let others: Vec<usize> = (1..8).collect();
+    net.part(&[0], &others, true);
+    net.act(1, |swim, now| swim.suspect(now, &id(0)));
+    net.run_until(secs(30), "its time is nearly up", |net| net.nodes[1].swim.stats().suspects_asked > 0);
+    // Only this one pair can hear each other.
+    net.part(&[0], &[1], false);
+    let before = net.nodes[1].swim.stats().suspects_asked;
+    assert_eq!(before, 1, "the first ping was lost");
+    net.run_until(ms(300), "it has refuted", |net| {
+        net.nodes[1].swim.member(&id(0)).is_some_and(|member| member.state == NodeState::Alive)
+    });
+    let failed = |event: &Event| matches!(event, Event::Failed(record) if record.id == id(0));
+    assert!(!net.nodes[1].events.iter().any(|(_, event)| failed(event)));
+}
+
+#[test]
+fn whoever_is_gone_is_asked_three_times_within_its_time() {
+    let mut net = Network::cluster_of(6, 901);
+    net.crash(5);
+    net.run_until(secs(30), "failed", |net| net.all_hold(5, NodeState::Failed));
+    for node in &net.nodes[..5] {
+        let times: Vec<_> = node.events.iter().filter(|(_, event)| matches!(event, Event::Failed(_))).collect();
+        assert_eq!((node.swim.stats().suspects_asked, times.len()), (3, 1));
+    }
+}
+
+/// In a partition of a large cluster the pings have a bound, which is counted.
+#[test]
+fn a_storm_of_suspects_is_not_asked_as_a_whole() {
+    let mut net = Network::cluster_of(3, 902);
+    let slot = net.nodes[0].swim.table.slot_of(&id(1)).expect("held");
+    let now = net.now;
+    let swim = &mut net.nodes[0].swim;
+    swim.raise_suspicion(now, slot);
+    for _ in 0..300 {
+        swim.doubts.get_mut(&slot).expect("suspected").asked = 0;
+        swim.inquire(now, slot);
+    }
+    assert_eq!((swim.stats().suspects_asked, swim.stats().limit_inquiries), (256, 44));
+    swim.doubts.get_mut(&slot).expect("suspected").asked = 0;
+    swim.inquire(now + Config::lan().probe_interval, slot);
+    assert_eq!(swim.stats().suspects_asked, 257, "and the next interval has its own");
+}
+
+/// One in five packets is lost: a single pair of pings would suspect one member in forty each second.
+#[test]
+fn losses_hardly_ever_make_a_suspect() {
+    let mut net = Network::cluster_of(12, 903);
+    net.loss = 0.2;
+    net.run(secs(300));
+    let raised: u64 = net.nodes.iter().map(|node| node.swim.stats().suspicions_raised).sum();
+    assert!(raised <= 5, "{raised} suspicions in an hour of members");
+    assert!(net.nodes.iter().all(|node| node.swim.stats().probes_indirect > 0), "the losses were felt");
+}
+
+/// Karn's rule: which of several pings was answered is not known.
+#[test]
+fn a_repeated_ping_tells_no_round_trip() {
+    let mut net = Network::cluster_of(2, 904);
+    net.part(&[0], &[1], true);
+    net.run_until(secs(3), "pinged again", |net| net.nodes[0].swim.stats().probes_started > 3);
+    net.run(ms(130));
+    net.forget_events();
+    net.part(&[0], &[1], false);
+    net.run(ms(700));
+    assert!(net.nodes[0].swim.stats().probes_answered > 0);
+    let early = |event: &Event| matches!(event, Event::RoundTrip { round_trip, .. } if *round_trip > ms(100));
+    assert_eq!(net.count(early), 0);
+}
