@@ -80,20 +80,14 @@ fn handed_on(config: &Config) -> String {
 /// The backends that are in the build, whether their kinds are used or not.
 #[cfg(all(feature = "tcp", feature = "quic", feature = "discovery-static"))]
 fn remote_discovery(config: &Config) -> String {
-    let mut told = String::new();
+    let told = format!("{:?}", crate::following::Gate::of(&config.service_discovery));
     #[cfg(feature = "dns")]
-    {
-        told += &format!("{:?}", config.dns_discovery(rdb_discovery_driver::DriverConfig::default()));
-    }
+    let told = told + &format!("{:?}", config.dns_discovery(rdb_discovery_driver::DriverConfig::default()));
     #[cfg(feature = "etcd")]
-    {
-        told += &format!("{:?}", config.etcd_discovery(rdb_discovery_driver::DriverConfig::default()));
-    }
+    let told = told + &format!("{:?}", config.etcd_discovery(rdb_discovery_driver::DriverConfig::default()));
     #[cfg(feature = "consul")]
-    {
-        told += &format!("{:?}", config.consul_discovery(rdb_discovery_driver::DriverConfig::default()));
-    }
-    told + &format!("{:?}", crate::following::Gate::of(&config.service_discovery))
+    let told = told + &format!("{:?}", config.consul_discovery(rdb_discovery_driver::DriverConfig::default()));
+    told
 }
 
 /// Whether the part that a key is of is not in the build.
