@@ -20,7 +20,7 @@ use crate::datagrams::Outgoing;
 use crate::hub::{Inbox, Member, Taken};
 use crate::path::PathKeeper;
 use crate::refusals::Refusals;
-use crate::socket::{QuicSocket, Writable};
+use crate::socket::{QuicSocket, Refused, Writable};
 
 /// TLS wants a name. It is neither sent nor compared.
 const SERVER_NAME: &str = "rustydb";
@@ -44,7 +44,7 @@ pub(crate) enum Lost {
 /// Where the packets of a connection come from.
 enum Port {
     /// A socket of its own, on which this node has dialled.
-    Own { endpoint: Box<Endpoint>, refusals: Refusals },
+    Own { endpoint: Box<Endpoint>, refusals: Refusals, refused: Refused },
     /// A listener's.
     Shared { hub: Member, inbox: Arc<Inbox> },
 }
@@ -93,7 +93,7 @@ impl Engine {
     ) -> Result<Self, quinn_proto::ConnectError> {
         let mut endpoint = Box::new(Endpoint::new(Arc::new(endpoint), None, socket.may_try_sizes(), None));
         let (handle, quic) = endpoint.connect(Instant::now(), client, remote, SERVER_NAME)?;
-        let port = Port::Own { endpoint, refusals: Refusals::default() };
+        let port = Port::Own { endpoint, refusals: Refusals::default(), refused: Refused::default() };
         Ok(Self::new(quic, handle, port, Arc::new(socket)))
     }
 
@@ -163,7 +163,15 @@ impl Engine {
                 inbox.take(context, arrived);
                 arrived.drain(..).for_each(|event| quic.handle_event(event));
             }
-            Port::Own { endpoint, refusals } => {
+            Port::Own { endpoint, refusals, refused } => {
+                // Once it is connected, the next packet tells.
+                if !self.is_connected && self.lost.is_none() && refused.poll(context, socket) {
+                    refusals.refused();
+                    if refusals.are_enough(false) {
+                        self.end(Lost::Refused);
+                        return;
+                    }
+                }
                 let mut answer = Vec::new();
                 for _ in 0..READS_PER_PASS {
                     let read = socket.poll_receive(context, |packet| {

@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use quinn_proto::EcnCodepoint;
 use quinn_udp::{RecvMeta, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::Interest;
+use tokio::io::{Interest, Ready};
 use tokio::net::UdpSocket;
 
 use crate::config::QuicConfig;
@@ -196,6 +196,36 @@ pub(crate) fn payload_bytes_max_to(remote: SocketAddr) -> Option<u16> {
     let socket = std::net::UdpSocket::bind(any).ok()?;
     socket.connect(remote).ok()?;
     payload_bytes_max(&socket, any)
+}
+
+/// Waits until the system says of a connected socket that a packet was refused. It says so of no read by itself.
+#[derive(Default)]
+pub(crate) struct Refused(Option<Pin<Box<dyn Future<Output = io::Result<Ready>> + Send>>>);
+
+impl Refused {
+    /// Whether a packet was refused; if not, the task of the context is woken when one is.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>, socket: &Arc<QuicSocket>) -> bool {
+        loop {
+            let waits = self.0.get_or_insert_with(|| {
+                let socket = Arc::clone(socket);
+                Box::pin(async move { socket.socket.ready(Interest::ERROR).await })
+            });
+            if waits.as_mut().poll(context).is_pending() {
+                return false;
+            }
+            self.0 = None;
+            let told = socket.socket.try_io(Interest::ERROR, || match socket.socket.take_error()? {
+                Some(error) => Err(error),
+                None => Err(io::ErrorKind::WouldBlock.into()),
+            });
+            match told.map_err(|error: io::Error| error.kind()) {
+                Err(io::ErrorKind::ConnectionRefused) => return true,
+                Err(io::ErrorKind::WouldBlock) | Ok(()) => {}
+                // Whatever else the network says of single packets ends nothing.
+                Err(_) => return false,
+            }
+        }
+    }
 }
 
 /// Waits until a socket takes packets, of which many may wait.

@@ -82,10 +82,15 @@ pub(crate) const TWO_AND_THREE: Row = Row {
             assert_eq!(scene.state(one, other), NodeState::Failed, "{}", scene.story());
             assert_eq!(scene.state(other, one), NodeState::Failed, "{}", scene.story());
         }
+        // Three of five is more than may fail by themselves, two are not.
+        let vanished = |node: usize| scene.cluster.node(node).metric("networking_members_vanished{}");
+        assert_eq!(few.map(vanished), [3.0; 2], "the smaller side tells of a partition");
+        assert_eq!(many.map(vanished), [0.0; 3]);
         let is_within = |by: usize, of: usize| few.contains(&by) == few.contains(&of);
         assert!(!scene.failed().iter().any(|(by, of, _)| is_within(*by, *of)), "{}", scene.story());
         scene.lab.heal();
         let one = scene.until_one_view(ONE_VIEW);
+        scene.until(ONE_VIEW, "the partition is over", || few.iter().all(|node| vanished(*node) == 0.0));
         format!("failed after {} and {}, one view after {}", secs(here), secs(there), secs(one))
     },
 };

@@ -30,9 +30,10 @@ struct Lengths {
 }
 
 impl Lengths {
-    /// Longer than a silent node is held for suspect.
+    /// Longer than a silent node is held for suspect. Nobody confirms the suspicions of the smaller side of a split, and they last
+    /// four times as long (Lifeguard).
     const SLICE: Self =
-        Self { fault: Duration::from_secs(13), long_pause: Duration::from_secs(13), split: Duration::from_secs(15) };
+        Self { fault: Duration::from_secs(13), long_pause: Duration::from_secs(13), split: Duration::from_secs(40) };
     const WHOLE: Self =
         Self { fault: Duration::from_secs(60), long_pause: Duration::from_secs(30), split: Duration::from_secs(300) };
 

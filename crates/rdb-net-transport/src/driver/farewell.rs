@@ -21,8 +21,15 @@ pub(super) enum Ending {
 }
 
 impl Driver {
-    /// Writes the farewell and sees it taken, for a limited time. Ready when nothing more is to be done.
+    /// A pass that writes the farewell and sees it taken, for a limited time. Ready when nothing more is to be done.
     pub(super) fn end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.begin_apart(context);
+        let ended = self.say_farewell(context);
+        self.end_apart(context);
+        ended
+    }
+
+    fn say_farewell(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.timer.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
