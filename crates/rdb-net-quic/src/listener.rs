@@ -9,6 +9,7 @@ use quinn_proto::{ConnectionError, Endpoint};
 use rdb_net_tls::{HandedFailure, Tls};
 use rdb_net_transport::{Arrival, Connection, HandshakeError, Listener};
 use rdb_net_types::BoxFuture;
+use tokio::runtime::Handle;
 
 use crate::config::QuicConfig;
 use crate::connection::QuicConnection;
@@ -52,7 +53,8 @@ impl QuicListener {
         let server = Some(Arc::new(config.server(crypto, None)));
         let endpoint = Endpoint::new(Arc::new(config.endpoint()), server, socket.may_try_sizes(), None);
         let (hub, member) = Hub::open(socket, endpoint);
-        tokio::spawn(hub.run());
+        // It ends with the last that holds the socket open.
+        Handle::current().spawn(hub.run());
         Ok(Self { config, tls, hub: member, local, under_way: Arc::default() })
     }
 
