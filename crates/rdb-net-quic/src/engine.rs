@@ -157,10 +157,10 @@ impl Engine {
     }
 
     fn receive(&mut self, context: &mut Context<'_>, now: Instant) {
-        let Self { port, socket, quic, arrived, .. } = self;
+        let Self { port, socket, quic, arrived, path, .. } = self;
         match port {
             Port::Shared { inbox, .. } => {
-                inbox.take(context, arrived);
+                path.dropped(inbox.take(context, arrived));
                 arrived.drain(..).for_each(|event| quic.handle_event(event));
             }
             Port::Own { endpoint, refusals, refused } => {

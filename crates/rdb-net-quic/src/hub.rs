@@ -18,8 +18,10 @@ use crate::socket::{Packet, QuicSocket};
 
 /// Reads of one turn, so that a busy socket leaves others theirs.
 const READS_PER_TURN: usize = 8;
-/// How many packets wait for a connection's task. What comes then is lost, and slows its sender down.
-const PACKETS_WAITING_MAX: usize = 4096;
+/// What waits for a connection's task, with what each packet takes beside its bytes. What comes then is dropped and counted, and
+/// slows its sender down.
+const BYTES_WAITING_MAX: usize = 4 << 20;
+const PACKET_OVERHEAD_BYTES: usize = 256;
 
 /// What has come for one connection.
 #[derive(Debug, Default)]
@@ -28,6 +30,9 @@ pub(crate) struct Inbox(Mutex<Waiting>);
 #[derive(Debug, Default)]
 struct Waiting {
     events: Vec<ConnectionEvent>,
+    bytes: usize,
+    /// Packets that found no room, since the connection began.
+    dropped: u64,
     task: Option<Waker>,
 }
 
@@ -36,11 +41,14 @@ impl Inbox {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, event: ConnectionEvent) {
+    fn push(&self, event: ConnectionEvent, bytes: usize) {
         let mut waiting = self.lock();
-        if waiting.events.len() >= PACKETS_WAITING_MAX {
+        let bytes = waiting.bytes + bytes + PACKET_OVERHEAD_BYTES;
+        if bytes > BYTES_WAITING_MAX {
+            waiting.dropped += 1;
             return;
         }
+        waiting.bytes = bytes;
         waiting.events.push(event);
         let task = waiting.task.take();
         drop(waiting);
@@ -49,13 +57,15 @@ impl Inbox {
         }
     }
 
-    /// Takes what waits, and has the task woken for the next.
-    pub(crate) fn take(&self, context: &Context<'_>, into: &mut Vec<ConnectionEvent>) {
+    /// Takes what waits, and has the task woken for the next. Returns how many packets found no room so far.
+    pub(crate) fn take(&self, context: &Context<'_>, into: &mut Vec<ConnectionEvent>) -> u64 {
         let mut waiting = self.lock();
         std::mem::swap(&mut waiting.events, into);
+        waiting.bytes = 0;
         if waiting.task.as_ref().is_none_or(|task| !task.will_wake(context.waker())) {
             waiting.task = Some(context.waker().clone());
         }
+        waiting.dropped
     }
 }
 
@@ -159,10 +169,11 @@ impl State {
     fn receive(&mut self, socket: &QuicSocket, now: Instant, packet: Packet, answer: &mut Vec<u8>) {
         answer.clear();
         let Packet { remote, local, congestion, bytes } = packet;
+        let length = bytes.len();
         match self.endpoint.handle(now, remote, local, congestion, bytes, answer) {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 if let Some(Some(inbox)) = self.inboxes.get(handle.0) {
-                    inbox.push(event);
+                    inbox.push(event, length);
                 }
             }
             Some(DatagramEvent::NewConnection(incoming)) if self.is_closed => self.refuse(socket, incoming),

@@ -30,11 +30,17 @@ impl PathCell {
 pub(crate) struct PathKeeper {
     cell: Arc<PathCell>,
     told_at: Option<Instant>,
+    dropped: u64,
 }
 
 impl PathKeeper {
     pub(crate) fn cell(&self) -> Arc<PathCell> {
         Arc::clone(&self.cell)
+    }
+
+    /// So many packets found no room before the connection's task took them.
+    pub(crate) fn dropped(&mut self, packets: u64) {
+        self.dropped = packets;
     }
 
     /// Tells how the path is doing, where that is due.
@@ -50,6 +56,7 @@ impl PathKeeper {
             rtt_variance: None,
             congestion_window_bytes: path.cwnd,
             retransmits: path.lost_packets,
+            dropped: Some(self.dropped),
             unacknowledged: None,
             delivery_rate_bytes: None,
             packet_bytes_max: path.current_mtu.into(),

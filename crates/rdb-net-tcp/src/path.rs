@@ -140,6 +140,7 @@ fn path_of_info(info: &[u8]) -> Option<PathStatistics> {
         rtt_variance: microseconds(72),
         congestion_window_bytes: u64::from(u32_at(info, 80)?) * segment_bytes,
         retransmits: u32_at(info, 100)?.into(),
+        dropped: None,
         unacknowledged: u32_at(info, 24).map(u64::from),
         delivery_rate_bytes: info
             .get(160..168)?
@@ -207,6 +208,7 @@ mod tests {
             rtt_variance: Some(Duration::from_micros(30)),
             congestion_window_bytes: 14_480,
             retransmits: 3,
+            dropped: None,
             unacknowledged: Some(7),
             delivery_rate_bytes: Some(5000),
             packet_bytes_max: 1448,

@@ -78,6 +78,8 @@ pub struct PathStatistics {
     pub congestion_window_bytes: u64,
     /// Segments or packets that were lost, so that what they carried was sent again, since the connection began.
     pub retransmits: u64,
+    /// Packets that came and were dropped because this process took them too slowly; `None` where it is not told.
+    pub dropped: Option<u64>,
     /// Segments on their way that were not acknowledged yet; `None` where it is not told.
     pub unacknowledged: Option<u64>,
     /// How fast bytes arrived at the other end lately, in bytes a second; `None` where it is not measured.

@@ -21,6 +21,8 @@ struct Faults {
     /// One in so many is lost; none where it is 0.
     lost_of: AtomicUsize,
     carried: AtomicUsize,
+    /// Each packet to the server arrives so often.
+    copies: AtomicUsize,
     moves: Notify,
 }
 
@@ -44,7 +46,8 @@ impl Relay {
         let front = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
         let address = NodeAddress::from(front.local_addr().expect("bound"));
         let (bytes_max, lost_of, carried) = (AtomicUsize::new(usize::MAX), AtomicUsize::new(0), AtomicUsize::new(0));
-        let faults = Arc::new(Faults { bytes_max, lost_of, carried, moves: Notify::new() });
+        let copies = AtomicUsize::new(1);
+        let faults = Arc::new(Faults { bytes_max, lost_of, carried, copies, moves: Notify::new() });
         let task = tokio::spawn(carry(front, target, Arc::clone(&faults)));
         Self { address, faults, task }
     }
@@ -57,6 +60,11 @@ impl Relay {
     /// Loses one packet in so many, of both directions together.
     fn lose_one_of(&self, packets: usize) {
         self.faults.lost_of.store(packets, Ordering::Relaxed);
+    }
+
+    /// Delivers each packet to the server so often.
+    fn repeat(&self, copies: usize) {
+        self.faults.copies.store(copies, Ordering::Relaxed);
     }
 
     /// The client's packets come from another address from now on.
@@ -85,8 +93,10 @@ async fn carry(front: UdpSocket, target: SocketAddr, faults: Arc<Faults>) {
             Ok((bytes, from)) = front.recv_from(&mut to) => {
                 client = Some(from);
                 if faults.pass(bytes) {
-                    // What the system does not take is lost.
-                    let _sent = back.send(&to[..bytes]).await;
+                    for _ in 0..faults.copies.load(Ordering::Relaxed) {
+                        // What the system does not take is lost.
+                        let _sent = back.send(&to[..bytes]).await;
+                    }
                 }
             }
             received = back.recv(&mut fro) => {
@@ -185,4 +195,23 @@ async fn over_either_congestion_controller_a_path_that_loses_a_fifth_carries_eve
         relay.lose_one_of(5);
         soon("all", carry_bytes(&mut dialed, &mut accepted, 200_000)).await.expect("a path");
     }
+}
+
+#[tokio::test]
+async fn packets_that_nobody_takes_are_dropped_and_counted_and_what_they_carried_comes_again() {
+    let scene = Scene::new();
+    let (dialer, backend) = (scene.backend("a", QuicConfig::default()), scene.backend("b", QuicConfig::default()));
+    let (mut listener, address) = listen(&backend).await;
+    let relay = Relay::to(&address).await;
+    let (mut dialed, mut accepted) = pair(&dialer, &mut listener, &relay.address).await;
+    let dropped = |connection: &dyn Connection| connection.path().expect("it lives").dropped;
+    assert_eq!(dropped(&*accepted), Some(0));
+    relay.repeat(40_000);
+    dialed.write_all(&[7; 1000]).await.expect("it fits the window");
+    soon("the flood", beside(&mut dialed, tokio::time::sleep(Duration::from_secs(1)))).await;
+    relay.repeat(1);
+    let mut first = [0; 1000];
+    soon("what came first", beside(&mut dialed, accepted.read_exact(&mut first))).await.expect("it lives");
+    soon("the rest", carry_bytes(&mut dialed, &mut accepted, 100_000)).await.expect("it lives");
+    assert!(dropped(&*accepted) > Some(0), "{:?}", accepted.path());
 }
