@@ -20,7 +20,7 @@ use crate::measure::{Caller, payload};
 use crate::peers::frame::{self, Kind};
 use crate::peers::mux::MuxClient;
 use crate::peers::ours::{self, OursCaller};
-use crate::peers::quinn_peer::{self, Streams};
+use crate::peers::quinn_peer::{self, Packets, Streams};
 use crate::peers::serve_connection;
 use crate::pipe::PipeNetwork;
 use crate::workload::{Runtime, Workload};
@@ -200,13 +200,14 @@ impl Requests<()> {
         Self::over_quic(callers, async |[server, client]| {
             let (announce, address) = oneshot::channel();
             tokio::spawn(async move {
-                quinn_peer::serve(&server, Streams::One, |address| {
+                quinn_peer::serve(&server, Streams::One, Packets::Quinns, |address| {
                     let _waiting = announce.send(address);
                 })
                 .await
             });
             let address = address.await.map_err(|_| Absent("the server did not start"))?;
-            quinn_peer::connect_mux(&client, address).await.map_err(|_| Absent("the server did not answer"))
+            let connected = quinn_peer::connect_mux(&client, Packets::Quinns, address).await;
+            connected.map_err(|_| Absent("the server did not answer"))
         })
     }
 

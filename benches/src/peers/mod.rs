@@ -38,7 +38,7 @@ pub use floor_server::serve_connection;
 
 use crate::certificates::{self, CertificateError};
 use crate::measure::{Offer, Offered, Outcome, Run, drive, offer};
-use crate::peers::quinn_peer::Streams;
+use crate::peers::quinn_peer::{Packets, Streams};
 use crate::workload::{Pattern, Workload};
 
 /// A participant.
@@ -69,6 +69,8 @@ pub enum Peer {
     OursTls,
     /// The floor of multiplexing over one bidirectional stream of quinn.
     QuinnMux,
+    /// The same with packets as large as this workspace's.
+    QuinnMuxLargePackets,
     /// quinn, a bidirectional stream for each request.
     QuinnStreams,
     /// This workspace over QUIC, with its defaults.
@@ -116,7 +118,7 @@ impl From<tonic::Status> for PeerError {
 
 impl Peer {
     /// All peers, in the order of the report.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::SingleTask,
         Self::Mux,
         Self::TonicStream,
@@ -128,6 +130,7 @@ impl Peer {
         Self::TonicStreamTls,
         Self::OursTls,
         Self::QuinnMux,
+        Self::QuinnMuxLargePackets,
         Self::QuinnStreams,
         Self::OursQuic,
     ];
@@ -141,7 +144,7 @@ impl Peer {
     /// Whether its connections are QUIC's, which are always inside TLS.
     #[must_use]
     pub const fn is_quic(self) -> bool {
-        matches!(self, Self::QuinnMux | Self::QuinnStreams | Self::OursQuic)
+        matches!(self, Self::QuinnMux | Self::QuinnMuxLargePackets | Self::QuinnStreams | Self::OursQuic)
     }
 
     /// Whether this peer takes part in a workload at all.
@@ -179,6 +182,7 @@ impl Peer {
             Self::TonicStreamTls => "tonic-stream-tls",
             Self::OursTls => "ours-tls",
             Self::QuinnMux => "quinn-mux",
+            Self::QuinnMuxLargePackets => "quinn-mux-large-packets",
             Self::QuinnStreams => "quinn-streams",
             Self::OursQuic => "ours-quic",
         }
@@ -200,8 +204,12 @@ impl Peer {
         }
         let tls = self.tls(certificates, "server")?;
         match (self, &tls) {
-            (Self::QuinnMux, Some(tls)) => return quinn_peer::serve(tls, Streams::One, announce).await,
-            (Self::QuinnStreams, Some(tls)) => return quinn_peer::serve(tls, Streams::PerRequest, announce).await,
+            (Self::QuinnMux | Self::QuinnMuxLargePackets, Some(tls)) => {
+                return quinn_peer::serve(tls, Streams::One, self.packets(), announce).await;
+            }
+            (Self::QuinnStreams, Some(tls)) => {
+                return quinn_peer::serve(tls, Streams::PerRequest, Packets::Quinns, announce).await;
+            }
             _ => {}
         }
         let acceptor = tls.as_ref().map(tls::Acceptor::new);
@@ -222,6 +230,14 @@ impl Peer {
             Self::Ours | Self::OursTls | Self::OursQuic => Some(rdb_net_session::Config::default()),
             Self::OursLargeFrames => Some(ours::large_frames()),
             _ => None,
+        }
+    }
+
+    /// How large the packets of quinn by hand may be.
+    fn packets(self) -> Packets {
+        match self {
+            Self::QuinnMuxLargePackets => Packets::Ours,
+            _ => Packets::Quinns,
         }
     }
 
@@ -259,11 +275,11 @@ impl Peer {
         }
         let tls = self.tls(certificates, "client")?;
         match self {
-            Self::QuinnMux | Self::QuinnStreams => {
+            Self::QuinnMux | Self::QuinnMuxLargePackets | Self::QuinnStreams => {
                 let tls = tls.ok_or(CertificateError::NoFolder)?;
                 match self {
-                    Self::QuinnMux => drive(quinn_peer::connect_mux(&tls, address).await?, run).await,
-                    _ => drive(quinn_peer::StreamsCaller::connect(&tls, address).await?, run).await,
+                    Self::QuinnStreams => drive(quinn_peer::StreamsCaller::connect(&tls, address).await?, run).await,
+                    _ => drive(quinn_peer::connect_mux(&tls, self.packets(), address).await?, run).await,
                 }
             }
             Self::SingleTask => single_task::drive(address, run).await,
@@ -301,11 +317,11 @@ impl Peer {
                 let backend = self.backend(certificates, "client")?;
                 offer(ours::OursCaller::connect(limits, backend, address, ask.workload), ask).await
             }
-            Self::QuinnMux | Self::QuinnStreams => {
+            Self::QuinnMux | Self::QuinnMuxLargePackets | Self::QuinnStreams => {
                 let tls = tls.ok_or(CertificateError::NoFolder)?;
                 match self {
-                    Self::QuinnMux => offer(quinn_peer::connect_mux(&tls, address).await?, ask).await,
-                    _ => offer(quinn_peer::StreamsCaller::connect(&tls, address).await?, ask).await,
+                    Self::QuinnStreams => offer(quinn_peer::StreamsCaller::connect(&tls, address).await?, ask).await,
+                    _ => offer(quinn_peer::connect_mux(&tls, self.packets(), address).await?, ask).await,
                 }
             }
             Self::SingleTask | Self::OursLargeFrames => Err(PeerError::NotOffered),

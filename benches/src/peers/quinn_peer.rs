@@ -1,8 +1,8 @@
 //! quinn by hand, in the two ways in which one uses it: the floor of multiplexing over one bidirectional stream, and a stream for
 //! each request.
 //!
-//! Certificates, checks, provider, windows, size of packets and buffers of sockets are those that this workspace has by default;
-//! what it leaves to quinn's defaults is left to them here.
+//! Certificates, checks, provider, windows and buffers of sockets are those that this workspace has by default; the size of packets is
+//! quinn's or this workspace's. What this workspace leaves to quinn's defaults is left to them here.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,7 +10,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Connection, Endpoint, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use quinn::{
+    ClientConfig, Connection, Endpoint, EndpointConfig, Incoming, MtuDiscoveryConfig, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt,
+};
 use rdb_net_quic::QuicConfig;
 use rdb_net_tls::{Expected, Tls};
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
@@ -40,11 +43,20 @@ pub(crate) enum Streams {
     PerRequest,
 }
 
+/// How large packets may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Packets {
+    /// quinn's default.
+    Quinns,
+    /// This workspace's default.
+    Ours,
+}
+
 fn error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> PeerError {
     PeerError::Io(io::Error::other(error))
 }
 
-fn transport() -> Arc<TransportConfig> {
+fn transport(packets: Packets) -> Arc<TransportConfig> {
     let ours = QuicConfig::default();
     let window = u64::from(ours.lane_window_bytes);
     let number = |bytes: u64| VarInt::from_u64(bytes).expect("invariant: a window is below the largest number");
@@ -55,6 +67,11 @@ fn transport() -> Arc<TransportConfig> {
         .receive_window(number(window * LANES))
         .send_window(window * LANES)
         .initial_rtt(ours.initial_rtt);
+    if packets == Packets::Ours {
+        let mut discovery = MtuDiscoveryConfig::default();
+        discovery.upper_bound(ours.mtu_bytes_max);
+        transport.mtu_discovery_config(Some(discovery));
+    }
     Arc::new(transport)
 }
 
@@ -73,8 +90,12 @@ fn socket() -> io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
-fn endpoint(server: Option<ServerConfig>) -> io::Result<Endpoint> {
-    Endpoint::new(quinn::EndpointConfig::default(), server, socket()?, Arc::new(TokioRuntime))
+fn endpoint(server: Option<ServerConfig>, packets: Packets) -> Result<Endpoint, PeerError> {
+    let mut config = EndpointConfig::default();
+    if packets == Packets::Ours {
+        config.max_udp_payload_size(QuicConfig::default().mtu_bytes_max).map_err(error)?;
+    }
+    Ok(Endpoint::new(config, server, socket()?, Arc::new(TokioRuntime))?)
 }
 
 /// Takes connections, on a port of the loopback address that is told through `announce`, and serves each until it closes.
@@ -82,11 +103,16 @@ fn endpoint(server: Option<ServerConfig>) -> io::Result<Endpoint> {
 /// # Errors
 ///
 /// The socket's, or that of a certificate that QUIC does not take.
-pub(crate) async fn serve(tls: &Tls, streams: Streams, announce: impl FnOnce(SocketAddr)) -> Result<(), PeerError> {
+pub(crate) async fn serve(
+    tls: &Tls,
+    streams: Streams,
+    packets: Packets,
+    announce: impl FnOnce(SocketAddr),
+) -> Result<(), PeerError> {
     let crypto = QuicServerConfig::with_initial(tls.current().server_config(), initial_suite()?).map_err(error)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(transport());
-    let endpoint = endpoint(Some(config))?;
+    config.transport_config(transport(packets));
+    let endpoint = endpoint(Some(config), packets)?;
     announce(endpoint.local_addr()?);
     let mut connections = JoinSet::new();
     while let Some(incoming) = endpoint.accept().await {
@@ -113,12 +139,12 @@ async fn serve_connection(incoming: Incoming, streams: Streams) -> Result<(), Pe
     }
 }
 
-async fn dial(tls: &Tls, address: SocketAddr) -> Result<Connection, PeerError> {
+async fn dial(tls: &Tls, packets: Packets, address: SocketAddr) -> Result<Connection, PeerError> {
     let config = tls.current().client_config(Expected::Anybody);
     let crypto = QuicClientConfig::with_initial(config, initial_suite()?).map_err(error)?;
     let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(transport());
-    endpoint(None)?.connect_with(config, address, SERVER_NAME).map_err(error)?.await.map_err(error)
+    config.transport_config(transport(packets));
+    endpoint(None, packets)?.connect_with(config, address, SERVER_NAME).map_err(error)?.await.map_err(error)
 }
 
 /// The floor's client: the same as over TCP, over a stream of QUIC.
@@ -126,8 +152,8 @@ async fn dial(tls: &Tls, address: SocketAddr) -> Result<Connection, PeerError> {
 /// # Errors
 ///
 /// The operating system's, or QUIC's.
-pub(crate) async fn connect_mux(tls: &Tls, address: SocketAddr) -> Result<MuxClient, PeerError> {
-    let (send, recv) = dial(tls, address).await?.open_bi().await.map_err(error)?;
+pub(crate) async fn connect_mux(tls: &Tls, packets: Packets, address: SocketAddr) -> Result<MuxClient, PeerError> {
+    let (send, recv) = dial(tls, packets, address).await?.open_bi().await.map_err(error)?;
     Ok(MuxClient::over(join(recv, send)))
 }
 
@@ -144,7 +170,7 @@ impl StreamsCaller {
     ///
     /// The operating system's, or QUIC's.
     pub(crate) async fn connect(tls: &Tls, address: SocketAddr) -> Result<Self, PeerError> {
-        Ok(Self { connection: dial(tls, address).await? })
+        Ok(Self { connection: dial(tls, Packets::Quinns, address).await? })
     }
 }
 
@@ -179,7 +205,9 @@ mod tests {
 
     #[tokio::test]
     async fn each_peer_echoes_over_quic_and_counts_where_it_has_one_way_messages() {
-        check(Peer::QuinnMux, async |address, tls| connect_mux(&tls, address).await).await;
+        for (peer, packets) in [(Peer::QuinnMux, Packets::Quinns), (Peer::QuinnMuxLargePackets, Packets::Ours)] {
+            check(peer, async |address, tls| connect_mux(&tls, packets, address).await).await;
+        }
         check(Peer::QuinnStreams, async |address, tls| StreamsCaller::connect(&tls, address).await).await;
         check(Peer::OursQuic, async |address, tls| {
             let limits = rdb_net_session::Config::default();
@@ -195,7 +223,7 @@ mod tests {
         let (announce, address) = oneshot::channel();
         let served = tls("server");
         let server = tokio::spawn(async move {
-            serve(&served, Streams::PerRequest, |address| announce.send(address).unwrap()).await
+            serve(&served, Streams::PerRequest, Packets::Quinns, |address| announce.send(address).unwrap()).await
         });
         let caller = StreamsCaller::connect(&tls("client"), address.await.unwrap()).await.unwrap();
         let calls: JoinSet<_> = (0..2 * STREAMS)

@@ -145,12 +145,16 @@ pub const GATE_QUIC: &[GateLine] = &[
     quic_line(Mode::OneCore, Workload::W2, Metric::Rate, Peer::QuinnStreams, Requirement::AtLeast(2.2)),
     quic_line(Mode::OneCore, Workload::W3, Metric::Rate, Peer::QuinnMux, Requirement::AtLeast(0.95)),
     quic_line(Mode::Free, Workload::W5, Metric::Rate, Peer::QuinnMux, Requirement::AtLeast(0.95)),
+    quic_line(Mode::OneCore, Workload::W1, Metric::P50, Peer::QuinnMuxLargePackets, Requirement::Shown),
+    quic_line(Mode::OneCore, Workload::W2, Metric::Rate, Peer::QuinnMuxLargePackets, Requirement::Shown),
+    quic_line(Mode::OneCore, Workload::W3, Metric::Rate, Peer::QuinnMuxLargePackets, Requirement::Shown),
+    quic_line(Mode::Free, Workload::W5, Metric::Rate, Peer::QuinnMuxLargePackets, Requirement::Shown),
 ];
 
-/// The whole gate: its lines against peers, those of TLS at the end. Those of QUIC are a gate of their own.
+/// The whole gate: its lines against peers, those of TLS and of QUIC at the end.
 #[must_use]
 pub fn whole_gate() -> Vec<GateLine> {
-    [GATE_ALL, GATE_TLS].concat()
+    [GATE_ALL, GATE_TLS, GATE_QUIC].concat()
 }
 
 const fn tls_line(mode: Mode, workload: Workload, metric: Metric, against: Peer, requirement: Requirement) -> GateLine {
