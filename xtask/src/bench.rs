@@ -21,6 +21,9 @@ pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
     }
     let launch = launch(house, name)?;
     if name == RACE {
+        if rest.iter().any(|argument| argument.starts_with("--loss")) {
+            servers::provide_networks();
+        }
         // The race also runs the binary that counts allocations, which lies beside it.
         process::run(&mut process::cargo(house, &["build", "--release", "-p", PACKAGE, "--bins"]))?;
     }

@@ -25,13 +25,20 @@ const TOOLS: &[Tool] = &[
     // With these, the client library of Consul is built.
     Tool { program: "pkg-config", package: "pkg-config" },
     Tool { program: "/usr/include/openssl/ssl.h", package: "libssl-dev" },
-    Tool { program: "nft", package: "nftables" },
-    Tool { program: "ip", package: "iproute2" },
 ];
+
+/// With these, networks are made that cut, lose and translate.
+const NETWORKS: &[Tool] = &[Tool { program: "nft", package: "nftables" }, Tool { program: "ip", package: "iproute2" }];
 
 /// Installs what is missing, if this is the root user of a system with apt. Whatever comes of it, the tests run.
 pub(crate) fn provide() {
     install(TOOLS);
+    provide_networks();
+}
+
+/// The same of what makes networks, for the benches that lose packets in one.
+pub(crate) fn provide_networks() {
+    install(NETWORKS);
 }
 
 /// The same of an agent that the benches race against.
