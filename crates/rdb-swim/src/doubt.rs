@@ -24,9 +24,12 @@ pub(crate) struct Doubt {
     /// The first accuser, then those that have confirmed: at most `needed` and one.
     pub(crate) accusers: Vec<NodeId>,
     needed: usize,
+    /// So many verdicts are enough for a member that would wait longer by its own health: half of those that can come to one, so that
+    /// two such members do not wait for each other.
+    judges_needed: usize,
     /// How often it was asked once more.
     pub(crate) asked: u32,
-    /// Who is through with it and holds the suspect for failed: at most `needed`.
+    /// Who is through with it and holds the suspect for failed: at most `judges_needed`.
     verdicts: Vec<NodeId>,
     /// What everybody tolerates, however healthy this member is.
     tolerated: Duration,
@@ -39,7 +42,7 @@ impl Doubt {
         let confirmations = self.accusers.len().saturating_sub(1);
         let time = timeout(self.shortest, self.longest, confirmations, self.needed);
         // Whether this member is the slow one does not matter where it is not its own finding.
-        let is_found_by_others = self.verdicts.len() >= self.needed;
+        let is_found_by_others = self.verdicts.len() >= self.judges_needed;
         self.since + if is_found_by_others { time.min(self.tolerated) } else { time }
     }
 }
@@ -51,6 +54,11 @@ pub(crate) fn timeout(shortest: Duration, longest: Duration, confirmations: usiz
     }
     let share = ((confirmations + 1) as f64).ln() / ((needed + 1) as f64).ln();
     longest - (longest - shortest).mul_f64(share.clamp(0.0, 1.0))
+}
+
+/// How many verdicts are enough where so many confirm and so many others are there, without the suspect.
+fn judges_needed(needed: usize, others: usize) -> usize {
+    needed.min(others.div_ceil(2))
 }
 
 impl Swim {
@@ -67,8 +75,17 @@ impl Swim {
         let shortest = self.scaled(tolerated).min(longest);
         self.end_doubt(slot);
         let accusers = vec![self.table.accuser(slot).clone()];
-        let doubt =
-            Doubt { since: now, accusers, needed, asked: 0, verdicts: Vec::new(), tolerated, shortest, longest };
+        let doubt = Doubt {
+            since: now,
+            accusers,
+            needed,
+            judges_needed: judges_needed(needed, others),
+            asked: 0,
+            verdicts: Vec::new(),
+            tolerated,
+            shortest,
+            longest,
+        };
         let deadline = doubt.deadline();
         self.schedule.set(Timer::Suspicion(slot), deadline);
         self.doubts.insert(slot, doubt);
@@ -97,7 +114,7 @@ impl Swim {
     pub(crate) fn note_verdict(&mut self, slot: Slot, judge: NodeId) {
         let is_member = self.table.find(&judge).is_some_and(|entry| entry.state.is_routable());
         let Some(doubt) = self.doubts.get_mut(&slot).filter(|_| is_member) else { return };
-        if doubt.verdicts.len() < doubt.needed && !doubt.verdicts.contains(&judge) {
+        if doubt.verdicts.len() < doubt.judges_needed && !doubt.verdicts.contains(&judge) {
             doubt.verdicts.push(judge);
             self.hurry_doubt(slot);
         }
@@ -120,7 +137,7 @@ impl Swim {
         let waiting = self.doubts.iter_mut().filter(|(_, doubt)| doubt.needed > others);
         let slots: Vec<Slot> = waiting
             .map(|(slot, doubt)| {
-                doubt.needed = others;
+                (doubt.needed, doubt.judges_needed) = (others, judges_needed(others, others));
                 *slot
             })
             .collect();
@@ -131,7 +148,7 @@ impl Swim {
     pub(crate) fn await_no_confirmations(&mut self) {
         let shortest = self.scaled(self.config.suspicion_timeout(self.table.alive_count()));
         for doubt in self.doubts.values_mut() {
-            (doubt.needed, doubt.shortest) = (0, doubt.shortest.min(shortest));
+            (doubt.needed, doubt.judges_needed, doubt.shortest) = (0, 0, doubt.shortest.min(shortest));
         }
         let slots: Vec<Slot> = self.doubts.keys().copied().collect();
         slots.into_iter().for_each(|slot| self.hurry_doubt(slot));
