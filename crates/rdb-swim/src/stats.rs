@@ -84,6 +84,8 @@ pub struct Statistics {
     pub local_pauses: u64,
     /// Exchanges of views that were asked for because an ack showed another view.
     pub syncs_by_difference: u64,
+    /// Regular exchanges of views that were left out because the last ack showed this node's own view.
+    pub syncs_spared: u64,
     /// Times that many members vanished together.
     pub partitions: u64,
     /// Calls on failed members.

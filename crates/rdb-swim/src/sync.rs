@@ -65,13 +65,20 @@ pub enum SyncOutcome {
     Itself,
 }
 
-/// How often views that differ are exchanged out of turn.
+/// How often views that differ are exchanged out of turn, and views that are equal are not exchanged.
 #[derive(Debug, Default)]
 pub(crate) struct Differences {
     last: Duration,
     /// How many answers in a row have brought nothing new.
     fruitless: u32,
+    /// The last view that was compared was this node's.
+    is_equal: bool,
+    /// Exchanges in a row that were spared for that.
+    spared: u32,
 }
+
+/// Exchanges that are spared in a row at most: a hash is not a view.
+const SPARED_MAX: u32 = 9;
 
 /// A member as a reply carries it.
 type Record = (NodeState, Alive);
@@ -289,13 +296,21 @@ impl Swim {
         reply
     }
 
-    /// Asks for an exchange of views with a random member.
+    /// Asks for an exchange of views with a random member, unless the last member that answered a probe has this node's own view:
+    /// then there is nothing to exchange, and a member without a connection would have to be dialled for it.
     pub(crate) fn sync_tick(&mut self, now: Duration) {
         let interval = self.config.sync_interval_for(self.table.alive_count());
         let next = self.random.duration(interval * 9 / 10, interval * 11 / 10);
         self.schedule.set(Timer::Sync, now + next);
         let wanted =
             self.sync_with.take().filter(|id| self.member(id).is_some_and(|member| member.state.is_routable()));
+        let is_equal = std::mem::take(&mut self.differences.is_equal);
+        if wanted.is_none() && is_equal && self.differences.spared < SPARED_MAX {
+            self.differences.spared += 1;
+            self.stats.syncs_spared += 1;
+            return;
+        }
+        self.differences.spared = 0;
         let random = self.table.live().sample(1, &[], &mut self.random);
         let random = random.first().and_then(|slot| self.table.get(*slot)).map(|entry| entry.id.clone());
         if let Some(node) = wanted.or(random) {
@@ -310,7 +325,8 @@ impl Swim {
     ///
     /// The gap between such exchanges starts at a thirtieth of the regular interval and doubles as long as they do not help.
     pub(crate) fn compare_views(&mut self, now: Duration, node: &NodeId, digest: u64) {
-        if digest == self.table.digest() {
+        self.differences.is_equal = digest == self.table.digest();
+        if self.differences.is_equal {
             self.differences.fruitless = 0;
             return;
         }

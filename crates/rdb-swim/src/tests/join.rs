@@ -73,6 +73,17 @@ fn equal_views_exchange_no_members() {
 }
 
 #[test]
+fn members_with_one_view_exchange_it_in_one_interval_of_ten() {
+    let mut net = Network::cluster_of(10, 9);
+    net.run(secs(30));
+    net.forget_events();
+    let interval = net.nodes[0].swim.config().sync_interval_for(10);
+    net.run(interval * 30);
+    let wanted = net.count(|event| matches!(event, Event::SyncWanted { .. }));
+    assert!((20..=40).contains(&wanted), "{wanted} of 300");
+}
+
+#[test]
 fn a_node_that_asks_itself_is_told_so() {
     let mut net = Network::cluster_of(2, 8);
     net.sync(0, 0);
