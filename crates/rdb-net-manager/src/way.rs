@@ -73,7 +73,27 @@ struct Heard {
     answer_until: BTreeMap<SocketAddr, Duration>,
 }
 
+/// Whether a packet travels in the stream of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Streamed {
+    No,
+    /// Where a connection with its member is up.
+    WhereConnected,
+    /// One is made where there is none.
+    Yes,
+}
+
 impl Heard {
+    /// A packet leaves by UDP; how it is to leave beside that. As long as nobody knows whether UDP passes, it takes every way that is
+    /// there: what is told in the first moments of a node is told a few times and not again.
+    fn sends(&mut self, now: Duration, to: SocketAddr) -> Streamed {
+        self.unanswered += 1;
+        if self.is_silent(now) || self.answer_until.get(&to).is_some_and(|until| now < *until) {
+            return Streamed::Yes;
+        }
+        if self.at.is_none() { Streamed::WhereConnected } else { Streamed::No }
+    }
+
     fn is_silent(&self, now: Duration) -> bool {
         // The clock began with the node.
         let (since, silence) = self.at.map_or((Duration::ZERO, SILENCE_AT_FIRST), |at| (at, SILENCE));
@@ -135,19 +155,17 @@ impl Streams {
         if self.mode != GossipTransport::Stream && self.send_datagram(to, packet) {
             return false;
         }
-        let is_streamed = match self.mode {
-            GossipTransport::Udp => false,
-            GossipTransport::Stream | GossipTransport::Quic => true,
-            GossipTransport::Auto => {
-                let mut heard = self.heard.lock().expect(LOCKED);
-                heard.unanswered += 1;
-                heard.is_silent(now) || heard.answer_until.get(&to).is_some_and(|until| now < *until)
-            }
+        let streamed = match self.mode {
+            GossipTransport::Udp => Streamed::No,
+            GossipTransport::Stream | GossipTransport::Quic => Streamed::Yes,
+            GossipTransport::Auto => self.heard.lock().expect(LOCKED).sends(now, to),
         };
-        if is_streamed {
-            let sent = self.send(to, packet);
-            let counter = if sent { &self.counters.streamed } else { &self.counters.not_streamed };
-            counter.fetch_add(1, Ordering::Relaxed);
+        if streamed != Streamed::No {
+            if self.send(to, packet, streamed) {
+                self.counters.streamed.fetch_add(1, Ordering::Relaxed);
+            } else if streamed == Streamed::Yes {
+                self.counters.not_streamed.fetch_add(1, Ordering::Relaxed);
+            }
         }
         self.mode == GossipTransport::Auto
     }
@@ -163,9 +181,13 @@ impl Streams {
         sent
     }
 
-    fn send(&self, to: SocketAddr, packet: &[u8]) -> bool {
+    fn send(&self, to: SocketAddr, packet: &[u8], streamed: Streamed) -> bool {
         let book = self.book.load();
         let Some(place) = book.by_gossip.get(&to) else { return false };
+        let is_up = || self.transport.find_peer(&place.node).is_some_and(|peer| peer.is_up());
+        if streamed == Streamed::WhereConnected && !is_up() {
+            return false;
+        }
         let message = Raw { message_type: MessageType::GOSSIP_PACKET, payload: Payload::from(packet.to_vec()) };
         let options = CallOptions { lane: Some(Lane::System), ..CallOptions::default() };
         // What finds no connection makes the transport dial one; gossip is repeated.
@@ -227,5 +249,16 @@ mod tests {
         assert!(!heard.is_silent(ms(12_999)) && heard.is_silent(ms(13_000)));
         heard.unanswered = UNANSWERED_MIN - 1;
         assert!(!heard.is_silent(ms(20_000)), "nobody was asked");
+    }
+
+    #[test]
+    fn until_udp_has_passed_gossip_takes_the_connections_that_are_up_as_well() {
+        let (ms, to) = (Duration::from_millis, "127.0.0.1:7001".parse().expect("legal"));
+        let mut heard = Heard::default();
+        assert_eq!(heard.sends(ms(100), to), Streamed::WhereConnected);
+        (heard.at, heard.unanswered) = (Some(ms(110)), 0);
+        assert_eq!(heard.sends(ms(200), to), Streamed::No);
+        heard.answer_until.insert(to, ms(300));
+        assert_eq!((heard.sends(ms(299), to), heard.sends(ms(300), to)), (Streamed::Yes, Streamed::No));
     }
 }
