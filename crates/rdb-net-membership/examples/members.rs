@@ -7,12 +7,14 @@
 //!
 //! Ctrl-C says farewell. Nothing is sealed here: whoever reaches the port takes part.
 
-#![expect(clippy::print_stdout, reason = "the changes are what it is for")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the changes are what it is for")]
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -43,7 +45,17 @@ const LOCKED: &str = "no code panics while it holds this lock";
 type Owed = Arc<Mutex<BTreeMap<SyncId, oneshot::Sender<Vec<u8>>>>>;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("members: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(name), Some(address)) = (arguments.next(), arguments.next()) else {
         return Err("usage: members NAME ADDRESS [SEED]".into());
@@ -74,6 +86,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }));
     println!("{name} listens on {address}");
     let owed = Owed::default();
+    let (mut stopped, mut leaves) = (pin!(tokio::signal::ctrl_c()), false);
     if let Some(seed) = seed {
         tasks.spawn(join(gossip.clone(), seed));
     }
@@ -87,7 +100,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Ok((stream, _)) = listener.accept() => if tasks.len() < EXCHANGES_MAX {
                 tasks.spawn(answer_or_tell(gossip.clone(), stream, Arc::clone(&owed)));
             },
-            _ = tokio::signal::ctrl_c() => gossip.with(|swim, now| swim.leave(now)),
+            _ = &mut stopped, if !leaves => {
+                leaves = true;
+                gossip.with(|swim, now| swim.leave(now));
+            }
         }
     }
     cancel.cancel();
