@@ -50,6 +50,7 @@ mod guard;
 mod handed;
 mod handshake;
 mod identity;
+mod look;
 mod parts;
 #[cfg(any(test, feature = "pki"))]
 pub mod pki;

@@ -1,7 +1,7 @@
 //! New files in place of old ones, without a restart and without losing a connection.
 //!
 //! Somebody outside drives this: a control plane that says *now*, or [`Reloader::watch`] at an interval. What has changed is
-//! decided by content, not by times of change: mounted secrets keep theirs. A set that is not taken changes nothing, and is
+//! decided by content; files that nothing has happened to since they were read are not read again. A set that is not taken changes nothing, and is
 //! told once.
 //!
 //! Rotating a CA takes three steps, each on all nodes before the next: the new CA beside the old one in `ca_cert_path`; new
@@ -11,7 +11,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,7 @@ use crate::epoch::TlsEpoch;
 use crate::expiry::{ExpiryWarning, ExpiryWatch};
 use crate::files::{LoadError, Snapshot};
 use crate::identity::Policy;
+use crate::look::Look;
 use crate::time::{Clock, UnixSeconds};
 use crate::tls::Shared;
 
@@ -72,12 +73,19 @@ struct Inner {
 struct State {
     /// Of the files that were tried last, taken or not.
     tried: [u8; 32],
+    /// How these looked, where that tells them from later ones.
+    look: Option<Look>,
+    /// Checks in a row that have read nothing.
+    unread: u32,
     expiry: ExpiryWatch,
 }
 
+/// Checks in a row that read nothing at most: who may reach a secret depends on folders too, which are not looked at.
+const UNREAD_MAX: u32 = 29;
+
 impl Reloader {
     pub(crate) fn new(config: TlsConfig, policy: Policy, clock: Clock, shared: Arc<Shared>, tried: [u8; 32]) -> Self {
-        let state = Mutex::new(State { tried, expiry: ExpiryWatch::default() });
+        let state = Mutex::new(State { tried, look: None, unread: 0, expiry: ExpiryWatch::default() });
         Self { inner: Arc::new(Inner { config, policy, clock, shared, state }) }
     }
 
@@ -98,17 +106,19 @@ impl Reloader {
         let inner = &*self.inner;
         let mut state = inner.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut events = Vec::new();
-        let snapshot = Snapshot::take(&inner.config);
-        let digest = snapshot.digest();
-        if digest != state.tried {
-            state.tried = digest;
-            events.push(match inner.put_into_force(snapshot) {
-                Ok(epoch) => TlsEvent::Reloaded { epoch: epoch.number(), not_after: epoch.own().not_after },
-                Err(error) => {
-                    let path = error.path().map(PathBuf::from);
-                    TlsEvent::Kept { epoch: inner.shared.current().number(), path, error }
-                }
-            });
+        if state.may_have_changed(&inner.config) {
+            let snapshot = Snapshot::take(&inner.config);
+            let digest = snapshot.digest();
+            if digest != state.tried {
+                state.tried = digest;
+                events.push(match inner.put_into_force(snapshot) {
+                    Ok(epoch) => TlsEvent::Reloaded { epoch: epoch.number(), not_after: epoch.own().not_after },
+                    Err(error) => {
+                        let path = error.path().map(PathBuf::from);
+                        TlsEvent::Kept { epoch: inner.shared.current().number(), path, error }
+                    }
+                });
+            }
         }
         let warnings = state.expiry.check(inner.shared.current().expiring(), inner.clock.now().into());
         events.extend(warnings.into_iter().map(TlsEvent::Expiry));
@@ -144,6 +154,21 @@ impl Reloader {
                 () = tokio::time::sleep(interval) => {}
             }
         }
+    }
+}
+
+impl State {
+    /// Whether the files may be others than those that were tried last. Looked at before they are read, so that a change between the
+    /// two is seen the next time.
+    fn may_have_changed(&mut self, config: &TlsConfig) -> bool {
+        let look = Look::take(config);
+        if self.look.as_ref() == Some(&look) && self.unread < UNREAD_MAX {
+            self.unread += 1;
+            return false;
+        }
+        self.unread = 0;
+        self.look = Some(look).filter(|look| look.is_settled(SystemTime::now()));
+        true
     }
 }
 
