@@ -83,7 +83,7 @@ fn a_refusal_names_file_line_and_column() {
     refused("seeds = [\"a:0\"]", "nodes.toml:1:10: a:0 has port 0");
     refused("seeds = [\"a:1\", \"b:1\",\n\"a:1\"]", "nodes.toml:2:1: the address a:1 stands at 1:10 already");
     refused("seeds = [\"a:1\"", "nodes.toml:1:15: this is no TOML: ");
-    refused("seeds:\n  - a:1\n", "nodes.toml:1:6: this is no TOML: ");
+    refused("seeds:\n  - a:1\n", "nodes.toml:1:7: this is no TOML: ");
     refused("seed = [\"a:1\"]", "nodes.toml:1:1: seed: there is no such key; did you mean seeds?");
     refused("seeds = 7", "nodes.toml:1:9: seeds: invalid type");
     let nodes = |second: &str| format!("[[nodes]]\nid = \"a\"\naddress = \"a:1\"\n\n[[nodes]]\n{second}");
