@@ -140,6 +140,11 @@ pub fn skip(reason: &str) {
     }
 }
 
+/// Tells that a test is skipped because these tests are built without the agent of Consul.
+pub fn skip_consul() {
+    skip("rdb-net-tests is built without the feature consul");
+}
+
 /// Output as text.
 ///
 /// # Panics

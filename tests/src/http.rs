@@ -1,6 +1,6 @@
-//! Questions to the admin listener, as any HTTP client would ask them.
+//! Questions to the admin listener and to other servers, as any HTTP client would ask them.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -14,16 +14,30 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// What the socket tells, or that the answer is none of HTTP.
 pub fn get(admin: SocketAddr, path: &str) -> io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&admin, TIMEOUT)?;
+    ask(admin, "GET", path, "")
+}
+
+/// The status and the body of an answer to a request with this body. A server that keeps the connection is not waited for.
+///
+/// # Errors
+///
+/// What the socket tells, or that the answer is none of HTTP.
+pub fn ask(server: SocketAddr, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&server, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let malformed = || io::Error::other(format!("no HTTP: {answer:?}"));
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(malformed)?;
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\ncontent-length: {length}");
+    stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes())?;
+    let (mut answer, mut head) = (BufReader::new(stream), String::new());
+    while answer.read_line(&mut head)? > 2 {}
+    let malformed = || io::Error::other(format!("no HTTP: {head:?}"));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(malformed)?;
-    Ok((status, body.to_owned()))
+    let small = head.to_ascii_lowercase();
+    let length = small.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    let mut body = String::new();
+    answer.take(length.unwrap_or(u64::MAX)).read_to_string(&mut body)?;
+    Ok((status, body))
 }
 
 /// A view, read back from its JSON.

@@ -25,11 +25,11 @@ mod servers;
 mod stranger;
 
 pub use asker::{Asker, Reply};
-pub use binary::{Rdbnet, skip, text};
+pub use binary::{Rdbnet, skip, skip_consul, text};
 pub use certificates::Certificates;
 pub use cluster::Cluster;
 pub use handmade::{compressed, extended, flagged, frame, message, part, patched, sealed, streamed};
-pub use http::{get, get_json};
+pub use http::{ask, get, get_json};
 pub use lab::{Lab, inside, port};
 pub use log::{Change, Log};
 pub use measure::{Samples, runs};

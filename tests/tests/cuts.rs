@@ -3,14 +3,18 @@
 //!
 //! The source asks from one network namespace, and its server is in another. All of it runs side by side.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+#[cfg(feature = "consul")]
+#[path = "cuts/agent.rs"]
+mod agent;
+#[cfg(not(feature = "consul"))]
+#[path = "cuts/no_agent.rs"]
+mod agent;
+
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rdb_discovery::{DiscoverySource, NodeDocument, RegistrationState, RemovalReason};
-use rdb_discovery_consul::test_agent::{Stream, TestAgent};
-use rdb_discovery_consul::{ConsulConfig, ConsulDiscovery};
+use rdb_discovery::{DiscoverySource, NodeDocument, RegistrationState};
 use rdb_discovery_dns::{DnsConfig, DnsDiscovery, DnsName, Records};
 use rdb_discovery_driver::conformance::{
     Kind, Reader, Scene, Traits, a_cut_keeps_the_list_and_is_told, a_registration_outlives_a_cut,
@@ -23,6 +27,10 @@ use rdb_net_types::{BootId, BoxFuture, ClusterId, Component, NodeInfo, ServiceDi
 /// A server, with the means to say what nodes there are. Everything here happens in its namespace.
 trait Server: Send {
     fn source(&self) -> Arc<dyn DiscoverySource>;
+
+    fn traits(&self) -> Traits {
+        Traits::polled(Duration::from_secs(2))
+    }
 
     /// Names these nodes and no others.
     fn write(&mut self, nodes: &[NodeInfo]);
@@ -44,15 +52,7 @@ impl Scene for Wired {
     }
 
     fn traits(&self) -> Traits {
-        Traits {
-            cuts: true,
-            starts_alone: true,
-            whole: true,
-            guards: true,
-            absence: RemovalReason::Absent,
-            expires: false,
-            promise: Duration::from_secs(2),
-        }
+        self.server.lock().expect("no panic").traits()
     }
 
     fn write<'a>(&'a self, nodes: &'a [NodeInfo]) -> BoxFuture<'a, ()> {
@@ -143,54 +143,6 @@ impl Server for Zone {
     }
 }
 
-/// The agent of the tests.
-struct Agent {
-    agent: TestAgent,
-    names: Vec<String>,
-}
-
-impl Agent {
-    fn start(host: SocketAddr) -> Option<Box<dyn Server>> {
-        let plain = Box::new(|socket: TcpStream| Ok(Box::new(socket) as Box<dyn Stream>));
-        let agent = TestAgent::start_with(&SocketAddr::new(host.ip(), 8500).to_string(), plain);
-        Some(Box::new(Self { agent, names: Vec::new() }))
-    }
-
-    fn put(&self, path: &str, body: &str) {
-        let mut stream = TcpStream::connect(self.agent.address()).expect("the agent listens");
-        let length = body.len();
-        write!(stream, "PUT {path} HTTP/1.1\r\nhost: agent\r\ncontent-length: {length}\r\n\r\n{body}")
-            .expect("written");
-        let mut begin = [0; 12];
-        stream.read_exact(&mut begin).expect("the agent answers");
-        assert_eq!(&begin, b"HTTP/1.1 200", "{path}");
-    }
-}
-
-impl Server for Agent {
-    fn source(&self) -> Arc<dyn DiscoverySource> {
-        let config = ConsulConfig::new(cluster(), self.agent.url());
-        Arc::new(ConsulDiscovery::new(config).expect("a legal configuration"))
-    }
-
-    fn write(&mut self, nodes: &[NodeInfo]) {
-        let name = |node: &NodeInfo| format!("test-{}", node.id);
-        for gone in self.names.iter().filter(|known| !nodes.iter().any(|node| name(node) == **known)) {
-            self.put(&format!("/v1/agent/service/deregister/{gone}"), "");
-        }
-        for node in nodes {
-            let (host, port) = (node.address.host(), node.address.port());
-            let document = NodeDocument::new(node).to_json();
-            let service = serde_json::json!({
-                "ID": name(node), "Name": "rdb-test", "Address": host, "Port": port, "Meta": {"rdb_json_0": document},
-                "Check": {"TTL": "600s", "Status": "passing"},
-            });
-            self.put("/v1/agent/service/register", &service.to_string());
-        }
-        self.names = nodes.iter().map(name).collect();
-    }
-}
-
 /// Runs a case in a laboratory of its own.
 fn hold<F: Future<Output = ()>>(name: &str, start: Start, case: fn(Arc<dyn Scene>) -> F) {
     let lab = Lab::new(name, 2).unwrap_or_else(|told| panic!("{told}"));
@@ -215,7 +167,8 @@ fn a_network_that_loses_every_packet_costs_no_source_a_node() {
     if !has_networks("try-every") {
         return;
     }
-    let kinds: [(&str, Start); 3] = [("etcd", Keys::start), ("dns", Zone::start), ("consul", Agent::start)];
+    let kinds: [(&str, Start); 4] =
+        [("etcd", Keys::start), ("dns", Zone::start), ("consul", agent::start), ("both", agent::start_both)];
     std::thread::scope(|scope| {
         for (name, start) in kinds {
             scope.spawn(move || hold(&format!("{name}-kept"), start, a_cut_keeps_the_list_and_is_told));

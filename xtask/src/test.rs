@@ -4,7 +4,8 @@
 //!
 //! * [`NODE_BINARY`] names the binary `rdbnet`, built beforehand with the features that its users get and those of discovery.
 //! * [`PREVIOUS_BINARY`] names that of the previous release, where the history of the repository has it.
-//! * Servers and tools that tests need are installed where this process may do that ([`servers`]).
+//! * Servers and tools that tests need are installed where this process may do that ([`servers`]). Where what Consul's client library
+//!   is built with is still missing, its part is left out, and counted as skipped.
 //! * A test that cannot run here (no root, no server) appends one line `SKIPPED: <reason>` to the file that
 //!   [`SKIPPED_FILE`] names, in one write, prints the same line and passes. Output of passing tests is captured, so the
 //!   file is what is read; without the variable (plain `cargo test`) only the print is left.
@@ -27,7 +28,7 @@ use cargo_metadata::Message;
 use crate::failure::Failure;
 use crate::house::{House, ProductKind};
 use crate::process;
-use record::{Reader, Record};
+use record::{Reader, Record, Verdict};
 
 /// The environment variable with the path of `rdbnet`.
 pub(crate) const NODE_BINARY: &str = "RDB_NET_NODE_BIN";
@@ -42,7 +43,10 @@ pub(crate) const NODE_PACKAGE: &str = "rdb-net-node";
 const NODE_TARGET: &str = "rdbnet";
 /// What the tests need of it beyond what its users get: the ways in which nodes find each other. One binary serves all tests, since
 /// a feature changes nothing of what is there without it; and the tests are built with the same, so that the manager's own run too.
-const FEATURES: &str = "rdb-net-node/dns,rdb-net-node/etcd,rdb-net-node/consul";
+const FEATURES: &str = "rdb-net-node/dns,rdb-net-node/etcd";
+/// What Consul's part adds to them, where it can be built.
+const CONSUL_FEATURES: &str = "rdb-net-node/consul,rdb-net-tests/consul";
+const CONSUL_PACKAGE: &str = "rdb-discovery-consul";
 /// The package whose tests start whole clusters of processes.
 pub(crate) const CLUSTER_PACKAGE: &str = "rdb-net-tests";
 
@@ -50,13 +54,20 @@ pub(crate) const CLUSTER_PACKAGE: &str = "rdb-net-tests";
 pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
     let Options { deny_skips, passed_on } = Options::parse(arguments)?;
     servers::provide();
-    let node = build_node(house, &["--features", FEATURES])?;
+    let lack = servers::lack_of_consul();
+    let extent = if lack.is_none() { Extent::Whole } else { Extent::WithoutConsul };
+    let node = build_node(house, &["--features", &extent.features()])?;
     let previous = previous::build(house)?;
     let skipped_file = fresh_skipped_file(house)?;
     let (mut reader, mut failed) = (Reader::new(house), Vec::new());
+    if let Some(reason) = lack {
+        println!("SKIPPED: {CONSUL_PACKAGE}: {reason}");
+        write(&skipped_file, &format!("SKIPPED: {reason}\n"))?;
+        reader.record.tests.insert(CONSUL_PACKAGE.to_owned(), Verdict::Skipped(reason));
+    }
     // What an interrupted run leaves behind is that nothing ran.
     Record::default().store(&Record::path(house))?;
-    for stage in stages(house, &passed_on) {
+    for stage in stages(house, extent, &passed_on) {
         let mut command = process::cargo(house, &stage.arguments);
         command.env(NODE_BINARY, &node).env(SKIPPED_FILE, &skipped_file);
         command.envs(previous.iter().map(|path| (PREVIOUS_BINARY, path)));
@@ -105,6 +116,35 @@ impl Options {
     }
 }
 
+/// What of the workspace is built and tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Whole,
+    WithoutConsul,
+}
+
+impl Extent {
+    fn features(self) -> String {
+        match self {
+            Self::Whole => [FEATURES, CONSUL_FEATURES].join(","),
+            Self::WithoutConsul => FEATURES.to_owned(),
+        }
+    }
+
+    fn covers(self, package: &str) -> bool {
+        self == Self::Whole || package != CONSUL_PACKAGE
+    }
+
+    /// The packages and features, as arguments of cargo.
+    fn arguments(self) -> Vec<String> {
+        let mut arguments = vec![String::from("--workspace"), String::from("--features"), self.features()];
+        if self == Self::WithoutConsul {
+            arguments.extend(["--exclude", CONSUL_PACKAGE].map(String::from));
+        }
+        arguments
+    }
+}
+
 /// One run of `cargo test`.
 #[derive(Debug, PartialEq, Eq)]
 struct Stage {
@@ -116,10 +156,11 @@ struct Stage {
 ///
 /// Each selects targets by name over the whole workspace, never packages, so that all of them share one resolution of
 /// features and dependencies are compiled once.
-fn stages(house: &House, passed_on: &[String]) -> Vec<Stage> {
+fn stages(house: &House, extent: Extent, passed_on: &[String]) -> Vec<Stage> {
     let (cluster, own): (Vec<_>, Vec<_>) = house
         .members
         .iter()
+        .filter(|member| extent.covers(&member.name))
         .flat_map(|member| member.targets.iter().map(move |target| (member.name == CLUSTER_PACKAGE, target)))
         .filter(|(_, target)| target.kind == ProductKind::Test)
         .partition(|(of_clusters, _)| *of_clusters);
@@ -127,18 +168,18 @@ fn stages(house: &House, passed_on: &[String]) -> Vec<Stage> {
         targets.iter().flat_map(|(_, target)| [String::from("--test"), target.name.clone()]).collect()
     };
     let everything = ["--lib", "--bins", "--examples", "--benches"].map(String::from);
-    let mut stages = vec![stage("unit tests", &[&everything, select(&own).as_slice()].concat(), passed_on)];
+    let mut stages = vec![stage("unit tests", extent, &[&everything, select(&own).as_slice()].concat(), passed_on)];
     if !cluster.is_empty() {
-        stages.push(stage("cluster tests", &select(&cluster), &with_few_threads(passed_on)));
+        stages.push(stage("cluster tests", extent, &select(&cluster), &with_few_threads(passed_on)));
     }
-    stages.push(stage("documentation tests", &[String::from("--doc")], passed_on));
+    stages.push(stage("documentation tests", extent, &[String::from("--doc")], passed_on));
     stages
 }
 
-fn stage(name: &'static str, selection: &[String], passed_on: &[String]) -> Stage {
-    let base =
-        ["test", "--workspace", "--features", FEATURES, "--no-fail-fast", record::MESSAGE_FORMAT].map(String::from);
-    let mut arguments = [&base, selection].concat();
+fn stage(name: &'static str, extent: Extent, selection: &[String], passed_on: &[String]) -> Stage {
+    let mut arguments = [&[String::from("test")], extent.arguments().as_slice()].concat();
+    arguments.extend(["--no-fail-fast", record::MESSAGE_FORMAT].map(String::from));
+    arguments.extend_from_slice(selection);
     arguments.extend(["--", record::SHOW_OUTPUT].map(String::from));
     arguments.extend_from_slice(passed_on);
     Stage { name, arguments }
@@ -176,8 +217,12 @@ fn executable(messages: &[u8], name: &str) -> Option<PathBuf> {
 /// An empty file for the lines of this run.
 fn fresh_skipped_file(house: &House) -> Result<PathBuf, Failure> {
     let path = house.target.join("skipped-tests.txt");
-    std::fs::write(&path, "").map_err(|source| Failure::File { path: path.clone(), source })?;
+    write(&path, "")?;
     Ok(path)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|source| Failure::File { path: path.to_owned(), source })
 }
 
 /// The reasons and how often each was given.

@@ -5,7 +5,6 @@
 //! again.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use std::time::Duration;
 use consulrs::client::{ConsulClient, ConsulClientSettings};
 use hyper::client::connect::dns::Name;
 use rdb_discovery::Cause;
+use rdb_discovery_driver::{ServerUrl, TlsFile, TlsFileError, TlsFiles};
 use reqwest::dns::{Addrs, Resolve, Resolving};
 use reqwest::header::{HOST, HeaderValue};
 use reqwest::tls::Version;
@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::by_consulrs::ConsulrsHttp;
-use crate::config::{AgentUrl, ConfigError, ConsulConfig, ConsulTls, ConsulToken};
+use crate::config::{ConfigError, ConsulConfig, ConsulToken};
 use crate::http::{ConsulHttp, Fault};
 
 /// Connections that wait for the next request: one for probes and one for the registration.
@@ -61,7 +61,7 @@ impl Agent {
         if let Some(way) = &*self.made() {
             return Ok(Arc::clone(way));
         }
-        let url = AgentUrl::parse(&self.config).map_err(|error| Cause::invalid(error.to_string()))?;
+        let url = self.config.url().map_err(|error| Cause::invalid(error.to_string()))?;
         let found = self.look_up(&url).await;
         let address = match (pin(*pinned, found.as_deref().unwrap_or_default()), found) {
             (Some(address), _) => address,
@@ -102,7 +102,7 @@ impl Agent {
         self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn look_up(&self, url: &AgentUrl) -> Result<Vec<SocketAddr>, String> {
+    async fn look_up(&self, url: &ServerUrl) -> Result<Vec<SocketAddr>, String> {
         if let Ok(address) = url.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, url.port)]);
         }
@@ -128,7 +128,7 @@ fn pin(pinned: Option<SocketAddr>, found: &[SocketAddr]) -> Option<SocketAddr> {
 /// Whether the files for TLS are there and make sense, before the agent is ever asked. Blocks on the disk.
 pub(crate) fn check_files(config: &ConsulConfig) -> Result<(), ConfigError> {
     match &config.tls {
-        Some(tls) => with_tls(ClientBuilder::new(), tls).map(drop),
+        Some(tls) => Ok(with_tls(ClientBuilder::new(), tls).map(drop)?),
         None => Ok(()),
     }
 }
@@ -151,7 +151,7 @@ impl Resolve for Dial {
 /// address behind TLS none are counted, because the certificate has to carry the address, and an address is not looked up.
 fn connect(
     config: &ConsulConfig,
-    url: &AgentUrl,
+    url: &ServerUrl,
     address: SocketAddr,
 ) -> Result<(ConsulClient, ConsulClient, watch::Receiver<u64>), ConfigError> {
     let dial = |made| Arc::new(Dial { address, made });
@@ -160,10 +160,10 @@ fn connect(
 }
 
 /// A client for this address. Reads the files for TLS, and so blocks on the disk.
-fn client(config: &ConsulConfig, url: &AgentUrl, dial: Arc<Dial>) -> Result<ConsulClient, ConfigError> {
+fn client(config: &ConsulConfig, url: &ServerUrl, dial: Arc<Dial>) -> Result<ConsulClient, ConfigError> {
     let named = config.tls.as_ref().and_then(|tls| tls.server_name.as_deref()).unwrap_or(&url.host);
     // Only a name is looked up, and by that counted. Without TLS nobody checks it, and the agent is told the right one.
-    let name = if url.secure { named } else { "agent.invalid" };
+    let name = if url.is_secure { named } else { "agent.invalid" };
     let mut builder = ClientBuilder::new()
         // Not the system's TLS, and neither proxies nor roots of which the configuration does not speak.
         .use_rustls_tls()
@@ -182,16 +182,15 @@ fn client(config: &ConsulConfig, url: &AgentUrl, dial: Arc<Dial>) -> Result<Cons
     }
     let bracketed = |name: &str| if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
     let host = bracketed(name);
-    if !url.secure
+    if !url.is_secure
         && let Ok(named) = HeaderValue::from_str(&format!("{}:{}", bracketed(&url.host), url.port))
     {
         builder = builder.default_headers([(HOST, named)].into_iter().collect());
     }
-    let base = format!("{}://{host}:{}", if url.secure { "https" } else { "http" }, url.port);
-    let client = builder.build().map_err(|error| ConfigError::Agent {
-        agent: format!("{}: {error}", config.agent),
-        problem: "no client can be made for it",
-    })?;
+    let base = format!("{}://{host}:{}", if url.is_secure { "https" } else { "http" }, url.port);
+    let client = builder
+        .build()
+        .map_err(|error| ConfigError::Client { agent: config.agent.clone(), problem: error.to_string() })?;
     // Every field, because those that are left out come from the environment.
     let settings = ConsulClientSettings {
         address: base.clone(),
@@ -205,24 +204,16 @@ fn client(config: &ConsulConfig, url: &AgentUrl, dial: Arc<Dial>) -> Result<Cons
     Ok(ConsulClient { http: rustify::clients::reqwest::Client::new(&base, client), settings })
 }
 
-fn with_tls(mut builder: ClientBuilder, tls: &ConsulTls) -> Result<ClientBuilder, ConfigError> {
-    let file = |path: &Path, problem: &dyn std::fmt::Display| ConfigError::File {
-        path: path.to_owned(),
-        problem: problem.to_string(),
-    };
-    let read = |path: &Path| std::fs::read(path).map_err(|error| file(path, &error));
-    let roots = Certificate::from_pem_bundle(&read(&tls.ca)?).map_err(|error| file(&tls.ca, &error))?;
-    if roots.is_empty() {
-        return Err(file(&tls.ca, &"there is no certificate in it"));
-    }
-    for root in roots {
+fn with_tls(mut builder: ClientBuilder, tls: &TlsFiles) -> Result<ClientBuilder, TlsFileError> {
+    let texts = tls.read()?;
+    let wrong = |error: reqwest::Error| TlsFile::Authority.wrong(&tls.ca, error);
+    for root in Certificate::from_pem_bundle(&texts.ca).map_err(wrong)? {
         builder = builder.add_root_certificate(root);
     }
-    if let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) {
-        let both = [read(certificate)?, read(key)?].join(&b'\n');
-        let identity =
-            Identity::from_pem(&both).map_err(|error| file(certificate, &format!("with its key: {error}")))?;
-        builder = builder.identity(identity);
+    if let Some((certificate, key)) = texts.identity {
+        let wrong = |error| TlsFile::Certificate.wrong(tls.certificate.as_deref().unwrap_or(&tls.ca), error);
+        let identity = Identity::from_pem(&[certificate, key].join(&b'\n'));
+        builder = builder.identity(identity.map_err(|error| wrong(format!("with its key: {error}")))?);
     }
     Ok(builder)
 }

@@ -22,6 +22,7 @@ use consulrs::api::{ApiResponse, Features, exec_with_result};
 use consulrs::client::ConsulClient;
 use consulrs::error::ClientError;
 use consulrs::{check, service};
+use rdb_discovery_driver::with_sources;
 use rustify::endpoint::Endpoint;
 use rustify::enums::{RequestMethod, RequestType, ResponseType};
 use rustify::errors::ClientError as RestError;
@@ -231,13 +232,14 @@ fn fault(error: &ClientError) -> Fault {
         ClientError::RestClientError { source: RestError::RequestError { source, .. } }
         | ClientError::RestClientError { source: RestError::ResponseError { source } } => {
             // The outermost repeats the whole URL, and then what it stands for.
-            let error: &(dyn Error + 'static) = source.as_ref();
-            Fault::Unreachable(with_sources(error.source().unwrap_or(error)))
+            let error: &dyn Error = source.as_ref();
+            let told = error.source().unwrap_or(error);
+            Fault::Unreachable(with_sources(told.to_string(), told))
         }
         ClientError::RestClientError { source: RestError::ResponseParseError { source, .. } } => {
             Fault::Nonsense(format!("its answer is not what was asked for: {source}"))
         }
-        other => Fault::Nonsense(with_sources(other)),
+        other => Fault::Nonsense(with_sources(other.to_string(), other)),
     }
 }
 
@@ -248,20 +250,6 @@ fn words(text: &str) -> String {
         Some((at, _)) => format!("{}…", line.get(..at).unwrap_or_default()),
         None => line,
     }
-}
-
-/// The words of an error and of what has led to it, each once.
-fn with_sources(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use rdb_discovery_driver::DriverConfig;
+use rdb_discovery_driver::{DriverConfig, ServerUrl, TlsFileError, TlsFiles, UrlError, shown_url};
 use rdb_net_types::{ClusterId, NodeId};
 
+/// The port at which an agent listens for HTTP where nobody says otherwise.
+const USUAL_PORT: u16 = 8500;
 const SECOND: Duration = Duration::from_secs(1);
 const TIME_TO_LIVE: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(3_600);
 const DEREGISTER_AFTER: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(7 * 86_400);
@@ -43,19 +44,6 @@ impl fmt::Debug for ConsulToken {
     }
 }
 
-/// Files for TLS, all PEM. They are read again with every connection, so that renewed ones are used without a restart.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ConsulTls {
-    /// Who signs the agent's certificate; several may stand in the file. Nobody else is trusted.
-    pub ca: PathBuf,
-    /// This process's certificate, for an agent that asks for one.
-    pub certificate: Option<PathBuf>,
-    /// Its key.
-    pub key: Option<PathBuf>,
-    /// The name that the agent's certificate has to carry, where it is not the host of the agent's URL.
-    pub server_name: Option<String>,
-}
-
 /// What a Consul source is configured with. [`ConsulDiscovery::new`](crate::ConsulDiscovery::new) checks it.
 #[derive(Debug, Clone)]
 pub struct ConsulConfig {
@@ -70,7 +58,7 @@ pub struct ConsulConfig {
     /// The ACL token, where the agent asks for one. It needs `service:write` for the service, and `node:read` and `service:read`.
     pub token: Option<ConsulToken>,
     /// TLS, where the agent is `https`.
-    pub tls: Option<ConsulTls>,
+    pub tls: Option<TlsFiles>,
     /// How long a node's check passes without a word from it. Default 15 s, range 2 s to 1 h; it is told three times as often.
     /// Less finds a dead node sooner, and loses a living one in a shorter outage.
     pub check_time_to_live: Duration,
@@ -121,15 +109,19 @@ impl ConsulConfig {
         format!("{}-{node}", self.cluster)
     }
 
+    /// The agent's URL in its parts.
+    pub(crate) fn url(&self) -> Result<ServerUrl, ConfigError> {
+        ServerUrl::parse(&self.agent, self.tls.as_ref(), USUAL_PORT)
+            .map_err(|problem| ConfigError::Agent { agent: shown_url(&self.agent), problem })
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        AgentUrl::parse(self)?;
+        self.url()?;
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if self.service.is_empty() || self.service.len() > 128 || !self.service.chars().all(legal) {
             return Err(ConfigError::Service { service: self.service.clone() });
         }
-        if let Some(tls) = &self.tls
-            && tls.certificate.is_some() != tls.key.is_some()
-        {
+        if self.tls.as_ref().is_some_and(|tls| !tls.is_whole()) {
             return Err(ConfigError::HalfIdentity);
         }
         let times = [
@@ -147,41 +139,6 @@ impl ConsulConfig {
     }
 }
 
-/// The agent's URL in its parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct AgentUrl {
-    pub(crate) secure: bool,
-    /// Without the brackets of an IPv6 address.
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
-
-impl AgentUrl {
-    pub(crate) fn parse(config: &ConsulConfig) -> Result<Self, ConfigError> {
-        let wrong = |problem| ConfigError::Agent { agent: config.agent.clone(), problem };
-        let (secure, rest) = match (config.agent.strip_prefix("http://"), config.agent.strip_prefix("https://")) {
-            (Some(rest), _) => (false, rest),
-            (_, Some(rest)) => (true, rest),
-            _ => return Err(wrong("it has to begin with http:// or https://")),
-        };
-        if rest.is_empty() || rest.contains(['/', '@', ' ', '?', '#']) {
-            return Err(wrong("a host and a port are wanted behind ://, and nothing else"));
-        }
-        match (secure, &config.tls) {
-            (true, None) => return Err(wrong("https needs the table tls with at least ca")),
-            (false, Some(_)) => return Err(wrong("there is a table tls, so that it has to be https")),
-            _ => {}
-        }
-        let (host, port) = rest.rsplit_once(':').ok_or_else(|| wrong("it has no port, such as :8500"))?;
-        let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(|| wrong("its port is no number"))?;
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if host.is_empty() {
-            return Err(wrong("it has no host"));
-        }
-        Ok(Self { secure, host: host.to_owned(), port })
-    }
-}
-
 /// A configuration that cannot work. Its author is at fault; nothing was made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -192,7 +149,15 @@ pub enum ConfigError {
         /// The agent.
         agent: String,
         /// What is wrong.
-        problem: &'static str,
+        problem: UrlError,
+    },
+    /// The client library refuses what it is told of the agent.
+    #[error("agent: {agent}: no client can be made for it: {problem}")]
+    Client {
+        /// The agent.
+        agent: String,
+        /// What the library says.
+        problem: String,
     },
     /// A name that no service can have here.
     #[error("service: {service:?} has to have 1 to 128 letters, digits, '-', '_' and '.'")]
@@ -219,13 +184,8 @@ pub enum ConfigError {
         max: Duration,
     },
     /// A file cannot be used at the start. Later, that is a failure of the source that is tried again.
-    #[error("tls: {}: {problem}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        problem: String,
-    },
+    #[error(transparent)]
+    File(#[from] TlsFileError),
 }
 
 #[cfg(test)]
@@ -246,16 +206,17 @@ mod tests {
         assert_eq!(config("http://[::1]:8500").check(), Ok(()));
         refused(config("a:8500"), "agent: a:8500: it has to begin with http:// or https://");
         let rest = "a host and a port are wanted behind ://, and nothing else";
-        refused(config("http://u:p@a:1"), &format!("agent: http://u:p@a:1: {rest}"));
+        let user = "a user or a token has settings of its own, and does not stand before an @";
+        refused(config("http://u:geheim@a:1"), &format!("agent: http://…@a:1: {user}"));
         refused(config("http://a:1/prefix"), &format!("agent: http://a:1/prefix: {rest}"));
         refused(config("http://a"), "agent: http://a: it has no port, such as :8500");
-        refused(config("http://a:0"), "agent: http://a:0: its port is no number");
+        refused(config("http://a:0"), "agent: http://a:0: its port is no number from 1 to 65535");
         refused(config("http://:1"), "agent: http://:1: it has no host");
         refused(config("https://a:1"), "agent: https://a:1: https needs the table tls with at least ca");
-        let tls = Some(ConsulTls::default());
+        let tls = Some(TlsFiles::default());
         let plain = ConsulConfig { tls, ..config("http://a:1") };
         refused(plain, "agent: http://a:1: there is a table tls, so that it has to be https");
-        let half = ConsulTls { key: Some("key.pem".into()), ..ConsulTls::default() };
+        let half = TlsFiles { key: Some("key.pem".into()), ..TlsFiles::default() };
         let half = ConsulConfig { tls: Some(half), ..config("https://a:1") };
         refused(half, "tls: certificate and key belong together, and one of them is missing");
         let service = ConsulConfig { service: "rdb test".to_owned(), ..config("http://a:1") };

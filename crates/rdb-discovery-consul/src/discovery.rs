@@ -7,7 +7,7 @@ use rdb_discovery::Capabilities;
 use rdb_discovery_driver::{
     Backend, Discovery, DiscoveryStatistics, DriverConfig, Registrar, Voice, delegate_discovery,
 };
-use rdb_net_types::{BoxFuture, SeededRandom};
+use rdb_net_types::BoxFuture;
 
 use crate::agent::{Agent, check_files};
 use crate::config::{ConfigError, ConsulConfig};
@@ -104,10 +104,8 @@ impl Backend for Consul {
 
     fn follow<'a>(&'a self, voice: &'a Voice) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            // Of one process, so that the nodes of a cluster do not come back to Consul all at once.
-            let seed = u64::from(std::process::id());
             let Shared { agent, counters, seen } = &*self.shared;
-            Follower::new(agent, voice, counters, seen).run(SeededRandom::new(seed)).await;
+            Follower::new(agent, voice, counters, seen).run().await;
         })
     }
 

@@ -53,5 +53,5 @@ mod registrar;
 pub mod test_agent;
 mod watch;
 
-pub use config::{ConfigError, ConsulConfig, ConsulTls, ConsulToken};
+pub use config::{ConfigError, ConsulConfig, ConsulToken};
 pub use discovery::{ConsulDiscovery, ConsulStatistics};

@@ -9,12 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdb_discovery::Cause;
-use rdb_discovery_driver::Voice;
-use rdb_net_types::SeededRandom;
+use rdb_discovery_driver::{Retry, Voice};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::agent::{Agent, Way};
-use crate::config::ConsulConfig;
 use crate::http::{Answer, Fault, Instance, Question};
 use crate::index::{Heard, Index};
 use crate::instances::Instances;
@@ -60,30 +58,23 @@ impl<'a> Follower<'a> {
     }
 
     /// Never ends.
-    pub(crate) async fn run(&mut self, mut random: SeededRandom) {
-        let mut failures: u32 = 0;
+    pub(crate) async fn run(&mut self) {
+        let config = self.agent.config();
+        let mut retry = Retry::new(config.retry_min, config.retry_max);
         loop {
             let began = Instant::now();
-            let cause = match self.round().await {
-                Err(cause) => cause,
-                Ok(never) => match never {},
-            };
+            let Err(cause) = self.round().await;
             self.counters.watches_lost.fetch_add(1, Ordering::Relaxed);
             self.voice.failure(cause);
-            // A round that held for a while was a success, and its end is news.
-            let held = began.elapsed() > self.agent.config().retry_max;
-            failures = if held { 1 } else { failures.saturating_add(1) };
-            sleep(backoff(self.agent.config(), failures, &mut random)).await;
+            sleep(retry.wait_after(began.elapsed())).await;
         }
     }
 
     /// Asks until that fails.
     async fn round(&mut self) -> Result<Infallible, Cause> {
         let way = self.agent.way().await?;
-        match self.ask(&way).await {
-            Err(fault) => Err(self.agent.failed(&way, &fault)),
-            Ok(never) => match never {},
-        }
+        let Err(fault) = self.ask(&way).await;
+        Err(self.agent.failed(&way, &fault))
     }
 
     async fn ask(&mut self, way: &Way) -> Result<Infallible, Fault> {
@@ -181,10 +172,4 @@ async fn look(way: &Way) -> Result<(), Fault> {
         Err(fault) if !fault.is_of_a_living_agent() => Err(fault),
         _ => Ok(()),
     }
-}
-
-/// How long to wait after so many failures in a row.
-fn backoff(config: &ConsulConfig, failures: u32, random: &mut SeededRandom) -> Duration {
-    let wait = config.retry_min.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(config.retry_max);
-    random.duration(wait / 2, wait)
 }

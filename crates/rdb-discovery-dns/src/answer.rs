@@ -5,7 +5,7 @@
 //! not answered at all: what was known stays.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::net::{DnsError, NetError};
@@ -71,15 +71,19 @@ impl Nothing {
         }
     }
 
-    /// As the reason why a list is not to be trusted, for a name.
-    pub(crate) fn cause(&self, name: &str) -> Cause {
+    /// As the reason why a list is not to be trusted, for a name of which these servers were asked.
+    pub(crate) fn cause(&self, name: &str, servers: &str) -> Cause {
         match self {
             Self::NoName { .. } => Cause::missing(format!("DNS: the name {name} does not exist")),
             Self::NoRecords { .. } => Cause::missing(format!("DNS: the name {name} has no such records")),
-            Self::Refused => Cause::refused(format!("DNS: the name server refuses to answer for {name}")),
-            Self::Failed(code) => Cause::unavailable(format!("DNS: the name server fails for {name}: {code}")),
-            Self::Silence => Cause::unavailable(format!("DNS: no name server answers for {name}")),
-            Self::Senseless(problem) => Cause::invalid(format!("DNS: the answer for {name} makes no sense: {problem}")),
+            Self::Refused => Cause::refused(format!("DNS: the name server refuses to answer for {name}: {servers}")),
+            Self::Failed(code) => {
+                Cause::unavailable(format!("DNS: the name server fails for {name}: {code}: {servers}"))
+            }
+            Self::Silence => Cause::unavailable(format!("DNS: no name server answers for {name}: {servers}")),
+            Self::Senseless(problem) => {
+                Cause::invalid(format!("DNS: the answer for {name} makes no sense: {problem}: {servers}"))
+            }
         }
     }
 }
@@ -104,6 +108,8 @@ impl Answer {
 /// What is known of each name, whatever became of the last question.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
+    /// Who is asked, as an operator is told.
+    servers: String,
     names: BTreeMap<String, Vec<NodeInfo>>,
     /// Hosts that were named and had no address.
     pub(crate) troubled: u64,
@@ -119,6 +125,16 @@ pub(crate) struct Round {
 }
 
 impl Table {
+    /// Nothing is known yet. Of these servers it is asked; of those of the system where there are none.
+    pub(crate) fn new(servers: &[SocketAddr]) -> Self {
+        let named: Vec<String> = servers.iter().map(SocketAddr::to_string).collect();
+        let servers = match named.as_slice() {
+            [] => String::from("those of the system were asked"),
+            named => format!("{} was asked", named.join(", ")),
+        };
+        Self { servers, ..Self::default() }
+    }
+
     /// Takes the answers of a round, one for each name.
     pub(crate) fn take(&mut self, answers: Vec<(String, Answer)>) -> Round {
         let (mut answered, mut failure) = (false, None);
@@ -130,7 +146,7 @@ impl Table {
                         self.troubled += 1;
                         if !reason.is_answer() {
                             nodes.extend(self.known(&name, &host));
-                            failure = failure.or(Some(reason.cause(&host)));
+                            failure = failure.or(Some(reason.cause(&host, &self.servers)));
                         }
                     }
                     self.names.insert(name, nodes);
@@ -139,7 +155,7 @@ impl Table {
                     answered = true;
                     self.names.insert(name, Vec::new());
                 }
-                Err(reason) => failure = failure.or(Some(reason.cause(&name))),
+                Err(reason) => failure = failure.or(Some(reason.cause(&name, &self.servers))),
             }
         }
         let all = || {
@@ -218,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_host_without_an_address_costs_itself_and_one_whose_server_fails_nothing() {
-        let mut table = Table::default();
+        let mut table = Table::new(&["127.0.0.1:53".parse().expect("legal")]);
         take(&mut table, &[("a.", good(&[1, 2, 3]))]);
         let troubled = vec![
             ("h2.".to_owned(), Nothing::NoName { ttl: None }),
@@ -228,7 +244,7 @@ mod tests {
         let partly = Answer { nodes: Ok(nodes(&[1])), troubled, ttl: None };
         let (list, failure) = take(&mut table, &[("a.", partly)]);
         assert_eq!(list, hosts(&[1, 3]), "h4 was never known");
-        assert!(failure.expect("told").contains("no name server answers for h3."));
+        assert!(failure.expect("told").contains("no name server answers for h3.: 127.0.0.1:53 was asked"));
         assert_eq!(table.troubled, 3);
     }
 }

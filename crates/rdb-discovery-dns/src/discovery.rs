@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hickory_resolver::proto::rr::Name;
 use rdb_discovery::{Capabilities, Cause};
-use rdb_discovery_driver::{Backend, Discovery, DiscoveryStatistics, Voice, delegate_discovery};
+use rdb_discovery_driver::{Backend, Discovery, DiscoveryStatistics, Voice, delegate_discovery, seed};
 use rdb_net_types::BoxFuture;
 use tokio::time::sleep;
 
@@ -88,8 +88,8 @@ impl Backend for Dns {
 
     fn follow<'a>(&'a self, voice: &'a Voice) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let mut table = Table::default();
-            let mut schedule = Schedule::new(&self.config, u64::from(std::process::id()));
+            let mut table = Table::new(&self.config.servers);
+            let mut schedule = Schedule::new(&self.config, seed());
             let mut questions = None;
             loop {
                 let Some(asked) = self.questions(questions.take(), voice) else {

@@ -1,8 +1,10 @@
-//! Name servers themselves: knot and dnsmasq, started for each test on an address of its own, and one that lies, in this process.
+//! Name servers themselves: knot, bind9 and dnsmasq, started for each test on an address of its own, and one that lies, in this process.
 //! What they say is compared with what `dig` sees.
 //!
-//! Needs the programs `knotd`, `knotc`, `dnsmasq` and `dig`; without them a test says so and passes.
+//! Needs the programs `knotd`, `knotc`, `named`, `dnsmasq`, `nsupdate` and `dig`; without them a test says so and passes.
 
+#[path = "dns/bind.rs"]
+mod bind;
 #[path = "dns/knot.rs"]
 mod knot;
 #[path = "dns/liar.rs"]
@@ -13,6 +15,8 @@ mod lies;
 mod servers;
 #[path = "dns/support.rs"]
 mod support;
+#[path = "dns/updates.rs"]
+mod updates;
 
 use rdb_discovery_driver::discovery_conformance;
 

@@ -174,7 +174,7 @@ impl Discovery {
         let registrar = self.backend.registrar().ok_or(unsupported)?;
         let origin = self.voice.origin();
         // Two nodes that start together differ in it, which is all that is asked of it.
-        let seed = node.boot.0 ^ u64::from(std::process::id());
+        let seed = node.boot.0 ^ crate::seed();
         let machine = Registration::new(self.config.registration, node, seed, origin.elapsed());
         let source = self.backend.source_name();
         let (handle, task) = prepare(registrar, machine, source, origin, self.config.command_timeout);

@@ -4,10 +4,9 @@
 mod support;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use rdb_discovery::{DiscoverySource, Freshness, LastGoodError, LastGoodStore, RegistrationState};
-use rdb_discovery_driver::conformance::{PATIENCE, Reader, node, soon, until};
+use rdb_discovery_driver::conformance::{PATIENCE, Reader, node, until};
 use rdb_discovery_driver::{DriverConfig, discovery_conformance};
 use rdb_net_types::{BootId, NodeInfo};
 use support::{Composites, Memories, Memory};
@@ -86,12 +85,8 @@ async fn a_source_that_forgets_is_told_anew_by_itself() {
     let both = [node(1, "1"), registered];
     reader.until_addresses(&both).await;
     memory.write(&both[..1]);
-    soon("it is registered", async {
-        while !matches!(source.registration(), Some(RegistrationState::Active { epoch: 2, .. })) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    let anew = || matches!(source.registration(), Some(RegistrationState::Active { epoch: 2, .. }));
+    until("it is registered anew", anew).await;
     assert_eq!(source.statistics().registration.lost, 1);
     Reader::of(&source).until_addresses(&both).await;
     rdb_net_types::Component::shutdown(&source).await.expect("it ends");

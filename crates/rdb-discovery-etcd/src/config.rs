@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use rdb_discovery_driver::DriverConfig;
+use rdb_discovery_driver::{DriverConfig, ServerUrl, TlsFileError, TlsFiles, UrlError, shown_url};
 use rdb_net_types::ClusterId;
 
+/// The port at which etcd listens for clients where nobody says otherwise.
+const USUAL_PORT: u16 = 2379;
 const TIME_TO_LIVE: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(3_600);
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 
@@ -26,19 +27,6 @@ impl fmt::Debug for EtcdUser {
     }
 }
 
-/// Files for TLS, all PEM. They are read again with every connection, so that renewed ones are used without a restart.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct EtcdTls {
-    /// Who signs the servers' certificates.
-    pub ca: PathBuf,
-    /// This process's certificate, for servers that ask for one.
-    pub certificate: Option<PathBuf>,
-    /// Its key.
-    pub key: Option<PathBuf>,
-    /// The name that the servers' certificates have to carry, where it is not the host of the endpoint.
-    pub server_name: Option<String>,
-}
-
 /// What an etcd source is configured with. [`EtcdDiscovery::new`](crate::EtcdDiscovery::new) checks it.
 #[derive(Debug, Clone)]
 pub struct EtcdConfig {
@@ -52,7 +40,7 @@ pub struct EtcdConfig {
     /// A name and a password, where etcd asks for them.
     pub user: Option<EtcdUser>,
     /// TLS, where the endpoints are `https`.
-    pub tls: Option<EtcdTls>,
+    pub tls: Option<TlsFiles>,
     /// How long a node stays registered without a word from it. Default 15 s, range 2 s to 1 h; it is renewed three times as often.
     /// Less finds a dead node sooner, and loses a living one in a shorter outage.
     pub lease_time_to_live: Duration,
@@ -100,14 +88,13 @@ impl EtcdConfig {
             return Err(ConfigError::NoEndpoint);
         }
         for endpoint in &self.endpoints {
-            self.check_endpoint(endpoint)?;
+            ServerUrl::parse(endpoint, self.tls.as_ref(), USUAL_PORT)
+                .map_err(|problem| ConfigError::Endpoint { endpoint: shown_url(endpoint), problem })?;
         }
         if !self.prefix.starts_with('/') || self.prefix.ends_with('/') || self.prefix.len() > 256 {
             return Err(ConfigError::Prefix { prefix: self.prefix.clone() });
         }
-        if let Some(tls) = &self.tls
-            && tls.certificate.is_some() != tls.key.is_some()
-        {
+        if self.tls.as_ref().is_some_and(|tls| !tls.is_whole()) {
             return Err(ConfigError::HalfIdentity);
         }
         if !TIME_TO_LIVE.contains(&self.lease_time_to_live) {
@@ -121,23 +108,6 @@ impl EtcdConfig {
         match times.into_iter().find(|(_, value)| !TIMEOUT.contains(value)) {
             Some((key, value)) => Err(ConfigError::Time { key, value }),
             None => Ok(()),
-        }
-    }
-
-    fn check_endpoint(&self, endpoint: &str) -> Result<(), ConfigError> {
-        let wrong = |problem| ConfigError::Endpoint { endpoint: endpoint.to_owned(), problem };
-        let (secure, rest) = match (endpoint.strip_prefix("http://"), endpoint.strip_prefix("https://")) {
-            (Some(rest), _) => (false, rest),
-            (_, Some(rest)) => (true, rest),
-            _ => return Err(wrong("it has to begin with http:// or https://")),
-        };
-        if rest.is_empty() || rest.contains(['/', '@', ' ']) {
-            return Err(wrong("a host and a port are wanted behind ://, and nothing else"));
-        }
-        match (secure, &self.tls) {
-            (true, None) => Err(wrong("https needs the table tls with at least ca")),
-            (false, Some(_)) => Err(wrong("there is a table tls, so that it has to be https")),
-            _ => Ok(()),
         }
     }
 }
@@ -155,7 +125,7 @@ pub enum ConfigError {
         /// The endpoint.
         endpoint: String,
         /// What is wrong.
-        problem: &'static str,
+        problem: UrlError,
     },
     /// A prefix that makes no keys.
     #[error("prefix: {prefix:?} has to begin with /, not to end with it, and to have at most 256 characters")]
@@ -180,14 +150,9 @@ pub enum ConfigError {
         /// The refused time.
         value: Duration,
     },
-    /// A file cannot be read at the start. Later, that is a failure of the source that is tried again.
-    #[error("tls: {}: {problem}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        problem: String,
-    },
+    /// A file cannot be used at the start. Later, that is a failure of the source that is tried again.
+    #[error(transparent)]
+    File(#[from] TlsFileError),
 }
 
 #[cfg(test)]
@@ -208,14 +173,17 @@ mod tests {
     fn a_refusal_names_the_key_and_what_to_do() {
         assert_eq!(config(&["http://a:2379", "http://[::1]:2379"]).check(), Ok(()));
         refused(config(&[]), "endpoints: at least one is needed, such as http://etcd1:2379");
+        refused(config(&["http://a"]), "endpoints: http://a: it has no port, such as :2379");
         refused(config(&["a:2379"]), "endpoints: a:2379: it has to begin with http:// or https://");
         let rest = "a host and a port are wanted behind ://, and nothing else";
-        refused(config(&["http://u:p@a:2379"]), &format!("endpoints: http://u:p@a:2379: {rest}"));
+        refused(config(&["http://a:2379/path"]), &format!("endpoints: http://a:2379/path: {rest}"));
+        let user = "a user or a token has settings of its own, and does not stand before an @";
+        refused(config(&["http://u:geheim@a:2379"]), &format!("endpoints: http://…@a:2379: {user}"));
         refused(config(&["https://a:1"]), "endpoints: https://a:1: https needs the table tls with at least ca");
-        let tls = Some(EtcdTls::default());
+        let tls = Some(TlsFiles::default());
         let plain = EtcdConfig { tls: tls.clone(), ..config(&["http://a:1"]) };
         refused(plain, "endpoints: http://a:1: there is a table tls, so that it has to be https");
-        let half = EtcdTls { key: Some("key.pem".into()), ..EtcdTls::default() };
+        let half = TlsFiles { key: Some("key.pem".into()), ..TlsFiles::default() };
         let half = EtcdConfig { tls: Some(half), ..config(&["https://a:1"]) };
         refused(half, "tls: certificate and key belong together, and one of them is missing");
         let prefix = EtcdConfig { prefix: "rustydb/".to_owned(), ..config(&["http://a:1"]) };

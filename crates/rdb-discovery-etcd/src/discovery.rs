@@ -7,7 +7,7 @@ use rdb_discovery::Capabilities;
 use rdb_discovery_driver::{
     Backend, Discovery, DiscoveryStatistics, DriverConfig, Registrar, Voice, delegate_discovery,
 };
-use rdb_net_types::{BoxFuture, SeededRandom};
+use rdb_net_types::BoxFuture;
 
 use crate::config::{ConfigError, EtcdConfig};
 use crate::link::read_tls;
@@ -96,9 +96,7 @@ impl Backend for Etcd {
 
     fn follow<'a>(&'a self, voice: &'a Voice) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            // Of one process, so that the nodes of a cluster do not come back to etcd all at once.
-            let seed = u64::from(std::process::id());
-            Follower::new(&self.config, voice, &self.counters).run(SeededRandom::new(seed)).await;
+            Follower::new(&self.config, voice, &self.counters).run().await;
         })
     }
 

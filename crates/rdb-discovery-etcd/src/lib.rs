@@ -40,5 +40,5 @@ mod link;
 mod registrar;
 mod watch;
 
-pub use config::{ConfigError, EtcdConfig, EtcdTls, EtcdUser};
+pub use config::{ConfigError, EtcdConfig, EtcdUser};
 pub use discovery::{EtcdDiscovery, EtcdStatistics};

@@ -3,16 +3,15 @@
 //! The client could balance over all endpoints, but then a request meets a dead member by chance again and again. Here each failure
 //! leads to the next endpoint, and what is read comes from one member.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
 use rdb_discovery::Cause;
+use rdb_discovery_driver::{TlsFileError, TlsFiles, with_sources};
 use tokio::time::timeout;
 
-use crate::config::{ConfigError, EtcdConfig, EtcdTls};
+use crate::config::EtcdConfig;
 
 /// A list of twenty thousand nodes with long labels; the client's own limit is 4 MiB.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -80,7 +79,9 @@ impl Link {
                 Cause::refused(format!("etcd at {}: {}", self.endpoint(), status.message()))
             }
             Error::GRpcStatus(status) => self.unavailable(&with_sources(status.message(), status)),
-            other => self.unavailable(&with_sources(&other.to_string(), other)),
+            // It does not tell by itself what led to it.
+            Error::TransportError(error) => self.unavailable(&with_sources(error.to_string(), error)),
+            other => self.unavailable(&with_sources(other.to_string(), other)),
         }
     }
 
@@ -89,43 +90,15 @@ impl Link {
     }
 }
 
-/// The words of an error and of what has led to it, each once.
-fn with_sources(own: &str, error: &dyn std::error::Error) -> String {
-    let mut text = own.to_owned();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        source = error.source();
-    }
-    text
-}
-
 /// Reads what stands in the files. Blocks on the disk.
-pub(crate) fn read_tls(tls: &EtcdTls) -> Result<TlsOptions, ConfigError> {
-    let read = |path: &Path| {
-        let failed = |problem: String| ConfigError::File { path: path.to_owned(), problem };
-        let text = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-        if text.windows(10).any(|window| window == b"-----BEGIN") {
-            Ok(text)
-        } else {
-            Err(failed("it is no PEM".to_owned()))
-        }
-    };
-    let mut options = TlsOptions::new().ca_certificate(Certificate::from_pem(read(&tls.ca)?));
-    if let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) {
-        options = options.identity(Identity::from_pem(read(certificate)?, read(key)?));
+pub(crate) fn read_tls(tls: &TlsFiles) -> Result<TlsOptions, TlsFileError> {
+    let texts = tls.read()?;
+    let mut options = TlsOptions::new().ca_certificate(Certificate::from_pem(texts.ca));
+    if let Some((certificate, key)) = texts.identity {
+        options = options.identity(Identity::from_pem(certificate, key));
     }
     if let Some(name) = &tls.server_name {
         options = options.domain_name(name);
     }
     Ok(options)
-}
-
-/// How long to wait after so many failures in a row.
-pub(crate) fn backoff(config: &EtcdConfig, failures: u32, random: &mut rdb_net_types::SeededRandom) -> Duration {
-    let wait = config.retry_min.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(config.retry_max);
-    random.duration(wait / 2, wait)
 }

@@ -10,13 +10,13 @@ use std::time::Instant;
 
 use etcd_client::{Client, Event, EventType, GetOptions, KeyValue, ResponseHeader, WatchOptions, WatchResponse};
 use rdb_discovery::{Cause, Delta, RemovalReason};
-use rdb_discovery_driver::Voice;
-use rdb_net_types::{NodeInfo, SeededRandom};
+use rdb_discovery_driver::{Retry, Voice};
+use rdb_net_types::NodeInfo;
 use tokio::time::{MissedTickBehavior, interval_at, sleep};
 
 use crate::config::EtcdConfig;
 use crate::entries::{Entries, Entry};
-use crate::link::{Link, MESSAGE_BYTES_MAX, backoff};
+use crate::link::{Link, MESSAGE_BYTES_MAX};
 
 /// Leases that are asked for in one frame, to tell a node that left from one that expired. Of more, all count as expired.
 const LEASES_ASKED_MAX: usize = 16;
@@ -90,20 +90,15 @@ impl<'a> Follower<'a> {
     }
 
     /// Never ends.
-    pub(crate) async fn run(&mut self, mut random: SeededRandom) {
-        let mut failures: u32 = 0;
+    pub(crate) async fn run(&mut self) {
+        let mut retry = Retry::new(self.config.retry_min, self.config.retry_max);
         loop {
             let began = Instant::now();
-            let cause = match self.round().await {
-                Err(cause) => cause,
-                Ok(never) => match never {},
-            };
+            let Err(cause) = self.round().await;
             self.counters.watches_lost.fetch_add(1, Ordering::Relaxed);
             self.voice.failure(cause);
             self.link.next();
-            // A round that held for a while was a success, and its end is news.
-            failures = if began.elapsed() > self.config.retry_max { 1 } else { failures.saturating_add(1) };
-            sleep(backoff(self.config, failures, &mut random)).await;
+            sleep(retry.wait_after(began.elapsed())).await;
         }
     }
 

@@ -38,7 +38,8 @@
 //! ```
 //!
 //! A file is taken whole or not at all. A key that is not in this list, an id or address that stands twice, a port 0 and
-//! whatever is neither TOML nor JSON refuse it, with file, line, column and key ([`FileError`]). A file with neither `seeds` nor
+//! whatever is neither TOML nor JSON refuse it, with file, line, column and key, and with the key that was probably meant
+//! ([`FileError`]). A file with neither `seeds` nor
 //! `nodes` is refused too, because that is how a file looks that somebody is about to write; an empty list of `seeds` says that there
 //! is no node.
 //! An address that stands both in the file and in [`StaticConfig::seeds`] is the file's.

@@ -6,11 +6,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use rdb_net_types::{Capability, NodeId, Resources, Weight};
+use rdb_net_types::{Capability, NodeId, Resources, Weight, nearest_name};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use toml::Spanned;
+
+/// The keys of a file, of a node in it, and of a node's resources.
+const FILE_KEYS: &[&str] = &["seeds", "nodes"];
+const NODE_KEYS: &[&str] = &[
+    "id",
+    "address",
+    "gossip_address",
+    "admin_address",
+    "version",
+    "region",
+    "zone",
+    "rack",
+    "weight",
+    "capabilities",
+    "labels",
+    "resources",
+];
+const RESOURCE_KEYS: &[&str] = &["cpu_millicores", "memory_bytes", "disk_bytes"];
 
 /// In what a file is written: JSON where its name ends in `.json`, TOML otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,10 +130,33 @@ impl Syntax {
     }
 
     pub(crate) fn read(self, text: &str) -> Result<Written, Fault> {
-        match self {
+        let read = match self {
             Self::Toml => read_toml(text),
             Self::Json => read_json(text),
+        };
+        read.map_err(Fault::hinted)
+    }
+}
+
+impl Fault {
+    /// In our words, with what was probably meant, where the fault is a key that the format does not have.
+    fn hinted(self) -> Self {
+        let (table, name) = self.key.rsplit_once('.').unwrap_or(("", &self.key));
+        let (owner, known) = match table.split_once('.') {
+            None if table.is_empty() => ("a file has", FILE_KEYS),
+            None => ("a node has", NODE_KEYS),
+            Some((_, "resources")) => ("resources have", RESOURCE_KEYS),
+            Some(_) => return self,
+        };
+        // What stands in a list is no key.
+        if name.is_empty() || name.ends_with(']') || known.contains(&name) {
+            return self;
         }
+        let problem = match nearest_name(name, known.iter().copied()) {
+            Some(meant) => format!("there is no such key; did you mean {meant}?"),
+            None => format!("there is no such key; {owner} {}", known.join(", ")),
+        };
+        Self { problem, ..self }
     }
 }
 
@@ -126,7 +167,12 @@ fn read_toml(text: &str) -> Result<Written, Fault> {
         key,
         problem: error.message().to_owned(),
     };
-    let source = toml::Deserializer::parse(text).map_err(|error| fault(&error, String::new()))?;
+    // A file in a third syntax is read as TOML too.
+    let none = |error: toml::de::Error| {
+        let Fault { at, key, problem } = fault(&error, String::new());
+        Fault { at, key, problem: format!("this is no TOML: {problem}") }
+    };
+    let source = toml::Deserializer::parse(text).map_err(none)?;
     let read: Result<Document<Spanned<String>, Node>, _> = serde_path_to_error::deserialize(source);
     let document = read.map_err(|error| fault(error.inner(), key(error.path())))?;
     let seeds = document.seeds.map(|seeds| seeds.into_iter().map(spanned).collect());
@@ -176,7 +222,8 @@ fn parse<'a, T: Deserialize<'a>>(text: &str, piece: &'a str, prefix: &str) -> Re
 fn fault(text: &str, piece: &str, error: &serde_json::Error, key: String) -> Fault {
     let words = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    let problem = words.strip_suffix(&place).unwrap_or(&words).to_owned();
+    let words = words.strip_suffix(&place).unwrap_or(&words);
+    let problem = if error.is_data() { words.to_owned() } else { format!("this is no JSON: {words}") };
     // Lines count from 1. Columns count bytes, and tell how many were read of the line when it was found: of a key or a value within
     // a node, the place is its end.
     let line = piece.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
@@ -193,4 +240,24 @@ fn key(path: &serde_path_to_error::Path) -> String {
     let text = path.to_string();
     let text = text.split(".$__").next().unwrap_or_default();
     if text == "." { String::new() } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The keys that serde tells where it is given another one.
+    #[track_caller]
+    fn check<T: DeserializeOwned>(keys: &[&str]) {
+        let error = toml::from_str::<T>("none = 1").err().expect("refused").to_string();
+        let told: Vec<_> = error.split('`').skip(3).step_by(2).collect();
+        assert_eq!(told, keys, "{error}");
+    }
+
+    #[test]
+    fn the_keys_that_hints_know_are_those_that_are_read() {
+        check::<Document<String, String>>(FILE_KEYS);
+        check::<Entered<String, String>>(NODE_KEYS);
+        check::<Resources>(RESOURCE_KEYS);
+    }
 }

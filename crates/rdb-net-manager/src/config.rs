@@ -45,7 +45,6 @@ mod rules;
 mod secret;
 mod settings;
 mod sources;
-mod spelling;
 
 pub use connections::{QuicCongestion, Transport, TransportProtocol};
 pub use diff::Change;

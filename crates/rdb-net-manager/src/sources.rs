@@ -8,6 +8,11 @@ use rdb_discovery_driver::{CompositeDiscovery, DriverConfig};
 use crate::config::{Config, DiscoveryKind};
 use crate::error::StartError;
 
+#[cfg(feature = "etcd")]
+const ETCD: &str = "networking.service_discovery.etcd";
+#[cfg(feature = "consul")]
+const CONSUL: &str = "networking.service_discovery.consul";
+
 /// The sources of a node.
 #[derive(Clone, Default)]
 pub(crate) struct Sources {
@@ -86,12 +91,18 @@ fn one(
         #[cfg(feature = "etcd")]
         DiscoveryKind::Etcd => {
             let made = rdb_discovery_etcd::EtcdDiscovery::new(config.etcd_discovery(driver(kind)?)?);
-            Ok(Some(Arc::new(made.map_err(|error| config.refused("networking.service_discovery.etcd", error))?)))
+            Ok(Some(Arc::new(made.map_err(|error| match error {
+                rdb_discovery_etcd::ConfigError::File(error) => config.refused_file(ETCD, &error),
+                error => config.refused(ETCD, error),
+            })?)))
         }
         #[cfg(feature = "consul")]
         DiscoveryKind::Consul => {
             let made = rdb_discovery_consul::ConsulDiscovery::new(config.consul_discovery(driver(kind)?)?);
-            Ok(Some(Arc::new(made.map_err(|error| config.refused("networking.service_discovery.consul", error))?)))
+            Ok(Some(Arc::new(made.map_err(|error| match error {
+                rdb_discovery_consul::ConfigError::File(error) => config.refused_file(CONSUL, &error),
+                error => config.refused(CONSUL, error),
+            })?)))
         }
         // What is not built was refused by `check_runnable`, but for a static kind that nobody asked for.
         _ => {

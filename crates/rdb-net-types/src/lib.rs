@@ -19,6 +19,7 @@ mod payload;
 mod random;
 mod registry;
 mod secret_file;
+mod spelling;
 mod statistics;
 mod traits;
 mod visible;
@@ -41,6 +42,7 @@ pub use payload::Payload;
 pub use random::SeededRandom;
 pub use registry::{Lane, MessageSpec, MessageType};
 pub use secret_file::{ExposedSecret, SecretFile};
+pub use spelling::nearest_name;
 pub use statistics::{ClockOffset, LaneStatistics, PathStatistics, PeerStatistics, TransportStatistics};
 pub use traits::{
     Authenticator, BoxFuture, BoxStream, ClusterMembership, Component, Credentials, HealthMonitor, LoadBalancer,

@@ -3,12 +3,14 @@
 //!
 //! Changes at the source are timed at default settings, from before the change is written until a node's list has it.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+#[cfg(feature = "consul")]
+#[path = "agent.rs"]
+mod agent;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rdb_discovery_consul::test_agent::{Stream, TestAgent};
 use rdb_net_admin::views::{DiscoveryView, SourceView};
 use rdb_net_tests::{Cluster, Etcd, Knot, Place, Rdbnet, Samples, closed_port, get_json, runs, skip, text};
 use rdb_net_types::NodeState;
@@ -397,85 +399,23 @@ fn three_nodes_meet_through_etcd_alone() {
     three_nodes_meet_survive_and_meet_a_fourth(&rdbnet, &mut Keys(etcd));
 }
 
-/// An agent that forgets everything with each restart.
-struct Agent {
-    address: SocketAddr,
-    agent: Option<TestAgent>,
-}
-
-impl Agent {
-    /// The body of a good answer of the agent, which keeps the connection.
-    fn ask(&self, method: &str, path: &str, body: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).expect("the agent listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let length = body.len();
-        write!(stream, "{method} {path} HTTP/1.1\r\nhost: agent\r\ncontent-length: {length}\r\n\r\n{body}")
-            .expect("the agent reads");
-        let mut lines = BufReader::new(stream);
-        let (mut head, mut line) = (String::new(), String::new());
-        while lines.read_line(&mut line).expect("the agent answers") > 2 {
-            head += &std::mem::take(&mut line).to_ascii_lowercase();
-        }
-        assert!(head.starts_with("http/1.1 200"), "{method} {path}: {head}");
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")).map_or("0", str::trim);
-        let mut answer = vec![0; length.parse().expect("a number")];
-        lines.read_exact(&mut answer).expect("the agent answers whole");
-        String::from_utf8(answer).expect("text")
-    }
-}
-
-impl Backend for Agent {
-    fn kind(&self) -> &'static str {
-        "consul"
-    }
-
-    fn settings(&self) -> Vec<String> {
-        vec![
-            "networking.service_discovery.type=consul".to_owned(),
-            format!("networking.service_discovery.consul.agent=http://{}", self.address),
-            "networking.service_discovery.consul.check_ttl_ms=3000".to_owned(),
-        ]
-    }
-
-    fn list(&mut self, _: &[SocketAddr]) {}
-
-    fn kill(&mut self) {
-        self.agent = None;
-    }
-
-    fn launch(&mut self) {
-        // The former one's listener goes with its thread.
-        let until = Instant::now() + PATIENCE;
-        while TcpListener::bind(self.address).is_err() {
-            assert!(Instant::now() < until, "{} stays taken", self.address);
-            std::thread::yield_now();
-        }
-        let plain = Box::new(|socket: TcpStream| Ok(Box::new(socket) as Box<dyn Stream>));
-        self.agent = Some(TestAgent::start_with(&self.address.to_string(), plain));
-    }
-
-    fn promise(&self) -> Duration {
-        Duration::from_millis(500)
-    }
-
-    fn add(&mut self, number: usize, node: SocketAddr) {
-        let document = serde_json::json!({"schema": 1, "id": format!("x{number}"), "address": node.to_string()});
-        let service = serde_json::json!({
-            "ID": format!("rustydb-x{number}"), "Name": "rdb-rustydb", "Address": node.ip().to_string(), "Port": node.port(),
-            "Meta": {"rdb_json_0": document.to_string()}, "Check": {"TTL": "60s", "Status": "passing"},
-        });
-        self.ask("PUT", "/v1/agent/service/register", &service.to_string());
-    }
-
-    fn has_registered(&self, id: &str) -> Option<bool> {
-        Some(self.ask("GET", "/v1/agent/services", "").contains(&format!("\"rustydb-{id}\"")))
-    }
+/// Consul's agent, not started; `None`, with the reason told, in a build without it.
+fn agent() -> Option<Box<dyn Backend>> {
+    #[cfg(feature = "consul")]
+    let agent = Some(Box::new(agent::Agent::prepare()) as Box<dyn Backend>);
+    #[cfg(not(feature = "consul"))]
+    let agent = {
+        rdb_net_tests::skip_consul();
+        None
+    };
+    agent
 }
 
 #[test]
 fn three_nodes_meet_through_consul_alone() {
     let Some(rdbnet) = Rdbnet::find() else { return };
-    three_nodes_meet_survive_and_meet_a_fourth(&rdbnet, &mut Agent { address: closed_port(), agent: None });
+    let Some(mut agent) = agent() else { return };
+    three_nodes_meet_survive_and_meet_a_fourth(&rdbnet, &mut *agent);
 }
 
 /// The later one is told in its log, its health and by the doctor, and has the name once the first one has left.
@@ -529,6 +469,9 @@ fn two_processes_of_one_name_are_told_through_etcd_and_consul() {
             let Some(etcd) = Etcd::prepare() else { return };
             two_processes_of_one_name(&rdbnet, &mut Keys(etcd));
         });
-        scope.spawn(|| two_processes_of_one_name(&rdbnet, &mut Agent { address: closed_port(), agent: None }));
+        scope.spawn(|| {
+            let Some(mut agent) = agent() else { return };
+            two_processes_of_one_name(&rdbnet, &mut *agent);
+        });
     });
 }

@@ -134,6 +134,15 @@ fn a_test_has_to_be_there_to_have_run_and_to_have_passed() {
 }
 
 #[test]
+fn a_package_that_could_not_be_built_is_skipped_with_all_its_tests() {
+    let record = Record::parse("passed\trdb-phi tests::a\nskipped\trdb-phi\tno compiler\n");
+    let check = |program, path| check_test(&house(), &record, program, path);
+    assert_eq!(check("rdb-phi", "tests::a"), Ok(None), "what ran all the same counts");
+    assert_eq!(check("rdb-phi::life", "d"), Ok(Some(String::from("no compiler"))));
+    assert!(check("rdb-net-node::example/hello", "a").is_err(), "another package");
+}
+
+#[test]
 fn a_command_has_to_be_there() {
     let check = |line: &str| {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();

@@ -20,8 +20,10 @@ const TOOLS: &[Tool] = &[
     Tool { program: "etcdctl", package: "etcd-client" },
     Tool { program: "knotd", package: "knot" },
     Tool { program: "knotc", package: "knot" },
+    Tool { program: "named", package: "bind9" },
     Tool { program: "dnsmasq", package: "dnsmasq-base" },
     Tool { program: "dig", package: "bind9-dnsutils" },
+    Tool { program: "nsupdate", package: "bind9-dnsutils" },
     // With these, the client library of Consul is built.
     Tool { program: "pkg-config", package: "pkg-config" },
     Tool { program: "/usr/include/openssl/ssl.h", package: "libssl-dev" },
@@ -39,6 +41,21 @@ pub(crate) fn provide() {
 /// The same of what makes networks, for the benches that lose packets in one.
 pub(crate) fn provide_networks() {
     install(NETWORKS);
+}
+
+/// Why Consul's part cannot be built here: its client library wants OpenSSL's headers, and asks pkg-config, or a variable, where they
+/// are.
+pub(crate) fn lack_of_consul() -> Option<String> {
+    let is_named = std::env::vars_os().any(|(name, _)| name.to_string_lossy().ends_with("OPENSSL_DIR"));
+    let is_found = || {
+        let asked = Command::new("pkg-config").args(["--exists", "openssl"]).stderr(Stdio::null()).status();
+        asked.is_ok_and(|status| status.success())
+    };
+    // On other systems it looks elsewhere too.
+    let is_built = !cfg!(target_os = "linux") || is_named || is_found();
+    (!is_built).then(|| {
+        String::from("Consul's client library cannot be built without OpenSSL's headers: Debian has them in libssl-dev, and pkg-config")
+    })
 }
 
 /// The same of an agent that the benches race against.

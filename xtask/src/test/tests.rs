@@ -30,14 +30,14 @@ fn an_unknown_argument_is_refused() {
 
 #[test]
 fn clusters_run_apart_from_the_unit_tests_and_with_few_threads() {
-    let stages = stages(&house(), &words("--test-threads=3"));
+    let stages = stages(&house(), Extent::Whole, &words("--test-threads=3"));
     let lines: Vec<String> = stages.iter().map(|stage| stage.arguments.join(" ")).collect();
     assert_eq!(
         lines,
         [
-            "test --workspace --features rdb-net-node/dns,rdb-net-node/etcd,rdb-net-node/consul --no-fail-fast --message-format=json-render-diagnostics --lib --bins --examples --benches --test properties -- --show-output --test-threads=3",
-            "test --workspace --features rdb-net-node/dns,rdb-net-node/etcd,rdb-net-node/consul --no-fail-fast --message-format=json-render-diagnostics --test partition -- --show-output --test-threads=3",
-            "test --workspace --features rdb-net-node/dns,rdb-net-node/etcd,rdb-net-node/consul --no-fail-fast --message-format=json-render-diagnostics --doc -- --show-output --test-threads=3",
+            "test --workspace --features rdb-net-node/dns,rdb-net-node/etcd,rdb-net-node/consul,rdb-net-tests/consul --no-fail-fast --message-format=json-render-diagnostics --lib --bins --examples --benches --test properties -- --show-output --test-threads=3",
+            "test --workspace --features rdb-net-node/dns,rdb-net-node/etcd,rdb-net-node/consul,rdb-net-tests/consul --no-fail-fast --message-format=json-render-diagnostics --test partition -- --show-output --test-threads=3",
+            "test --workspace --features rdb-net-node/dns,rdb-net-node/etcd,rdb-net-node/consul,rdb-net-tests/consul --no-fail-fast --message-format=json-render-diagnostics --doc -- --show-output --test-threads=3",
         ]
     );
     let own_choice = with_few_threads(&words("rejoin"));
@@ -45,9 +45,25 @@ fn clusters_run_apart_from_the_unit_tests_and_with_few_threads() {
 }
 
 #[test]
+fn where_consul_cannot_be_built_all_else_is_tested() {
+    let mut consul = Member::library(CONSUL_PACKAGE, 6, &[]);
+    consul.targets.push(Target { name: "consul".into(), kind: ProductKind::Test });
+    let mut house = house();
+    house.members.push(consul);
+    let stages = stages(&house, Extent::WithoutConsul, &[]);
+    for stage in &stages {
+        let line = stage.arguments.join(" ");
+        let begin =
+            "test --workspace --features rdb-net-node/dns,rdb-net-node/etcd --exclude rdb-discovery-consul --no-fail";
+        assert!(line.starts_with(begin) && !line.contains("--test consul"), "{line}");
+    }
+    assert!(stages[0].arguments.contains(&String::from("properties")));
+}
+
+#[test]
 fn a_workspace_without_cluster_tests_has_no_run_for_them() {
     let house = House { members: vec![Member::library("rdb-phi", 1, &[])], ..House::default() };
-    let names: Vec<&str> = stages(&house, &[]).iter().map(|stage| stage.name).collect();
+    let names: Vec<&str> = stages(&house, Extent::Whole, &[]).iter().map(|stage| stage.name).collect();
     assert_eq!(names, ["unit tests", "documentation tests"]);
 }
 

@@ -1,13 +1,12 @@
 //! Real agents, where one is named; and what every test configures.
 
-use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rdb_discovery_consul::{ConsulConfig, ConsulDiscovery};
-use rdb_discovery_driver::conformance::soon;
+use rdb_discovery_driver::conformance::{skip, soon};
 use rdb_net_types::{ClusterId, Component};
 
 use crate::raw;
@@ -57,7 +56,7 @@ impl RealAgent {
             return Some(Self { address, process: None });
         }
         let Ok(program) = std::env::var("RDB_CONSUL_BIN") else {
-            skipped("neither RDB_CONSUL_BIN nor RDB_CONSUL_ADDR names a Consul agent");
+            skip("neither RDB_CONSUL_BIN nor RDB_CONSUL_ADDR names a Consul agent");
             return None;
         };
         let port = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
@@ -98,15 +97,5 @@ impl Drop for RealAgent {
             let _ = process.kill();
             let _ = process.wait();
         }
-    }
-}
-
-#[expect(clippy::print_stdout, reason = "whoever reads the output of a test has to see what was not tested")]
-pub(crate) fn skipped(reason: &str) {
-    let line = format!("SKIPPED: {reason}\n");
-    print!("{line}");
-    if let Some(path) = std::env::var_os("RDB_SKIPPED_FILE") {
-        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file of skipped tests can be written");
     }
 }

@@ -9,11 +9,11 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 
 use rdb_discovery_consul::test_agent::TestAgent;
-use rdb_discovery_driver::conformance::{Reader, node, soon};
+use rdb_discovery_driver::conformance::{Reader, node, skip, soon};
 use rdb_net_types::{BootId, ClusterId, Component, NodeInfo, ServiceDiscovery};
 use serde_json::Value;
 
-use crate::agents::{RealAgent, cluster, config, skipped, started};
+use crate::agents::{RealAgent, cluster, config, started};
 
 /// The release that the tests were written with.
 const RELEASE: &str = "py-consul==1.8.0";
@@ -36,7 +36,7 @@ fn python() -> Option<PathBuf> {
     if has() || (made() && has()) {
         return Some(python);
     }
-    skipped(&format!("{RELEASE} cannot be installed: there is no python3 with venv, or no index of packages"));
+    skip(&format!("{RELEASE} cannot be installed: there is no python3 with venv, or no index of packages"));
     None
 }
 

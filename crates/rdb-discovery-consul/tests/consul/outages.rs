@@ -87,8 +87,8 @@ async fn an_agent_that_began_anew_between_two_questions_is_asked_without_an_inde
     // A change ends the question that waits; the next one is asked a tenth of a second later.
     for restart in 0..5 {
         let number = 10 + restart;
-        raw::register(agent.address(), cluster.as_str(), &booted(number));
         let answers = source.statistics().answers;
+        raw::register(agent.address(), cluster.as_str(), &booted(number));
         until("the change is answered", || source.statistics().answers > answers).await;
         agent.restart_with_nothing();
         let began = Instant::now();

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use rdb_discovery::{DiscoverySource, RemovalReason};
+use rdb_discovery::DiscoverySource;
 use rdb_discovery_consul::ConsulDiscovery;
 use rdb_discovery_consul::test_agent::TestAgent;
 use rdb_discovery_driver::conformance::{Kind, Proxy, Scene, Traits};
@@ -69,15 +68,7 @@ impl Scene for Consul {
     }
 
     fn traits(&self) -> Traits {
-        Traits {
-            cuts: true,
-            starts_alone: true,
-            whole: true,
-            guards: true,
-            absence: RemovalReason::Expired,
-            expires: true,
-            promise: Duration::from_millis(500),
-        }
+        Traits::registry()
     }
 
     fn write<'a>(&'a self, nodes: &'a [NodeInfo]) -> BoxFuture<'a, ()> {
@@ -85,18 +76,8 @@ impl Scene for Consul {
         Box::pin(std::future::ready(()))
     }
 
-    fn cut(&self) -> BoxFuture<'_, ()> {
-        self.proxy.cut();
-        Box::pin(std::future::ready(()))
-    }
-
-    fn heal(&self) -> BoxFuture<'_, ()> {
-        self.proxy.heal();
-        Box::pin(std::future::ready(()))
-    }
-
-    fn connections(&self) -> Option<usize> {
-        Some(self.proxy.open())
+    fn way(&self) -> Option<&Proxy> {
+        Some(&self.proxy)
     }
 }
 

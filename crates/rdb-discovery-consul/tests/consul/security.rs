@@ -8,7 +8,8 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rdb_discovery::{DiscoverySource, Freshness};
 use rdb_discovery_consul::test_agent::{Stream, TestAgent, Wrap};
-use rdb_discovery_consul::{ConfigError, ConsulConfig, ConsulDiscovery, ConsulTls, ConsulToken};
+use rdb_discovery_consul::{ConfigError, ConsulConfig, ConsulDiscovery, ConsulToken};
+use rdb_discovery_driver::TlsFiles;
 use rdb_discovery_driver::conformance::{Reader, node, soon, until};
 use rdb_net_types::{Component, ServiceDiscovery};
 use rustls::pki_types::pem::PemObject;
@@ -68,8 +69,8 @@ impl Files {
         TestAgent::start_with("127.0.0.1:0", Box::new(wrap) as Box<Wrap>)
     }
 
-    fn tls(&self, client: &str) -> ConsulTls {
-        ConsulTls {
+    fn tls(&self, client: &str) -> TlsFiles {
+        TlsFiles {
             ca: self.path("ca.pem"),
             certificate: Some(self.path(&format!("{client}.pem"))),
             key: Some(self.path(&format!("{client}.key"))),
@@ -78,7 +79,7 @@ impl Files {
     }
 }
 
-fn secure(agent: &TestAgent, tls: ConsulTls) -> ConsulConfig {
+fn secure(agent: &TestAgent, tls: TlsFiles) -> ConsulConfig {
     ConsulConfig { tls: Some(tls), ..config(&cluster(), &format!("https://{}", agent.address())) }
 }
 
@@ -102,13 +103,13 @@ async fn certificates_are_checked_on_both_sides() {
     reader.until("+").await;
     soon("a shutdown", source.shutdown()).await.expect("everything ends");
 
-    let bare = ConsulTls { certificate: None, key: None, ..files.tls("node") };
+    let bare = TlsFiles { certificate: None, key: None, ..files.tls("node") };
     let source = started(secure(&agent, bare)).await;
     until("it is refused", || matches!(source.snapshot().freshness, Freshness::Never { cause: Some(_) })).await;
     assert!(cause(&source).contains("cannot be reached"), "{}", cause(&source));
 
     let strangers = Files::new();
-    let source = started(secure(&agent, ConsulTls { ca: strangers.path("ca.pem"), ..files.tls("node") })).await;
+    let source = started(secure(&agent, TlsFiles { ca: strangers.path("ca.pem"), ..files.tls("node") })).await;
     until("it refuses", || matches!(source.snapshot().freshness, Freshness::Never { cause: Some(_) })).await;
     assert!(cause(&source).contains("invalid peer certificate"), "{}", cause(&source));
 }
@@ -122,7 +123,7 @@ async fn the_name_that_a_certificate_carries_is_checked_and_can_be_given() {
     let source = started(secure(&agent, files.tls("node"))).await;
     until("it refuses", || matches!(source.snapshot().freshness, Freshness::Never { cause: Some(_) })).await;
     assert!(cause(&source).contains("NotValidForName"), "{}", cause(&source));
-    let named = ConsulTls { server_name: Some("server.dc1.consul".to_owned()), ..files.tls("node") };
+    let named = TlsFiles { server_name: Some("server.dc1.consul".to_owned()), ..files.tls("node") };
     let source = started(secure(&agent, named)).await;
     Reader::of(&source).until("=0").await;
 }
@@ -171,9 +172,9 @@ fn a_file_that_is_not_there_or_no_certificate_is_told_before_the_start() {
     let files = Files::new();
     let agent = TestAgent::start();
     let refused = |tls| ConsulDiscovery::new(secure(&agent, tls)).expect_err("refused");
-    let missing = ConsulTls { ca: files.path("missing.pem"), ..ConsulTls::default() };
-    assert!(matches!(refused(missing), ConfigError::File { path, .. } if path == files.path("missing.pem")));
+    let missing = TlsFiles { ca: files.path("missing.pem"), ..TlsFiles::default() };
+    assert!(matches!(refused(missing), ConfigError::File(error) if error.path == files.path("missing.pem")));
     std::fs::write(files.path("empty.pem"), "nothing").expect("written");
-    let empty = ConsulTls { ca: files.path("empty.pem"), ..ConsulTls::default() };
-    assert!(refused(empty).to_string().ends_with("there is no certificate in it"));
+    let empty = TlsFiles { ca: files.path("empty.pem"), ..TlsFiles::default() };
+    assert!(refused(empty).to_string().ends_with("there is no certificate in it, which is PEM"));
 }

@@ -1,7 +1,7 @@
 //! A name server that lies: it reads a question and answers whatever a test wants.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -41,40 +41,23 @@ impl Liar {
         let (lie, ended) = (Arc::new(Mutex::new(Lie::Truth)), Arc::new(AtomicBool::new(false)));
         let udp = UdpSocket::bind(address).expect("it is free");
         let tcp = TcpListener::bind(address).expect("it is free");
-        udp.set_read_timeout(Some(Duration::from_millis(100))).expect("possible");
-        tcp.set_nonblocking(true).expect("possible");
         let (said, over) = (Arc::clone(&lie), Arc::clone(&ended));
         std::thread::spawn(move || {
             let mut question = [0; 1_024];
-            while !over.load(Ordering::SeqCst) {
-                if let Ok((length, from)) = udp.recv_from(&mut question)
-                    && let Some(answer) = answer(*said.lock().expect("no panic"), &question[..length], false)
-                {
+            while let Ok((length, from)) = udp.recv_from(&mut question)
+                && !over.load(Ordering::SeqCst)
+            {
+                if let Some(answer) = answer(*said.lock().expect("no panic"), &question[..length], false) {
                     let _ = udp.send_to(&answer, from);
                 }
             }
         });
         let (said, over) = (Arc::clone(&lie), Arc::clone(&ended));
         std::thread::spawn(move || {
-            while !over.load(Ordering::SeqCst) {
-                let Ok((mut stream, _)) = tcp.accept() else {
-                    std::thread::sleep(Duration::from_millis(5));
-                    continue;
-                };
-                let _ = stream.set_nonblocking(false);
-                let _ = stream.set_read_timeout(Some(Duration::from_millis(500)));
-                let mut length = [0; 2];
-                while stream.read_exact(&mut length).is_ok() {
-                    let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
-                    if stream.read_exact(&mut question).is_err() {
-                        break;
-                    }
-                    let Some(answer) = answer(*said.lock().expect("no panic"), &question, true) else { break };
-                    let length = u16::try_from(answer.len()).expect("short").to_be_bytes();
-                    if stream.write_all(&[length.as_slice(), &answer].concat()).is_err() {
-                        break;
-                    }
-                }
+            while let Ok((stream, _)) = tcp.accept()
+                && !over.load(Ordering::SeqCst)
+            {
+                converse(stream, &said);
             }
         });
         Self { address, lie, ended }
@@ -88,6 +71,26 @@ impl Liar {
 impl Drop for Liar {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
+        // Wakes the threads that wait for questions.
+        let _ = TcpStream::connect(self.address);
+        let _ = UdpSocket::bind((self.address.ip(), 0)).and_then(|socket| socket.send_to(&[], self.address));
+    }
+}
+
+/// Answers what is asked by one connection.
+fn converse(mut stream: TcpStream, said: &Mutex<Lie>) {
+    let _ = stream.set_read_timeout(Some(Duration::from_millis(500)));
+    let mut length = [0; 2];
+    while stream.read_exact(&mut length).is_ok() {
+        let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
+        if stream.read_exact(&mut question).is_err() {
+            return;
+        }
+        let Some(answer) = answer(*said.lock().expect("no panic"), &question, true) else { return };
+        let length = u16::try_from(answer.len()).expect("short").to_be_bytes();
+        if stream.write_all(&[length.as_slice(), &answer].concat()).is_err() {
+            return;
+        }
     }
 }
 

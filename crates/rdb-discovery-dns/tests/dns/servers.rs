@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use rdb_discovery::{DiscoverySource, Freshness};
 use rdb_discovery_dns::{DnsConfig, DnsName, Family, Records};
-use rdb_discovery_driver::conformance::{node, until};
+use rdb_discovery_driver::conformance::{found, node, until};
 
 use crate::knot::{Knot, SERVICE, services};
-use crate::support::{address, config, dig, finish, found, listed, started};
+use crate::support::{address, config, dig, finish, listed, started, wait};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_services_are_what_dig_sees_although_no_datagram_holds_them() {
@@ -126,11 +126,7 @@ impl Dnsmasq {
             .stderr(std::fs::File::create(self.log()).expect("a log"))
             .spawn();
         self.process = Some(child.expect("dnsmasq starts"));
-        let until = Instant::now() + Duration::from_secs(20);
-        while dig(self.address, "ready.test", "A") != ["127.0.0.7"] {
-            assert!(Instant::now() < until, "dnsmasq does not answer");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait("dnsmasq answers", || dig(self.address, "ready.test", "A") == ["127.0.0.7"]);
     }
 
     fn kill(&mut self) {

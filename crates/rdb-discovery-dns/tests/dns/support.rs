@@ -1,14 +1,13 @@
 //! What the tests share: addresses, programs, and the configuration of a source.
 
-use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdb_discovery::DiscoverySource;
 use rdb_discovery_dns::{DnsConfig, DnsDiscovery, DnsName, Records};
-use rdb_discovery_driver::conformance::{Reader, soon};
+use rdb_discovery_driver::conformance::{PATIENCE, Reader, soon};
 use rdb_net_types::Component;
 
 /// An address for a name server that nobody else uses, by UDP and by TCP: a loopback address of its own, so that it stays free
@@ -16,9 +15,13 @@ use rdb_net_types::Component;
 pub(crate) fn address() -> SocketAddr {
     static USED: AtomicU8 = AtomicU8::new(0);
     let [_, _, high, low] = std::process::id().to_be_bytes();
-    let own = Ipv4Addr::new(127, high.max(1), low, USED.fetch_add(1, Ordering::Relaxed));
+    free_at(Ipv4Addr::new(127, high.max(1), low, USED.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// A port of this host that is free by UDP and by TCP.
+pub(crate) fn free_at(host: Ipv4Addr) -> SocketAddr {
     loop {
-        let tcp = TcpListener::bind((own, 0)).expect("loopback has a free port");
+        let tcp = TcpListener::bind((host, 0)).expect("loopback has a free port");
         let address = tcp.local_addr().expect("bound");
         if UdpSocket::bind(address).is_ok() {
             return address;
@@ -26,26 +29,21 @@ pub(crate) fn address() -> SocketAddr {
     }
 }
 
-/// Whether this machine has these programs; else the test is told as skipped.
-pub(crate) fn found(programs: &[(&str, &str)]) -> bool {
-    programs.iter().all(|(program, package)| {
-        let there = Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status();
-        let there = there.is_ok_and(|status| status.success());
-        if !there {
-            skip(&format!("there is no {program}: Debian has it in {package}"));
-        }
-        there
-    })
+/// Waits until a server does what it was told.
+pub(crate) fn wait(what: &str, holds: impl Fn() -> bool) {
+    assert!(comes_true(PATIENCE, holds), "waited in vain: {what}");
 }
 
-#[expect(clippy::print_stdout, reason = "a test speaks through its output")]
-fn skip(reason: &str) {
-    let line = format!("SKIPPED: {reason}\n");
-    print!("{line}");
-    if let Some(path) = std::env::var_os("RDB_SKIPPED_FILE") {
-        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file of skipped tests can be written");
+/// Whether a server does within this time what it was told. Nobody tells when it does: it is asked again and again.
+pub(crate) fn comes_true(within: Duration, holds: impl Fn() -> bool) -> bool {
+    let until = Instant::now() + within;
+    while Instant::now() < until {
+        if holds() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
+    holds()
 }
 
 /// The configuration of a source that asks this server for this name.

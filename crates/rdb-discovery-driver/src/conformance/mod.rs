@@ -8,6 +8,7 @@ mod changes;
 mod cuts;
 mod leaks;
 mod life;
+mod machine;
 mod proxy;
 mod registration;
 
@@ -25,6 +26,7 @@ pub use changes::*;
 pub use cuts::*;
 pub use leaks::*;
 pub use life::*;
+pub use machine::{found, skip};
 pub use proxy::Proxy;
 pub use registration::*;
 
@@ -47,6 +49,26 @@ pub struct Traits {
     pub promise: Duration,
 }
 
+impl Traits {
+    /// A server that tells of changes by itself, and at which registrations expire.
+    pub const fn registry() -> Self {
+        Self {
+            cuts: true,
+            starts_alone: true,
+            whole: true,
+            guards: true,
+            absence: RemovalReason::Expired,
+            expires: true,
+            promise: Duration::from_millis(500),
+        }
+    }
+
+    /// A server that is asked again and again, at which nobody registers.
+    pub const fn polled(promise: Duration) -> Self {
+        Self { absence: RemovalReason::Absent, expires: false, promise, ..Self::registry() }
+    }
+}
+
 /// A source of its own, and what an operator or a network does to it.
 pub trait Scene: Send + Sync {
     /// Another reader of the same source, not started.
@@ -58,19 +80,26 @@ pub trait Scene: Send + Sync {
     /// Makes the source name these nodes and no others, by whatever means nodes get there.
     fn write<'a>(&'a self, nodes: &'a [NodeInfo]) -> BoxFuture<'a, ()>;
 
+    /// The way to the source, where it is what is cut and where its connections are counted.
+    fn way(&self) -> Option<&Proxy> {
+        None
+    }
+
     /// Makes the source unreachable.
     fn cut(&self) -> BoxFuture<'_, ()> {
+        self.way().into_iter().for_each(Proxy::cut);
         Box::pin(std::future::ready(()))
     }
 
     /// Makes it reachable again.
     fn heal(&self) -> BoxFuture<'_, ()> {
+        self.way().into_iter().for_each(Proxy::heal);
         Box::pin(std::future::ready(()))
     }
 
     /// Connections to the source that are open at this time; `None` where nobody counts them.
     fn connections(&self) -> Option<usize> {
-        None
+        self.way().map(Proxy::open)
     }
 }
 

@@ -224,16 +224,6 @@ impl Registrar for Registering {
     }
 }
 
-const TRAITS: Traits = Traits {
-    cuts: true,
-    starts_alone: true,
-    whole: true,
-    guards: true,
-    absence: RemovalReason::Expired,
-    expires: true,
-    promise: Duration::from_millis(500),
-};
-
 /// One source in memory.
 pub(crate) struct Memories;
 
@@ -249,7 +239,7 @@ impl Scene for Memory {
     }
 
     fn traits(&self) -> Traits {
-        TRAITS
+        Traits::registry()
     }
 
     fn write<'a>(&'a self, nodes: &'a [NodeInfo]) -> BoxFuture<'a, ()> {
@@ -291,7 +281,7 @@ impl Scene for Pair {
     }
 
     fn traits(&self) -> Traits {
-        Traits { whole: false, ..TRAITS }
+        Traits { whole: false, ..Traits::registry() }
     }
 
     fn write<'a>(&'a self, nodes: &'a [NodeInfo]) -> BoxFuture<'a, ()> {

@@ -1,7 +1,5 @@
 //! `etcdctl` as reader and writer, and values that make no sense.
 
-use std::time::Duration;
-
 use rdb_discovery::{DiscoverySource, RegistrationState};
 use rdb_discovery_driver::conformance::{Reader, node, soon, until};
 use rdb_discovery_etcd::EtcdDiscovery;
@@ -61,31 +59,56 @@ async fn values_that_make_no_sense_are_passed_over_and_counted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fields_that_others_add_survive_what_the_node_writes() {
     let Some(server) = Server::start(&[]) else { return };
-    let (source, _) = started(&server).await;
+    let (source, mut reader) = started(&server).await;
     soon("a registration", source.register_node(&registered())).await.expect("registered");
+    reader.until("+").await;
     let lease = lease_of(&server);
     let shown = server.told(&["get", "--print-value-only", &key(&registered())]);
     let added = shown.replacen('{', r#"{"owner":{"team":"storage"},"#, 1);
     server.told(&["put", "--lease", &lease, &key(&registered()), &added]);
     let changed = NodeInfo { version: "2".to_owned(), ..registered() };
     soon("an update", source.register_node(&changed)).await.expect("written");
-    soon("the new value", async {
-        loop {
-            let shown = server.told(&["get", "--print-value-only", &key(&registered())]);
-            if shown.contains(r#""version":"2""#) {
-                assert!(shown.contains(r#""owner":{"team":"storage"}"#), "{shown}");
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    })
-    .await;
+    reader.until("~").await;
+    let shown = server.told(&["get", "--print-value-only", &key(&registered())]);
+    assert!(shown.contains(r#""version":"2""#) && shown.contains(r#""owner":{"team":"storage"}"#), "{shown}");
     soon("a shutdown", source.shutdown()).await.expect("everything ends");
 }
 
+/// The ids of all leases.
+fn leases(server: &Server) -> Vec<String> {
+    server.told(&["lease", "list"]).lines().skip(1).map(str::to_owned).collect()
+}
+
 fn lease_of(server: &Server) -> String {
-    let leases = server.told(&["lease", "list"]);
-    leases.lines().last().expect("a lease").to_owned()
+    leases(server).pop().expect("a lease")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_registration_has_a_lease_of_its_own_which_ends_after_it() {
+    let Some(server) = Server::start(&[]) else { return };
+    let mut sources = Vec::new();
+    for number in 0..3 {
+        let (source, _) = started(&server).await;
+        let node = NodeInfo { boot: BootId(u64::from(number) + 1), ..node(number, "1") };
+        soon("a registration", source.register_node(&node)).await.expect("registered");
+        // Another fact of a registered node needs no other lease.
+        let changed = NodeInfo { version: "2".to_owned(), ..node };
+        soon("an update", source.register_node(&changed)).await.expect("written");
+        sources.push(source);
+    }
+    let mut keys = Vec::new();
+    for lease in leases(&server) {
+        let told = server.told(&["lease", "timetolive", &lease, "--keys"]);
+        keys.push(told.split("attached keys(").nth(1).expect("keys").trim_end_matches(')').to_owned());
+    }
+    keys.sort_unstable();
+    assert_eq!(keys, [0, 1, 2].map(|number| format!("[{}]", key(&node(number, "")))));
+    for source in sources {
+        soon("a shutdown", source.shutdown()).await.expect("everything ends");
+    }
+    assert_eq!(server.told(&["get", "--prefix", "--keys-only", "/rustydb/"]), "");
+    // A farewell takes the key alone, by which readers tell it from an end; nobody renews the lease.
+    until("the leases have ended", || leases(&server).is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Client, PutOptions};
-use rdb_discovery::{DiscoverySource, NodeDocument, RemovalReason};
+use rdb_discovery::{DiscoverySource, NodeDocument};
 use rdb_discovery_driver::conformance::{Kind, Proxy, Scene, Traits};
 use rdb_discovery_etcd::EtcdDiscovery;
 use rdb_net_types::{BoxFuture, NodeId, NodeInfo};
@@ -84,15 +84,7 @@ impl Scene for Etcd {
     }
 
     fn traits(&self) -> Traits {
-        Traits {
-            cuts: true,
-            starts_alone: true,
-            whole: true,
-            guards: true,
-            absence: RemovalReason::Expired,
-            expires: true,
-            promise: Duration::from_millis(500),
-        }
+        Traits::registry()
     }
 
     fn write<'a>(&'a self, nodes: &'a [NodeInfo]) -> BoxFuture<'a, ()> {
@@ -102,18 +94,8 @@ impl Scene for Etcd {
         Box::pin(async move { handle.await.expect("written") })
     }
 
-    fn cut(&self) -> BoxFuture<'_, ()> {
-        self.proxy.cut();
-        Box::pin(std::future::ready(()))
-    }
-
-    fn heal(&self) -> BoxFuture<'_, ()> {
-        self.proxy.heal();
-        Box::pin(std::future::ready(()))
-    }
-
-    fn connections(&self) -> Option<usize> {
-        Some(self.proxy.open())
+    fn way(&self) -> Option<&Proxy> {
+        Some(&self.proxy)
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType};
 use rdb_discovery::{Cause, DiscoverySource, Freshness};
+use rdb_discovery_driver::TlsFiles;
 use rdb_discovery_driver::conformance::{Reader, node, soon, until};
-use rdb_discovery_etcd::{EtcdConfig, EtcdDiscovery, EtcdTls, EtcdUser};
+use rdb_discovery_etcd::{EtcdConfig, EtcdDiscovery, EtcdUser};
 use rdb_net_types::{BootId, Component, NodeInfo, ServiceDiscovery};
 
 use crate::server::{Server, key};
@@ -111,33 +112,33 @@ async fn tls_takes_the_right_authority_the_right_name_and_a_certificate_where_on
         ["--cert-file", &certificate, "--key-file", &its_key, "--trusted-ca-file", &ca, "--client-cert-auth=true"];
     let Some(server) = Server::start_secure(&flags) else { return };
     let (certificate, its_key) = own.issue("node");
-    let good = EtcdTls {
+    let good = TlsFiles {
         ca: own.ca(),
         certificate: Some(certificate),
         key: Some(its_key),
         server_name: Some("etcd.test".to_owned()),
     };
-    let with = |tls: EtcdTls| EtcdConfig { tls: Some(tls), ..server.config() };
+    let with = |tls: TlsFiles| EtcdConfig { tls: Some(tls), ..server.config() };
     let (certificate, its_key) = foreign.issue("node");
     let refused = [
-        ("another authority", EtcdTls { ca: foreign.ca(), ..good.clone() }),
-        ("another name", EtcdTls { server_name: Some("other.test".to_owned()), ..good.clone() }),
-        ("no certificate", EtcdTls { certificate: None, key: None, ..good.clone() }),
-        ("a foreign certificate", EtcdTls { certificate: Some(certificate), key: Some(its_key), ..good.clone() }),
+        ("another authority", TlsFiles { ca: foreign.ca(), ..good.clone() }),
+        ("another name", TlsFiles { server_name: Some("other.test".to_owned()), ..good.clone() }),
+        ("no certificate", TlsFiles { certificate: None, key: None, ..good.clone() }),
+        ("a foreign certificate", TlsFiles { certificate: Some(certificate), key: Some(its_key), ..good.clone() }),
     ];
     for (what, tls) in refused {
         let cause = cause_of(with(tls)).await;
         println!("{what}: {cause}");
         assert!(matches!(cause, Cause::Unavailable { .. }), "{what}: {cause}");
     }
-    let missing = EtcdDiscovery::new(with(EtcdTls { ca: folder.path().join("none.pem"), ..good.clone() }));
+    let missing = EtcdDiscovery::new(with(TlsFiles { ca: folder.path().join("none.pem"), ..good.clone() }));
     let error = missing.expect_err("told at once").to_string();
-    assert!(error.starts_with("tls: ") && error.contains("none.pem"), "{error}");
+    assert!(error.starts_with("tls.ca: ") && error.contains("none.pem"), "{error}");
 
     // Files are read with every connection: a wrong one that is replaced needs no restart.
     let replaced = folder.path().join("replaced.pem");
     std::fs::copy(foreign.ca(), &replaced).expect("copied");
-    let source = EtcdDiscovery::new(with(EtcdTls { ca: replaced.clone(), ..good })).expect("legal");
+    let source = EtcdDiscovery::new(with(TlsFiles { ca: replaced.clone(), ..good })).expect("legal");
     soon("a start", source.initialize()).await.expect("it starts");
     assert!(matches!(source.snapshot().freshness, Freshness::Never { .. }));
     std::fs::copy(own.ca(), &replaced).expect("copied");

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use rdb_discovery_driver::conformance::found;
 use rdb_discovery_etcd::{EtcdConfig, EtcdDiscovery};
 use rdb_net_types::{ClusterId, NodeInfo};
 
@@ -55,14 +56,8 @@ impl Server {
     }
 
     fn prepare(name: &str, scheme: &str, flags: &[&str]) -> Option<Self> {
-        for program in ["etcd", "etcdctl"] {
-            let mut version = Command::new(program);
-            version.arg(if program == "etcd" { "--version" } else { "version" }).env("ETCDCTL_API", "3");
-            let found = version.stdout(Stdio::null()).stderr(Stdio::null()).status();
-            if !found.is_ok_and(|status| status.success()) {
-                skip(&format!("there is no {program}: Debian has it in etcd-server and etcd-client"));
-                return None;
-            }
+        if !found(&[("etcd", "etcd-server"), ("etcdctl", "etcd-client")]) {
+            return None;
         }
         let root = tempfile::tempdir().expect("a temporary directory");
         let [client, peer] = addresses();
@@ -199,16 +194,4 @@ fn addresses() -> [std::net::SocketAddr; 2] {
     let own = Ipv4Addr::new(127, high.max(1), low, USED.fetch_add(1, Ordering::Relaxed));
     let held = [0, 1].map(|_| TcpListener::bind((own, 0)).expect("loopback has a free port"));
     held.map(|listener| listener.local_addr().expect("bound"))
-}
-
-/// Tells that a test cannot run here.
-#[expect(clippy::print_stdout, reason = "a test speaks through its output")]
-pub(crate) fn skip(reason: &str) {
-    use std::io::Write;
-    let line = format!("SKIPPED: {reason}\n");
-    print!("{line}");
-    if let Some(path) = std::env::var_os("RDB_SKIPPED_FILE") {
-        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file of skipped tests can be written");
-    }
 }

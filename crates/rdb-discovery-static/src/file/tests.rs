@@ -73,7 +73,7 @@ fn no_node_must_be_said() {
     }
     assert_eq!(parse_json("{\"seeds\": []}"), Ok(Vec::new()));
     refused_json("{}", "nodes.json:1:1: there is neither `seeds` nor `nodes`");
-    refused_json("", "nodes.json:1:1: EOF while parsing a value");
+    refused_json("", "nodes.json:1:1: this is no JSON: EOF while parsing a value");
 }
 
 #[test]
@@ -82,8 +82,9 @@ fn a_refusal_names_file_line_and_column() {
     refused("seeds = [\"a:70000\"]", "nodes.toml:1:10: seeds[0]: the port of \"a:70000\"");
     refused("seeds = [\"a:0\"]", "nodes.toml:1:10: a:0 has port 0");
     refused("seeds = [\"a:1\", \"b:1\",\n\"a:1\"]", "nodes.toml:2:1: the address a:1 stands at 1:10 already");
-    refused("seeds = [\"a:1\"", "nodes.toml:1:");
-    refused("seed = [\"a:1\"]", "nodes.toml:1:1: seed: unknown field `seed`");
+    refused("seeds = [\"a:1\"", "nodes.toml:1:15: this is no TOML: ");
+    refused("seeds:\n  - a:1\n", "nodes.toml:1:7: this is no TOML: ");
+    refused("seed = [\"a:1\"]", "nodes.toml:1:1: seed: there is no such key; did you mean seeds?");
     refused("seeds = 7", "nodes.toml:1:9: seeds: invalid type");
     let nodes = |second: &str| format!("[[nodes]]\nid = \"a\"\naddress = \"a:1\"\n\n[[nodes]]\n{second}");
     refused(&nodes("id = \"a\"\naddress = \"b:1\""), "nodes.toml:6:6: the id a stands at 2:6 already");
@@ -91,7 +92,7 @@ fn a_refusal_names_file_line_and_column() {
     refused(&nodes("id = \"b c\"\naddress = \"b:1\""), "nodes.toml:6:6: nodes[1].id: an id is made of letters");
     refused(
         &nodes("id = \"b\"\naddress = \"b:1\"\nzone = \"z\"\nzome = \"z\""),
-        "nodes.toml:9:1: nodes[1].zome: unknown field `zome`",
+        "nodes.toml:9:1: nodes[1].zome: there is no such key; did you mean zone?",
     );
     refused(
         &nodes("id = \"b\"\naddress = \"b:1\"\nweight = -1"),
@@ -100,6 +101,32 @@ fn a_refusal_names_file_line_and_column() {
     refused(&nodes("id = \"b\"\naddress = \"b:1\"\ngossip_address = \"b:0\""), "nodes.toml:8:18: b:0 has port 0");
     refused(&nodes("id = \"b\""), "nodes.toml:5:1: nodes[1]: missing field `address`");
     refused(&nodes("address = \"b:1\""), "nodes.toml:5:1: nodes[1]: missing field `id`");
+}
+
+#[test]
+fn a_key_that_is_unknown_is_told_the_nearest_or_all_that_there_are() {
+    refused("[[node]]\nid = 'a'", "nodes.toml:1:3: node: there is no such key; did you mean nodes?");
+    refused("peers = ['a:1']", "nodes.toml:1:1: peers: there is no such key; a file has seeds, nodes");
+    let node = |line: &str| format!("[[nodes]]\nid = \"a\"\naddress = \"a:1\"\n{line}\n");
+    refused(&node("adress = 'a:2'"), "nodes.toml:4:1: nodes[0].adress: there is no such key; did you mean address?");
+    refused(
+        &node("gossip = 'a:2'"),
+        "nodes.toml:4:1: nodes[0].gossip: there is no such key; did you mean gossip_address?",
+    );
+    refused(
+        &node("port = 1"),
+        "nodes.toml:4:1: nodes[0].port: there is no such key; a node has id, address, gossip_address,",
+    );
+    refused(
+        &node("resources = { cpu_milicores = 1 }"),
+        "nodes.toml:4:15: nodes[0].resources.cpu_milicores: there is no such key; did you mean cpu_millicores?",
+    );
+    let json = r#"{"nodes": [{"id": "a", "address": "a:1", "resources": {"cores": 1}}]}"#;
+    let told =
+        "nodes[0].resources.cores: there is no such key; resources have cpu_millicores, memory_bytes, disk_bytes";
+    assert!(parse_json(json).expect_err("refused").to_string().ends_with(told));
+    assert!(parse(&node("labels = { adress = 'x', any = 'y' }")).is_ok(), "a label may have any name");
+    refused(&node("labels = { adress = 1 }"), "nodes.toml:4:21: nodes[0].labels.adress: invalid type");
 }
 
 /// The same nodes, the same refusals, the same places.
@@ -124,15 +151,15 @@ fn json_is_another_syntax_of_the_same_format() {
     refused_json("{\"seeds\": [\"a:0\"]}", "nodes.json:1:12: a:0 has port 0");
     refused_json("{\"seeds\": [\"a:1\",\n\"a:1\"]}", "nodes.json:2:1: the address a:1 stands at 1:12 already");
     refused_json("{\"seeds\": [7]}", "nodes.json:1:12: seeds[0]: invalid type: integer `7`, expected a string");
-    refused_json("{\"seed\": []}", "nodes.json:1:7: seed: unknown field `seed`, expected `seeds` or `nodes`");
+    refused_json("{\"seed\": []}", "nodes.json:1:7: seed: there is no such key; did you mean seeds?");
     refused_json("{\"seeds\": [\"a:1\"", "nodes.json:1:");
-    refused_json("{\"seeds\": []} {}", "nodes.json:1:15: trailing characters");
+    refused_json("{\"seeds\": []} {}", "nodes.json:1:15: this is no JSON: trailing characters");
     let nodes = |second: &str| format!("{{\"nodes\": [\n{{\"id\": \"a\", \"address\": \"a:1\"}},\n{second}]}}");
     refused_json(&nodes(r#"{"id": "a", "address": "b:1"}"#), "nodes.json:3:8: the id a stands at 2:8 already");
     refused_json(&nodes(r#"{"id": "b", "address": "a:1"}"#), "nodes.json:3:24: the address a:1 stands at 2:24 already");
     refused_json(&nodes(r#"{"id": "b c", "address": "b:1"}"#), "nodes.json:3:8: nodes[1].id: an id is made of letters");
     let zome = nodes("{\"id\": \"b\", \"address\": \"b:1\",\n \"zome\": \"z\"}");
-    refused_json(&zome, "nodes.json:4:7: nodes[1].zome: unknown field `zome`");
+    refused_json(&zome, "nodes.json:4:7: nodes[1].zome: there is no such key; did you mean zone?");
     let weight = nodes("{\"id\": \"b\", \"address\": \"b:1\",\n \"weight\": -1}");
     refused_json(&weight, "nodes.json:4:14: nodes[1].weight: a weight is a finite number");
     let port = nodes(r#"{"id": "b", "address": "b:1", "gossip_address": "b:0"}"#);

@@ -59,24 +59,17 @@ impl Config {
     /// The password cannot be read.
     #[cfg(feature = "etcd")]
     pub fn etcd_discovery(&self, driver: DriverConfig) -> Result<rdb_discovery_etcd::EtcdConfig, ConfigErrors> {
-        use rdb_discovery_etcd::{EtcdConfig, EtcdTls, EtcdUser};
+        use rdb_discovery_etcd::{EtcdConfig, EtcdUser};
         let etcd = &self.service_discovery.etcd;
         let password = self.secret(
             ("networking.service_discovery.etcd.password_path", etcd.password_path.as_deref()),
             ("networking.service_discovery.etcd.password_variable", etcd.password_variable.as_deref()),
         )?;
         let user = etcd.username.clone().zip(password).map(|(name, password)| EtcdUser { name, password });
-        let files = &etcd.tls;
-        let tls = files.ca_cert_path.clone().map(|ca| EtcdTls {
-            ca,
-            certificate: files.cert_path.clone(),
-            key: files.key_path.clone(),
-            server_name: files.server_name.clone(),
-        });
         Ok(EtcdConfig {
             prefix: etcd.prefix.clone(),
             user,
-            tls,
+            tls: etcd.tls.files(),
             lease_time_to_live: etcd.lease_ttl,
             connect_timeout: etcd.connect_timeout,
             request_timeout: etcd.request_timeout,
@@ -94,7 +87,7 @@ impl Config {
     /// The token cannot be read, or is none.
     #[cfg(feature = "consul")]
     pub fn consul_discovery(&self, driver: DriverConfig) -> Result<rdb_discovery_consul::ConsulConfig, ConfigErrors> {
-        use rdb_discovery_consul::{ConsulConfig, ConsulTls, ConsulToken};
+        use rdb_discovery_consul::{ConsulConfig, ConsulToken};
         let consul = &self.service_discovery.consul;
         let (path, variable) =
             ("networking.service_discovery.consul.token_path", "networking.service_discovery.consul.token_variable");
@@ -102,18 +95,11 @@ impl Config {
         let key = if consul.token_path.is_some() { path } else { variable };
         let token =
             token.map(|token| ConsulToken::new(&token).map_err(|error| self.refused(key, error))).transpose()?;
-        let files = &consul.tls;
-        let tls = files.ca_cert_path.clone().map(|ca| ConsulTls {
-            ca,
-            certificate: files.cert_path.clone(),
-            key: files.key_path.clone(),
-            server_name: files.server_name.clone(),
-        });
         let default = ConsulConfig::new(self.cluster_id.clone(), consul.agent.clone());
         Ok(ConsulConfig {
             service: consul.service.clone().unwrap_or_else(|| default.service.clone()),
             token,
-            tls,
+            tls: consul.tls.files(),
             check_time_to_live: consul.check_ttl,
             deregister_after: consul.deregister_after,
             wait: consul.wait,
@@ -139,6 +125,18 @@ impl Config {
             (None, None) => return Ok(None),
         };
         read.map(Some).map_err(|problem| self.refused(key, problem))
+    }
+
+    /// What a backend with this table says of one of its files for TLS.
+    #[cfg(any(feature = "etcd", feature = "consul"))]
+    pub(crate) fn refused_file(&self, table: &str, error: &rdb_discovery_driver::TlsFileError) -> ConfigErrors {
+        use rdb_discovery_driver::TlsFile;
+        let name = match error.file {
+            TlsFile::Authority => "ca_cert_path",
+            TlsFile::Certificate => "cert_path",
+            TlsFile::Key => "key_path",
+        };
+        self.refused(&format!("{table}.{name}"), format!("{}: {}", error.path.display(), error.problem))
     }
 
     /// What a backend says of its table: a value that only it can judge.

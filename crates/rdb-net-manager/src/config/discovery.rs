@@ -200,6 +200,19 @@ pub struct ClientTls {
     pub server_name: Option<String>,
 }
 
+#[cfg(any(feature = "etcd", feature = "consul"))]
+impl ClientTls {
+    /// The files as a backend takes them; none where nobody's signature is trusted.
+    pub(super) fn files(&self) -> Option<rdb_discovery_driver::TlsFiles> {
+        self.ca_cert_path.clone().map(|ca| rdb_discovery_driver::TlsFiles {
+            ca,
+            certificate: self.cert_path.clone(),
+            key: self.key_path.clone(),
+            server_name: self.server_name.clone(),
+        })
+    }
+}
+
 /// What an etcd source is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EtcdSource {

@@ -6,10 +6,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rdb_net_types::nearest_name;
+
 use super::error::{ConfigError, Origin};
 use super::input::{Input, Value, shown};
 use super::key::{Key, Range};
-use super::spelling::nearest;
 
 /// The type of a key's field.
 pub(super) trait Entry: Sized {
@@ -76,7 +77,7 @@ impl<'a> Reader<'a> {
 
     /// A name that is none of the known ones.
     pub(super) fn unknown_name<T>(&mut self, input: &Input, name: &str, known: &[&str]) -> Option<T> {
-        let meant = nearest(name, known.iter().copied());
+        let meant = nearest_name(name, known.iter().copied());
         let hint = meant.map(|meant| format!("did you mean {meant:?}? ")).unwrap_or_default();
         let known = known.join(", ");
         self.illegal(input, format!("{:?} is not known; {hint}known are {known}", shown(name)))

@@ -7,11 +7,12 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use rdb_net_types::nearest_name;
+
 use super::error::{ConfigError, Origin};
 use super::input::{self, Entry, Input, Value, shown};
 use super::key::Key;
 use super::keys::{KEYS, SECTIONS};
-use super::spelling::nearest;
 
 /// A larger file is no configuration.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -99,7 +100,7 @@ impl Collected {
 
     fn unknown(&mut self, section: &str, name: &str, path: String, at: Origin) {
         let known: BTreeSet<&str> = children(section).collect();
-        let near = nearest(name, known.iter().copied());
+        let near = nearest_name(name, known.iter().copied());
         let near = near.map(|near| if section.is_empty() { near.to_owned() } else { format!("{section}.{near}") });
         // Else a key in the wrong table: without its header, or below another one.
         let elsewhere = || KEYS.iter().find(|key| key.name() == name).map(|key| key.path.to_owned());
@@ -181,7 +182,7 @@ impl Collected {
 
 /// Whether a table at the top of a file is ours, or was meant to be.
 fn is_meant(name: &str) -> bool {
-    nearest(name, ["networking"]).is_some()
+    nearest_name(name, ["networking"]).is_some()
 }
 
 fn is_table(path: &str) -> bool {
@@ -191,7 +192,7 @@ fn is_table(path: &str) -> bool {
 /// The key whose whole name, without the root that all have, is near.
 fn nearest_path(wrong: &str) -> Option<&'static Key> {
     let tails = KEYS.iter().filter_map(|key| key.path.strip_prefix("networking."));
-    let meant = nearest(wrong, tails)?;
+    let meant = nearest_name(wrong, tails)?;
     KEYS.iter().find(|key| key.path.strip_prefix("networking.") == Some(meant))
 }
 

@@ -216,3 +216,44 @@ fn a_password_is_read_from_its_file_and_never_shown() {
     let refused = config.etcd_discovery(rdb_discovery_driver::DriverConfig::default()).expect_err("unset").to_string();
     assert!(refused.contains("etcd.password_variable: the environment variable RDB_NO_SUCH_VARIABLE"), "{refused}");
 }
+
+/// What is refused of a source with these lines in its table, behind the URL of a server with TLS.
+#[cfg(any(feature = "etcd", feature = "consul"))]
+fn refused_source(kind: &str, server: &str, files: &str) -> String {
+    let text = format!("{TABLE}type = '{kind}'\n[networking.service_discovery.{kind}]\n{server}\n{files}");
+    crate::configured_sources(&loaded(&text)).err().expect("refused").to_string()
+}
+
+#[cfg(any(feature = "etcd", feature = "consul"))]
+#[test]
+fn a_file_for_tls_that_is_missing_or_holds_something_else_is_told_with_its_own_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let [ca, secret] = ["-----BEGIN CERTIFICATE-----", "-----BEGIN PRIVATE KEY-----"];
+    std::fs::write(path("ca"), ca).expect("written");
+    std::fs::write(path("key"), secret).expect("written");
+    let files = |ca: &str, certificate: &str, key: &str| {
+        let [ca, certificate, key] = [ca, certificate, key].map(path);
+        format!("ca_cert_path = '{ca}'\ncert_path = '{certificate}'\nkey_path = '{key}'\n")
+    };
+    for (kind, server) in [
+        #[cfg(feature = "etcd")]
+        ("etcd", "endpoints = ['https://a:1']"),
+        #[cfg(feature = "consul")]
+        ("consul", "agent = 'https://a:1'"),
+    ] {
+        for (files, place) in [
+            (files("none", "ca", "key"), "5:16: ca_cert_path: none: No such file"),
+            (files("ca", "none", "key"), "6:13: cert_path: none: No such file"),
+            (files("ca", "ca", "none"), "7:12: key_path: none: No such file"),
+            (files("ca", "key", "ca"), "6:13: cert_path: key: there is no certificate in it"),
+            (files("ca", "ca", "ca"), "7:12: key_path: ca: there is no private key in it"),
+        ] {
+            let told = refused_source(kind, server, &files);
+            let told = told.replace(&format!("{}/", folder.path().display()), "");
+            let (at, rest) = place.split_once(": ").expect("a place");
+            let expected = format!("node.toml:{at}: networking.service_discovery.{kind}.{rest}");
+            assert!(told.starts_with(&expected), "{told:?} does not start with {expected:?}");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Which known name was probably meant by an unknown one.
+//! Which known name was probably meant by an unknown one, for errors that help: in configurations, and in files of nodes.
 
 /// Longer names are no typing mistakes.
 const NAME_CHARS_MAX: usize = 64;
@@ -7,7 +7,7 @@ const PREFIX_CHARS_MIN: usize = 4;
 
 /// The candidate that is nearest to a wrong name, if one is near: a few wrong, missing or swapped letters, another
 /// separator or case, or the beginning of the name.
-pub(crate) fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest_name<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wrong = folded(wrong);
     if wrong.len() > NAME_CHARS_MAX {
         return None;
@@ -57,7 +57,7 @@ mod tests {
     #[track_caller]
     fn check(wrong: &str, meant: Option<&str>) {
         let known = ["max_connections", "connection_timeout_ms", "health_check", "least_connections", "tls", "enabled"];
-        assert_eq!(nearest(wrong, known), meant);
+        assert_eq!(nearest_name(wrong, known), meant);
     }
 
     #[test]
