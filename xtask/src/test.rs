@@ -44,8 +44,9 @@ const NODE_TARGET: &str = "rdbnet";
 /// What the tests need of it beyond what its users get: the ways in which nodes find each other. One binary serves all tests, since
 /// a feature changes nothing of what is there without it; and the tests are built with the same, so that the manager's own run too.
 const FEATURES: &str = "rdb-net-node/dns,rdb-net-node/etcd";
-/// What Consul's part adds to them, where it can be built.
-const CONSUL_FEATURES: &str = "rdb-net-node/consul,rdb-net-tests/consul";
+/// What Consul's part adds to them where it can be built: in the daemon, and in the tests of clusters.
+const CONSUL_FEATURE: &str = "rdb-net-node/consul";
+const CONSUL_TESTS_FEATURE: &str = "rdb-net-tests/consul";
 const CONSUL_PACKAGE: &str = "rdb-discovery-consul";
 /// The package whose tests start whole clusters of processes.
 pub(crate) const CLUSTER_PACKAGE: &str = "rdb-net-tests";
@@ -56,7 +57,7 @@ pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
     servers::provide();
     let lack = servers::lack_of_consul();
     let extent = if lack.is_none() { Extent::Whole } else { Extent::WithoutConsul };
-    let node = build_node(house, &["--features", &extent.features()])?;
+    let node = build_node(house, &["--features", &extent.node_features()])?;
     let previous = previous::build(house)?;
     let skipped_file = fresh_skipped_file(house)?;
     let (mut reader, mut failed) = (Reader::new(house), Vec::new());
@@ -124,9 +125,10 @@ enum Extent {
 }
 
 impl Extent {
-    fn features(self) -> String {
+    /// The features of the daemon. Those of another package cargo refuses where that is not built too.
+    fn node_features(self) -> String {
         match self {
-            Self::Whole => [FEATURES, CONSUL_FEATURES].join(","),
+            Self::Whole => [FEATURES, CONSUL_FEATURE].join(","),
             Self::WithoutConsul => FEATURES.to_owned(),
         }
     }
@@ -137,10 +139,12 @@ impl Extent {
 
     /// The packages and features, as arguments of cargo.
     fn arguments(self) -> Vec<String> {
-        let mut arguments = vec![String::from("--workspace"), String::from("--features"), self.features()];
-        if self == Self::WithoutConsul {
-            arguments.extend(["--exclude", CONSUL_PACKAGE].map(String::from));
-        }
+        let (features, more) = match self {
+            Self::Whole => (format!("{},{CONSUL_TESTS_FEATURE}", self.node_features()), None),
+            Self::WithoutConsul => (self.node_features(), Some(["--exclude", CONSUL_PACKAGE].map(String::from))),
+        };
+        let mut arguments = vec![String::from("--workspace"), String::from("--features"), features];
+        arguments.extend(more.into_iter().flatten());
         arguments
     }
 }

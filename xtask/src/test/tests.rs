@@ -45,6 +45,13 @@ fn clusters_run_apart_from_the_unit_tests_and_with_few_threads() {
 }
 
 #[test]
+fn the_daemon_is_built_with_features_of_its_own_alone() {
+    for extent in [Extent::Whole, Extent::WithoutConsul] {
+        assert!(extent.node_features().split(',').all(|feature| feature.starts_with("rdb-net-node/")), "{extent:?}");
+    }
+}
+
+#[test]
 fn where_consul_cannot_be_built_all_else_is_tested() {
     let mut consul = Member::library(CONSUL_PACKAGE, 6, &[]);
     consul.targets.push(Target { name: "consul".into(), kind: ProductKind::Test });
