@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rdb_net_engine::{Engine, EngineEvent};
 use rdb_net_types::{MembershipEvent, NodeId, NodeInfo, NodeState};
 
-use super::{Heard, Invariant};
+use super::{Heard, Invariant, Stepped};
 use crate::simulation::Simulation;
 
 type Mirror = BTreeMap<NodeId, Arc<NodeInfo>>;
@@ -17,6 +17,8 @@ type Mirror = BTreeMap<NodeId, Arc<NodeInfo>>;
 #[derive(Debug, Default)]
 pub(crate) struct EventsFold {
     mirrors: BTreeMap<usize, Mirror>,
+    /// Whether something was told in this step.
+    is_told: bool,
 }
 
 impl Invariant for EventsFold {
@@ -31,6 +33,7 @@ impl Invariant for EventsFold {
 
     fn heard(&mut self, heard: &Heard<'_>) -> Result<(), String> {
         let EngineEvent::Membership(change) = heard.event else { return Ok(()) };
+        self.is_told = true;
         let Some(mirror) = self.mirrors.get_mut(&heard.observer) else { return Ok(()) };
         let node = change.node();
         let former = if let MembershipEvent::NodeForgotten(_) = change {
@@ -40,6 +43,18 @@ impl Invariant for EventsFold {
         };
         let former = former.map(|former| former.state);
         if leads_on(former, change) { Ok(()) } else { Err(format!("{} after {former:?}", node.id)) }
+    }
+
+    fn stepped(&mut self, stepped: &Stepped<'_>) -> Result<(), String> {
+        let Some(mirror) = self.mirrors.get(&stepped.observer) else { return Ok(()) };
+        let is_alike = if std::mem::take(&mut self.is_told) {
+            stepped.engine.members().iter().eq(mirror.values())
+        } else {
+            // Nothing was told, so nothing may have changed: of each step one member is looked at.
+            let id = &stepped.scene.ids[stepped.turn];
+            stepped.engine.member(id) == mirror.get(id)
+        };
+        if is_alike { Ok(()) } else { Err("its events do not give its members".to_owned()) }
     }
 
     fn at_rest(&mut self, simulation: &Simulation) -> Result<(), String> {

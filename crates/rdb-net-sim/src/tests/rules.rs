@@ -1,5 +1,6 @@
 //! The rules see what goes against them: each is shown a run of events that it must not let pass.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use rdb_net_engine::{Engine, EngineConfig, EngineEvent};
 use rdb_net_types::{ClusterId, Incarnation, MembershipEvent, NodeInfo, NodeState};
 
 use crate::invariant::Watch;
+use crate::invariant::scene::Reason;
 use crate::{Config, Simulation, node_id};
 
 type Told = fn(Arc<NodeInfo>) -> MembershipEvent;
@@ -23,9 +25,9 @@ fn broken(is_excused: bool, events: &[(Told, NodeState, u32)]) -> Vec<&'static s
     let gossip = "10.0.0.1:7001".parse().expect("legal");
     let engine = Engine::new(EngineConfig::default(), cluster, info(0), gossip, 1, Duration::ZERO).expect("legal");
     let mut watch = Watch::new(vec![node_id(0), node_id(1)]);
-    watch.started(0, &engine);
+    watch.started(Duration::ZERO, 0, &engine);
     if is_excused {
-        watch.excuse(1);
+        watch.scene.excuse(Reason::Scenario, None, Some(BTreeSet::from([1])));
     }
     for (told, state, generation) in events {
         let node = NodeInfo { state: *state, incarnation: Incarnation::first_of(*generation), ..info(1) };
