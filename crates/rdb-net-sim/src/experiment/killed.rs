@@ -17,7 +17,7 @@ use crate::simulation::Simulation;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// So many kills of one cluster, then another one is begun: each killed process is started again.
-const KILLS_EACH: usize = 20;
+const KILLS_EACH: usize = 50;
 
 /// What `killed` does.
 #[derive(Debug, Clone, PartialEq)]

@@ -71,10 +71,10 @@ fn an_ill_member_takes_what_enough_others_have_found() {
     let deadline = |swim: &Swim| swim.schedule.deadline(Timer::Suspicion(slot)).map(|at| at - secs(2));
     assert_eq!(deadline(&swim), Some(shortest * 4), "suspicions may have been refuted without its hearing so");
     for from in [1, 2, 2, 77] {
-        hear(&mut swim, secs(3), from.min(4), Update::Failed(claim(from, 5)));
+        hear(&mut swim, secs(2) + ms(10), from.min(4), Update::Failed(claim(from, 5)));
     }
     assert_eq!(deadline(&swim), Some(shortest * 4), "two are too few, and a stranger does not count");
-    hear(&mut swim, secs(3), 3, Update::Failed(claim(3, 5)));
+    hear(&mut swim, secs(2) + ms(10), 3, Update::Failed(claim(3, 5)));
     assert_eq!(deadline(&swim), Some(shortest));
 }
 
