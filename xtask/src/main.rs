@@ -101,7 +101,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "ci",
         arguments: "",
-        summary: "test, claims, lint, layers, features and deny in order, with the time of each",
+        summary: "test, claims, sim, lint, layers, features and deny in order, with the time of each",
         run: ci::run,
     },
     Command {

@@ -16,7 +16,9 @@ fn asked(arguments: &[String]) -> Vec<&str> {
     let arguments = arguments.iter().map(String::as_str);
     match arguments.clone().next() {
         None => vec!["storm", "--seed", "fresh", "--time", "20"],
-        Some(first) if first.starts_with("--") && first != "--help" => std::iter::once("storm").chain(arguments).collect(),
+        Some(first) if first.starts_with("--") && first != "--help" => {
+            std::iter::once("storm").chain(arguments).collect()
+        }
         Some(_) => arguments.collect(),
     }
 }

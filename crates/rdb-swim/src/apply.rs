@@ -116,6 +116,9 @@ impl Swim {
         }
         let is_new_life = alive.boot != held.boot;
         let is_changed = is_new_life || held.address != alive.address || *held.meta != alive.meta;
+        if !is_changed && held.state == NodeState::Alive && self.has(Mutation::EvidenceDropped) {
+            return;
+        }
         let former = held.state;
         let told = transitions(Some(former), NodeState::Alive, is_new_life);
         if told.first() == Some(&Transition::Failed) {

@@ -101,6 +101,10 @@ impl Swim {
 
     pub(crate) fn probe_tick(&mut self, now: Duration) {
         // The next one follows when this one is over, however long that takes: probes in turn never overlap.
+        if self.probes_in_turn() > 0 && !self.has(Mutation::ProbesOverlap) {
+            // Its timers came late, and its last steps are due now: they come first.
+            return self.schedule.set(Timer::Probe, now);
+        }
         let interval = self.config.probe_interval;
         let interval = if self.has(Mutation::ProbesOverlap) { interval } else { self.scaled(interval) };
         self.schedule.set(Timer::Probe, now + interval);

@@ -327,7 +327,9 @@ impl Swim {
             Timer::ProbeStep(sequence) => self.probe_step(now, sequence),
             Timer::Relay(sequence) => self.relay_expired(sequence),
             Timer::Gossip => self.gossip_tick(now),
-            Timer::Inquiry(slot) => self.inquire(now, slot),
+            Timer::Inquiry(slot) => {
+                self.inquire(now, slot);
+            }
             Timer::Suspicion(slot) => self.suspicion_expired(now, slot),
             Timer::Refusal(slot) => self.refusal_step(now, slot),
             Timer::Sync => self.sync_tick(now),

@@ -113,7 +113,10 @@ impl KilledPlan {
         let sizes: Vec<String> = self.sizes.iter().map(ToString::to_string).collect();
         Findings {
             experiment: "killed",
-            about: format!("{} processes of each row are killed and started again, in clusters of whole nodes.", self.kills),
+            about: format!(
+                "{} processes of each row are killed and started again, in clusters of whole nodes.",
+                self.kills
+            ),
             table: Table {
                 columns: vec![
                     "nodes",

@@ -218,7 +218,12 @@ impl Watch {
     }
 
     /// Takes the rules back, with what they have found.
-    pub(crate) fn take_back(&mut self, now: Duration, rules: Vec<Box<dyn Invariant>>, found: Vec<(&'static str, String)>) {
+    pub(crate) fn take_back(
+        &mut self,
+        now: Duration,
+        rules: Vec<Box<dyn Invariant>>,
+        found: Vec<(&'static str, String)>,
+    ) {
         self.rules = rules;
         for (rule, what) in found {
             note(&mut self.violations, now, rule, what);

@@ -36,11 +36,14 @@ impl Invariant for NacksInTime {
         if more == 0 || scene.calm_for(now).is_none_or(|calm| calm < CALM) {
             return Ok(());
         }
-        // Relays may be down themselves: only where the one that was asked for is the only one that is, or lately was, all
-        // must answer.
-        let is_held = |node: &usize| swim.member(&scene.ids[*node]).is_some_and(|held| held.state.is_routable());
-        let is_late = |at: &Duration| now.saturating_sub(*at) < CALM;
-        let silent = scene.down.iter().filter(|(node, at)| is_held(node) || is_late(at)).count();
+        // Relays may be down themselves: only where the one that was asked for is the only one that is, or was until lately in the
+        // eyes of this node, all must answer.
+        let is_counted_on = |node: &usize| {
+            let held = swim.member(&scene.ids[*node]);
+            held.is_some_and(|held| held.state.is_routable() || now.saturating_sub(held.since) < CALM)
+        };
+        let silent =
+            scene.down.iter().filter(|(node, at)| is_counted_on(node) || now.saturating_sub(**at) < CALM).count();
         if silent > 1 { Ok(()) } else { Err(format!("{more} relays did not answer in time")) }
     }
 }

@@ -15,6 +15,9 @@ use crate::config::Config;
 /// The longest pause that must not make a process failed, less what a suspicion needs to begin and to be refuted.
 const TOLERATED: Duration = Duration::from_secs(3);
 
+/// Some nodes; `None` is all of them.
+pub(crate) type Nodes = Option<BTreeSet<usize>>;
+
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -77,13 +80,13 @@ impl Kind {
         }
     }
 
-    /// Which nodes have reason to hold which others for failed: pairs of observers and subjects, where `None` is everybody.
-    pub(crate) fn excuses(&self, time: Duration) -> Vec<(Option<BTreeSet<usize>>, Option<BTreeSet<usize>>)> {
+    /// Which nodes have reason to hold which others for failed: pairs of observers and subjects.
+    pub(crate) fn excuses(&self, time: Duration) -> Vec<(Nodes, Nodes)> {
         let set = |nodes: &[usize]| Some(nodes.iter().copied().collect::<BTreeSet<usize>>());
         let both = |node: usize| vec![(None, set(&[node])), (set(&[node]), None)];
         match self {
-            // Who leaves while others cannot hear it may be found gone. What ends a process excuses it besides.
-            Self::Down { nodes, .. } => vec![(None, set(nodes))],
+            // Who leaves while others cannot hear it may be found gone. Who starts anew believes what it is told of everybody.
+            Self::Down { nodes, .. } => vec![(None, set(nodes)), (set(nodes), None)],
             Self::Ghost { node, away, .. } => [vec![(None, set(&[*node]))], both(*away)].concat(),
             Self::Pause { node } if time > TOLERATED => vec![(None, set(&[*node]))],
             Self::Pause { .. } | Self::Busy { .. } | Self::OneWay { .. } | Self::Weather { .. } => Vec::new(),

@@ -129,7 +129,7 @@ impl Storm {
 /// How long until a fault does something again.
 fn wait(kind: &Kind, turn: u32) -> Option<Duration> {
     match kind {
-        Kind::Busy { still, runs, .. } => Some(if turn % 2 == 0 { *still } else { *runs }),
+        Kind::Busy { still, runs, .. } => Some(if turn.is_multiple_of(2) { *still } else { *runs }),
         Kind::Flap { each, .. } => Some(*each),
         // First the death, somewhat after the other is away; then the operator, once it was found.
         Kind::Ghost { .. } if turn < 2 => Some(Duration::from_secs([1, 40][turn as usize])),
@@ -199,7 +199,7 @@ impl Run<'_> {
 
     fn again(&mut self, number: usize, turn: u32) {
         match &self.storm.faults[number].kind {
-            Kind::Busy { node, .. } if turn % 2 == 0 => self.simulation.wake(*node),
+            Kind::Busy { node, .. } if turn.is_multiple_of(2) => self.simulation.wake(*node),
             Kind::Busy { node, .. } => self.simulation.pause(*node),
             Kind::Ghost { node, .. } if turn == 0 => self.take_down(*node, End::Kill),
             Kind::Ghost { node, by, .. } => {

@@ -34,6 +34,18 @@ fn storms_are_of_many_kinds() {
     assert_eq!((sizes.iter().min(), sizes.iter().max()), (Some(&5), Some(&50)));
 }
 
+/// A process that stood still for a moment began its next probe before the last steps of the one before it, which were late too.
+#[test]
+fn a_busy_process_asks_one_after_the_other() {
+    check([1547, 1800]);
+}
+
+/// A process that is started in a split hears from the other side, once that is mended, who is failed there.
+#[test]
+fn who_is_started_in_a_split_is_not_blamed_for_what_it_is_told() {
+    check([1584]);
+}
+
 /// What a process hears of on waking was suspected for as long as it had slept, and then as long as ever.
 #[test]
 fn a_process_that_wakes_on_one_side_of_a_split_fails_the_other_in_time() {

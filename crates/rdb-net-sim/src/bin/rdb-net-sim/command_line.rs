@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rdb_net_sim::experiment::{
-    ChurnPlan, DetectPlan, DisseminatePlan, KilledPlan, LifeguardPlan, PartitionPlan, PhiPlan, SilentPlan, SoakPlan, StabilityPlan,
+    ChurnPlan, DetectPlan, DisseminatePlan, KilledPlan, LifeguardPlan, PartitionPlan, PhiPlan, SilentPlan, SoakPlan,
+    StabilityPlan,
 };
 use rdb_net_sim::report::Format;
 use rdb_net_sim::{Scenario, scenario};
@@ -324,10 +325,7 @@ mod tests {
         let task = parsed("detect --nodes 100,1000 --seed 9 --seeds 3 --crashes 7 --gossip on --output svg");
         assert_eq!(task, planned(Experiment::Detect(detect), Format::Svg));
         let killed = KilledPlan { kills: 7, ..KilledPlan::new(vec![50, 1000], 1) };
-        assert_eq!(
-            parsed("killed --nodes 50,1000 --crashes 7"),
-            planned(Experiment::Killed(killed), Format::Table)
-        );
+        assert_eq!(parsed("killed --nodes 50,1000 --crashes 7"), planned(Experiment::Killed(killed), Format::Table));
         let soak = SoakPlan { time: Duration::from_secs(90), ..SoakPlan::new(50, 1) };
         assert_eq!(parsed("soak --nodes 50 --time 90"), planned(Experiment::Soak(soak), Format::Table));
         let churn = ChurnPlan { a_minute: 7, time: Duration::from_secs(60), ..ChurnPlan::new(40, 1) };
@@ -374,7 +372,13 @@ mod tests {
         assert_eq!(parsed("storm --seed 7 --seeds 20 --threads 2"), Ok(Task::Storms(storms.clone())));
         assert_eq!(
             parsed("storm --seed 7 --seeds 1 --threads 9 --time 20 --output json"),
-            Ok(Task::Storms(Storms { seeds: 1, threads: 1, time: Some(Duration::from_secs(20)), json: true, ..storms }))
+            Ok(Task::Storms(Storms {
+                seeds: 1,
+                threads: 1,
+                time: Some(Duration::from_secs(20)),
+                json: true,
+                ..storms
+            }))
         );
         let Ok(Task::Storms(fresh)) = parsed("storm --seed fresh") else { panic!("storms") };
         assert!(fresh.first > 1_000_000, "of the clock");
