@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, no_arguments};
 use crate::house::House;
-use crate::{Run, claims, deny, features, layers, lint, test};
+use crate::{Run, claims, deny, features, layers, lint, sim, test};
 
 /// The stages in order, without arguments.
 pub(crate) const STAGES: &[(&str, Run)] = &[
     ("test", test::run),
     ("claims", claims::run),
+    ("sim", sim::run),
     ("lint", lint::run),
     ("layers", layers::run),
     ("features", features::run),

@@ -74,7 +74,12 @@ const COMMANDS: &[Command] = &[
         summary: "run a program of the benches in release mode: race (the default), micro, membership, ...",
         run: bench::run,
     },
-    Command { name: "sim", arguments: "[ARGS]", summary: "run the simulator in release mode", run: sim::run },
+    Command {
+        name: "sim",
+        arguments: "[ARGS]",
+        summary: "run the simulator in release mode; --seeds N plays N storms, nothing some with fresh seeds for 20 s",
+        run: sim::run,
+    },
     Command {
         name: "faults",
         arguments: "",
@@ -96,7 +101,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "ci",
         arguments: "",
-        summary: "test, claims, lint, layers, features and deny in order, with the time of each",
+        summary: "test, claims, sim, lint, layers, features and deny in order, with the time of each",
         run: ci::run,
     },
     Command {

@@ -110,6 +110,12 @@ impl Engine {
         })
     }
 
+    /// Plants a bug in membership.
+    #[cfg(feature = "mutations")]
+    pub fn plant(&mut self, mutation: rdb_swim::Mutation) {
+        self.swim.plant(mutation);
+    }
+
     /// Takes a datagram of the gossip socket. What is wrong with it is counted; nobody need do anything.
     pub fn handle_packet(&mut self, now: Duration, from: SocketAddr, packet: &[u8]) {
         // The membership machine counts each reason.

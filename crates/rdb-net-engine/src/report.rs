@@ -120,6 +120,11 @@ impl Engine {
         self.roster.local()
     }
 
+    /// The membership protocol's own state, for who checks or shows it.
+    pub fn membership(&self) -> &rdb_swim::Swim {
+        &self.swim
+    }
+
     /// The balancer over the other members that messages are sent to.
     pub fn balancer(&self) -> &Arc<Balancer> {
         &self.balancer

@@ -55,6 +55,17 @@ impl<N: Ord + Clone> Network<N> {
         self.links.insert((from, to), faults);
     }
 
+    /// All links are as the default one, and none is cut.
+    pub fn reset_links(&mut self) {
+        self.links.clear();
+        self.cuts.clear();
+    }
+
+    /// Whether everything that is sent arrives, on every link.
+    pub fn loses_nothing(&self) -> bool {
+        self.cuts.is_empty() && self.default_link.loss <= 0.0 && self.links.values().all(|link| link.loss <= 0.0)
+    }
+
     /// Cuts one direction: nothing that is sent from here on passes. What is under way arrives.
     pub fn cut(&mut self, from: N, to: N) {
         self.cuts.insert((from, to));

@@ -29,6 +29,9 @@ pub struct Config {
     pub unacknowledged_timeout: Duration,
     /// Bytes of datagrams that a host holds for a process which does not read, as a socket's buffer does. Default 208 KiB.
     pub datagram_buffer_bytes: usize,
+    /// A bug that is planted in every process. Default none.
+    #[cfg(feature = "mutations")]
+    pub mutation: Option<rdb_swim::Mutation>,
 }
 
 impl Config {
@@ -45,6 +48,8 @@ impl Config {
             dial_timeout: Duration::from_secs(3),
             unacknowledged_timeout: Duration::from_secs(10),
             datagram_buffer_bytes: 208 * 1024,
+            #[cfg(feature = "mutations")]
+            mutation: None,
         }
     }
 }

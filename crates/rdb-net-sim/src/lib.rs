@@ -42,6 +42,7 @@ mod queue;
 pub mod report;
 pub mod scenario;
 mod simulation;
+pub mod storm;
 mod stream;
 mod trace;
 mod view;

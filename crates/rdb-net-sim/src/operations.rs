@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rdb_net_engine::{Engine, EngineError};
+use rdb_net_faults::LinkFaults;
 use rdb_net_session::{CloseReason, Identity, Loss};
 use rdb_net_types::{BootId, ClusterId, Incarnation, NodeAddress, NodeInfo, ProtocolRange};
 
 use crate::host::{Life, Process};
+use crate::invariant::scene::Reason;
 use crate::queue::{End, StreamId, Timer};
 use crate::simulation::Simulation;
 
@@ -24,11 +26,25 @@ impl Simulation {
     ///
     /// Where the host has a process.
     pub fn start(&mut self, node: usize) -> Result<(), EngineError> {
+        self.start_with_clock(node, 0)
+    }
+
+    /// Starts a process whose clock is so many seconds slow, and which has not stored its last generation: it must learn from others
+    /// that it had a higher one.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the settings are out of range.
+    ///
+    /// # Panics
+    ///
+    /// Where the host has a process.
+    pub fn start_with_clock(&mut self, node: usize, slow_secs: u32) -> Result<(), EngineError> {
         assert!(self.hosts[node].process.is_none(), "the host has a process");
         let (boot, seed) = (BootId(self.random.next_u64()), self.random.next_u64());
         let host = &mut self.hosts[node];
         // A node's clock has passed at least a second between two of its starts, or it takes its stored generation + 1.
-        let generation = ORIGIN_UNIX_SECONDS + self.now.as_secs() as u32 + host.lives;
+        let generation = ORIGIN_UNIX_SECONDS + self.now.as_secs() as u32 + host.lives - slow_secs;
         host.lives += 1;
         host.life = Life::Running;
         let mut info = NodeInfo::new(host.id.clone(), host.address.clone());
@@ -48,9 +64,13 @@ impl Simulation {
         };
         let gossip = host.gossip;
         let mut engine = Engine::new(self.config.engine.clone(), cluster, info, gossip, seed, self.now)?;
-        self.watch.started(node, &engine);
+        self.watch.started(self.now, node, &engine);
         let seeds: Vec<NodeAddress> = self.hosts[..self.config.seeds].iter().map(|host| host.address.clone()).collect();
         engine.join(self.now, seeds);
+        #[cfg(feature = "mutations")]
+        if let Some(mutation) = self.config.mutation {
+            engine.plant(mutation);
+        }
         self.hosts[node].process = Some(Process {
             engine,
             identity,
@@ -68,7 +88,7 @@ impl Simulation {
 
     /// Kills the process: its connections are reset or end, and the host refuses new ones.
     pub fn crash(&mut self, node: usize) {
-        self.watch.excuse(node);
+        self.excuse_down(node);
         self.end_process(node, Life::Crashed);
         let streams: Vec<StreamId> = self
             .streams
@@ -91,7 +111,7 @@ impl Simulation {
 
     /// Takes the power: nothing answers, and nobody is told.
     pub fn power_off(&mut self, node: usize) {
-        self.watch.excuse(node);
+        self.excuse_down(node);
         self.end_process(node, Life::Off);
         for stream in self.streams.values_mut() {
             for end in [End::Dialer, End::Acceptor] {
@@ -107,6 +127,8 @@ impl Simulation {
     pub fn pause(&mut self, node: usize) {
         if self.hosts[node].life == Life::Running {
             self.hosts[node].life = Life::Paused;
+            self.watch.scene.paused(node);
+            self.look_at_weather();
         }
     }
 
@@ -116,6 +138,8 @@ impl Simulation {
             return;
         }
         self.hosts[node].life = Life::Running;
+        self.watch.scene.woken(node, self.now);
+        self.look_at_weather();
         self.hosts[node].backlog_bytes = 0;
         for delivery in std::mem::take(&mut self.hosts[node].backlog) {
             self.deliver(node, delivery);
@@ -149,7 +173,7 @@ impl Simulation {
 
     /// Ends the process without a farewell to the cluster, but with one on every connection.
     pub fn stop(&mut self, node: usize) {
-        self.watch.excuse(node);
+        self.excuse_down(node);
         self.close_all(node);
         self.pump();
         self.end_process(node, Life::Stopped);
@@ -179,10 +203,12 @@ impl Simulation {
         host.life = life;
         host.backlog.clear();
         host.backlog_bytes = 0;
+        self.watch.scene.ended(node, self.now);
+        self.look_at_weather();
         self.trace.bytes(self.now, node, 2, &[life as u8]);
         self.queue.arm(Timer::Engine(node), None);
         self.talkative.remove(&node);
-        if let Some(process) = host.process.take() {
+        if let Some(process) = self.hosts[node].process.take() {
             for key in process.peers.into_keys() {
                 self.queue.arm(Timer::Peer(node, key), None);
             }
@@ -200,6 +226,15 @@ impl Simulation {
     /// Cuts the link from one node to another, one way.
     pub fn cut_one_way(&mut self, from: usize, to: usize) {
         self.network.cut(from, to);
+        self.look_at_weather();
+    }
+
+    /// Mends the link from one node to another, one way. What the connections have held arrives.
+    pub fn mend_one_way(&mut self, from: usize, to: usize) {
+        self.network.mend(from, to);
+        self.look_at_weather();
+        self.release_held();
+        self.pump();
     }
 
     /// Cuts every link between the two groups, both ways.
@@ -208,6 +243,7 @@ impl Simulation {
             self.network.cut(a, b);
             self.network.cut(b, a);
         }
+        self.look_at_weather();
     }
 
     /// Mends every link between the two groups, both ways. What the connections have held arrives.
@@ -216,6 +252,7 @@ impl Simulation {
             self.network.mend(a, b);
             self.network.mend(b, a);
         }
+        self.look_at_weather();
         self.release_held();
         self.pump();
     }
@@ -223,11 +260,71 @@ impl Simulation {
     /// From here on this share of datagrams is lost.
     pub fn set_loss(&mut self, loss: f64) {
         self.network.default_link().loss = loss;
+        self.look_at_weather();
+    }
+
+    /// From here on the network is so: all links alike, but nothing passes over these, and of what goes to and from these nodes
+    /// these shares are lost besides. What connections have held and passes again arrives.
+    pub(crate) fn set_weather(
+        &mut self,
+        weather: LinkFaults,
+        cuts: BTreeSet<(usize, usize)>,
+        losses: &[(usize, f64, f64)],
+    ) {
+        *self.network.default_link() = weather;
+        self.network.reset_links();
+        cuts.into_iter().for_each(|(from, to)| self.network.cut(from, to));
+        for (node, ingress, egress) in losses {
+            for other in (0..self.hosts.len()).filter(|other| other != node) {
+                let mut lose = |from: usize, to: usize, loss: f64| {
+                    let link = self.network.link(&from, &to);
+                    self.network.set_link(from, to, LinkFaults { loss: link.loss.max(loss), ..link });
+                };
+                lose(other, *node, *ingress);
+                lose(*node, other, *egress);
+            }
+        }
+        self.look_at_weather();
+        self.release_held();
+        self.pump();
+    }
+
+    pub(crate) fn excuse_pairs(
+        &mut self,
+        reason: Reason,
+        observers: Option<BTreeSet<usize>>,
+        subjects: Option<BTreeSet<usize>>,
+    ) {
+        self.watch.scene.excuse(reason, observers, subjects);
+    }
+
+    pub(crate) fn pardon(&mut self, reason: Reason) {
+        self.watch.scene.pardon(reason, self.now);
+    }
+
+    /// An operator drops a member that has failed or left, at one node, which tells the others. Gives whether it was held so.
+    pub fn forget_member(&mut self, by: usize, of: usize) -> bool {
+        let (now, id) = (self.now, self.hosts[of].id.clone());
+        let Some(process) = &mut self.hosts[by].process else { return false };
+        let is_dropped = process.engine.forget(now, &id);
+        self.talkative.insert(by);
+        self.pump();
+        is_dropped
+    }
+
+    /// Whether nothing is lost and every process that there is runs, tells the rules.
+    fn look_at_weather(&mut self) {
+        let is_calm = self.network.loses_nothing() && self.hosts.iter().all(|host| host.life != Life::Paused);
+        self.watch.scene.set_calm(is_calm, self.now);
     }
 
     /// A failure of this node that others tell of is no violation from here on: the scenario gives them reason.
     pub fn excuse(&mut self, node: usize) {
-        self.watch.excuse(node);
+        self.watch.scene.excuse(Reason::Scenario, None, Some(BTreeSet::from([node])));
+    }
+
+    fn excuse_down(&mut self, node: usize) {
+        self.watch.scene.excuse(Reason::Down(node), None, Some(BTreeSet::from([node])));
     }
 }
 

@@ -33,8 +33,12 @@ impl Simulation {
                 if let Some(process) = &mut self.hosts[node].process {
                     process.engine.handle_timeout(now);
                     let next = process.engine.poll_timeout();
-                    assert!(next.is_none_or(|at| at > now), "an engine that is due for ever: {next:?} at {now:?}");
+                    self.watch.timed(now, node, next);
                     self.talkative.insert(node);
+                    if next.is_some_and(|at| at <= now) {
+                        // Due for ever: the rule has seen it, and the simulation must go on.
+                        self.crash(node);
+                    }
                 }
             }
             Timer::Session(id, end) => {
@@ -80,11 +84,16 @@ impl Simulation {
         while let Some(event) = self.hosts[node].process.as_mut().and_then(|process| process.engine.poll_event()) {
             self.hear(node, event);
         }
-        let due = self.hosts[node].process.as_ref().and_then(|process| process.engine.poll_timeout());
+        let Some(process) = &self.hosts[node].process else { return self.queue.arm(Timer::Engine(node), None) };
+        self.watch.stepped(now, node, &process.engine);
+        let due = process.engine.poll_timeout();
         self.queue.arm(Timer::Engine(node), due);
     }
 
     fn send_packet(&mut self, node: usize, to: std::net::SocketAddr, bytes: &[u8]) {
+        if let Some(process) = &self.hosts[node].process {
+            self.watch.sent(self.now, node, &process.engine, bytes.len());
+        }
         let Some(target) = self.by_gossip.get(&to).copied() else { return };
         for delay in self.network.datagram(self.now, &node, &target, bytes.len()) {
             let packet = crate::queue::Delivery::Packet { from: node, bytes: bytes.to_vec() };

@@ -7,6 +7,7 @@ use rdb_net_types::{BootId, NodeState};
 
 use crate::host::Life;
 use crate::invariant::Violation;
+use crate::invariant::scene::Scene;
 use crate::simulation::Simulation;
 
 impl Simulation {
@@ -73,11 +74,27 @@ impl Simulation {
         self.watch.violations()
     }
 
+    /// Nothing is done to the cluster from here on, and nothing is on its way: what it does until [`Self::check_at_rest`] is what
+    /// it does at rest.
+    pub fn begin_rest(&mut self) {
+        let mut rules = self.watch.lend();
+        rules.iter_mut().for_each(|rule| rule.rests(self));
+        self.watch.take_back(self.now, rules, Vec::new());
+    }
+
     /// Checks what holds whenever the cluster has come to rest.
     pub fn check_at_rest(&mut self) {
-        let mut watch = std::mem::take(&mut self.watch);
-        watch.at_rest(self);
-        self.watch = watch;
+        let mut rules = self.watch.lend();
+        let check = |rule: &mut Box<dyn crate::invariant::Invariant>| {
+            let found = rule.at_rest(self).err()?;
+            Some((rule.name(), found))
+        };
+        let found = rules.iter_mut().filter_map(check).collect();
+        self.watch.take_back(self.now, rules, found);
+    }
+
+    pub(crate) fn scene(&self) -> &Scene {
+        &self.watch.scene
     }
 
     /// The hash of everything that was delivered and told so far.

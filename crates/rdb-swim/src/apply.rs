@@ -11,6 +11,7 @@ use crate::entry::Entry;
 use crate::event::{Event, MemberRecord};
 use crate::gossip::Topic;
 use crate::merge::{Standing, Transition, is_leap, is_plausible, is_possible, transitions};
+use crate::mutation::Mutation;
 use crate::packet::{Accusation, Alive, Sender, Update};
 use crate::profile::Profile;
 use crate::schedule::Timer;
@@ -83,7 +84,8 @@ impl Swim {
 
     /// Takes in a member that is not held, unless it is a ghost or there is no room.
     pub(crate) fn admit(&mut self, now: Duration, alive: Alive, state: NodeState, spread: Spread) {
-        if self.tombstones.incarnation(&alive.id).is_some_and(|dead| alive.incarnation <= dead) {
+        let is_entombed = self.tombstones.incarnation(&alive.id).is_some_and(|dead| alive.incarnation <= dead);
+        if is_entombed && !self.has(Mutation::GhostsReturn) {
             self.stats.updates_entombed += 1;
             return self.tell_forgotten(now, &alive.id);
         }
@@ -114,6 +116,9 @@ impl Swim {
         }
         let is_new_life = alive.boot != held.boot;
         let is_changed = is_new_life || held.address != alive.address || *held.meta != alive.meta;
+        if !is_changed && held.state == NodeState::Alive && self.has(Mutation::EvidenceDropped) {
+            return;
+        }
         let former = held.state;
         let told = transitions(Some(former), NodeState::Alive, is_new_life);
         if told.first() == Some(&Transition::Failed) {
@@ -159,7 +164,7 @@ impl Swim {
             return self.refute(now, next);
         }
         let (held, former) = (held.standing(), held.state);
-        if !next.beats(held) {
+        if !next.beats(held) || state == former && self.has(Mutation::EvidenceDropped) {
             let is_news = next == held && state == NodeState::Suspect && self.confirm_doubt(now, slot, claim.from);
             self.stats.updates_taken += u64::from(is_news);
             self.stats.updates_stale += u64::from(!is_news);
@@ -326,11 +331,17 @@ impl Swim {
         self.rise_to(now, if is_possible(above) { above } else { incarnation.next() });
     }
 
+    /// Takes a higher incarnation. Whoever has heard of none that is as high as the own is told that one.
     pub(crate) fn rise_to(&mut self, now: Duration, incarnation: Incarnation) {
-        self.stats.refutations += 1;
-        self.table.update(SELF, &mut self.random, |own| own.incarnation = own.incarnation.max(incarnation));
+        let own = self.table.local().incarnation;
+        if incarnation > own {
+            self.stats.refutations += 1;
+            let wraps = self.has(Mutation::IncarnationWraps);
+            let raised = if wraps { Incarnation::from_u64(incarnation.as_u64() & !0xffff_fffe) } else { incarnation };
+            self.table.update(SELF, &mut self.random, |own| own.incarnation = raised);
+            self.emit(Event::SelfRefuted { incarnation: raised });
+        }
         self.tell(now, SELF);
-        self.emit(Event::SelfRefuted { incarnation: self.table.local().incarnation });
     }
 
     /// Puts the refusal of a member into the queue.

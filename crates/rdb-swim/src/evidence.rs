@@ -11,6 +11,7 @@ impl Swim {
     /// Takes something that this node has seen by itself. Only a refusal accuses; the rest brings a probe forward or calls it
     /// off. Evidence of a life that is not the held one, or of a member that is gone, says nothing.
     pub fn handle_evidence(&mut self, now: Duration, evidence: &Evidence) {
+        self.forgive_pause(now);
         let Some(slot) = self.table.slot_of(&evidence.node).filter(|slot| *slot != SELF) else { return };
         let Some(entry) = self.table.get(slot) else { return };
         let is_other_life = evidence.boot.is_some_and(|boot| boot != entry.boot);

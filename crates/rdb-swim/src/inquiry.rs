@@ -15,7 +15,7 @@ use crate::table::Slot;
 /// How many times a suspect is pinged: the loss of one packet must not convict it.
 pub(crate) const PINGS: u32 = 3;
 
-/// How many such pings are sent in one probe interval: where half of a large cluster has vanished, asking all of it helps nobody.
+/// How many such pings are sent in one probe interval: where half of a large cluster has vanished, the others wait for their turn.
 const PINGS_MAX: u32 = 256;
 
 /// How many pings were sent in this interval.
@@ -38,23 +38,27 @@ impl Swim {
         }
     }
 
-    /// Asks a suspect, and again until it was asked often enough.
-    pub(crate) fn inquire(&mut self, now: Duration, slot: Slot) {
-        let Some(doubt) = self.doubts.get_mut(&slot).filter(|doubt| doubt.asked < PINGS) else { return };
-        doubt.asked += 1;
-        if doubt.asked < PINGS {
-            self.schedule.set(Timer::Inquiry(slot), now + self.inquiry_step());
-        }
-        if now >= self.inquiries.since + self.config.probe_interval {
+    /// Asks a suspect, and again until it was asked often enough. Where too many are, it waits for its turn: whoever was not asked is
+    /// not failed. Gives whether it was asked.
+    pub(crate) fn inquire(&mut self, now: Duration, slot: Slot) -> bool {
+        let interval = self.config.probe_interval;
+        let Some(doubt) = self.doubts.get_mut(&slot).filter(|doubt| doubt.asked < PINGS) else { return false };
+        if now >= self.inquiries.since + interval {
             self.inquiries = Inquiries { since: now, sent: 0 };
         }
         if self.inquiries.sent >= PINGS_MAX {
             self.stats.limit_inquiries += 1;
-            return;
+            self.schedule.set(Timer::Inquiry(slot), self.inquiries.since + interval);
+            return false;
+        }
+        doubt.asked += 1;
+        if doubt.asked < PINGS {
+            self.schedule.set(Timer::Inquiry(slot), now + self.config.refusal_window / PINGS);
         }
         self.inquiries.sent += 1;
         self.stats.suspects_asked += 1;
         self.ping(slot, 0);
+        true
     }
 
     /// A suspect's time is up. Gives whether it was asked often enough; otherwise it is, and its time ends after that.
@@ -62,11 +66,10 @@ impl Swim {
         if !self.config.lifeguard.own_verdicts || self.doubts.get(&slot).is_none_or(|doubt| doubt.asked >= PINGS) {
             return true;
         }
+        let is_asked = self.inquire(now, slot);
         self.schedule.cancel(Timer::Inquiry(slot));
-        let step = self.inquiry_step();
-        self.schedule.set(Timer::Suspicion(slot), now + step);
-        self.inquire(now, slot);
-        self.schedule.cancel(Timer::Inquiry(slot));
+        let next = if is_asked { now + self.inquiry_step() } else { self.inquiries.since + self.config.probe_interval };
+        self.schedule.set(Timer::Suspicion(slot), next);
         false
     }
 }

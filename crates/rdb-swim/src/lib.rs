@@ -43,6 +43,7 @@ mod inquiry;
 mod leave;
 mod lifeguard;
 mod merge;
+mod mutation;
 mod packet;
 mod partition;
 mod passage;
@@ -71,6 +72,8 @@ pub use config::{Config, ConfigError};
 pub use entry::Member;
 pub use event::{Event, MemberRecord};
 pub use lifeguard::Lifeguard;
+#[cfg(feature = "mutations")]
+pub use mutation::Mutation;
 pub use partition::Partition;
 pub use profile::Profile;
 pub use reconfigure::ReconfigureError;

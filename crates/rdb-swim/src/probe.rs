@@ -11,6 +11,7 @@ use std::time::Duration;
 use rdb_net_types::{BootId, NodeId};
 
 use crate::event::Event;
+use crate::mutation::Mutation;
 use crate::packet::{Body, Sender};
 use crate::schedule::Timer;
 use crate::swim::{DropReason, Phase, Swim};
@@ -93,9 +94,20 @@ pub(crate) struct Relay {
 }
 
 impl Swim {
+    /// How many members are being asked because it is their turn: one at most, however long a probe takes.
+    pub fn probes_in_turn(&self) -> usize {
+        self.probes.active.values().filter(|probe| probe.cause == Cause::Turn).count()
+    }
+
     pub(crate) fn probe_tick(&mut self, now: Duration) {
         // The next one follows when this one is over, however long that takes: probes in turn never overlap.
-        self.schedule.set(Timer::Probe, now + self.scaled(self.config.probe_interval));
+        if self.probes_in_turn() > 0 && !self.has(Mutation::ProbesOverlap) {
+            // Its timers came late, and its last steps are due now: they come first.
+            return self.schedule.set(Timer::Probe, now);
+        }
+        let interval = self.config.probe_interval;
+        let interval = if self.has(Mutation::ProbesOverlap) { interval } else { self.scaled(interval) };
+        self.schedule.set(Timer::Probe, now + interval);
         if let Some(slot) = self.table.pick_live(&mut self.random) {
             self.start_probe(now, slot, Cause::Turn);
         }
@@ -331,7 +343,8 @@ impl Swim {
         self.relays.insert(own_sequence, relay);
         self.stats.pings_relayed += 1;
         self.ping(slot, own_sequence);
-        self.schedule.set(Timer::Relay(own_sequence), now + budget * 4 / 5);
+        let wait = if self.has(Mutation::NacksLate) { self.config.probe_timeout } else { budget * 4 / 5 };
+        self.schedule.set(Timer::Relay(own_sequence), now + wait);
     }
 
     fn relay_answered(&mut self, sequence: u32, id: &NodeId, boot: BootId) -> bool {

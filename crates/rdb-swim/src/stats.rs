@@ -98,7 +98,7 @@ pub struct Statistics {
     pub limit_tombstones: u64,
     /// Limit hit: an urgent probe waits for its turn in the ring.
     pub limit_urgent_probes: u64,
-    /// Limit hit: a suspect was not asked once more.
+    /// Limit hit: a suspect had to wait until it was asked once more.
     pub limit_inquiries: u64,
     /// Limit hit: a ping was not relayed.
     pub limit_relays: u64,

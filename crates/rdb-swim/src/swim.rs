@@ -116,9 +116,14 @@ pub struct Swim {
     pub(crate) phase: Phase,
     pub(crate) last_sequence: u32,
     pub(crate) last_timeout: Duration,
+    /// When this process was last seen to run, and when it was last seen to be late.
+    pub(crate) last_input: Duration,
+    pub(crate) awake_since: Duration,
     pub(crate) last_gossip: Option<Duration>,
     pub(crate) last_outbid: Option<(BootId, Duration)>,
     pub(crate) conflict_told: Option<(NodeId, Duration)>,
+    #[cfg(feature = "mutations")]
+    pub(crate) planted: Option<crate::mutation::Mutation>,
 }
 
 impl Swim {
@@ -161,9 +166,13 @@ impl Swim {
             phase: Phase::Active,
             last_sequence: 0,
             last_timeout: now,
+            last_input: now,
+            awake_since: now,
             last_gossip: None,
             last_outbid: None,
             conflict_told: None,
+            #[cfg(feature = "mutations")]
+            planted: None,
         };
         swim.start_timers(now);
         swim
@@ -187,6 +196,7 @@ impl Swim {
                 _ => self.stats.dropped_malformed += 1,
             })?;
         self.check_sender(now, from, &sender)?;
+        self.forgive_pause(now);
         for update in updates {
             self.apply(now, update);
         }
@@ -317,7 +327,9 @@ impl Swim {
             Timer::ProbeStep(sequence) => self.probe_step(now, sequence),
             Timer::Relay(sequence) => self.relay_expired(sequence),
             Timer::Gossip => self.gossip_tick(now),
-            Timer::Inquiry(slot) => self.inquire(now, slot),
+            Timer::Inquiry(slot) => {
+                self.inquire(now, slot);
+            }
             Timer::Suspicion(slot) => self.suspicion_expired(now, slot),
             Timer::Refusal(slot) => self.refusal_step(now, slot),
             Timer::Sync => self.sync_tick(now),

@@ -13,6 +13,7 @@ use crate::apply::Spread;
 use crate::entry::Member;
 use crate::event::Event;
 use crate::merge::{Standing, rank};
+use crate::mutation::Mutation;
 use crate::packet::{
     Accusation, Alive, Body, KIND_SYNC_REPLY, KIND_SYNC_REQUEST, read_alive, read_header, write_alive, write_header,
 };
@@ -226,7 +227,8 @@ impl Swim {
     fn take_newer_end(&mut self, now: Duration, state: NodeState, alive: Alive, spread: Spread) {
         let Some(slot) = self.table.slot_of(&alive.id) else { return };
         let Some(held) = self.table.get(slot) else { return };
-        if !Standing::new(alive.incarnation, state).beats(held.standing()) {
+        let is_dropped = state == held.state && self.has(Mutation::EvidenceDropped);
+        if is_dropped || !Standing::new(alive.incarnation, state).beats(held.standing()) {
             self.stats.updates_stale += 1;
             return;
         }

@@ -122,7 +122,7 @@ fn every_command_that_the_workflow_runs_is_one() {
                 }
             }
         }
-        for name in ["test", "claims", "lint", "layers", "features", "deny", "ci-matrix"] {
+        for name in ["test", "claims", "sim", "lint", "layers", "features", "deny", "ci-matrix"] {
             assert!(run.contains(name), "nothing runs {name}");
         }
     });

@@ -6,6 +6,7 @@
 mod churn;
 mod detect;
 mod disseminate;
+mod killed;
 mod lifeguard;
 mod partition;
 mod phi;
@@ -18,6 +19,7 @@ mod views;
 pub use churn::ChurnPlan;
 pub use detect::DetectPlan;
 pub use disseminate::DisseminatePlan;
+pub use killed::KilledPlan;
 pub use lifeguard::LifeguardPlan;
 pub use partition::PartitionPlan;
 pub use phi::PhiPlan;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rdb_net_engine::{Engine, EngineEvent};
 use rdb_net_types::{MembershipEvent, NodeId, NodeInfo, NodeState};
 
-use super::{Heard, Invariant};
+use super::{Heard, Invariant, Stepped};
 use crate::simulation::Simulation;
 
 type Mirror = BTreeMap<NodeId, Arc<NodeInfo>>;
@@ -17,6 +17,8 @@ type Mirror = BTreeMap<NodeId, Arc<NodeInfo>>;
 #[derive(Debug, Default)]
 pub(crate) struct EventsFold {
     mirrors: BTreeMap<usize, Mirror>,
+    /// Of whom something was told in this step.
+    told: Vec<NodeId>,
 }
 
 impl Invariant for EventsFold {
@@ -31,6 +33,7 @@ impl Invariant for EventsFold {
 
     fn heard(&mut self, heard: &Heard<'_>) -> Result<(), String> {
         let EngineEvent::Membership(change) = heard.event else { return Ok(()) };
+        self.told.push(change.node_id().clone());
         let Some(mirror) = self.mirrors.get_mut(&heard.observer) else { return Ok(()) };
         let node = change.node();
         let former = if let MembershipEvent::NodeForgotten(_) = change {
@@ -40,6 +43,18 @@ impl Invariant for EventsFold {
         };
         let former = former.map(|former| former.state);
         if leads_on(former, change) { Ok(()) } else { Err(format!("{} after {former:?}", node.id)) }
+    }
+
+    fn stepped(&mut self, stepped: &Stepped<'_>) -> Result<(), String> {
+        let told = std::mem::take(&mut self.told);
+        let Some(mirror) = self.mirrors.get(&stepped.observer) else { return Ok(()) };
+        // Of those of whom nothing was told nothing may have changed: at each step one of them is looked at, at rest all are.
+        let looked_at = told.iter().chain([&stepped.scene.ids[stepped.turn]]);
+        let mut wrong = looked_at.filter(|id| stepped.engine.member(id) != mirror.get(*id));
+        match wrong.next() {
+            None => Ok(()),
+            Some(id) => Err(format!("its events do not give what it holds of {id}")),
+        }
     }
 
     fn at_rest(&mut self, simulation: &Simulation) -> Result<(), String> {

@@ -1,7 +1,8 @@
 //! Who was failed or has left comes back only by a higher incarnation.
 //!
 //! Source: SWIM (DSN 2002), section 4.2: only a member itself raises its incarnation. Broken in the field by exchanges of views
-//! that revive the dead (hashicorp/memberlist #312).
+//! that revive the dead (hashicorp/memberlist #312). So of a member that was dropped nothing may be told again, unless it has come
+//! back.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use super::{Heard, Invariant};
 #[derive(Debug, Default)]
 pub(crate) struct NoResurrection {
     ends: BTreeMap<usize, BTreeMap<NodeId, Incarnation>>,
+    dropped: BTreeMap<usize, BTreeMap<NodeId, Incarnation>>,
 }
 
 impl Invariant for NoResurrection {
@@ -22,11 +24,20 @@ impl Invariant for NoResurrection {
 
     fn started(&mut self, observer: usize, _engine: &Engine) {
         self.ends.remove(&observer);
+        self.dropped.remove(&observer);
     }
 
     fn heard(&mut self, heard: &Heard<'_>) -> Result<(), String> {
         let EngineEvent::Membership(change) = heard.event else { return Ok(()) };
         let (ends, node) = (self.ends.entry(heard.observer).or_default(), change.node());
+        let dropped = self.dropped.entry(heard.observer).or_default();
+        if let MembershipEvent::NodeForgotten(_) = change {
+            dropped.insert(node.id.clone(), node.incarnation);
+            return Ok(());
+        }
+        if let Some(end) = dropped.remove(&node.id).filter(|end| *end >= node.incarnation) {
+            return Err(format!("{} was dropped at {end} and is told of at {}", node.id, node.incarnation));
+        }
         match change {
             MembershipEvent::NodeFailed(_) | MembershipEvent::NodeLeft(_) => {
                 ends.insert(node.id.clone(), node.incarnation);

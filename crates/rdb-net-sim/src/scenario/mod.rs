@@ -46,7 +46,11 @@ impl Outcome {
 
     /// The command that replays the run.
     pub fn replay(&self) -> String {
-        format!("rdb-net-sim scenario {} --nodes {} --seed {}", self.scenario, self.nodes, self.seed)
+        match self.scenario {
+            // Its seed says how many nodes it has.
+            "storm" => format!("rdb-net-sim storm --seed {}", self.seed),
+            name => format!("rdb-net-sim scenario {name} --nodes {} --seed {}", self.nodes, self.seed),
+        }
     }
 }
 

@@ -73,6 +73,20 @@ fn a_suspects_time_stands_still_while_the_accuser_pauses() {
     net.run_until(secs(4), "but the time after it does", |net| net.all_hold(1, NodeState::Failed));
 }
 
+/// Storm 32: what a process hears of on waking was suspected for as long as it had slept, and then as long as ever.
+#[test]
+fn a_suspicion_that_is_heard_of_on_waking_gets_no_time_for_the_pause() {
+    let mut net = Network::cluster_of(6, 17);
+    net.pause(0);
+    net.run(ms(100));
+    net.crash(5);
+    net.run(secs(30));
+    net.wake(0);
+    let is_failed = |net: &Network| net.nodes[0].swim.member(&id(5)).is_some_and(|m| m.state == NodeState::Failed);
+    assert!(!is_failed(&net), "it comes to the verdict by itself");
+    net.run_until(secs(8), "failed by who slept", is_failed);
+}
+
 #[test]
 fn a_pause_that_is_too_long_ends_in_recovery() {
     let mut net = Network::cluster_of(5, 9);

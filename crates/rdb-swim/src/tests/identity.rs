@@ -5,7 +5,7 @@ use rdb_net_types::{Incarnation, NodeState};
 
 use super::network::{Network, address, id, local, secs};
 use crate::packet::{Accusation, Update};
-use crate::{Event, LocalNode, SyncOutcome};
+use crate::{Event, LocalNode, SyncAnswer, SyncOutcome};
 
 #[test]
 fn a_restart_is_told_as_failure_and_recovery() {
@@ -54,6 +54,25 @@ fn a_restart_with_a_lower_generation_outbids_its_former_life() {
         assert!(net.nodes.iter().take(2).all(|node| node.swim.member(&id(2)).is_some_and(|m| m.boot.0 == 999)));
         assert_eq!(net.count(|event| matches!(event, Event::Conflict { .. })), 0);
     }
+}
+
+/// Storm 2: a node that others remind of its former life, one after the other, goes above that once.
+#[test]
+fn who_is_reminded_twice_of_a_former_life_outbids_it_once() {
+    let mut net = Network::cluster_of(5, 303);
+    net.crash(2);
+    let back = net.add(local(2, 999, 7));
+    let request = net.nodes[back].swim.sync_request();
+    let replies = [0, 1].map(|n| net.act(n, |swim, now| swim.handle_sync_request(now, &request)));
+    for reply in replies {
+        let Ok(SyncAnswer::Ready(reply)) = reply else { panic!("a restart on the same host needs no check") };
+        net.act(back, |swim, now| swim.handle_sync_reply(now, &reply)).expect("a reply");
+    }
+    let raised = |event: &Event| matches!(event, Event::SelfRefuted { .. });
+    assert_eq!(net.nodes[back].events.iter().filter(|(_, event)| raised(event)).count(), 1);
+    assert_eq!(net.nodes[back].swim.stats().refutations, 1);
+    assert_eq!(net.nodes[back].swim.local().incarnation, Incarnation::first_of(1_001));
+    net.run_until(secs(3), "one view", |net| net.agrees(5));
 }
 
 #[test]

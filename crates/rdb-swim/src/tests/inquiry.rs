@@ -2,8 +2,8 @@
 
 use rdb_net_types::NodeState;
 
-use super::network::{Network, id, ms, secs};
-use crate::{Config, Event};
+use super::network::{Network, cluster, id, local, ms, secs};
+use crate::{Config, Event, Swim};
 
 /// The suspicion has reached everybody but the suspect, and nothing that it tells of itself is told on.
 #[test]
@@ -51,6 +51,32 @@ fn a_storm_of_suspects_is_not_asked_as_a_whole() {
     swim.doubts.get_mut(&slot).expect("suspected").asked = 0;
     swim.inquire(now + Config::lan().probe_interval, slot);
     assert_eq!(swim.stats().suspects_asked, 257, "and the next interval has its own");
+}
+
+/// After a partition of a thousand members had healed, some were failed that nobody had asked: their turn was counted, and no ping sent.
+#[test]
+fn whoever_is_failed_was_asked_however_many_are_suspected() {
+    const MEMBERS: usize = 400;
+    let now = secs(2);
+    let mut swim = Swim::new(Config::lan(), &cluster(), local(0, 1, 1), 1, now);
+    swim.restore(
+        now,
+        (1..=MEMBERS).map(|n| {
+            let own = local(n, n as u64, 1);
+            (crate::Profile::new(own.id, own.boot, own.address, own.meta), own.incarnation)
+        }),
+    );
+    let slots: Vec<_> = swim.table.live().sample(MEMBERS, &[], &mut rdb_net_types::SeededRandom::new(1));
+    slots.iter().for_each(|slot| swim.raise_suspicion(now, *slot));
+    let mut packet = Vec::new();
+    while swim.stats().failures_declared < MEMBERS as u64 {
+        let due = swim.poll_timeout().filter(|due| *due < secs(60)).expect("in the end all are failed");
+        swim.handle_timeout(due);
+        while swim.poll_transmit(due, &mut packet).is_some() {}
+        let asked_for = swim.stats().failures_declared * u64::from(crate::inquiry::PINGS);
+        assert!(swim.stats().suspects_asked >= asked_for, "nobody is failed without having been asked");
+    }
+    assert!(swim.stats().limit_inquiries > 0, "so many had to wait");
 }
 
 /// One in five packets is lost: a single pair of pings would suspect one member in forty each second.

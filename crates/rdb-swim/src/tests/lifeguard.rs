@@ -85,9 +85,9 @@ fn whom_nobody_else_accuses_has_the_longest_time() {
 /// A machine that holds five others.
 pub(crate) fn machine(lifeguard: Lifeguard) -> Swim {
     let mut net = Network::cluster_of(6, 605);
-    let mut swim = Swim::new(Config { lifeguard, ..Config::lan() }, &cluster(), local(0, 1, 1_000), 1, secs(1));
+    let mut swim = Swim::new(Config { lifeguard, ..Config::lan() }, &cluster(), local(0, 1, 1_000), 1, secs(2));
     swim.restore(
-        secs(1),
+        secs(2),
         net.nodes.drain(1..).map(|node| {
             let own = node.swim.local();
             let profile = crate::Profile::new(own.id.clone(), own.boot, own.address, own.meta.clone());

@@ -4,19 +4,24 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rdb_net_sim::experiment::{
-    ChurnPlan, DetectPlan, DisseminatePlan, LifeguardPlan, PartitionPlan, PhiPlan, SilentPlan, SoakPlan, StabilityPlan,
+    ChurnPlan, DetectPlan, DisseminatePlan, KilledPlan, LifeguardPlan, PartitionPlan, PhiPlan, SilentPlan, SoakPlan,
+    StabilityPlan,
 };
 use rdb_net_sim::report::Format;
 use rdb_net_sim::{Scenario, scenario};
+
+use crate::storms::Storms;
 
 pub(crate) const USAGE: &str = "\
 rdb-net-sim runs scenarios and experiments on a simulated cluster.
 
   rdb-net-sim list
   rdb-net-sim scenario NAME|all [--nodes N] [--seed S] [--seeds K] [--output table|json]
+  rdb-net-sim storm       [--seed S|fresh] [--seeds K] [--threads T] [--time SECONDS] [--output table|json]
   rdb-net-sim detect      [--nodes N,..] [--seed S] [--seeds K] [--crashes C] [--gossip on|off]
   rdb-net-sim disseminate [--nodes N,..] [--seed S] [--seeds K] [--rumours R]
   rdb-net-sim lifeguard   [--nodes N] [--seed S] [--seeds K] [--grid full|small]
+  rdb-net-sim killed      [--nodes N,..] [--seed S] [--crashes C]
   rdb-net-sim silent      [--nodes N,..] [--seed S] [--seeds K] [--crashes C] [--losses P,..]
   rdb-net-sim stability   [--nodes N] [--seed S] [--time SECONDS]
   rdb-net-sim partition   [--nodes N] [--seed S] [--time SECONDS]
@@ -24,11 +29,13 @@ rdb-net-sim runs scenarios and experiments on a simulated cluster.
   rdb-net-sim soak        [--nodes N] [--seed S] [--time SECONDS]
   rdb-net-sim phi         [--seed S] [--beats B]
 
-A scenario does something to whole nodes. An experiment measures the membership protocol alone:
+A scenario does something to whole nodes. A storm is what a seed draws: 5 to 50 whole nodes, two to five faults, ten simulated
+minutes; every rule must hold of it. An experiment measures the membership protocol alone:
 
   detect       how long a crash stays unnoticed, and what the probing costs; a row for each size
   disseminate  how many gossip ticks until everybody knows; a row for each size and loss
   lifeguard    false failures with slow members, by the parts of Lifeguard that are on
+  killed       until everybody knows of a killed process, in clusters of whole nodes; a row for each size
   silent       until everybody knows of a silent host, and whether losses make anybody fail; a row for each
                size and loss
   stability    a few members are faulty, and nobody else may suffer for it; a row for each fault
@@ -38,15 +45,16 @@ A scenario does something to whole nodes. An experiment measures the membership 
   phi          mistakes and detection time of a phi detector by its threshold
 
   --nodes N    nodes of the cluster; default 5 for a scenario, 1000 for an experiment, 128 for lifeguard
-  --seed S     the first seed; default 1
+  --seed S     the first seed; default 1; storm: `fresh` takes one from the clock, and tells it
   --seeds K    how many seeds, S and those after it; default 1; detect: as many as C crashes need;
                lifeguard: 10; silent: quiet runs of 10 minutes, 20
-  --crashes C  crashes of each size; default 2000; silent: of each row, 100
+  --threads T  storm: threads, each of which plays one at a time; default one for each processor
+  --crashes C  crashes of each size; default 2000; silent: of each row, 100; killed: 100
   --losses P   packets that are lost, in percent; a row for each; default 0,5,20
   --gossip on  gossip between probes too, as by default in production; default off
   --rumours R  rumours for each seed; default 20
   --grid small one cell of the grid; default full: 5 concurrencies, 4 durations, 4 intervals
-  --time SECONDS  simulated time; default 60; how long the faults last: stability 120, partition and
+  --time SECONDS  storm: begin no other one after so much wall time; experiments: simulated time; default 60; how long the faults last: stability 120, partition and
                churn 300
   --churn C    how many members go each minute; default one in ten
   --beats B    heartbeats; default 1000000
@@ -62,6 +70,7 @@ pub(crate) enum Task {
     Help,
     List,
     Scenarios { names: Vec<&'static str>, nodes: usize, first: u64, seeds: u64, json: bool },
+    Storms(Storms),
     Experiment { experiment: Experiment, format: Format, picture: Option<PathBuf> },
 }
 
@@ -71,6 +80,7 @@ pub(crate) enum Experiment {
     Churn(ChurnPlan),
     Detect(DetectPlan),
     Disseminate(DisseminatePlan),
+    Killed(KilledPlan),
     Lifeguard(LifeguardPlan),
     Partition(PartitionPlan),
     Silent(SilentPlan),
@@ -85,6 +95,7 @@ impl Experiment {
             Self::Churn(_) => "churn",
             Self::Detect(_) => "detect",
             Self::Disseminate(_) => "disseminate",
+            Self::Killed(_) => "killed",
             Self::Lifeguard(_) => "lifeguard",
             Self::Partition(_) => "partition",
             Self::Stability(_) => "stability",
@@ -109,12 +120,20 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Task, String> {
         let name = words.next().ok_or("which scenario?")?;
         return scenarios(name, Options::new(words)?);
     }
+    if command == "storm" {
+        return storms(Options::new(words)?);
+    }
     let mut options = Options::new(words)?;
     let seed = options.number("--seed")?.unwrap_or(1);
     let experiment = match command {
         "churn" => Experiment::Churn(churn(seed, &mut options)?),
         "detect" => Experiment::Detect(detect(seed, &mut options)?),
         "disseminate" => Experiment::Disseminate(disseminate(seed, &mut options)?),
+        "killed" => {
+            let plan = KilledPlan::new(options.sizes()?, seed);
+            let kills = options.number("--crashes")?.map_or(plan.kills, |kills| kills.clamp(1, 1_000_000) as usize);
+            Experiment::Killed(KilledPlan { kills, ..plan })
+        }
         "lifeguard" => Experiment::Lifeguard(lifeguard(seed, &mut options)?),
         "partition" => Experiment::Partition(partition(seed, &mut options)?),
         "stability" => Experiment::Stability(stability(seed, &mut options)?),
@@ -144,13 +163,38 @@ fn scenarios(name: &str, mut options: Options<'_>) -> Result<Task, String> {
     };
     let nodes = options.number("--nodes")?.unwrap_or(5).min(100_000) as usize;
     let (first, seeds) = (options.number("--seed")?.unwrap_or(1), options.number("--seeds")?.unwrap_or(1));
-    let json = match options.take("--output") {
-        None | Some("table") => false,
-        Some("json") => true,
-        Some(other) => return Err(format!("--output is table or json, not {other:?}")),
-    };
+    let json = is_json(&mut options)?;
     options.end()?;
     Ok(Task::Scenarios { names: scenarios.iter().map(|scenario| scenario.name).collect(), nodes, first, seeds, json })
+}
+
+fn storms(mut options: Options<'_>) -> Result<Task, String> {
+    let first = match options.take("--seed") {
+        None => 1,
+        Some("fresh") => fresh_seed(),
+        Some(seed) => number("--seed", seed)?,
+    };
+    let time = options.number("--time")?.map(|seconds| Duration::from_secs(seconds.min(1_000_000)));
+    // Where only the time limits them, there is a seed for as long as there is time.
+    let seeds = options.number("--seeds")?.unwrap_or(if time.is_some() { u64::from(u32::MAX) } else { 1 });
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = options.number("--threads")?.map_or(processors, |threads| threads.clamp(1, 1_000) as usize);
+    let json = is_json(&mut options)?;
+    options.end()?;
+    Ok(Task::Storms(Storms { first, seeds, threads: threads.min(seeds.try_into().unwrap_or(threads)), time, json }))
+}
+
+/// Of the clock, so that nobody has played it before; the report tells it.
+fn fresh_seed() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |since| since.as_secs() * 1_000)
+}
+
+fn is_json(options: &mut Options<'_>) -> Result<bool, String> {
+    match options.take("--output") {
+        None | Some("table") => Ok(false),
+        Some("json") => Ok(true),
+        Some(other) => Err(format!("--output is table or json, not {other:?}")),
+    }
 }
 
 fn churn(seed: u64, options: &mut Options<'_>) -> Result<ChurnPlan, String> {
@@ -280,6 +324,8 @@ mod tests {
         let detect = DetectPlan { crashes: 7, gossip: true, runs: Some(3), ..DetectPlan::new(vec![100, 1000], 9) };
         let task = parsed("detect --nodes 100,1000 --seed 9 --seeds 3 --crashes 7 --gossip on --output svg");
         assert_eq!(task, planned(Experiment::Detect(detect), Format::Svg));
+        let killed = KilledPlan { kills: 7, ..KilledPlan::new(vec![50, 1000], 1) };
+        assert_eq!(parsed("killed --nodes 50,1000 --crashes 7"), planned(Experiment::Killed(killed), Format::Table));
         let soak = SoakPlan { time: Duration::from_secs(90), ..SoakPlan::new(50, 1) };
         assert_eq!(parsed("soak --nodes 50 --time 90"), planned(Experiment::Soak(soak), Format::Table));
         let churn = ChurnPlan { a_minute: 7, time: Duration::from_secs(60), ..ChurnPlan::new(40, 1) };
@@ -318,6 +364,24 @@ mod tests {
         assert_eq!(parsed("scenario kill --seed 3 --seeds 2 --output json"), Ok(task));
         assert_eq!(parsed("list"), Ok(Task::List));
         assert_eq!(parsed(""), Ok(Task::Help));
+    }
+
+    #[test]
+    fn storms_take_seeds_threads_and_a_time() {
+        let storms = Storms { first: 7, seeds: 20, threads: 2, time: None, json: false };
+        assert_eq!(parsed("storm --seed 7 --seeds 20 --threads 2"), Ok(Task::Storms(storms.clone())));
+        assert_eq!(
+            parsed("storm --seed 7 --seeds 1 --threads 9 --time 20 --output json"),
+            Ok(Task::Storms(Storms {
+                seeds: 1,
+                threads: 1,
+                time: Some(Duration::from_secs(20)),
+                json: true,
+                ..storms
+            }))
+        );
+        let Ok(Task::Storms(fresh)) = parsed("storm --seed fresh") else { panic!("storms") };
+        assert!(fresh.first > 1_000_000, "of the clock");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod command_line;
 mod progress;
 mod scenarios;
+mod storms;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -36,6 +37,11 @@ fn main() -> ExitCode {
                 |name: &&str| Scenario::find(name).is_none_or(|scenario| run_one(scenario, nodes, first, seeds, json));
             names.iter().filter(|name| !run(name)).count() == 0
         }
+        Task::Storms(storms) => {
+            let (text, is_good) = storms::run(&storms);
+            say(&text);
+            is_good
+        }
         Task::Experiment { experiment, format, picture } => match measure(&experiment, format, picture.as_deref()) {
             Ok(is_good) => is_good,
             Err(problem) => return refuse(&problem),
@@ -65,6 +71,7 @@ fn measure(experiment: &Experiment, format: Format, picture: Option<&Path>) -> R
         Experiment::Stability(plan) => plan.run(&mut progress),
         Experiment::Silent(plan) => plan.run(&mut progress),
         Experiment::Soak(plan) => plan.run(&mut progress),
+        Experiment::Killed(plan) => Ok(plan.run(&mut progress)),
         Experiment::Phi(plan) => Ok(plan.run(&mut progress)),
     };
     drop(bar);
