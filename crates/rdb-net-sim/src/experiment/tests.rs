@@ -57,13 +57,13 @@ fn a_cluster_of_two_hundred_lives_for_half_a_minute() {
 /// Lifeguard, section V: of what a few slow members make plain SWIM believe, hardly anything is left.
 #[test]
 fn slow_members_convict_the_healthy_under_plain_swim_and_hardly_ever_under_lifeguard() {
-    let plan = LifeguardPlan { members: 48, time: Duration::from_secs(70), ..LifeguardPlan::small(1, 1) };
+    let plan = LifeguardPlan { members: 48, time: Duration::from_secs(70), ..LifeguardPlan::small(1, 4) };
     let findings = plan.run(&mut |_, _| {}).expect("legal");
     let column = |name: &str| (0..5).map(|row| figure(&findings, row, name)).collect::<Vec<f64>>();
     let (wrong, believed) = (column("false positives"), column("believed by healthy"));
     let (first, packets) = (column("first detection, median (s)"), column("of swim, packets"));
-    assert!(wrong[0] > 100.0 && wrong[4] <= 0.02 * wrong[0], "{wrong:?}");
-    assert!(believed[0] > 1_000.0 && believed[4] <= 0.02 * believed[0], "{believed:?}");
+    assert!(wrong[0] > 400.0 && wrong[4] <= 0.02 * wrong[0], "{wrong:?}");
+    assert!(believed[0] > 4_000.0 && believed[4] <= 0.02 * believed[0], "{believed:?}");
     assert!(packets[4] <= 1.15, "{packets:?}");
     assert!(wrong[1] < wrong[0] && wrong[2] < wrong[0], "each half helps: {wrong:?}");
     assert!(first[4] <= 1.05 * first[0], "{first:?}");
@@ -126,10 +126,10 @@ fn no_healthy_member_holds_another_for_failed_and_faults_leave_one_view() {
 #[test]
 fn everybody_knows_of_a_silent_host_soon_and_losses_fail_nobody() {
     let quiet_time = Duration::from_secs(60);
-    let plan = SilentPlan { hosts: 10, quiet_runs: 2, quiet_time, ..SilentPlan::new(vec![50], 1) };
+    let plan = SilentPlan { hosts: 100, quiet_runs: 2, quiet_time, ..SilentPlan::new(vec![50], 1) };
     let findings = plan.run(&mut |_, _| {}).expect("legal");
     assert_eq!(findings.problems, [] as [String; 0]);
-    assert_eq!(figure(&findings, 0, "silent hosts"), 10.0);
+    assert_eq!(figure(&findings, 0, "silent hosts"), 100.0);
     let suspicions = figure(&findings, 2, "false suspicions");
     assert!(suspicions <= 10.0, "{suspicions} in 100 minutes of members, of whom each asks another one a second");
 }
