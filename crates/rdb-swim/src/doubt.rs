@@ -153,17 +153,6 @@ impl Swim {
         self.hurry_doubts();
     }
 
-    /// This member is well again: its suspects, which are asked once more before they fail, have as long as everybody else's.
-    pub(crate) fn tolerate_as_others_do(&mut self) {
-        if !self.config.lifeguard.own_verdicts {
-            return;
-        }
-        for doubt in self.doubts.values_mut() {
-            doubt.shortest = doubt.shortest.min(doubt.tolerated);
-        }
-        self.hurry_doubts();
-    }
-
     fn hurry_doubts(&mut self) {
         let slots: Vec<Slot> = self.doubts.keys().copied().collect();
         slots.into_iter().for_each(|slot| self.hurry_doubt(slot));

@@ -51,10 +51,6 @@ impl Swim {
 
     /// A sign that it is not.
     pub(crate) fn improve_health(&mut self) {
-        if self.health.score == 1 {
-            self.health.score = 0;
-            return self.tolerate_as_others_do();
-        }
         self.health.score = self.health.score.saturating_sub(1);
     }
 

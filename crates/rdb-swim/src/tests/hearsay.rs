@@ -58,22 +58,6 @@ fn verdicts_of_several_confirm_each_other() {
     assert_eq!(state(&swim, 5), Some(NodeState::Suspect));
 }
 
-#[test]
-fn a_member_that_is_well_again_waits_no_longer_than_others() {
-    let mut swim = machine(Lifeguard::ON);
-    swim.worsen_health(2);
-    for from in [1, 2, 3, 4] {
-        hear(&mut swim, secs(2), from, Update::Suspect(claim(from, 5)));
-    }
-    let slot = swim.table.slot_of(&id(5)).expect("held");
-    let shortest = swim.config().suspicion_timeout(6);
-    let deadline = |swim: &Swim| swim.schedule.deadline(Timer::Suspicion(slot)).map(|at| at - secs(2));
-    swim.improve_health();
-    assert_eq!(deadline(&swim), Some(shortest * 3), "it is not well yet");
-    swim.improve_health();
-    assert_eq!(deadline(&swim), Some(shortest));
-}
-
 /// Where half of the others are ill too, none of them waits for what only another one could find.
 #[test]
 fn ill_members_do_not_wait_for_each_other() {
