@@ -23,6 +23,8 @@ struct Faults {
     carried: AtomicUsize,
     /// Each packet to the server arrives so often.
     copies: AtomicUsize,
+    /// So many went to the server.
+    delivered: AtomicUsize,
     moves: Notify,
 }
 
@@ -46,8 +48,8 @@ impl Relay {
         let front = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
         let address = NodeAddress::from(front.local_addr().expect("bound"));
         let (bytes_max, lost_of, carried) = (AtomicUsize::new(usize::MAX), AtomicUsize::new(0), AtomicUsize::new(0));
-        let copies = AtomicUsize::new(1);
-        let faults = Arc::new(Faults { bytes_max, lost_of, carried, copies, moves: Notify::new() });
+        let (copies, delivered) = (AtomicUsize::new(1), AtomicUsize::new(0));
+        let faults = Arc::new(Faults { bytes_max, lost_of, carried, copies, delivered, moves: Notify::new() });
         let task = tokio::spawn(carry(front, target, Arc::clone(&faults)));
         Self { address, faults, task }
     }
@@ -65,6 +67,11 @@ impl Relay {
     /// Delivers each packet to the server so often.
     fn repeat(&self, copies: usize) {
         self.faults.copies.store(copies, Ordering::Relaxed);
+    }
+
+    /// How many packets went to the server.
+    fn delivered(&self) -> usize {
+        self.faults.delivered.load(Ordering::Relaxed)
     }
 
     /// The client's packets come from another address from now on.
@@ -96,6 +103,7 @@ async fn carry(front: UdpSocket, target: SocketAddr, faults: Arc<Faults>) {
                     for _ in 0..faults.copies.load(Ordering::Relaxed) {
                         // What the system does not take is lost.
                         let _sent = back.send(&to[..bytes]).await;
+                        faults.delivered.fetch_add(1, Ordering::Relaxed);
                     }
                 }
             }
@@ -208,7 +216,12 @@ async fn packets_that_nobody_takes_are_dropped_and_counted_and_what_they_carried
     assert_eq!(dropped(&*accepted), Some(0));
     relay.repeat(40_000);
     dialed.write_all(&[7; 1000]).await.expect("it fits the window");
-    soon("the flood", beside(&mut dialed, tokio::time::sleep(Duration::from_secs(1)))).await;
+    let flood = async {
+        while relay.delivered() < 40_000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the flood", beside(&mut dialed, flood)).await;
     relay.repeat(1);
     let mut first = [0; 1000];
     soon("what came first", beside(&mut dialed, accepted.read_exact(&mut first))).await.expect("it lives");
