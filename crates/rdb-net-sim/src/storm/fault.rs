@@ -1,7 +1,7 @@
 //! What goes wrong in a storm: each kind as it is drawn, begun and ended.
 //!
 //! A kind that a healthy cluster must bear without failing anybody excuses nobody: pauses up to the tolerated one, busy
-//! processes, a link that passes one way only, losses and disorder everywhere.
+//! processes, a link that passes one way only while others carry word between its ends, losses and disorder everywhere.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -158,6 +158,7 @@ impl Run<'_> {
                 Step::Again(turn) => self.again(number, turn),
                 Step::End => self.end(number),
             }
+            self.excuse_pairs_without_helpers();
         }
         let mut problems = Vec::new();
         let members = self.simulation.running().count();
@@ -241,17 +242,30 @@ impl Run<'_> {
         }
     }
 
-    /// Makes the network what the active faults make of it.
-    fn set_network(&mut self) {
+    /// A link that passes one way only makes nobody failed as long as somebody can carry word between its ends. In the rest of a
+    /// cluster that something else took apart there may be nobody.
+    fn excuse_pairs_without_helpers(&mut self) {
+        let cuts = self.cuts();
+        let passes = |a: usize, b: usize| !cuts.contains(&(a, b)) && !cuts.contains(&(b, a));
+        for number in &self.active {
+            let Kind::OneWay { from, to } = self.storm.faults[*number].kind else { continue };
+            let helps = |helper: usize| helper != from && helper != to && passes(helper, from) && passes(helper, to);
+            if !self.simulation.running().any(|(node, _)| helps(node)) {
+                self.simulation.excuse_pairs(Reason::Fault(*number), None, Some(BTreeSet::from([from, to])));
+            }
+        }
+    }
+
+    fn active_kinds(&self) -> impl Iterator<Item = &Kind> {
+        self.active.iter().map(|number| &self.storm.faults[*number].kind)
+    }
+
+    /// Which ways are cut by the faults that are on: from whom to whom.
+    fn cuts(&self) -> BTreeSet<(usize, usize)> {
         let nodes = self.storm.nodes();
-        let active: Vec<&Kind> = self.active.iter().map(|number| &self.storm.faults[*number].kind).collect();
-        let weather = active.iter().find_map(|kind| match kind {
-            Kind::Weather { faults } => Some(*faults),
-            _ => None,
-        });
         let everybody_but = |node: usize| (0..nodes).filter(move |other| *other != node);
         let mut cuts = BTreeSet::new();
-        for kind in &active {
+        for kind in self.active_kinds() {
             match kind {
                 Kind::Split { left, right } => {
                     cuts.extend(left.iter().flat_map(|a| right.iter().flat_map(move |b| [(*a, *b), (*b, *a)])));
@@ -269,13 +283,22 @@ impl Run<'_> {
                 _ => {}
             }
         }
-        let losses: Vec<(usize, f64, f64)> = active
-            .iter()
+        cuts
+    }
+
+    /// Makes the network what the active faults make of it.
+    fn set_network(&mut self) {
+        let weather = self.active_kinds().find_map(|kind| match kind {
+            Kind::Weather { faults } => Some(*faults),
+            _ => None,
+        });
+        let losses: Vec<(usize, f64, f64)> = self
+            .active_kinds()
             .filter_map(|kind| match kind {
                 Kind::Lossy { node, ingress, egress } => Some((*node, *ingress, *egress)),
                 _ => None,
             })
             .collect();
-        self.simulation.set_weather(weather.unwrap_or(self.storm.config.network), cuts, &losses);
+        self.simulation.set_weather(weather.unwrap_or(self.storm.config.network), self.cuts(), &losses);
     }
 }
