@@ -57,6 +57,7 @@ mod schedule;
 mod snapshot;
 mod split_brain;
 mod stats;
+mod summary;
 mod swim;
 mod sync;
 mod table;

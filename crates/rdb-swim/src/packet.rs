@@ -108,6 +108,16 @@ pub(crate) enum Update {
     Forgotten(Accusation),
 }
 
+impl Update {
+    /// Whether it says of this member that it may be, or is, not there.
+    pub(crate) fn accuses(&self, node: &NodeId) -> bool {
+        match self {
+            Self::Suspect(accusation) | Self::Failed(accusation) | Self::Refused(accusation) => accusation.id == *node,
+            Self::Alive(_) | Self::Left(_) | Self::Forgotten(_) => false,
+        }
+    }
+}
+
 /// A whole datagram.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Packet {

@@ -249,14 +249,16 @@ impl Swim {
         sequence: u32,
         target: &NodeId,
         target_boot: BootId,
+        is_accused: bool,
     ) -> Result<(), DropReason> {
         let own = self.table.local();
         if target != own.id {
             self.stats.dropped_target += 1;
             return Err(DropReason::WrongTarget);
         }
-        // Whoever asks for a former life must learn of this one.
-        let introduces = target_boot != own.boot;
+        // Whoever asks for a former life must learn of this one, and who accuses this node must hear its word: gossip told it
+        // to so many members, and the accuser may not have been among them.
+        let introduces = target_boot != own.boot || is_accused;
         let body = Body::Ack { sequence, digest: self.table.digest() };
         self.send_outgoing(Outgoing { to: from, node: sender.id, body, introduces });
         Ok(())

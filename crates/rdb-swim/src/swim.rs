@@ -197,11 +197,12 @@ impl Swim {
             })?;
         self.check_sender(now, from, &sender)?;
         self.forgive_pause(now);
+        let is_accused = updates.iter().any(|update| update.accuses(self.table.local().id));
         for update in updates {
             self.apply(now, update);
         }
         self.note_life(now, &sender);
-        self.answer(now, from, sender, body)
+        self.answer(now, from, sender, body, is_accused)
     }
 
     /// Does what is due. Hand over every packet that has arrived before calling this.
@@ -340,10 +341,17 @@ impl Swim {
         }
     }
 
-    fn answer(&mut self, now: Duration, from: SocketAddr, sender: Sender, body: Body) -> Result<(), DropReason> {
+    fn answer(
+        &mut self,
+        now: Duration,
+        from: SocketAddr,
+        sender: Sender,
+        body: Body,
+        is_accused: bool,
+    ) -> Result<(), DropReason> {
         match body {
             Body::Ping { sequence, target, target_boot } => {
-                return self.answer_ping(from, sender, sequence, &target, target_boot);
+                return self.answer_ping(from, sender, sequence, &target, target_boot, is_accused);
             }
             Body::Ack { sequence, digest } => self.take_ack(now, &sender, sequence, digest),
             Body::RelayedAck { sequence, target, target_boot } => {

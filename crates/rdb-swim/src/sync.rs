@@ -1,7 +1,7 @@
 //! Joining and anti-entropy: a request and a reply over a reliable stream that the driver owns.
 //!
-//! The request says who asks and how its view hashes; the reply says whether the asker is accepted, what is remembered of it,
-//! and, where the views differ, every member. What the reply calls failed is only suspected by an asker that held it alive:
+//! The request says who asks and how its view hashes, whole and by buckets; the reply says whether the asker is accepted, what is
+//! remembered of it, and, where the views differ, every member of each bucket that does. What the reply calls failed is only suspected by an asker that held it alive:
 //! views differ most after a partition, and a suspicion can be refuted before anybody acts on it.
 
 use std::net::SocketAddr;
@@ -18,6 +18,7 @@ use crate::packet::{
     Accusation, Alive, Body, KIND_SYNC_REPLY, KIND_SYNC_REQUEST, read_alive, read_header, write_alive, write_header,
 };
 use crate::schedule::Timer;
+use crate::summary::Summary;
 use crate::swim::{Phase, Swim};
 use crate::table::SELF;
 use crate::transmit::alive_of;
@@ -90,7 +91,7 @@ impl Swim {
         let mut request = Vec::new();
         write_header(&mut request, self.cluster, KIND_SYNC_REQUEST);
         write_alive(&mut request, &alive_of(&self.table.local()));
-        request.extend_from_slice(&self.table.digest().to_be_bytes());
+        Summary::of(&self.table).write(&mut request);
         request
     }
 
@@ -119,7 +120,7 @@ impl Swim {
             KIND_SYNC_REQUEST => {}
             kind => return Err(DecodeError::Kind { kind }),
         }
-        let (newcomer, digest) = (read_alive(&mut reader)?, reader.u64("digest")?);
+        let (newcomer, summary) = (read_alive(&mut reader)?, Summary::read(&mut reader)?);
         if !matches!(self.phase, Phase::Active) {
             return Ok(SyncAnswer::Ready(self.verdict(BUSY)));
         }
@@ -139,8 +140,8 @@ impl Swim {
             held.state.is_routable() && held.boot != newcomer.boot && held.address != newcomer.address
         };
         match held.filter(is_rival).map(|held| held.boot) {
-            Some(boot) => Ok(self.verify(now, newcomer, digest, boot)),
-            None => Ok(SyncAnswer::Ready(self.accept(now, newcomer, digest))),
+            Some(boot) => Ok(self.verify(now, newcomer, summary, boot)),
+            None => Ok(SyncAnswer::Ready(self.accept(now, newcomer, &summary))),
         }
     }
 
@@ -247,13 +248,13 @@ impl Swim {
     }
 
     /// Takes the newcomer in, and writes what it needs to know.
-    pub(crate) fn accept(&mut self, now: Duration, newcomer: Alive, digest: u64) -> Vec<u8> {
+    pub(crate) fn accept(&mut self, now: Duration, newcomer: Alive, summary: &Summary) -> Vec<u8> {
         let remembered = self.remembered(&newcomer);
         let asker = newcomer.id.clone();
         let is_member = self.table.find(&asker).is_some_and(|held| held.boot == newcomer.boot);
         self.apply_alive(now, newcomer, Spread::Yes);
         if is_member {
-            self.compare_views(now, &asker, digest);
+            self.compare_views(now, &asker, summary.digest);
         }
         let mut reply = self.verdict(ACCEPTED);
         match remembered {
@@ -266,9 +267,10 @@ impl Swim {
         }
         let own = self.table.local();
         write_record(&mut reply, &own);
-        if digest != self.table.digest() {
+        if summary.digest != self.table.digest() {
+            let differs = summary.differs(&self.table);
             let others = self.table.iter().filter(|entry| entry.id != own.id && *entry.id != asker);
-            others.for_each(|entry| write_record(&mut reply, &entry));
+            others.filter(|entry| differs(entry.id)).for_each(|entry| write_record(&mut reply, &entry));
         }
         reply
     }

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use rdb_net_types::EvidenceKind;
 
 use super::*;
-use crate::Config;
 use crate::tests::network::{Network, address, cluster, id, local, secs};
 use crate::verify::VERIFICATIONS_MAX;
+use crate::{Config, Profile};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -23,7 +23,8 @@ fn the_bytes_of_a_request_and_of_each_reply_never_change() {
     // The digest is compared between members, so its value is part of the format.
     let digest = "eaa14784980b64c0";
     let header = "5253 01 e09acdca";
-    let request = format!("{header} 10 {alive} {digest}").replace(' ', "");
+    // A small view is asked for whole, so there are no buckets.
+    let request = format!("{header} 10 {alive} {digest} 00").replace(' ', "");
     assert_eq!(hex(&swim.sync_request()), request);
     let conflict = swim.conflict_reply(address(1), BootId(9));
     assert_eq!(hex(&conflict), format!("{header} 11 02 04 0a000002 1b59 0000000000000009").replace(' ', ""));
@@ -34,6 +35,64 @@ fn the_bytes_of_a_request_and_of_each_reply_never_change() {
     let answer = swim.handle_sync_request(secs(1), &newcomer.sync_request()).expect("a request");
     let SyncAnswer::Ready(reply) = answer else { panic!("nobody rivals") };
     assert_eq!(hex(&reply), format!("{header} 11 01 00 2a 00 {alive}").replace(' ', ""));
+}
+
+/// One of so many members, each of which holds all others.
+fn one_of(members: usize, own: usize) -> Swim {
+    let mut swim = Swim::new(Config::lan(), &cluster(), local(own, own as u64, 1), 1, secs(1));
+    let others = (0..members).filter(|n| *n != own).map(|n| local(n, n as u64, 1));
+    swim.restore(secs(1), others.map(|of| (Profile::new(of.id, of.boot, of.address, of.meta), of.incarnation)));
+    swim
+}
+
+#[test]
+fn a_view_that_differs_by_one_member_is_answered_by_one_bucket() {
+    for (members, request_bytes_max, reply_bytes_max) in
+        [(20, 100, 1_500), (50, 150, 1_500), (1_000, 700, 2_000), (10_000, 8_500, 1_500)]
+    {
+        let (mut asker, mut replier) = (one_of(members, 0), one_of(members, 1));
+        assert_eq!(asker.digest(), replier.digest());
+        let news = local(99_999, 9, 3);
+        replier.restore(secs(1), [(Profile::new(news.id, news.boot, news.address, news.meta), news.incarnation)]);
+        let request = asker.sync_request();
+        let answer = replier.handle_sync_request(secs(2), &request).expect("a request");
+        let SyncAnswer::Ready(reply) = answer else { panic!("nobody rivals") };
+        assert!(request.len() < request_bytes_max, "{members} members: a request of {} bytes", request.len());
+        assert!(reply.len() < reply_bytes_max, "{members} members: a reply of {} bytes", reply.len());
+        asker.handle_sync_reply(secs(2), &reply).expect("a reply");
+        assert_eq!(asker.digest(), replier.digest());
+    }
+}
+
+#[test]
+fn a_newcomer_is_told_everything() {
+    let (newcomer, mut replier) = (one_of(1, 5_000), one_of(1_000, 1));
+    let answer = replier.handle_sync_request(secs(2), &newcomer.sync_request()).expect("a request");
+    let SyncAnswer::Ready(reply) = answer else { panic!("nobody rivals") };
+    let mut newcomer = newcomer;
+    newcomer.handle_sync_reply(secs(2), &reply).expect("a reply");
+    assert_eq!(newcomer.digest(), replier.digest());
+}
+
+/// Where buckets cancel out, or views of very different sizes meet, nothing may stay untold.
+#[test]
+fn hashes_that_say_nothing_bring_the_whole_view() {
+    let (asker, replier) = (one_of(200, 0), one_of(200, 1));
+    let mut summary = Summary::of(&asker.table);
+    assert!(!summary.differs(&replier.table)(&id(7)), "equal views");
+    summary.digest ^= 1;
+    assert!(summary.differs(&replier.table)(&id(7)), "the whole differs and no bucket does");
+}
+
+#[test]
+fn a_summary_with_an_illegal_number_of_buckets_is_refused() {
+    let mut out = vec![0; 8];
+    out.varint(3);
+    out.extend([0; 24]);
+    assert_eq!(Summary::read(&mut Reader::new(&out)), Err(DecodeError::Value { field: "buckets" }));
+    let mut out = vec![0; 8];
+    out.varint(2_048);
+    assert_eq!(Summary::read(&mut Reader::new(&out)), Err(DecodeError::Value { field: "buckets" }));
 }
 
 #[test]

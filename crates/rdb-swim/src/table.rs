@@ -94,6 +94,12 @@ impl Table {
         (0..self.entries.len() as Slot).filter_map(|slot| self.get(slot))
     }
 
+    /// Each member's id with its share of the digest.
+    pub(crate) fn hashes(&self) -> impl Iterator<Item = (&NodeId, u64)> {
+        let slots = 0..self.entries.len() as Slot;
+        slots.filter_map(|slot| self.entry(slot)).map(|entry| (entry.profile.id(), entry.hash()))
+    }
+
     /// All members, by ascending id. Sorts them.
     pub(crate) fn sorted(&self) -> impl Iterator<Item = Member<'_>> {
         let slots = 0..self.entries.len() as Slot;

@@ -10,6 +10,7 @@ use rdb_net_types::{BootId, NodeId};
 use crate::event::Event;
 use crate::packet::Alive;
 use crate::schedule::Timer;
+use crate::summary::Summary;
 use crate::swim::Swim;
 use crate::sync::{BUSY, SyncAnswer, SyncId};
 
@@ -23,14 +24,14 @@ const PINGS: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct Verification {
     newcomer: Alive,
-    digest: u64,
+    summary: Summary,
     boot: BootId,
     sequence: u32,
     pings: u32,
 }
 
 impl Swim {
-    pub(crate) fn verify(&mut self, now: Duration, newcomer: Alive, digest: u64, boot: BootId) -> SyncAnswer {
+    pub(crate) fn verify(&mut self, now: Duration, newcomer: Alive, summary: Summary, boot: BootId) -> SyncAnswer {
         if self.verifications.len() >= VERIFICATIONS_MAX {
             self.stats.limit_verifications += 1;
             return SyncAnswer::Ready(self.verdict(BUSY));
@@ -38,7 +39,7 @@ impl Swim {
         let id = self.next_sync;
         self.next_sync += 1;
         let sequence = self.next_sequence();
-        self.verifications.insert(id, Verification { newcomer, digest, boot, sequence, pings: 0 });
+        self.verifications.insert(id, Verification { newcomer, summary, boot, sequence, pings: 0 });
         self.verification_step(now, id);
         SyncAnswer::Pending(SyncId(id))
     }
@@ -55,8 +56,8 @@ impl Swim {
             }
             return;
         }
-        let Some(Verification { newcomer, digest, .. }) = self.verifications.remove(&id) else { return };
-        let reply = self.accept(now, newcomer, digest);
+        let Some(Verification { newcomer, summary, .. }) = self.verifications.remove(&id) else { return };
+        let reply = self.accept(now, newcomer, &summary);
         self.emit(Event::SyncAnswered { id: SyncId(id), reply });
     }
 

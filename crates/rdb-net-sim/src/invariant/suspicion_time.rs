@@ -61,6 +61,10 @@ impl Invariant for SuspicionTime {
     fn stepped(&mut self, stepped: &Stepped<'_>) -> Result<(), String> {
         let (observer, scene, now) = (stepped.observer, stepped.scene, stepped.now);
         let swim = stepped.engine.membership();
+        if swim.local().state == NodeState::Left {
+            // Whoever is leaving judges nobody any more, and its view stays as it is.
+            return Ok(());
+        }
         let verdicts = std::mem::take(&mut self.verdicts);
         let refused = swim.stats().failures_by_refusal;
         let is_by_refusal = self.refused.insert(observer, refused).unwrap_or(0) < refused;

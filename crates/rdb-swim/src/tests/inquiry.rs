@@ -24,6 +24,26 @@ fn a_suspect_that_can_be_reached_is_not_failed_though_gossip_has_missed_it() {
     assert!(!net.nodes[1].events.iter().any(|(_, event)| failed(event)));
 }
 
+/// It has refuted already, and told so to as many members as an update is told to: the accuser was none of them.
+#[test]
+fn a_suspect_whose_refutation_missed_its_accuser_tells_it_again_when_asked() {
+    let mut net = Network::cluster_of(8, 905);
+    let others: Vec<usize> = (1..8).collect();
+    net.act(1, |swim, now| swim.suspect(now, &id(0)));
+    net.part(&[1], &[0, 2, 3, 4, 5, 6, 7], true);
+    let accused = net.nodes[0].swim.local().incarnation;
+    net.act(0, |swim, now| swim.rise_to(now, accused.next()));
+    net.run(secs(2));
+    assert!(net.nodes[0].swim.queue.is_empty(), "it has told its word often enough");
+    net.part(&[0], &others, true);
+    net.part(&[0], &[1], false);
+    net.run_until(secs(30), "a ping accuses, and the answer refutes", |net| {
+        net.nodes[1].swim.member(&id(0)).is_some_and(|member| member.state == NodeState::Alive)
+    });
+    let failed = |event: &Event| matches!(event, Event::Failed(record) if record.id == id(0));
+    assert!(!net.nodes[1].events.iter().any(|(_, event)| failed(event)));
+}
+
 #[test]
 fn whoever_is_gone_is_asked_three_times_within_its_time() {
     let mut net = Network::cluster_of(6, 901);
