@@ -159,7 +159,7 @@ impl Swim {
             verifications: BTreeMap::new(),
             next_sync: 0,
             sync_with: None,
-            differences: Differences::default(),
+            differences: Differences::new(now),
             outgoing: VecDeque::new(),
             events: VecDeque::new(),
             stats: Statistics::default(),

@@ -68,15 +68,23 @@ pub enum SyncOutcome {
 }
 
 /// How often views that differ are exchanged out of turn, and views that are equal are not exchanged.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Differences {
     last: Duration,
+    /// When a view was last compared that was equal to this node's.
+    equal_at: Duration,
     /// How many answers in a row have brought nothing new.
     fruitless: u32,
     /// The last view that was compared was this node's.
     is_equal: bool,
     /// Exchanges in a row that were spared for that.
     spared: u32,
+}
+
+impl Differences {
+    pub(crate) fn new(now: Duration) -> Self {
+        Self { last: Duration::ZERO, equal_at: now, fruitless: 0, is_equal: false, spared: 0 }
+    }
 }
 
 /// Exchanges that are spared in a row at most: a hash is not a view.
@@ -327,17 +335,21 @@ impl Swim {
     ///
     /// So does a member's request for this one's view: whoever asks may be the one that knows more.
     ///
-    /// The gap between such exchanges starts at a thirtieth of the regular interval and doubles as long as they do not help.
+    /// The gap between such exchanges starts at a thirtieth of the regular interval and doubles as long as they do not help. News
+    /// makes views differ for as long as it travels; where there is always some, as in a large cluster whose members come and
+    /// go, views that have not been equal for a tenth of the regular interval are exchanged all the same.
     pub(crate) fn compare_views(&mut self, now: Duration, node: &NodeId, digest: u64) {
         self.differences.is_equal = digest == self.table.digest();
         if self.differences.is_equal {
+            self.differences.equal_at = now;
             self.differences.fruitless = 0;
             return;
         }
         let interval = self.config.sync_interval_for(self.table.alive_count());
         let gap = (interval / 30 * (1 << self.differences.fruitless.min(5))).min(interval);
-        let is_news_under_way = !self.queue.is_empty();
-        if is_news_under_way || now < self.differences.last + gap || !matches!(self.phase, Phase::Active) {
+        let is_mere_news =
+            !self.queue.is_empty() && now < self.differences.equal_at.max(self.differences.last) + interval / 10;
+        if is_mere_news || now < self.differences.last + gap || !matches!(self.phase, Phase::Active) {
             return;
         }
         self.differences.last = now;
