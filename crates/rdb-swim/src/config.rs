@@ -22,9 +22,13 @@ pub struct Config {
     /// Time between two regular probes, and the time within which a probe is answered or has failed. Default 1 s (LAN).
     /// Shorter finds crashes sooner and costs two packets per member and interval.
     pub probe_interval: Duration,
-    /// Time after which an unanswered direct ping is followed by indirect ones. Below `probe_interval`; default 500 ms.
-    /// About the 99th percentile of the round trip, and then some.
+    /// Time after which an unanswered direct ping is followed by indirect ones, of a member whose round trip was not measured,
+    /// and at the most. Below `probe_interval`; default 500 ms. About the 99th percentile of the round trip, and then some.
     pub probe_timeout: Duration,
+    /// That time at the least. In between, each of its `probe_pings` pings has the time after which an answer is late by RFC
+    /// 6298: the smoothed round trip and four mean deviations. Default 100 ms, for pauses that no round trip tells of; from
+    /// `probe_timeout` on nothing is followed.
+    pub probe_timeout_min: Duration,
     /// How often a silent member is pinged in each of the two stages of a probe, evenly over their time. Default 4, from 1 to 8;
     /// 1 in the SWIM paper. Costs nothing where the first ping is answered, and spares most suspicions where packets are lost.
     pub probe_pings: u32,
@@ -94,6 +98,7 @@ impl Config {
         Self {
             probe_interval: Duration::from_secs(1),
             probe_timeout: Duration::from_millis(500),
+            probe_timeout_min: Duration::from_millis(100),
             probe_pings: 4,
             indirect_probes: 3,
             gossip_interval: Duration::from_millis(200),
@@ -121,6 +126,7 @@ impl Config {
         Self {
             probe_interval: Duration::from_secs(5),
             probe_timeout: Duration::from_secs(3),
+            probe_timeout_min: Duration::from_millis(500),
             gossip_interval: Duration::from_millis(500),
             gossip_fanout: 4,
             suspicion_pause: Duration::from_secs(10),
@@ -138,6 +144,7 @@ impl Config {
     pub const fn local() -> Self {
         Self {
             probe_timeout: Duration::from_millis(200),
+            probe_timeout_min: Duration::from_millis(50),
             indirect_probes: 1,
             gossip_interval: Duration::from_millis(100),
             retransmit_factor: 2,

@@ -53,6 +53,7 @@ mod profile;
 mod reconfigure;
 mod refusal;
 mod ring;
+mod round_trip;
 mod schedule;
 mod snapshot;
 mod split_brain;

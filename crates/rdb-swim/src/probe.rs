@@ -2,7 +2,7 @@
 //!
 //! SWIM (DSN 2002), sections 3.1 and 4.3. Departures: the direct ping is repeated while there is no answer, before and beside the
 //! indirect ones, so that losses hardly ever make a suspect; a relay answers with a nack when the target stays silent (Lifeguard, section IV-A), and is told
-//! how much time the prober has left, so that its nack comes in time.
+//! how much time the prober has left, so that its nack comes in time; and the direct ping's time follows the member's round trips.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use rdb_net_types::{BootId, NodeId};
 use crate::event::Event;
 use crate::mutation::Mutation;
 use crate::packet::{Body, Sender};
+use crate::round_trip::RoundTrips;
 use crate::schedule::Timer;
 use crate::swim::{DropReason, Phase, Swim};
 use crate::table::Slot;
@@ -140,9 +141,10 @@ impl Swim {
             return;
         }
         let boot = entry.boot;
+        let timeout = self.direct_timeout(slot);
         let sequence = self.next_sequence();
         self.stats.probes_started += 1;
-        let (interval, timeout) = (self.scaled(self.config.probe_interval), self.scaled(self.config.probe_timeout));
+        let (interval, timeout) = (self.scaled(self.config.probe_interval), self.scaled(timeout));
         let probe = Probe {
             slot,
             boot,
@@ -159,6 +161,13 @@ impl Swim {
         self.probes.active.insert(sequence, probe);
         self.ping(slot, sequence);
         self.schedule.set(Timer::ProbeStep(sequence), first);
+    }
+
+    /// How long a member is pinged before others are asked: each ping until its answer is late, between the configured bounds.
+    fn direct_timeout(&self, slot: Slot) -> Duration {
+        let (least, most) = (self.config.probe_timeout_min, self.config.probe_timeout);
+        let late = self.table.round_trips(slot).late();
+        late.map_or(most, |late| (late * self.config.probe_pings).max(least).min(most))
     }
 
     /// Pings a member at the address that is held; 0 where no particular ack is waited for.
@@ -268,11 +277,16 @@ impl Swim {
         self.datagram_answered();
         let (id, boot) = (&sender.id, sender.boot);
         if let Some(probe) = self.probe_answered(now, sequence, id, boot) {
-            // A repeated ping's ack does not tell which ping it answers (Karn's rule).
-            if probe.step == 0 {
+            // A repeated ping's ack does not tell which ping it answers (Karn's rule). If answers have become slower, what was
+            // measured before would have pings repeated for ever; without it they have the configured time again.
+            let round_trips = if probe.step == 0 {
                 let round_trip = now.saturating_sub(probe.started);
                 self.advise(Event::RoundTrip { node: id.clone(), round_trip });
-            }
+                self.table.round_trips(probe.slot).with(round_trip)
+            } else {
+                RoundTrips::default()
+            };
+            self.table.set_round_trips(probe.slot, round_trips);
             return self.compare_views(now, id, digest);
         }
         let is_taken = self.relay_answered(sequence, id, boot) || self.verification_answered(now, sequence, id, boot);

@@ -12,6 +12,7 @@ use rdb_net_types::{NodeId, NodeState, SeededRandom};
 
 use crate::entry::{Entry, Member};
 use crate::ring::{Ring, push_tight};
+use crate::round_trip::RoundTrips;
 
 /// A member's place in the table, for as long as it is held.
 pub(crate) type Slot = u32;
@@ -116,6 +117,17 @@ impl Table {
     /// Members that have failed.
     pub(crate) fn failed(&self) -> &Ring {
         &self.failed
+    }
+
+    /// How long a member's answers take.
+    pub(crate) fn round_trips(&self, slot: Slot) -> RoundTrips {
+        self.entry(slot).map_or_else(RoundTrips::default, Entry::round_trips)
+    }
+
+    pub(crate) fn set_round_trips(&mut self, slot: Slot, round_trips: RoundTrips) {
+        if let Some(entry) = self.entries.get_mut(slot as usize).and_then(Option::as_mut) {
+            entry.set_round_trips(round_trips);
+        }
     }
 
     /// The next member to probe.

@@ -221,7 +221,10 @@ const LAST: &[Key] = &[
     "Time between two probes of members. Shorter finds crashes sooner and costs two packets per member and \
      interval." },
     key! { "networking.gossip.probe_timeout_ms", gossip.swim.probe_timeout, Restart, ms(1), "300",
-    "How long a probe waits before others are asked to probe too; below `probe_interval_ms`." },
+    "How long a probe waits before others are asked to probe too, where the member's round trip is not known, and at the most; \
+     below `probe_interval_ms`." },
+    key! { "networking.gossip.probe_timeout_min_ms", gossip.swim.probe_timeout_min, Restart, ms(1), "50",
+    "The same at the least. In between the time follows the member's round trips. From `probe_timeout_ms` on it follows nothing." },
     key! { "networking.gossip.indirect_probes", gossip.swim.indirect_probes, Restart, count(0, 16), "5",
     "How many other members are asked to probe a silent one." },
     key! { "networking.gossip.interval_ms", gossip.swim.gossip_interval, Restart, ms(1), "500",

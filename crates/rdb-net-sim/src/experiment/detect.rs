@@ -160,6 +160,7 @@ impl AtSize {
             // The paper's protocol.
             config.swim.lifeguard = Lifeguard::OFF;
             config.swim.probe_pings = 1;
+            config.swim.probe_timeout_min = config.swim.probe_timeout;
             if !plan.gossip {
                 config.swim.gossip_fanout = 0;
                 // How far the news gets is not measured here, and each telling takes time to simulate.

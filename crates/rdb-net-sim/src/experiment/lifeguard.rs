@@ -129,6 +129,7 @@ impl LifeguardPlan {
         let mut config = FleetConfig::lan(self.members, seed);
         config.swim.lifeguard = lifeguard;
         config.swim.probe_pings = 1;
+        config.swim.probe_timeout_min = config.swim.probe_timeout;
         let timeout = config.swim.probe_interval.mul_f64(ALPHA * (self.members as f64).log10());
         let spread = config.swim.suspicion_timeout(self.members) - config.swim.suspicion_pause;
         config.swim.suspicion_pause = timeout.saturating_sub(spread);

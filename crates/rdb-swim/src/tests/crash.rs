@@ -35,7 +35,7 @@ fn a_sound_network_has_no_suspicion() {
 #[test]
 fn heavy_loss_makes_suspects_but_no_dead() {
     let mut net = Network::cluster_of(10, 8);
-    net.loss = 0.2;
+    net.loss = 0.3;
     net.run(secs(300));
     assert_eq!(net.count(|event| matches!(event, Event::Failed(_))), 0);
     assert!(net.count(|event| matches!(event, Event::Suspected(_))) > 0, "the loss was felt");

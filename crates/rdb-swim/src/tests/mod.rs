@@ -13,5 +13,6 @@ pub(crate) mod network;
 mod partition;
 mod reconfigure;
 mod refusal;
+mod round_trip;
 mod scale;
 mod traitor;
