@@ -42,6 +42,7 @@ impl Swim {
         self.void_all_probes();
         self.relays.clear();
         self.give_up_verifications();
+        self.unverified.clear();
         self.refusals.clear();
         let doubted: Vec<Slot> = self.doubts.keys().copied().collect();
         doubted.into_iter().for_each(|slot| self.end_doubt(slot));

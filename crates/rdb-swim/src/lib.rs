@@ -64,6 +64,7 @@ mod sync;
 mod table;
 mod tombstone;
 mod transmit;
+mod unverified;
 mod verify;
 mod wire;
 

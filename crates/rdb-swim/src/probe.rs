@@ -289,7 +289,9 @@ impl Swim {
             self.table.set_round_trips(probe.slot, round_trips);
             return self.compare_views(now, id, digest);
         }
-        let is_taken = self.relay_answered(sequence, id, boot) || self.verification_answered(now, sequence, id, boot);
+        let is_taken = self.relay_answered(sequence, id, boot)
+            || self.verification_answered(now, sequence, id, boot)
+            || self.unverified_answered(now, sequence, id, boot);
         if !is_taken && sequence != 0 {
             self.stats.unexpected_answers += 1;
         }
@@ -297,7 +299,8 @@ impl Swim {
 
     pub(crate) fn take_relayed_ack(&mut self, now: Duration, sequence: u32, target: &NodeId, boot: BootId) {
         self.datagram_answered();
-        if self.probe_answered(now, sequence, target, boot).is_none() {
+        let is_probe = self.probe_answered(now, sequence, target, boot).is_some();
+        if !is_probe && !self.unverified_answered(now, sequence, target, boot) {
             self.stats.unexpected_answers += 1;
         }
     }

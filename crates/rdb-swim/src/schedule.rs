@@ -25,6 +25,8 @@ pub(crate) enum Timer {
     Relay(u32),
     /// The next step in checking whether a known life of a joining node still answers.
     Verification(u64),
+    /// The next ping of a member that is known from another's view alone.
+    Unverified(u32),
     /// A probe's direct or last deadline.
     ProbeStep(u32),
     /// The next step of a refused member's window.
@@ -38,7 +40,10 @@ pub(crate) enum Timer {
 impl Timer {
     /// Whether the deadline condemns somebody, so that a pause of this process must move it.
     fn is_verdict(self) -> bool {
-        matches!(self, Self::Refusal(_) | Self::Inquiry(_) | Self::Suspicion(_) | Self::Verification(_))
+        matches!(
+            self,
+            Self::Refusal(_) | Self::Inquiry(_) | Self::Suspicion(_) | Self::Verification(_) | Self::Unverified(_)
+        )
     }
 }
 

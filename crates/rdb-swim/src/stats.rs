@@ -42,6 +42,10 @@ pub struct Statistics {
     pub updates_implausible: u64,
     /// Alive records that a tombstone kept out.
     pub updates_entombed: u64,
+    /// Members that another's view alone holds, and that were asked whether they are there.
+    pub unverified_asked: u64,
+    /// Those of them that did not answer: they were not taken in.
+    pub unverified_silent: u64,
     /// Probes begun.
     pub probes_started: u64,
     /// Probes answered, in whichever way.
@@ -106,6 +110,8 @@ pub struct Statistics {
     pub limit_observers: u64,
     /// Limit hit: a joining node was told to come again.
     pub limit_verifications: u64,
+    /// Members of another's view that were to be asked beyond the limit.
+    pub limit_unverified: u64,
     /// Limit hit: a packet was not sent because the driver does not fetch them.
     pub limit_outgoing: u64,
     /// Limit hit: a round trip or a failed probe was not told because the driver does not fetch events.

@@ -28,6 +28,7 @@ use crate::sync::Differences;
 use crate::table::{SELF, Slot, Table};
 use crate::tombstone::Tombstones;
 use crate::transmit::Outgoing;
+use crate::unverified::Unverified;
 use crate::verify::Verification;
 use crate::wire::DecodeError;
 
@@ -107,6 +108,7 @@ pub struct Swim {
     pub(crate) passage: Passage,
     pub(crate) vanished: Vanished,
     pub(crate) verifications: BTreeMap<u64, Verification>,
+    pub(crate) unverified: Unverified,
     pub(crate) next_sync: u64,
     pub(crate) sync_with: Option<NodeId>,
     pub(crate) differences: Differences,
@@ -157,6 +159,7 @@ impl Swim {
             passage: Passage::default(),
             vanished: Vanished::default(),
             verifications: BTreeMap::new(),
+            unverified: Unverified::new(),
             next_sync: 0,
             sync_with: None,
             differences: Differences::new(now),
@@ -335,6 +338,7 @@ impl Swim {
             Timer::Refusal(slot) => self.refusal_step(now, slot),
             Timer::Sync => self.sync_tick(now),
             Timer::Verification(id) => self.verification_step(now, id),
+            Timer::Unverified(sequence) => self.unverified_step(now, sequence),
             Timer::Revisit => self.revisit_tick(now),
             Timer::Farewell => self.farewell_round(now),
             Timer::Reap => self.reap(now),

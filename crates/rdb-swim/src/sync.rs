@@ -216,8 +216,11 @@ impl Swim {
         let slot = self.table.slot_of(&alive.id);
         let held = slot.and_then(|slot| self.table.get(slot)).map(|entry| entry.state);
         let claim = Accusation { id: alive.id.clone(), incarnation: alive.incarnation, from: replier.clone() };
+        // Who joins has nothing but the view that it is given, and the replier has just answered.
+        let is_hearsay = matches!(spread, Spread::Yes) && alive.id != *replier;
         match (held, state) {
             _ if slot == Some(SELF) => {}
+            (None, NodeState::Alive | NodeState::Suspect) if is_hearsay => self.ask_unverified(now, alive),
             (_, NodeState::Alive) => self.apply_alive(now, alive, spread),
             (None, _) => self.admit(now, alive, state, spread),
             // Both hold it gone: the newer end stands, and there was no life in between to tell of.

@@ -60,13 +60,13 @@ fn a_view_that_differs_by_one_member_is_answered_by_one_bucket() {
         assert!(request.len() < request_bytes_max, "{members} members: a request of {} bytes", request.len());
         assert!(reply.len() < reply_bytes_max, "{members} members: a reply of {} bytes", reply.len());
         asker.handle_sync_reply(secs(2), &reply).expect("a reply");
-        assert_eq!(asker.digest(), replier.digest());
+        assert_eq!(asker.stats().unverified_asked, 1, "the news is in it");
     }
 }
 
 #[test]
 fn a_newcomer_is_told_everything() {
-    let (newcomer, mut replier) = (one_of(1, 5_000), one_of(1_000, 1));
+    let (newcomer, mut replier) = (one_of(0, 5_000), one_of(1_000, 1));
     let answer = replier.handle_sync_request(secs(2), &newcomer.sync_request()).expect("a request");
     let SyncAnswer::Ready(reply) = answer else { panic!("nobody rivals") };
     let mut newcomer = newcomer;

@@ -16,3 +16,4 @@ mod refusal;
 mod round_trip;
 mod scale;
 mod traitor;
+mod unverified;
