@@ -71,6 +71,7 @@ impl Swim {
             Update::Left(accusation) => self.apply_claim(now, accusation, NodeState::Left, Spread::Yes),
             Update::Refused(accusation) => self.apply_refusal(now, accusation),
             Update::Forgotten(word) => self.apply_forgotten(now, word),
+            Update::Broadcast(broadcast) => self.hear_broadcast(now, broadcast),
         }
     }
 

@@ -56,6 +56,10 @@ pub struct Config {
     pub packet_bytes_max: usize,
     /// The largest metadata of a member, in bytes. Default 512, at most 1024.
     pub meta_bytes_max: usize,
+    /// The largest broadcast of the application, in bytes. Default 512, at most `packet_bytes_max` - 300.
+    pub broadcast_bytes_max: usize,
+    /// How many bytes of broadcasts may wait to be told, 64 more counted for each. Default 64 KiB, at most 16 MiB.
+    pub broadcast_queue_bytes: usize,
     /// How many members are held, this one and gone ones included. Default 20,000. At the limit the member that is gone for
     /// the longest time is forgotten; where none is gone, a new one is not taken in.
     pub members_max: usize,
@@ -111,6 +115,8 @@ impl Config {
             farewell_timeout: Duration::from_secs(2),
             packet_bytes_max: 1_400,
             meta_bytes_max: 512,
+            broadcast_bytes_max: 512,
+            broadcast_queue_bytes: 64 * 1_024,
             members_max: 20_000,
             sync_interval: Duration::from_secs(30),
             revisit_interval: Duration::from_secs(2),
@@ -180,6 +186,12 @@ impl Config {
                 "from meta_bytes_max + 300 to 9000",
                 (self.meta_bytes_max + PACKET_OVERHEAD_BYTES..=PACKET_BYTES_LIMIT).contains(&self.packet_bytes_max),
             ),
+            (
+                "broadcast_bytes_max",
+                "at most packet_bytes_max - 300",
+                self.broadcast_bytes_max + PACKET_OVERHEAD_BYTES <= self.packet_bytes_max,
+            ),
+            ("broadcast_queue_bytes", "at most 16 MiB", self.broadcast_queue_bytes <= 16 << 20),
             ("members_max", "from 1 to 1000000", (1..=1_000_000).contains(&self.members_max)),
             ("sync_interval", "at least 1 ms", self.sync_interval >= millisecond),
             ("revisit_interval", "at least 1 ms", self.revisit_interval >= millisecond),

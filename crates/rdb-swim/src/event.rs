@@ -55,6 +55,14 @@ pub enum Event {
         /// The raised incarnation.
         incarnation: Incarnation,
     },
+    /// Another member's application tells something; see [`Swim::broadcast`](crate::Swim::broadcast). Dropped where too many
+    /// events wait.
+    Broadcast {
+        /// Whose word it is.
+        origin: NodeId,
+        /// What it says.
+        payload: Bytes,
+    },
     /// Two living processes claim one id. An operator must stop one of them.
     Conflict {
         /// The id that both claim.

@@ -110,6 +110,7 @@ impl Swim {
     pub(crate) fn reap(&mut self, now: Duration) {
         self.schedule.set(Timer::Reap, now + REAP_INTERVAL);
         self.tombstones.expire(now);
+        self.broadcasts.retain(|id| self.table.slot_of(id).is_some());
         let is_over = |entry: &Member<'_>| entry.state == NodeState::Failed && entry.since + REAP_INTERVAL <= now;
         let refused = self.refusals.keys().copied();
         let told: Vec<Slot> = refused.filter(|slot| self.table.get(*slot).is_some_and(|e| is_over(&e))).collect();

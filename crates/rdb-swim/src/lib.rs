@@ -30,6 +30,7 @@
 //! [`Swim::handle_sync_reply`].
 
 mod apply;
+mod broadcast;
 mod config;
 mod doubt;
 mod entry;
@@ -71,6 +72,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use broadcast::BroadcastRefused;
 pub use config::{Config, ConfigError};
 pub use entry::Member;
 pub use event::{Event, MemberRecord};

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use rdb_net_types::{BootId, ClusterId, Incarnation, NodeId};
 
+use crate::broadcast::Broadcast;
 use crate::config::PACKET_BYTES_LIMIT;
 use crate::wire::{DecodeError, Reader, Write, fnv64};
 
@@ -106,6 +107,8 @@ pub(crate) enum Update {
     Refused(Accusation),
     /// An operator has dropped the member; `from` is the member itself.
     Forgotten(Accusation),
+    /// The application of a member has something to say.
+    Broadcast(Broadcast),
 }
 
 impl Update {
@@ -113,7 +116,7 @@ impl Update {
     pub(crate) fn accuses(&self, node: &NodeId) -> bool {
         match self {
             Self::Suspect(accusation) | Self::Failed(accusation) | Self::Refused(accusation) => accusation.id == *node,
-            Self::Alive(_) | Self::Left(_) | Self::Forgotten(_) => false,
+            Self::Alive(_) | Self::Left(_) | Self::Forgotten(_) | Self::Broadcast(_) => false,
         }
     }
 }
@@ -184,6 +187,15 @@ pub(crate) fn write_update(out: &mut Vec<u8>, bytes_max: usize, update: &Update)
         Update::Alive(alive) => {
             record.push(1);
             write_alive(&mut record, alive);
+            return write_record(out, bytes_max, &record);
+        }
+        Update::Broadcast(Broadcast { origin, boot, number, payload }) => {
+            record.push(7);
+            record.id(origin);
+            record.boot(*boot);
+            record.varint(*number);
+            record.varint(payload.len() as u64);
+            record.extend_from_slice(payload);
             return write_record(out, bytes_max, &record);
         }
         Update::Suspect(accusation) => (2, accusation),
@@ -258,6 +270,12 @@ fn read_update(reader: &mut Reader<'_>) -> Result<Option<Update>, DecodeError> {
     let tag = reader.u8("record")?;
     if tag == 1 {
         return read_alive(reader).map(|alive| Some(Update::Alive(alive)));
+    }
+    if tag == 7 {
+        let (origin, boot, number) = (reader.id()?, reader.boot()?, reader.varint("number")?);
+        let length = reader.length(PACKET_BYTES_LIMIT, "broadcast")?;
+        let payload = Bytes::copy_from_slice(reader.take(length, "broadcast")?);
+        return Ok(Some(Update::Broadcast(Broadcast { origin, boot, number, payload })));
     }
     if !(2..=6).contains(&tag) {
         return Ok(None);

@@ -66,6 +66,9 @@ fn the_bytes_of_every_record_never_change() {
     let left = Accusation { from: id("x"), ..accusation };
     golden(Body::Gossip, vec![Update::Left(left.clone())], "05", "0b 04 0178 0000000100000002");
     golden(Body::Gossip, vec![Update::Forgotten(left)], "05", "0b 06 0178 0000000100000002");
+    let payload = Bytes::from_static(b"hi");
+    let broadcast = Broadcast { origin: id("x"), boot: BootId(9), number: 300, payload };
+    golden(Body::Gossip, vec![Update::Broadcast(broadcast)], "05", "10 07 0178 0000000000000009 ac02 02 6869");
 }
 
 #[test]
@@ -134,7 +137,11 @@ fn any_update() -> impl Strategy<Value = Update> {
             _ => Update::Forgotten(Accusation { from: id, ..accusation }),
         }
     });
-    prop_oneof![alive, accusation]
+    let payload = proptest::collection::vec(any::<u8>(), 0..=512);
+    let broadcast = (any_id(), any::<u64>(), any::<u64>(), payload).prop_map(|(origin, boot, number, payload)| {
+        Update::Broadcast(Broadcast { origin, boot: BootId(boot), number, payload: payload.into() })
+    });
+    prop_oneof![alive, accusation, broadcast]
 }
 
 fn any_body() -> impl Strategy<Value = Body> {

@@ -46,6 +46,10 @@ pub struct Statistics {
     pub unverified_asked: u64,
     /// Those of them that did not answer: they were not taken in.
     pub unverified_silent: u64,
+    /// Broadcasts of others that were heard, each once.
+    pub broadcasts_heard: u64,
+    /// Broadcasts of unknown processes, and such as are longer than is allowed here.
+    pub broadcasts_dropped: u64,
     /// Probes begun.
     pub probes_started: u64,
     /// Probes answered, in whichever way.
@@ -112,6 +116,8 @@ pub struct Statistics {
     pub limit_verifications: u64,
     /// Members of another's view that were to be asked beyond the limit.
     pub limit_unverified: u64,
+    /// Broadcasts of others that were heard and not told on, because too many wait.
+    pub limit_broadcasts: u64,
     /// Limit hit: a packet was not sent because the driver does not fetch them.
     pub limit_outgoing: u64,
     /// Limit hit: a round trip or a failed probe was not told because the driver does not fetch events.

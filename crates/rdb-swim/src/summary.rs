@@ -51,6 +51,10 @@ impl Summary {
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let digest = reader.u64("digest")?;
+        if reader.is_empty() {
+            // A member of the time before there were buckets.
+            return Ok(Self { digest, buckets: Vec::new() });
+        }
         let count = reader.length(BUCKETS_MAX, "buckets")?;
         if count != 0 && !count.is_power_of_two() {
             return Err(DecodeError::Value { field: "buckets" });

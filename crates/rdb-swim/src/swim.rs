@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rdb_net_types::{BootId, ClusterId, Incarnation, NodeId, NodeState, SeededRandom};
 
+use crate::broadcast::Broadcasts;
 use crate::config::Config;
 use crate::doubt::Doubts;
 use crate::entry::{Entry, Member};
@@ -99,6 +100,7 @@ pub struct Swim {
     pub(crate) tombstones: Tombstones,
     pub(crate) schedule: Schedule,
     pub(crate) queue: Queue,
+    pub(crate) broadcasts: Broadcasts,
     pub(crate) probes: Probes,
     pub(crate) relays: BTreeMap<u32, Relay>,
     pub(crate) refusals: BTreeMap<Slot, Refusal>,
@@ -150,6 +152,7 @@ impl Swim {
             tombstones: Tombstones::default(),
             schedule: Schedule::new(now),
             queue: Queue::default(),
+            broadcasts: Broadcasts::default(),
             probes: Probes::default(),
             relays: BTreeMap::new(),
             refusals: BTreeMap::new(),

@@ -84,6 +84,18 @@ fn hashes_that_say_nothing_bring_the_whole_view() {
     assert!(summary.differs(&replier.table)(&id(7)), "the whole differs and no bucket does");
 }
 
+/// As the release before buckets sent it.
+#[test]
+fn a_request_without_buckets_is_answered_whole() {
+    let (asker, mut replier) = (one_of(999, 0), one_of(1_000, 1));
+    let mut request = asker.sync_request();
+    request.truncate(request.len() - 1 - 64 * 8);
+    assert!(matches!(asker.sync_asker(&request), Ok(asker) if asker == id(0)));
+    let answer = replier.handle_sync_request(secs(2), &request).expect("a request");
+    let SyncAnswer::Ready(reply) = answer else { panic!("nobody rivals") };
+    assert!(reply.len() > 40_000, "{} bytes", reply.len());
+}
+
 #[test]
 fn a_summary_with_an_illegal_number_of_buckets_is_refused() {
     let mut out = vec![0; 8];

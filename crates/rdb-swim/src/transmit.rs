@@ -71,7 +71,8 @@ impl Swim {
     /// Tells a few random members what there is to tell, and goes on while there is.
     pub(crate) fn gossip_tick(&mut self, now: Duration) {
         self.last_gossip = Some(now);
-        if self.config.gossip_fanout == 0 || self.queue.is_empty() || self.table.live().len() == 0 {
+        let is_quiet = self.queue.is_empty() && self.broadcasts.is_empty();
+        if self.config.gossip_fanout == 0 || is_quiet || self.table.live().len() == 0 {
             return;
         }
         for slot in self.table.live().sample(self.config.gossip_fanout, &[], &mut self.random) {
@@ -113,6 +114,7 @@ impl Swim {
                     Some(_) => Offer::TooLarge,
                 }
             });
+            records += self.broadcasts.fill(limit, |update| write_update(packet, bytes_max, update));
         }
         records
     }

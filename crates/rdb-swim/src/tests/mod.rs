@@ -1,5 +1,6 @@
 //! Whole clusters of machines on a simulated network, in virtual time.
 
+mod broadcast;
 mod chaos;
 mod crash;
 mod hearsay;
