@@ -105,6 +105,12 @@ impl Balancer {
         self.with_live(node, |live| live.set_status(status))
     }
 
+    /// Gives a node only this part of its calls, from 0 to 1, until told otherwise: silence on its link is no failure yet. A node
+    /// that is degraded gets the smaller of the two parts. Rebuilds nothing. False where the node is not there.
+    pub fn set_trust(&self, node: &NodeId, trust: f64) -> bool {
+        self.with_live(node, |live| live.set_trust(trust))
+    }
+
     /// Lets a node take no new calls, or again. Rebuilds nothing. False where the node is not there.
     pub fn set_draining(&self, node: &NodeId, draining: bool) -> bool {
         self.with_live(node, |live| live.set_draining(draining))

@@ -9,6 +9,9 @@ use crate::snapshot::{Node, Snapshot};
 /// What the weight of a degraded node is multiplied with.
 const DEGRADED_FACTOR: f64 = 0.1;
 
+/// Who is trusted least still gets some calls, as one that is degraded does.
+const TRUST_MIN: f64 = DEGRADED_FACTOR;
+
 /// What one pick asks of a node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gate<'a> {
@@ -32,7 +35,8 @@ impl<'a> Gate<'a> {
         if node.share == 0.0 || flags.is_draining() || !(self.ignores_health || flags.is_up()) || !self.fits(node) {
             return 0.0;
         }
-        if flags.status() == HealthStatus::Degraded { node.share * DEGRADED_FACTOR } else { node.share }
+        let factor = if flags.status() == HealthStatus::Degraded { DEGRADED_FACTOR } else { 1.0 };
+        node.share * factor.min(node.live.trust().max(TRUST_MIN))
     }
 
     /// Whether a drawn node is taken, where the draw was by its full share.

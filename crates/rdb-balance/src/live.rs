@@ -18,6 +18,8 @@ pub(crate) struct Live {
     clock: Arc<PickClock>,
     inflight: AtomicU32,
     flags: AtomicU8,
+    /// What is missing of full trust, in parts of 255.
+    mistrust: AtomicU8,
     penalty: Penalty,
     pub(crate) picks: AtomicU64,
     pub(crate) successes: AtomicU64,
@@ -60,6 +62,7 @@ impl Live {
             clock,
             inflight: AtomicU32::new(0),
             flags: AtomicU8::new(0),
+            mistrust: AtomicU8::new(0),
             penalty: Penalty::default(),
             picks: AtomicU64::new(0),
             successes: AtomicU64::new(0),
@@ -70,6 +73,16 @@ impl Live {
 
     pub(crate) fn flags(&self) -> Flags {
         Flags(self.flags.load(Relaxed))
+    }
+
+    /// The part of its calls that it gets, from 0 to 1.
+    pub(crate) fn trust(&self) -> f64 {
+        1.0 - f64::from(self.mistrust.load(Relaxed)) / 255.0
+    }
+
+    pub(crate) fn set_trust(&self, trust: f64) {
+        let mistrust = (1.0 - trust.clamp(0.0, 1.0)) * 255.0;
+        self.mistrust.store(mistrust.round() as u8, Relaxed);
     }
 
     pub(crate) fn inflight(&self) -> u32 {
@@ -107,6 +120,7 @@ impl Live {
     /// For a node that was away: what was said of it then says nothing now. Its calls in flight are still in flight.
     pub(crate) fn forget_flags(&self) {
         self.flags.store(0, Relaxed);
+        self.mistrust.store(0, Relaxed);
     }
 
     fn replace_flags(&self, mask: u8, bits: u8) {

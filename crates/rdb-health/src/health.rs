@@ -107,6 +107,11 @@ impl Health {
         Some(Ping { node, id, timeout })
     }
 
+    /// Whom a ping in flight asks.
+    pub fn pinged(&self, id: PingId) -> Option<NodeId> {
+        self.schedule.pinged(id)
+    }
+
     /// A ping was answered. An answer after the time-out is counted and changes nothing.
     pub fn handle_pong(&mut self, now: Duration, id: PingId, round_trip: Duration) {
         let Some(node) = self.settle(id) else { return };

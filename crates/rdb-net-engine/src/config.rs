@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use rdb_net_types::NodeId;
 
+use crate::phi::PhiConfig;
+
 /// How a node finds its cluster, follows it, and chooses among its members.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineConfig {
@@ -19,6 +21,8 @@ pub struct EngineConfig {
     /// How long a link is still asked about (`health.interval`) after it has carried something for the application. Default 10 s.
     /// Longer finds more of what happens to links between two bursts, and costs some pings after each.
     pub quiet_after: Duration,
+    /// When the silence of such a link becomes suspicious.
+    pub phi: PhiConfig,
     /// Shortest wait between two calls on one seed before the cluster is joined. Default 100 ms.
     pub seed_retry_first: Duration,
     /// Longest wait between them. Default 3 s; it bounds how long a node takes to notice the first seed that has come up.
@@ -45,6 +49,7 @@ impl EngineConfig {
             strategy: rdb_balance::Strategy::default(),
             links: 3,
             quiet_after: Duration::from_secs(10),
+            phi: PhiConfig::default(),
             seed_retry_first: Duration::from_millis(100),
             seed_retry_max: Duration::from_secs(3),
             sync_timeout: Duration::from_secs(2),
@@ -62,6 +67,7 @@ impl EngineConfig {
         let millisecond = Duration::from_millis(1);
         let rules = [
             ("links", "at most 16", self.links <= 16),
+            ("phi.threshold", "from 0 to 100", (0.0..=100.0).contains(&self.phi.threshold)),
             ("quiet_after", "at least 1 s", self.quiet_after >= Duration::from_secs(1)),
             ("seed_retry_first", "at least 1 ms", self.seed_retry_first >= millisecond),
             ("seed_retry_max", "at least seed_retry_first", self.seed_retry_max >= self.seed_retry_first),

@@ -10,7 +10,8 @@ use rdb_balance::Balancer;
 use rdb_discovery::DiscoveryEvent;
 use rdb_health::{Health, PingId};
 use rdb_net_types::{
-    ClusterId, Evidence, HealthStatus, MembershipEvent, NodeAddress, NodeId, NodeInfo, NodeState, Reason, SeededRandom,
+    ClusterId, Evidence, EvidenceKind, HealthStatus, MembershipEvent, NodeAddress, NodeId, NodeInfo, NodeState, Reason,
+    SeededRandom,
 };
 use rdb_swim::{LocalNode, Swim};
 
@@ -19,6 +20,7 @@ use crate::config::{EngineConfig, EngineError};
 use crate::flows::Flows;
 use crate::links::Links;
 use crate::metadata;
+use crate::phi::LinkPhi;
 use crate::report::{Counters, Trust};
 use crate::roster::Roster;
 use crate::seeds::Seeds;
@@ -49,6 +51,7 @@ pub struct Engine {
     pub(crate) seeds: Seeds,
     pub(crate) links: Links,
     pub(crate) flows: Flows,
+    pub(crate) phi: LinkPhi,
     pub(crate) stream_pings: StreamPings,
     pub(crate) syncs: Syncs,
     pub(crate) phase: Phase,
@@ -93,6 +96,7 @@ impl Engine {
             seeds: Seeds::new(&config, local.address.clone(), random.fork()),
             links: Links::new(&local.id, config.links),
             flows: Flows::new(config.quiet_after),
+            phi: LinkPhi::new(config.phi),
             stream_pings: StreamPings::default(),
             roster: Roster::new(Arc::new(local)),
             syncs: Syncs::default(),
@@ -142,7 +146,7 @@ impl Engine {
     pub fn handle_pong(&mut self, now: Duration, id: PingId, result: Result<Duration, Reason>) {
         match (StreamPings::probe_of(id), result) {
             (Some(sequence), result) => self.handle_stream_pong(now, sequence, result),
-            (None, Ok(round_trip)) => self.health.handle_pong(now, id, round_trip),
+            (None, Ok(round_trip)) => self.take_pong(now, id, round_trip),
             (None, Err(reason)) => self.health.handle_ping_failed(now, id, reason),
         }
         self.settle(now);
@@ -164,6 +168,7 @@ impl Engine {
             self.health.handle_timeout(now);
         }
         self.expire_flows(now);
+        self.mistrust_silent_links(now);
         self.expire_syncs(now);
         self.look_again(now);
         self.settle(now);
@@ -175,7 +180,7 @@ impl Engine {
         let list = self.is_list_stale.then_some(self.list_due);
         let look = self.settling.poll_timeout();
         let parts = [self.swim.poll_timeout(), self.health.poll_timeout(), self.syncs.poll_timeout()];
-        let due = [self.flows.poll_timeout(), calls, look, list];
+        let due = [self.flows.poll_timeout(), self.phi.poll_timeout(), calls, look, list];
         parts.into_iter().chain(due).flatten().min()
     }
 
@@ -282,6 +287,9 @@ impl Engine {
 
     /// Gives something seen of a node to those who judge it.
     pub(crate) fn take_evidence(&mut self, now: Duration, evidence: &Evidence) {
+        if matches!(evidence.kind, EvidenceKind::Alive { .. }) {
+            self.hear(now, &evidence.node);
+        }
         self.health.handle_evidence(now, evidence);
         self.swim.handle_evidence(now, evidence);
     }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use rdb_health::PingId;
 use rdb_net_peer::{DialFailure, Failure, LinkSide, PeerEvent};
 use rdb_net_session::{CloseReason, Loss};
 use rdb_net_types::{BootId, Evidence, EvidenceKind, NodeAddress, NodeId, NodeState, RefusalReason};
@@ -72,20 +73,55 @@ impl Engine {
         }
         if !self.links.is_dialled(node) {
             self.flows.end(node);
-            self.health.unwatch(node);
+            self.unwatch(node);
         }
     }
 
     fn traffic(&mut self, now: Duration, node: &NodeId) {
         if self.links.is_dialled(node) && self.flows.note(now, node) {
             self.health.watch(now, node);
+            self.phi.watch(now, node);
+        }
+    }
+
+    fn unwatch(&mut self, node: &NodeId) {
+        self.health.unwatch(node);
+        if self.phi.unwatch(node) {
+            self.balancer.set_trust(node, 1.0);
+        }
+    }
+
+    /// The answer to a ping.
+    pub(crate) fn take_pong(&mut self, now: Duration, id: PingId, round_trip: Duration) {
+        if let Some(node) = self.health.pinged(id) {
+            self.hear(now, &node);
+        }
+        self.health.handle_pong(now, id, round_trip);
+    }
+
+    /// Whatever puts off a node's next ping is a heartbeat as well: otherwise its absence would look like silence.
+    pub(crate) fn hear(&mut self, now: Duration, node: &NodeId) {
+        if self.phi.heartbeat(now, node) {
+            self.balancer.set_trust(node, 1.0);
+        }
+    }
+
+    /// Links whose silence is unusual carry fewer calls, and are asked at once in the end.
+    pub(crate) fn mistrust_silent_links(&mut self, now: Duration) {
+        while let Some(silence) = self.phi.poll(now) {
+            self.balancer.set_trust(&silence.node, silence.trust);
+            if silence.is_crossed {
+                self.counters.phi_crossed += 1;
+                let boot = self.roster.find(&silence.node).map(|member| member.boot);
+                self.take_evidence(now, &Evidence { node: silence.node, boot, kind: EvidenceKind::PhiCrossed });
+            }
         }
     }
 
     /// Links that carry nothing any more are asked about no longer.
     pub(crate) fn expire_flows(&mut self, now: Duration) {
         while let Some(node) = self.flows.poll_quiet(now) {
-            self.health.unwatch(&node);
+            self.unwatch(&node);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What can be asked of an engine: members, health, how well the node itself is, and counters.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdb_balance::Balancer;
 use rdb_discovery::{DiscoveryEvent, Freshness};
@@ -62,6 +63,8 @@ pub struct Counters {
     pub links_lost: u64,
     /// Refused connections of members' addresses.
     pub refusals_seen: u64,
+    /// Links with traffic whose silence became suspicious; see [`PhiConfig`](crate::PhiConfig).
+    pub phi_crossed: u64,
     /// Connections with another life of a member than the known one.
     pub other_lives: u64,
     /// Limit hit: an exchange of views was not asked for because too many were under way.
@@ -219,6 +222,11 @@ impl Engine {
         let status = if kept > 0 && up == 0 { HealthStatus::Degraded } else { HealthStatus::Healthy };
         let words = format!("{up} of {kept} kept links are up, {} nodes are connected", self.links.connected());
         ("links".to_owned(), status, words)
+    }
+
+    /// How suspicious the silence of a node is, by phi; `None` where its link carries no traffic.
+    pub fn phi(&self, now: Duration, node: &NodeId) -> Option<f64> {
+        self.phi.phi(now, node)
     }
 
     /// What happened since the start.

@@ -71,6 +71,7 @@ impl Engine {
             // Gossip answers for the transport only as long as nothing is held against it: who does not answer over
             // connections but over gossip would otherwise be well again with each probe, and the doubt itself brings one.
             Event::RoundTrip { node, round_trip } if self.health.status(&node) <= HealthStatus::Unknown => {
+                self.hear(now, &node);
                 let evidence = Evidence { node, boot: None, kind: EvidenceKind::Alive { round_trip } };
                 self.health.handle_evidence(now, &evidence);
             }

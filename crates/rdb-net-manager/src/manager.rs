@@ -239,6 +239,7 @@ impl NetworkManager {
         };
         let engine_config = EngineConfig {
             health: config.health(),
+            phi: config.failure_detector,
             strategy: config.balancer().strategy,
             seed_retry_max: config.service_discovery.retry_max,
             ..EngineConfig::with_swim(config.swim())

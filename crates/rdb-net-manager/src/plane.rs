@@ -118,6 +118,7 @@ impl ControlPlane for Plane {
             ("local_pauses", swim.local_pauses),
             ("links_lost", engine.engine.links_lost),
             ("refusals_seen", engine.engine.refusals_seen),
+            ("phi_crossed", engine.engine.phi_crossed),
         ]);
         let (peer_events, unhandled) = node.transport.dropped();
         let dropped = BTreeMap::from([

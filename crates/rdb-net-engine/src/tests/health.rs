@@ -5,7 +5,7 @@ use rdb_net_session::CloseReason;
 use rdb_net_types::{HealthStatus, NodeState, Reason, SelectionCriteria};
 
 use super::lab::{Lab, address, id, ms, secs};
-use crate::{Command, EngineEvent};
+use crate::{Command, EngineConfig, EngineEvent};
 
 /// Answers every ping of a node in this way, for some time.
 fn run_pings(lab: &mut Lab, node: usize, time: std::time::Duration, answers: bool) -> usize {
@@ -159,4 +159,30 @@ fn a_node_of_which_many_others_have_vanished_is_visibly_degraded() {
     assert!(lab.engines[0].unhealthy().contains(&id(1)));
     assert_eq!(lab.engines[0].balancer().select_node(&SelectionCriteria::default()), None);
     assert_eq!(lab.engines[0].member(&id(1)).map(|member| member.address.clone()), Some(address(1)), "kept");
+}
+
+/// Pings are sent and nothing comes back, neither an answer nor a failure: the time-out is long.
+#[test]
+fn silence_on_a_link_with_traffic_takes_calls_away_and_brings_a_probe_forward_before_any_ping_has_failed() {
+    let mut config = EngineConfig::default();
+    config.health.timeout = secs(30);
+    let mut lab = Lab::cluster_with(3, &config);
+    lab.up(0, 1, LinkSide::Dialer);
+    run_busy(&mut lab, 0, secs(30), true);
+    let share = |lab: &Lab| {
+        let balancer = lab.engines[0].balancer();
+        (0..2_000).filter(|_| balancer.select_node(&SelectionCriteria::default()) == Some(id(1))).count()
+    };
+    let before = share(&lab);
+    let phi = |lab: &Lab| lab.engines[0].phi(lab.now, &id(1)).expect("it carries traffic");
+    assert!(phi(&lab) < 1.0, "{}", phi(&lab));
+    lab.cut[1] = true;
+    let urgent = lab.engines[0].statistics().swim.probes_urgent;
+    lab.run(secs(4));
+    assert!(phi(&lab) >= 8.0, "{}", phi(&lab));
+    let statistics = lab.engines[0].statistics();
+    assert_eq!(statistics.engine.phi_crossed, 1);
+    assert!(statistics.swim.probes_urgent > urgent, "membership asks it at once");
+    assert_eq!(lab.engines[0].health(&id(1)), HealthStatus::Healthy, "no ping has failed yet");
+    assert!(share(&lab) < before / 3, "{} of {before}", share(&lab));
 }

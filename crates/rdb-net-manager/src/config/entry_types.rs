@@ -43,6 +43,18 @@ parsed! {
     ClusterId: "an id", ClusterId::new;
 }
 
+impl Entry for f64 {
+    const KIND: &'static str = "a number";
+
+    fn write(&self) -> Option<String> {
+        Some(format!("{self:?}"))
+    }
+
+    fn read(input: &Input, reader: &mut Reader<'_>) -> Option<Self> {
+        reader.number(input)
+    }
+}
+
 impl Entry for Weight {
     const KIND: &'static str = "a number";
 

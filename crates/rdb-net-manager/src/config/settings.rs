@@ -49,6 +49,8 @@ pub struct Config {
     pub allow_plaintext: bool,
     /// Health checks.
     pub health_check: rdb_health::Config,
+    /// When the silence of a link with traffic becomes suspicious.
+    pub failure_detector: rdb_net_engine::PhiConfig,
     /// Choosing a node.
     pub load_balancing: LoadBalancing,
     /// Where nodes are found.
@@ -254,6 +256,7 @@ impl Default for Config {
             shared_secret: SharedSecret::default(),
             allow_plaintext: false,
             health_check: rdb_health::Config::default(),
+            failure_detector: rdb_net_engine::PhiConfig::default(),
             load_balancing: LoadBalancing::default(),
             service_discovery: ServiceDiscovery::default(),
             admin: Admin { enabled: true, bind_address: None },
