@@ -115,6 +115,11 @@ impl Links {
         self.kept.keys().filter(|node| self.is_dialled(node)).count()
     }
 
+    /// Those that have a connection with this one, whoever dialled it.
+    pub(crate) fn connected_nodes(&self) -> impl Iterator<Item = &NodeId> {
+        self.up.keys()
+    }
+
     /// How many nodes have a connection with this one.
     pub(crate) fn connected(&self) -> usize {
         self.up.len()

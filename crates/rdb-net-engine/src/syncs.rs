@@ -195,19 +195,24 @@ impl Engine {
         }
     }
 
-    /// Exchanges views with a random member, if this node has just joined.
+    /// Exchanges views with a random member that is connected, if this node has just joined.
     pub(crate) fn look_again(&mut self, now: Duration) {
         if self.settling.due.is_none_or(|due| due > now) {
             return;
         }
         self.settling.wait(now, &mut self.random);
-        let others = self.roster.reachable().count();
-        if others > 0 {
-            let chosen = self.random.index(others);
-            let node = self.roster.reachable().nth(chosen).map(|node| node.id.clone());
-            if let Some(node) = node {
-                self.sync_with(now, &node);
-            }
+        // A connection that is up costs nothing. To dial others for it, inside TLS, was what a cluster that starts did most.
+        let connected = self.links.connected();
+        let node = if connected > 0 {
+            self.links.connected_nodes().nth(self.random.index(connected)).cloned()
+        } else {
+            let others = self.roster.reachable().count();
+            (others > 0)
+                .then(|| self.roster.reachable().nth(self.random.index(others)).map(|node| node.id.clone()))
+                .flatten()
+        };
+        if let Some(node) = node {
+            self.sync_with(now, &node);
         }
     }
 

@@ -6,6 +6,7 @@
 mod churn;
 mod detect;
 mod disseminate;
+mod idle;
 mod killed;
 mod lifeguard;
 mod partition;
@@ -19,6 +20,7 @@ mod views;
 pub use churn::ChurnPlan;
 pub use detect::DetectPlan;
 pub use disseminate::DisseminatePlan;
+pub use idle::IdlePlan;
 pub use killed::KilledPlan;
 pub use lifeguard::LifeguardPlan;
 pub use partition::PartitionPlan;

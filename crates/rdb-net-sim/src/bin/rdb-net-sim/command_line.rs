@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rdb_net_sim::experiment::{
-    ChurnPlan, DetectPlan, DisseminatePlan, KilledPlan, LifeguardPlan, PartitionPlan, PhiPlan, SilentPlan, SoakPlan,
-    StabilityPlan,
+    ChurnPlan, DetectPlan, DisseminatePlan, IdlePlan, KilledPlan, LifeguardPlan, PartitionPlan, PhiPlan, SilentPlan,
+    SoakPlan, StabilityPlan,
 };
 use rdb_net_sim::report::Format;
 use rdb_net_sim::{Scenario, scenario};
@@ -21,6 +21,7 @@ rdb-net-sim runs scenarios and experiments on a simulated cluster.
   rdb-net-sim detect      [--nodes N,..] [--seed S] [--seeds K] [--crashes C] [--gossip on|off]
   rdb-net-sim disseminate [--nodes N,..] [--seed S] [--seeds K] [--rumours R]
   rdb-net-sim lifeguard   [--nodes N] [--seed S] [--seeds K] [--grid full|small]
+  rdb-net-sim idle        [--nodes N,..] [--seed S] [--time SECONDS]
   rdb-net-sim killed      [--nodes N,..] [--seed S] [--crashes C]
   rdb-net-sim silent      [--nodes N,..] [--seed S] [--seeds K] [--crashes C] [--losses P,..]
   rdb-net-sim stability   [--nodes N] [--seed S] [--time SECONDS]
@@ -35,6 +36,7 @@ minutes; every rule must hold of it. An experiment measures the membership proto
   detect       how long a crash stays unnoticed, and what the probing costs; a row for each size
   disseminate  how many gossip ticks until everybody knows; a row for each size and loss
   lifeguard    false failures with slow members, by the parts of Lifeguard that are on
+  idle         what a whole node that does nothing sends; a row for each size
   killed       until everybody knows of a killed process, in clusters of whole nodes; a row for each size
   silent       until everybody knows of a silent host, and whether losses make anybody fail; a row for each
                size and loss
@@ -54,7 +56,7 @@ minutes; every rule must hold of it. An experiment measures the membership proto
   --gossip on  gossip between probes too, as by default in production; default off
   --rumours R  rumours for each seed; default 20
   --grid small one cell of the grid; default full: 5 concurrencies, 4 durations, 4 intervals
-  --time SECONDS  storm: begin no other one after so much wall time; experiments: simulated time; default 60; how long the faults last: stability 120, partition and
+  --time SECONDS  storm: begin no other one after so much wall time; experiments: simulated time; default 60; how long the faults last: stability and idle 120, partition and
                churn 300
   --churn C    how many members go each minute; default one in ten
   --beats B    heartbeats; default 1000000
@@ -80,6 +82,7 @@ pub(crate) enum Experiment {
     Churn(ChurnPlan),
     Detect(DetectPlan),
     Disseminate(DisseminatePlan),
+    Idle(IdlePlan),
     Killed(KilledPlan),
     Lifeguard(LifeguardPlan),
     Partition(PartitionPlan),
@@ -95,6 +98,7 @@ impl Experiment {
             Self::Churn(_) => "churn",
             Self::Detect(_) => "detect",
             Self::Disseminate(_) => "disseminate",
+            Self::Idle(_) => "idle",
             Self::Killed(_) => "killed",
             Self::Lifeguard(_) => "lifeguard",
             Self::Partition(_) => "partition",
@@ -129,6 +133,11 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Task, String> {
         "churn" => Experiment::Churn(churn(seed, &mut options)?),
         "detect" => Experiment::Detect(detect(seed, &mut options)?),
         "disseminate" => Experiment::Disseminate(disseminate(seed, &mut options)?),
+        "idle" => {
+            let plan = IdlePlan::new(options.sizes()?, seed);
+            let time = options.number("--time")?.map_or(plan.time, |secs| Duration::from_secs(secs.clamp(10, 86_400)));
+            Experiment::Idle(IdlePlan { time, ..plan })
+        }
         "killed" => {
             let plan = KilledPlan::new(options.sizes()?, seed);
             let kills = options.number("--crashes")?.map_or(plan.kills, |kills| kills.clamp(1, 1_000_000) as usize);
@@ -324,6 +333,8 @@ mod tests {
         let detect = DetectPlan { crashes: 7, gossip: true, runs: Some(3), ..DetectPlan::new(vec![100, 1000], 9) };
         let task = parsed("detect --nodes 100,1000 --seed 9 --seeds 3 --crashes 7 --gossip on --output svg");
         assert_eq!(task, planned(Experiment::Detect(detect), Format::Svg));
+        let idle = IdlePlan { time: Duration::from_secs(60), ..IdlePlan::new(vec![20, 1000], 1) };
+        assert_eq!(parsed("idle --nodes 20,1000 --time 60"), planned(Experiment::Idle(idle), Format::Table));
         let killed = KilledPlan { kills: 7, ..KilledPlan::new(vec![50, 1000], 1) };
         assert_eq!(parsed("killed --nodes 50,1000 --crashes 7"), planned(Experiment::Killed(killed), Format::Table));
         let soak = SoakPlan { time: Duration::from_secs(90), ..SoakPlan::new(50, 1) };

@@ -71,6 +71,7 @@ fn measure(experiment: &Experiment, format: Format, picture: Option<&Path>) -> R
         Experiment::Stability(plan) => plan.run(&mut progress),
         Experiment::Silent(plan) => plan.run(&mut progress),
         Experiment::Soak(plan) => plan.run(&mut progress),
+        Experiment::Idle(plan) => Ok(plan.run(&mut progress)),
         Experiment::Killed(plan) => Ok(plan.run(&mut progress)),
         Experiment::Phi(plan) => Ok(plan.run(&mut progress)),
     };
