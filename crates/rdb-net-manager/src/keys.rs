@@ -18,13 +18,16 @@ use rdb_net_tls::secret::SharedSecret;
 use rdb_net_transport::{Answer, CallOptions, HandlerError, Handling, PeerHandle, Request};
 use rdb_net_types::{ClusterId, Lane, MessageType, NodeId, NodeState, Payload, Reason, RequestError};
 use rdb_net_wire::Raw;
+use tokio::sync::Notify;
 
 use crate::node::Node;
 
 /// How long an answer about keys may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the leader looks whether another key is due, and a member whether it is behind.
+/// How often the leader looks how a rotation goes, and a member that is behind whether to ask.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// How often both look where nothing is under way: a key serves for hours, and whatever cannot wait stirs them.
+const IDLE_INTERVAL: Duration = Duration::from_secs(5);
 /// Behind this byte of the header an order begins; an offer has another.
 const OFFER_KIND: u8 = 1;
 
@@ -77,6 +80,8 @@ pub(crate) struct Keys {
     /// Whom to ask next, as a number that grows.
     turn: AtomicUsize,
     statistics: Mutex<SealStatistics>,
+    /// Something has happened that cannot wait.
+    stir: Notify,
 }
 
 impl Keys {
@@ -93,6 +98,7 @@ impl Keys {
             lists: Mutex::default(),
             turn: AtomicUsize::new(0),
             statistics: Mutex::default(),
+            stir: Notify::new(),
         }
     }
 
@@ -127,6 +133,7 @@ impl Keys {
             Some(leader) if *leader != node.id => Err(format!("node {leader} leads: ask it")),
             _ => {
                 self.wants_rotation.store(true, Ordering::Relaxed);
+                self.stir.notify_one();
                 Ok(())
             }
         }
@@ -136,6 +143,7 @@ impl Keys {
     pub(crate) fn revoked(&self) {
         self.is_urgent.store(true, Ordering::Relaxed);
         self.wants_rotation.store(true, Ordering::Relaxed);
+        self.stir.notify_one();
     }
 
     /// The revocation lists that are in force, by fingerprint. Returns whether they are others than before.
@@ -148,12 +156,16 @@ impl Keys {
     /// A packet has come under a key that this node lacks.
     pub(crate) fn unknown_key(&self) {
         self.recovery.lock().expect(LOCKED).handle_unknown_key();
+        self.stir.notify_one();
     }
 
     /// What has become of packets so far, and whether the key has sealed as many as it may.
     pub(crate) fn tell(&self, statistics: SealStatistics, wants_rotation: bool) {
         *self.statistics.lock().expect(LOCKED) = statistics;
         let before = self.wants_rotation.fetch_or(wants_rotation, Ordering::Relaxed);
+        if wants_rotation {
+            self.stir.notify_one();
+        }
         if self.is_derived && wants_rotation && !before {
             tracing::warn!(
                 "this process has sealed as much gossip with one key as it should: start it again at the next opportunity"
@@ -250,12 +262,22 @@ impl Keys {
     pub(crate) async fn run(self: Arc<Self>, node: Arc<Node>) {
         loop {
             let now = node.transport.clock().now();
-            if self.recovery.lock().expect(LOCKED).poll_action(now) == RecoveryAction::Ask {
+            let action = self.recovery.lock().expect(LOCKED).poll_action(now);
+            if action == RecoveryAction::Ask {
                 self.ask_somebody(&node, now);
             }
             self.lead(&node, now);
+            // Whatever stirs, and a flood of packets under unknown keys does, gets one look in this time.
             tokio::time::sleep(LOOK_INTERVAL).await;
+            if action == RecoveryAction::None && self.is_idle() {
+                let _ = tokio::time::timeout(IDLE_INTERVAL, self.stir.notified()).await;
+            }
         }
+    }
+
+    /// No rotation is under way, and none is wanted.
+    fn is_idle(&self) -> bool {
+        !self.wants_rotation.load(Ordering::Relaxed) && self.rotation.lock().expect(LOCKED).is_none()
     }
 
     /// Asks one of the members that a connection leads to, each time another one.
