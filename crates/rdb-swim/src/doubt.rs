@@ -10,6 +10,7 @@ use std::time::Duration;
 use rdb_net_types::NodeId;
 
 use crate::gossip::Topic;
+use crate::mutation::Mutation;
 use crate::schedule::Timer;
 use crate::swim::Swim;
 use crate::table::Slot;
@@ -66,6 +67,8 @@ impl Swim {
     pub(crate) fn start_doubt(&mut self, now: Duration, slot: Slot) {
         let alive = self.table.alive_count();
         let (lifeguard, tolerated) = (self.config.lifeguard, self.config.suspicion_timeout(alive));
+        let is_hasty = self.has(Mutation::VerdictsAreHasty);
+        let tolerated = if is_hasty { tolerated - self.config.suspicion_pause } else { tolerated };
         // Neither the suspect nor the first accuser can confirm.
         let others = alive.saturating_sub(2);
         let can_confirm = lifeguard.confirmations && !self.is_unheard();

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use crate::mutation::Mutation;
 use crate::swim::Swim;
 
 /// The score, and how much of it the delays of the last while have brought.
@@ -45,7 +46,8 @@ impl Swim {
     pub(crate) fn worsen_health(&mut self, by: u32) {
         if self.config.lifeguard.local_health && by > 0 {
             self.stats.health_worsened += u64::from(by);
-            self.health.score = (self.health.score + by).min(self.config.lifeguard.health_max);
+            let most = if self.has(Mutation::HealthHasNoLimit) { 60 } else { self.config.lifeguard.health_max };
+            self.health.score = (self.health.score + by).min(most);
         }
     }
 

@@ -16,12 +16,18 @@ pub enum Mutation {
     GhostsReturn,
     /// A newer statement that changes no state is dropped, with its incarnation (al8n/memberlist, pull request 197).
     EvidenceDropped,
-    /// A relay waits for its own time-out before it sends a nack, which then comes after the probe is over: each probe of a
+    /// A relay waits for as long as a probe of its own takes before it sends a nack, which then comes after the probe is over: each probe of a
     /// member that is gone counts against the prober's own health (hashicorp/memberlist, `handleIndirectPing`).
     NacksLate,
     /// A probe's deadlines grow with the score of the own health and its schedule does not, so that probes overlap (al8n/memberlist
     /// #165).
     ProbesOverlap,
+    /// An update is told for ever (hashicorp/consul #18078).
+    RumoursNeverEnd,
+    /// The score of the own health has no upper end: a sick member falls mute.
+    HealthHasNoLimit,
+    /// A suspect has the time that news takes, and none for a pause of its own.
+    VerdictsAreHasty,
 }
 
 impl Swim {

@@ -362,7 +362,7 @@ impl Swim {
         self.relays.insert(own_sequence, relay);
         self.stats.pings_relayed += 1;
         self.ping(slot, own_sequence);
-        let wait = if self.has(Mutation::NacksLate) { self.config.probe_timeout } else { budget * 4 / 5 };
+        let wait = if self.has(Mutation::NacksLate) { self.config.probe_interval } else { budget * 4 / 5 };
         self.schedule.set(Timer::Relay(own_sequence), now + wait);
     }
 

@@ -8,6 +8,7 @@ use rdb_net_types::{NodeId, NodeState};
 use crate::doubt::Doubts;
 use crate::entry::Member;
 use crate::gossip::{Offer, Topic};
+use crate::mutation::Mutation;
 use crate::packet::{Accusation, Alive, Body, Sender, Update, write_start, write_update};
 use crate::refusal::Refusals;
 use crate::schedule::Timer;
@@ -96,6 +97,7 @@ impl Swim {
         }
         if !matches!(self.phase, Phase::Silent) {
             let limit = self.config.retransmit_limit(self.table.alive_count());
+            let limit = if self.has(Mutation::RumoursNeverEnd) { u32::MAX } else { limit };
             let (table, tombstones) = (&self.table, &self.tombstones);
             let (refusals, doubts) = (&self.refusals, &self.doubts);
             records += self.queue.fill(limit, |topic| {

@@ -40,3 +40,18 @@ fn a_nack_that_comes_late_is_found() {
 fn probes_that_overlap_are_found() {
     check(Mutation::ProbesOverlap, "probes-in-turn", &[1]);
 }
+
+#[test]
+fn rumours_that_never_end_are_found() {
+    check(Mutation::RumoursNeverEnd, "load-at-rest", &[1]);
+}
+
+#[test]
+fn a_score_of_health_without_a_limit_is_found() {
+    check(Mutation::HealthHasNoLimit, "local-health", &[1]);
+}
+
+#[test]
+fn hasty_verdicts_are_found() {
+    check(Mutation::VerdictsAreHasty, "suspicion-time", &[1]);
+}
