@@ -1,0 +1,47 @@
+//! A log on several nodes: a leader streams entries, followers acknowledge what they have for good, and an entry is committed when
+//! a quorum has it.
+//!
+//! ```text
+//!  application       leader                                   follower
+//!      | lead(epoch)   |  Resume: follow me; where do you end?     |
+//!      |-------------->|------------------------------------------>|  promises, durably
+//!      |               |<------------------------------------------|  Granted: index, epoch, digest
+//!      |    Leading    |  (the logs differ: At …, then Keep)       |
+//!      |<--------------|  ReplicationLog: entries, committed       |
+//!      |   propose     |------------------------------------------>|  appends, syncs
+//!      |-------------->|<------------------------------------------|  ReplicationAck: durable
+//!      |   Committed   |                                           |
+//!      |<--------------|                                           |
+//! ```
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `replica` | the state machine: its inputs, actions and events |
+//! | `following` | its part as a follower |
+//! | `leading` | its part as a leader; `progress` and `tail` are what it keeps |
+//! | `log` | the log's storage as a trait, and in memory |
+//! | `message` | the handshake |
+//! | `check` | what must hold of every run, one file for each rule |
+//! | `driver` | the machine over a node (feature `manager`) |
+//!
+//! `docs/patterns-replication.md` tells it in full.
+
+pub mod check;
+mod config;
+mod following;
+mod leading;
+mod log;
+mod message;
+mod mutation;
+mod progress;
+mod replica;
+mod status;
+mod tail;
+
+pub use config::Config;
+pub use log::{LogError, LogStorage, MemoryLog, Position, Promise};
+pub use message::{Message, MessageError, Question, RESUME_TYPE, Refusal, Reply, Resume, Resumed};
+#[cfg(feature = "mutations")]
+pub use mutation::Mutation;
+pub use replica::{Action, ENTRY_BYTES_MAX, Event, LeadError, NotAMember, NotLeading, ProposeError, Replica};
+pub use status::{Counters, FollowerState, FollowerStatus, Role, Status};
