@@ -117,6 +117,11 @@ pub trait LogStorage: Send {
     ///
     /// [`LogError`]; the replica stops.
     fn sync(&mut self) -> Result<(), LogError>;
+
+    /// Whether a sync waits for nothing. One that waits is given a thread of its own.
+    fn syncs_at_once(&self) -> bool {
+        false
+    }
 }
 
 /// A log in memory: for tests, and for what may be lost with the process.
@@ -182,6 +187,10 @@ impl LogStorage for MemoryLog {
 
     fn sync(&mut self) -> Result<(), LogError> {
         Ok(())
+    }
+
+    fn syncs_at_once(&self) -> bool {
+        true
     }
 }
 

@@ -19,7 +19,7 @@
 //! | `replica` | the state machine: its inputs, actions and events |
 //! | `following` | its part as a follower |
 //! | `leading` | its part as a leader; `progress` and `tail` are what it keeps |
-//! | `log` | the log's storage as a trait, and in memory |
+//! | `log` | the log's storage as a trait, and in memory; `recorded` keeps it in a file |
 //! | `message` | the handshake |
 //! | `check` | what must hold of every run, one file for each rule |
 //! | `driver` | the machine over a node (feature `manager`) |
@@ -28,20 +28,26 @@
 
 pub mod check;
 mod config;
+#[cfg(feature = "manager")]
+mod driver;
 mod following;
 mod leading;
 mod log;
 mod message;
 mod mutation;
 mod progress;
+mod recorded;
 mod replica;
 mod status;
 mod tail;
 
 pub use config::Config;
+#[cfg(feature = "manager")]
+pub use driver::{AppendError, Claimed, LeadFailed, OpenError, Proposal, ReplicaHandle, Replication};
 pub use log::{LogError, LogStorage, MemoryLog, Position, Promise};
 pub use message::{Message, MessageError, Question, RESUME_TYPE, Refusal, Reply, Resume, Resumed};
 #[cfg(feature = "mutations")]
 pub use mutation::Mutation;
+pub use recorded::RecordedLog;
 pub use replica::{Action, ENTRY_BYTES_MAX, Event, LeadError, NotAMember, NotLeading, ProposeError, Replica};
 pub use status::{Counters, FollowerState, FollowerStatus, Role, Status};
