@@ -117,6 +117,8 @@ async fn a_new_leader_fences_the_old_one_which_tells_what_it_does_not_know() {
     let lead = |place: usize, epoch| timeout(LIMIT, replicas[place].lead(epoch));
     lead(0, 1).await.expect("in time").expect("it leads");
     replicas[0].append(vec!["first".into()]).await.expect("it is committed");
+    // Who does not know all of it may not lead.
+    wait_committed(&replicas[1], 2).await;
     lead(1, 5).await.expect("in time").expect("it leads");
     let refused = timeout(LIMIT, replicas[0].append(vec!["late".into()])).await.expect("in time");
     match refused {
