@@ -19,7 +19,6 @@ use super::config::Config;
 use super::leading::Leadership;
 use super::log::{LogError, LogStorage, Position, Promise};
 use super::message::{Message, Reply};
-use super::mutation::Mutation;
 use super::status::{Counters, Role, Status};
 
 /// The largest entry. A message may carry twice as much.
@@ -217,7 +216,7 @@ pub struct Replica<S> {
     pub(super) actions: VecDeque<Action>,
     pub(super) counters: Counters,
     #[cfg(feature = "mutations")]
-    pub(super) planted: Option<Mutation>,
+    pub(super) planted: Option<super::mutation::Mutation>,
 }
 
 impl<S: LogStorage> Replica<S> {

@@ -21,6 +21,12 @@ fn report() -> Report {
         nodes: 3,
         security: "mtls",
         agreed_ms: Some(40),
+        replication: Some(Replicated {
+            acknowledged: 100,
+            entry_bytes: 1024,
+            elapsed_ms: 7,
+            digests: BTreeMap::from([(id("n1"), "00c0ffee".to_owned()), (id("n2"), "00c0ffee".to_owned())]),
+        }),
         queries: Some(queries),
         kill: noticed("n3", &[("n1", 308), ("n2", 310)]),
         recover: noticed("n3", &[("n1", 9), ("n2", 7)]),
