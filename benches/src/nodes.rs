@@ -18,7 +18,7 @@ use crate::certificates::CLUSTER;
 pub enum NodeError {
     /// Its configuration; a bug of the bench.
     #[error("the node's configuration: {0}")]
-    Config(#[from] rdb_net_manager::config::ConfigError),
+    Config(#[from] rdb_net_manager::config::ConfigErrors),
     /// It does not start.
     #[error("the node does not start: {0}")]
     Start(#[from] rdb_net_manager::StartError),

@@ -2,10 +2,11 @@
 
 use rdb_net_types::{LogEntry, NodeId, ReplicationAck, ReplicationLog};
 
+use super::event::{Action, Event};
 use super::log::{LogError, LogStorage, Promise};
 use super::message::{Question, Refusal, Reply, Resume, Resumed};
 use super::mutation::Mutation;
-use super::replica::{Action, Event, Replica};
+use super::replica::Replica;
 
 /// An answer that waits until so much is durable.
 #[derive(Debug)]

@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use rdb_net_types::{LogEntry, NodeId, ReplicationAck, ReplicationLog};
 
+use super::event::{Action, Event, NotLeading};
 use super::log::{LogError, LogStorage, Position};
 use super::message::{Message, Question, Refusal, Resume, Resumed};
 use super::mutation::Mutation;
 use super::progress::{Batch, Progress, State};
-use super::replica::{Action, Event, NotLeading, Replica};
+use super::replica::Replica;
 use super::status::FollowerStatus;
 use super::tail::Tail;
 

@@ -124,6 +124,10 @@ pub trait LogStorage: Send {
     }
 }
 
+/// From how many bytes on entries that come together are kept as they are. A message fills the buffers that it was read into, but for
+/// the first and the last of them.
+const KEPT_BYTES: usize = 128 * 1024;
+
 /// A log in memory: for tests, and for what may be lost with the process.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryLog {
@@ -160,15 +164,19 @@ impl LogStorage for MemoryLog {
     }
 
     fn append(&mut self, entries: &[LogEntry]) -> Result<(), LogError> {
-        // One copy for all of them: slices of read buffers would keep those whole.
-        let bytes = entries.iter().map(|entry| entry.data.len()).sum();
-        let mut together = Vec::with_capacity(bytes);
-        entries.iter().for_each(|entry| together.extend_from_slice(&entry.data));
-        let (mut together, mut last) = (Bytes::from(together), self.last());
+        let bytes: usize = entries.iter().map(|entry| entry.data.len()).sum();
+        // Slices of read buffers keep those whole. Where they fill them that is cheaper than a copy; where they do not, all of them
+        // are copied together.
+        let mut copied = Vec::with_capacity(if bytes < KEPT_BYTES { bytes } else { 0 });
+        if bytes < KEPT_BYTES {
+            entries.iter().for_each(|entry| copied.extend_from_slice(&entry.data));
+        }
+        let (mut copied, mut last) = (Bytes::from(copied), self.last());
         for entry in entries {
             last = last.next(entry.epoch, &entry.data);
             debug_assert_eq!(last.index, entry.index, "entries follow the last one");
-            self.entries.push((together.split_to(entry.data.len()), last));
+            let data = if bytes < KEPT_BYTES { copied.split_to(entry.data.len()) } else { entry.data.clone() };
+            self.entries.push((data, last));
         }
         Ok(())
     }

@@ -16,7 +16,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `replica` | the state machine: its inputs, actions and events |
+//! | `replica` | the state machine and its inputs; `event` is what comes of them |
 //! | `following` | its part as a follower |
 //! | `leading` | its part as a leader; `progress` and `tail` are what it keeps |
 //! | `log` | the log's storage as a trait, and in memory; `recorded` keeps it in a file |
@@ -30,6 +30,7 @@ pub mod check;
 mod config;
 #[cfg(feature = "manager")]
 mod driver;
+mod event;
 mod following;
 mod leading;
 mod log;
@@ -44,10 +45,11 @@ mod tail;
 pub use config::Config;
 #[cfg(feature = "manager")]
 pub use driver::{AppendError, Claimed, LeadFailed, OpenError, Proposal, ReplicaHandle, Replication};
+pub use event::{Action, Event, LeadError, NotAMember, NotLeading, ProposeError};
 pub use log::{LogError, LogStorage, MemoryLog, Position, Promise};
 pub use message::{Message, MessageError, Question, RESUME_TYPE, Refusal, Reply, Resume, Resumed};
 #[cfg(feature = "mutations")]
 pub use mutation::Mutation;
 pub use recorded::RecordedLog;
-pub use replica::{Action, ENTRY_BYTES_MAX, Event, LeadError, NotAMember, NotLeading, ProposeError, Replica};
+pub use replica::{ENTRY_BYTES_MAX, Replica};
 pub use status::{Counters, FollowerState, FollowerStatus, Role, Status};

@@ -26,7 +26,8 @@ impl<L: Log> RecordedLog<L> {
     /// them.
     ///
     /// ```no_run
-    /// # fn main() -> Result<(), rdb_net_patterns::replication::LogError> {
+    /// # #[cfg(feature = "files")]
+    /// # fn open() -> Result<(), rdb_net_patterns::replication::LogError> {
     /// use rdb_net_patterns::{replication::RecordedLog, storage::FileLog};
     /// let log = RecordedLog::open(|visit| FileLog::open("replica.log", visit))?;
     /// # Ok(())

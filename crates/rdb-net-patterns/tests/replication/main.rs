@@ -6,8 +6,10 @@
 //! | `REPLICATION_RUNS` | how many runs, by default 500 |
 //! | `REPLICATION_SEED` | the first of them; with `REPLICATION_RUNS=1` that run alone, with all that happened in it |
 
+mod application;
 mod disk;
 mod mutations;
+mod network;
 mod runs;
 mod script;
 mod steps;

@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use rdb_net_patterns::replication::check::{Fact, Rules};
-use rdb_net_patterns::replication::{Action, Event, LogStorage, Message, NotLeading, Position, Replica, Reply, Role};
+use rdb_net_patterns::replication::{Action, Event, LogStorage, Message, NotLeading, Position, Replica, Reply};
 use rdb_net_types::{NodeId, SeededRandom};
 
 use crate::disk::Disk;
-use crate::script::{CALM, CHAOS, SETTLING, Script};
+use crate::script::{CALM, CHAOS, Script};
 
 /// After how long a request without an answer has failed.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(60);
 
 /// Something that will happen.
 #[derive(Debug)]
-enum Due {
+pub(crate) enum Due {
     Arrive { to: usize, from: usize, life: u32, ticket: u64, message: Message },
     Answer { to: usize, life: u32, from: usize, ticket: u64, reply: Reply },
     Fail { to: usize, life: u32, from: usize, ticket: u64 },
@@ -32,47 +32,47 @@ enum Due {
 
 /// Where an answer goes.
 #[derive(Debug, Clone, Copy)]
-struct Asked {
+pub(crate) struct Asked {
     by: usize,
     life: u32,
     ticket: u64,
 }
 
 #[derive(Debug)]
-struct Node {
-    id: NodeId,
-    life: u32,
-    replica: Option<Replica<Disk>>,
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) life: u32,
+    pub(crate) replica: Option<Replica<Disk>>,
     /// The disk, while no process has it.
-    disk: Option<Disk>,
-    timeout: Option<Duration>,
+    pub(crate) disk: Option<Disk>,
+    pub(crate) timeout: Option<Duration>,
     /// What was asked of it, by its own ticket.
-    asked: BTreeMap<u64, Asked>,
-    next_ticket: u64,
+    pub(crate) asked: BTreeMap<u64, Asked>,
+    pub(crate) next_ticket: u64,
     /// What it was given as a leader, by index: epoch and number.
-    proposed: BTreeMap<u64, (u64, u64)>,
-    told: u64,
+    pub(crate) proposed: BTreeMap<u64, (u64, u64)>,
+    pub(crate) told: u64,
 }
 
 pub(crate) struct World {
-    now: Duration,
+    pub(crate) now: Duration,
     due: BinaryHeap<Reverse<(Duration, u64)>>,
     what: BTreeMap<u64, Due>,
-    random: SeededRandom,
-    script: Script,
-    nodes: Vec<Node>,
+    pub(crate) random: SeededRandom,
+    pub(crate) script: Script,
+    pub(crate) nodes: Vec<Node>,
     /// Requests without an outcome: who sent which to whom.
     under_way: BTreeSet<(usize, u64, usize)>,
     /// The time of the last arrival from one node at another.
-    arrivals: BTreeMap<(usize, usize), Duration>,
-    cuts: BTreeMap<(usize, usize), u32>,
-    epoch: u64,
+    pub(crate) arrivals: BTreeMap<(usize, usize), Duration>,
+    pub(crate) cuts: BTreeMap<(usize, usize), u32>,
+    pub(crate) epoch: u64,
     /// Whom the application names next, where it was told.
-    hint: Option<usize>,
-    next_value: u64,
-    proposed_after: u32,
-    is_healed: bool,
-    is_settled: bool,
+    pub(crate) hint: Option<usize>,
+    pub(crate) next_value: u64,
+    pub(crate) proposed_after: u32,
+    pub(crate) is_healed: bool,
+    pub(crate) is_settled: bool,
     rules: Rules,
     pub(crate) acknowledged: u64,
     pub(crate) crashes: u64,
@@ -200,28 +200,28 @@ impl World {
         }
     }
 
-    fn later(&mut self, delay: Duration, due: Due) {
+    pub(crate) fn later(&mut self, delay: Duration, due: Due) {
         let number = self.what.last_key_value().map_or(0, |(number, _)| number + 1);
         self.due.push(Reverse((self.now + delay, number)));
         self.what.insert(number, due);
     }
 
-    fn about(&mut self, mean: Duration) -> Duration {
+    pub(crate) fn about(&mut self, mean: Duration) -> Duration {
         self.random.duration(mean / 5, mean * 9 / 5)
     }
 
-    fn see(&mut self, fact: Fact) {
+    pub(crate) fn see(&mut self, fact: Fact) {
         self.note(|| format!("  {fact:?}"));
         self.rules.see(&fact);
     }
 
-    fn note(&mut self, text: impl FnOnce() -> String) {
+    pub(crate) fn note(&mut self, text: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:>9.3} ms {}", self.now.as_secs_f64() * 1000.0, text()));
         }
     }
 
-    fn replica(&self, node: usize) -> Option<&Replica<Disk>> {
+    pub(crate) fn replica(&self, node: usize) -> Option<&Replica<Disk>> {
         self.nodes[node].replica.as_ref()
     }
 
@@ -237,7 +237,7 @@ impl World {
 
     // What the nodes do.
 
-    fn start(&mut self, place: usize) {
+    pub(crate) fn start(&mut self, place: usize) {
         let node = &mut self.nodes[place];
         let Some(disk) = node.disk.take() else { return };
         let (id, mut replica) = (node.id.clone(), Replica::new(node.id.clone(), self.script.config.clone(), disk));
@@ -273,7 +273,7 @@ impl World {
     }
 
     /// Lets a node do something, and carries out what it wants to have done; it may die at each step of it.
-    fn act(&mut self, place: usize, act: impl FnOnce(&mut Replica<Disk>, Duration)) {
+    pub(crate) fn act(&mut self, place: usize, act: impl FnOnce(&mut Replica<Disk>, Duration)) {
         let now = self.now;
         let Some(replica) = &mut self.nodes[place].replica else { return };
         act(replica, now);
@@ -382,126 +382,7 @@ impl World {
         self.nodes[place].told = index;
     }
 
-    fn place(&self, id: &NodeId) -> usize {
+    pub(crate) fn place(&self, id: &NodeId) -> usize {
         self.nodes.iter().position(|node| node.id == *id).expect("it is a member")
-    }
-
-    // What the network does.
-
-    fn delay(&mut self) -> Duration {
-        self.random.duration(Duration::from_micros(100), Duration::from_millis(2))
-    }
-
-    /// How long a message takes; `None` when it gets lost.
-    fn transit(&mut self, from: usize, to: usize) -> Option<Duration> {
-        let delay = self.delay();
-        if self.is_healed {
-            return Some(delay);
-        }
-        let is_cut = self.cuts.get(&(from, to)).is_some_and(|cuts| *cuts > 0);
-        if is_cut || self.random.chance(self.script.loss) {
-            return None;
-        }
-        if self.random.chance(self.script.late) {
-            return Some(self.about(Duration::from_millis(150)));
-        }
-        // The others keep their order.
-        let arrival = self.arrivals.entry((from, to)).or_default();
-        *arrival = (*arrival + Duration::from_nanos(1)).max(self.now + delay);
-        Some(*arrival - self.now)
-    }
-
-    /// Cuts one way, or a node from all others.
-    fn cut(&mut self) {
-        if self.is_healed {
-            return;
-        }
-        let count = self.nodes.len();
-        let (node, other) = (self.random.index(count), self.random.index(count));
-        let others: Vec<usize> = if self.random.chance(0.3) { (0..count).collect() } else { vec![other] };
-        let long = self.about(Duration::from_millis(200));
-        let (is_deaf, is_mute) = (self.random.chance(0.7), self.random.chance(0.7));
-        self.note(|| format!("cut: node {} and {others:?}, to it {is_deaf}, from it {is_mute}", node + 1));
-        for other in others {
-            for (from, to) in [(other, node)].into_iter().filter(|_| is_deaf).chain(is_mute.then_some((node, other))) {
-                *self.cuts.entry((from, to)).or_default() += 1;
-                self.later(long, Due::Mend { from, to });
-            }
-        }
-        let next = self.about(self.script.cut_every);
-        self.later(next, Due::Cut);
-    }
-
-    fn heal(&mut self) {
-        self.is_healed = true;
-        self.cuts.clear();
-        self.note(|| "from here on nothing fails".to_owned());
-        (0..self.nodes.len()).for_each(|node| self.start(node));
-        self.later(SETTLING, Due::Settled);
-    }
-
-    // What the application does.
-
-    /// Names another leader, in a higher epoch; once nothing fails, only where there is none.
-    fn lead(&mut self) {
-        let count = self.nodes.len();
-        let next = self.about(self.script.lead_every);
-        self.later(next.max(Duration::from_millis(if self.is_healed { 400 } else { 0 })), Due::Lead);
-        if self.is_healed && self.leads_as_named() {
-            return;
-        }
-        let place = self.hint.take().unwrap_or_else(|| self.random.index(count));
-        // Sometimes nobody has told it of the newest epoch.
-        self.epoch += 1;
-        let epoch = if !self.is_healed && self.random.chance(0.1) { self.epoch / 2 } else { self.epoch };
-        let id = self.nodes[place].id.clone();
-        self.note(|| format!("{id} is to lead in epoch {epoch}"));
-        self.act(place, |replica, now| {
-            let _refused = replica.lead(now, epoch);
-        });
-    }
-
-    /// Whether the leader leads that was named last.
-    fn leads_as_named(&self) -> bool {
-        let leader = self.newest_leader().and_then(|place| self.replica(place));
-        leader.is_some_and(|leader| leader.promise().epoch == self.epoch)
-    }
-
-    fn newest_leader(&self) -> Option<usize> {
-        let leads = |place: &usize| self.replica(*place).is_some_and(|replica| replica.status().role == Role::Leader);
-        let epoch = |place: &usize| self.replica(*place).map(|replica| replica.promise().epoch);
-        (0..self.nodes.len()).filter(leads).max_by_key(epoch)
-    }
-
-    /// Gives entries to whoever leads, or believes so.
-    fn propose(&mut self) {
-        const AFTER: u32 = 10;
-        let next = self.about(self.script.propose_every);
-        if self.is_healed && (!self.is_settled || self.proposed_after >= AFTER) {
-            return;
-        }
-        self.later(next, Due::Propose);
-        let count = self.nodes.len();
-        let anybody = self.random.index(count);
-        let place = self.newest_leader().filter(|_| self.is_healed).unwrap_or(anybody);
-        let lengths: Vec<usize> = (0..1 + self.random.index(4)).map(|_| 8 + self.random.index(60)).collect();
-        let first = self.next_value + 1;
-        let entry = |(value, length): (u64, usize)| {
-            let mut data = value.to_be_bytes().to_vec();
-            data.resize(length, value as u8);
-            data.into()
-        };
-        let entries: Vec<bytes::Bytes> = (first..).zip(lengths.iter().copied()).map(entry).collect();
-        let node = &mut self.nodes[place];
-        let Some(replica) = &mut node.replica else { return };
-        let Ok(taken) = replica.propose(entries) else { return };
-        let (id, epoch) = (node.id.clone(), replica.promise().epoch);
-        self.next_value += lengths.len() as u64;
-        self.proposed_after += u32::from(self.is_healed);
-        for (index, value) in taken.zip(first..) {
-            self.nodes[place].proposed.insert(index, (epoch, value));
-            self.see(Fact::Proposed { node: id.clone(), epoch, index, value });
-        }
-        self.act(place, |_, _| {});
     }
 }

@@ -208,15 +208,20 @@ impl<S: LogStorage + 'static> Task<S> {
     /// Gives the replica what it has room for, some at a time, so that they travel together.
     fn propose(&mut self) {
         while !self.backlog.is_empty() {
-            let (mut bytes, mut count, mut entries) = (0, 0, Vec::new());
+            let (mut bytes, mut count) = (0, 0);
             for proposing in &self.backlog {
-                bytes += proposing.entries.iter().map(Bytes::len).sum::<usize>();
-                if count > 0 && bytes > self.config.batch_bytes_max {
+                let more = proposing.entries.iter().map(Bytes::len).sum::<usize>();
+                if count > 0 && bytes + more > self.config.batch_bytes_max {
                     break;
                 }
-                count += 1;
-                entries.extend_from_slice(&proposing.entries);
+                (bytes, count) = (bytes + more, count + 1);
             }
+            if !self.replica().has_room_for(bytes) {
+                // There is room again when something is committed.
+                return;
+            }
+            let together = self.backlog.iter().take(count).flat_map(|proposing| proposing.entries.iter().cloned());
+            let entries: Vec<Bytes> = together.collect();
             let taken = self.replica().propose(entries);
             let epoch = self.replica().promise().epoch;
             match taken {
@@ -232,8 +237,6 @@ impl<S: LogStorage + 'static> Task<S> {
                         first = end;
                     }
                 }
-                // There is room again when something is committed.
-                Err(ProposeError::Full { .. }) => return,
                 Err(error) => {
                     let refused = self.backlog.drain(..count);
                     refused.for_each(|proposing| drop(proposing.taken.send(Err(error.clone().into()))));
