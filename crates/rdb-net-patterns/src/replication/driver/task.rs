@@ -81,10 +81,22 @@ pub(super) fn begin<S: LogStorage + 'static>(
 
 impl<S: LogStorage + 'static> Task<S> {
     async fn run(
-        mut self,
+        self,
         mut incoming: mpsc::Receiver<Incoming>,
         mut orders: mpsc::Receiver<Order>,
         mut proposals: mpsc::Receiver<Proposing>,
+    ) {
+        self.serve(&mut incoming, &mut orders, &mut proposals).await;
+        // Who waits for the end waits for the orders' end: the log is closed by then, and another replica may be opened.
+        drop((incoming, proposals));
+        drop(orders);
+    }
+
+    async fn serve(
+        mut self,
+        incoming: &mut mpsc::Receiver<Incoming>,
+        orders: &mut mpsc::Receiver<Order>,
+        proposals: &mut mpsc::Receiver<Proposing>,
     ) {
         loop {
             self.carry_out();
