@@ -54,5 +54,8 @@ pub use error::{FatalError, StartError};
 pub use events::EventSubscription;
 pub use gather::{CorrelationId, NodeOutcome};
 pub use manager::{Addresses, NetworkManager};
-pub use rdb_net_transport::{Answer, CallOptions, Handler, HandlerError, HandlerOptions, Handling, Reply, Request};
+pub use rdb_net_transport::{
+    Answer, AnswerStream, CallOptions, Handler, HandlerError, HandlerOptions, Handling, Reply, ReplyStream, Request,
+    StreamOptions,
+};
 pub use sources::configured_sources;

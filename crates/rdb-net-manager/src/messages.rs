@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rdb_net_transport::{CallOptions, Reply};
+use rdb_net_transport::{CallOptions, Reply, ReplyStream, StreamOptions};
 use rdb_net_types::{ClusterMessage, Effect, NodeId, Reason, RequestError, SelectionCriteria};
 use rdb_net_wire::Encode;
 
@@ -40,6 +40,27 @@ impl NetworkManager {
         M: Encode + Sync + ?Sized,
     {
         self.running()?.request(node, message, options).await
+    }
+
+    /// Sends a request to a member, this node allowed, that is answered by a stream of replies. Ready when it is queued.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]; from another node with the effect `NotSent`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it is ready sends nothing. Dropping the stream gives the request up; the peer's handler is told.
+    pub async fn stream<M>(
+        &self,
+        node: &NodeId,
+        message: &M,
+        options: StreamOptions,
+    ) -> Result<ReplyStream, RequestError>
+    where
+        M: Encode + Sync + ?Sized,
+    {
+        self.running()?.stream(node, message, options).await
     }
 
     /// Sends a request to a member that fits, chosen by the balancer, and tells the balancer how it went.

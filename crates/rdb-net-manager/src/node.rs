@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rdb_net_membership::Gossip;
-use rdb_net_transport::{CallOptions, PeerHandle, Reply, Transport};
+use rdb_net_transport::{CallOptions, PeerHandle, Reply, ReplyStream, StreamOptions, Transport};
 use rdb_net_types::{CallOutcome, Effect, NodeId, NodeInfo, Reason, RequestError, SelectionCriteria};
 use rdb_net_wire::Encode;
 use tokio::sync::watch;
@@ -138,6 +138,22 @@ impl Node {
         match self.route(node)? {
             Route::Peer(peer) => peer.request(message, options).await,
             Route::Local | Route::Unroutable(_) => self.transport.request_local(message, options).await,
+        }
+    }
+
+    pub(crate) async fn stream<M>(
+        &self,
+        node: &NodeId,
+        message: &M,
+        mut options: StreamOptions,
+    ) -> Result<ReplyStream, RequestError>
+    where
+        M: Encode + Sync + ?Sized,
+    {
+        options.call.timeout = options.call.timeout.or(Some(self.request_timeout));
+        match self.route(node)? {
+            Route::Peer(peer) => peer.stream(message, options).await,
+            Route::Local | Route::Unroutable(_) => self.transport.stream_local(message, options.call),
         }
     }
 

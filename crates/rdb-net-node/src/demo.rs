@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `story` | what happens, and what must hold of it |
 //! | `queries` | queries under way, and the count of what became of them |
+//! | `replication`, `replica` | a log from one node to two others, as the demo and as its nodes see it |
 //! | `cluster` | all processes, and what they told |
 //! | `process` | one process |
 //! | `security` | certificates, and whether the nodes speak mTLS |
@@ -19,6 +20,8 @@ mod node;
 mod process;
 mod protocol;
 mod queries;
+mod replica;
+mod replication;
 mod report;
 mod security;
 mod story;

@@ -1,3 +1,7 @@
 //! What a database does with its network, as a library: two-phase commit, log replication and distributed queries.
 //!
 //! Each pattern is a state machine that does no input or output and reads no clock, and a driver that runs it over a node.
+
+pub mod query;
+pub mod replication;
+pub mod storage;

@@ -1,14 +1,20 @@
 //! A node's messages to itself: the same handlers, the same limits and outcomes, no connection.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use rdb_net_session::Reply;
-use rdb_net_types::{Effect, Lane, MessageType, OverloadScope, Payload, Reason, RequestError};
+use rdb_net_types::{BoxFuture, Effect, Lane, MessageType, NodeId, OverloadScope, Payload, Reason, RequestError};
 use rdb_net_wire::{Body, Encode, Flags, FrameBuffer, FrameHead, Raw, control_type, decode_frame};
 
-use crate::handler::{Answer, HandlerError, Handling, Request, Running};
+use tokio::time::{Instant, Sleep};
+
+use crate::clock::Clock;
+use crate::handler::{Answer, AnswerStream, HandlerError, Handling, Request, Running};
 use crate::options::CallOptions;
+use crate::stream::ReplyStream;
 use crate::transport::Transport;
 
 impl Transport {
@@ -22,6 +28,46 @@ impl Transport {
     ///
     /// Dropping the future drops the handler's.
     pub async fn request_local<M>(&self, message: &M, options: CallOptions) -> Result<Reply, RequestError>
+    where
+        M: Encode + Sync + ?Sized,
+    {
+        let begun = self.begin_local(message, options, false)?;
+        let (from, started) = (&begun.from, begun.started);
+        let result = match begun.handling {
+            Handling::Ready(result) => result,
+            Handling::Later(future) => {
+                let waited = tokio::time::timeout_at(begun.until, future).await;
+                waited.map_err(|_| RequestError::new(Effect::Unknown, Reason::Expired).of(from))?
+            }
+            Handling::Stream(_) => Err(HandlerError::not_one_reply()),
+        };
+        drop(begun.running);
+        let answer = result.map_err(|error| failed(from, &error))?;
+        Ok(reply(answer, self.inner.clock.now().saturating_sub(started)))
+    }
+
+    /// Lets this node's own handler answer a message with a stream of replies. It is asked for the next one when that is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`], as if the message had come from a peer.
+    pub fn stream_local<M>(&self, message: &M, options: CallOptions) -> Result<ReplyStream, RequestError>
+    where
+        M: Encode + Sync + ?Sized,
+    {
+        let Begun { from, started, until, handling, running } = self.begin_local(message, options, true)?;
+        let answers = match handling {
+            Handling::Ready(result) => Answers::One(Some(result)),
+            Handling::Later(future) => Answers::Later(future),
+            Handling::Stream(stream) => Answers::Stream(stream),
+        };
+        let expiry = Box::pin(tokio::time::sleep_until(until));
+        let (clock, under_way) = (self.inner.clock, Some((answers, running)));
+        Ok(LocalStream { from, clock, started, expiry, under_way }.into())
+    }
+
+    /// Runs the handler of a message.
+    fn begin_local<M>(&self, message: &M, options: CallOptions, wants_stream: bool) -> Result<Begun, RequestError>
     where
         M: Encode + Sync + ?Sized,
     {
@@ -42,26 +88,70 @@ impl Transport {
             lane: options.lane.unwrap_or_else(|| message_type.spec().lane),
             deadline: Some(deadline),
             wants_reply: true,
-            wants_stream: false,
+            wants_stream,
             body: through_the_codec(message_type, message),
         };
-        let result = match entry.run(&from, || request) {
-            Ok(Handling::Ready(result)) => result,
-            Ok(Handling::Later(future)) => {
-                let until = self.inner.clock.instant(deadline);
-                let waited = tokio::time::timeout_at(until, future).await;
-                waited.map_err(|_| failed(Effect::Unknown, Reason::Expired))?
-            }
-            Ok(Handling::Stream(_)) => Err(HandlerError::not_one_reply()),
-            Err(_) => return Err(failed(Effect::Unknown, Reason::HandlerPanicked)),
-        };
-        drop(running);
-        let answer = result.map_err(|error| {
-            let (effect, reason) = error.outcome();
-            failed(effect, reason).because(&error.text)
-        })?;
-        Ok(reply(answer, self.inner.clock.now().saturating_sub(started)))
+        let handling = entry.run(&from, || request);
+        let handling = handling.map_err(|_| failed(Effect::Unknown, Reason::HandlerPanicked))?;
+        Ok(Begun { from, started, until: self.inner.clock.instant(deadline), handling, running })
     }
+}
+
+/// A message that a handler of this node has begun to answer.
+struct Begun {
+    from: NodeId,
+    started: Duration,
+    until: Instant,
+    handling: Handling,
+    running: Running,
+}
+
+/// What is to come of a handler.
+enum Answers {
+    One(Option<Result<Answer, HandlerError>>),
+    Later(BoxFuture<'static, Result<Answer, HandlerError>>),
+    Stream(AnswerStream),
+}
+
+/// The answers of this node's own handler, as they are taken.
+pub(crate) struct LocalStream {
+    from: NodeId,
+    clock: Clock,
+    started: Duration,
+    expiry: Pin<Box<Sleep>>,
+    /// None at its end.
+    under_way: Option<(Answers, Running)>,
+}
+
+impl LocalStream {
+    pub(crate) fn poll_reply(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Reply, RequestError>>> {
+        let Some((answers, _)) = &mut self.under_way else { return Poll::Ready(None) };
+        let (next, is_last) = match answers {
+            Answers::One(answer) => (Poll::Ready(answer.take()), true),
+            Answers::Later(future) => (future.as_mut().poll(context).map(Some), true),
+            Answers::Stream(stream) => (stream.as_mut().poll_next(context), false),
+        };
+        let Poll::Ready(next) = next else {
+            std::task::ready!(self.expiry.as_mut().poll(context));
+            self.under_way = None;
+            return Poll::Ready(Some(Err(RequestError::new(Effect::Unknown, Reason::Expired).of(&self.from))));
+        };
+        // One empty answer is the end alone, as over a connection.
+        let next = next.filter(|answer| !(is_last && matches!(answer, Ok(Answer::Empty))));
+        if is_last || !matches!(next, Some(Ok(_))) {
+            self.under_way = None;
+        }
+        let round_trip = self.clock.now().saturating_sub(self.started);
+        Poll::Ready(next.map(|answer| match answer {
+            Ok(answer) => Ok(reply(answer, round_trip)),
+            Err(error) => Err(failed(&self.from, &error)),
+        }))
+    }
+}
+
+fn failed(from: &NodeId, error: &HandlerError) -> RequestError {
+    let (effect, reason) = error.outcome();
+    RequestError::new(effect, reason).of(from).because(&error.text)
 }
 
 fn reply(answer: Answer, round_trip: Duration) -> Reply {

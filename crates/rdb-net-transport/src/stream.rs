@@ -18,6 +18,7 @@ use crate::handle::PeerHandle;
 use crate::handler::{Answer, AnswerStream, HandlerError};
 use crate::large::LARGE_BYTES;
 use crate::link::Link;
+use crate::local::LocalStream;
 
 /// How a request for a stream travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +39,27 @@ impl Default for StreamOptions {
 /// The replies to a request, one after the other. Dropping it gives the request up; the handler is told.
 #[must_use = "a stream is given up when it is dropped"]
 pub struct ReplyStream {
+    source: Source,
+}
+
+/// Where the replies come from.
+enum Source {
+    Link(LinkStream),
+    /// From this node's own handler.
+    Local(LocalStream),
+}
+
+/// Replies that come over a connection.
+struct LinkStream {
     link: Arc<Link>,
     /// None at its end.
     id: Option<RequestId>,
+}
+
+impl From<LocalStream> for ReplyStream {
+    fn from(stream: LocalStream) -> Self {
+        Self { source: Source::Local(stream) }
+    }
 }
 
 impl ReplyStream {
@@ -54,6 +73,15 @@ impl ReplyStream {
         poll_fn(|context| self.poll_reply(context)).await
     }
 
+    fn poll_reply(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Reply, RequestError>>> {
+        match &mut self.source {
+            Source::Link(stream) => stream.poll_reply(context),
+            Source::Local(stream) => stream.poll_reply(context),
+        }
+    }
+}
+
+impl LinkStream {
     fn poll_reply(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Reply, RequestError>>> {
         let Some(id) = self.id else { return Poll::Ready(None) };
         let mut core = self.link.lock();
@@ -92,7 +120,7 @@ impl Stream for ReplyStream {
     }
 }
 
-impl Drop for ReplyStream {
+impl Drop for LinkStream {
     fn drop(&mut self) {
         if let Some(id) = self.id.take() {
             self.link.give_up_stream(id);
@@ -102,7 +130,8 @@ impl Drop for ReplyStream {
 
 impl std::fmt::Debug for ReplyStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReplyStream").field("id", &self.id).finish_non_exhaustive()
+        let id = if let Source::Link(stream) = &self.source { stream.id } else { None };
+        f.debug_struct("ReplyStream").field("id", &id).finish_non_exhaustive()
     }
 }
 
@@ -165,7 +194,8 @@ impl Link {
                 Ok(id) => {
                     drop(core);
                     self.wake_task();
-                    Poll::Ready(Ok(ReplyStream { link: Arc::clone(self), id: Some(id) }))
+                    let source = Source::Link(LinkStream { link: Arc::clone(self), id: Some(id) });
+                    Poll::Ready(Ok(ReplyStream { source }))
                 }
                 Err(error) => wait.blocked(error, core, context).map(Err),
             }

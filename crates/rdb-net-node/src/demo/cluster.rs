@@ -13,6 +13,7 @@ use super::cannot;
 use super::directory::{Directory, Ports, configuration, free_ports};
 use super::process::{self, FromNode, Process};
 use super::protocol::{Answered, Change, Line, Order, Told, unix_ms};
+use super::replication::LogTold;
 use super::report::{Kept, KeptNode};
 use super::security::Security;
 use super::table::Partition;
@@ -60,6 +61,8 @@ pub(crate) struct Cluster {
     members: BTreeMap<NodeId, (u64, BTreeMap<NodeId, NodeState>)>,
     /// What became of queries and is not taken yet.
     answered: Vec<Answered>,
+    /// What was told of replicas and is not taken yet.
+    log: Vec<(NodeId, LogTold)>,
 }
 
 impl Cluster {
@@ -87,6 +90,7 @@ impl Cluster {
             seen: Vec::new(),
             members: BTreeMap::new(),
             answered: Vec::new(),
+            log: Vec::new(),
         })
     }
 
@@ -200,6 +204,7 @@ impl Cluster {
                 self.members.insert(by, (at_ms, members));
             }
             Told::Answered(answered) => self.answered.push(answered),
+            Told::Log(told) => self.log.push((by, told)),
             _ => {}
         }
     }
@@ -243,6 +248,11 @@ impl Cluster {
     /// Takes what became of queries since the last time.
     pub(crate) fn take_answered(&mut self) -> Vec<Answered> {
         std::mem::take(&mut self.answered)
+    }
+
+    /// Takes what was told of replicas since the last time.
+    pub(crate) fn take_log(&mut self) -> Vec<(NodeId, LogTold)> {
+        std::mem::take(&mut self.log)
     }
 
     /// Every change of the membership that was told.

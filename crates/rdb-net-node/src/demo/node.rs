@@ -8,11 +8,13 @@ use rdb_net_admin::AdminServer;
 use rdb_net_manager::{
     CallOptions, EventSubscription, HandlerError, HandlerOptions, Handling, NetworkManager, NodeOutcome, Request,
 };
+use rdb_net_patterns::replication::Replication;
 use rdb_net_types::{MessageType, NodeId, QueryRequest, QueryResponse};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::protocol::{Answered, FailureLine, Line, Order, Outcome, QueryOrder, Told};
+use super::replica::Replicas;
 use super::table::{Answer, AnswerError, Partition, Query};
 use crate::cli::{DemoNodeOptions, Format};
 use crate::exit::Failure;
@@ -33,6 +35,7 @@ pub(crate) async fn run(options: DemoNodeOptions) -> Result<(), Failure> {
     let admin_bind = config.admin_bind();
     let manager = Arc::new(NetworkManager::new(config).map_err(not_started)?);
     manager.handle(MessageType::QUERY_REQUEST, Arc::new(answers_of(options.partition)), HandlerOptions::default());
+    let replicas = Replicas::new(Replication::new(&manager));
     let events = manager.events();
     manager.start().await.map_err(not_started)?;
     let admin = admin_bind.map(|bind| AdminServer::new(manager.control(), bind));
@@ -42,7 +45,7 @@ pub(crate) async fn run(options: DemoNodeOptions) -> Result<(), Failure> {
     };
     let address = manager.addresses().transport;
     tell(Told::Started { node: manager.control().local().id.clone(), address, admin: listens })?;
-    let obeying = Obeying { manager: Arc::clone(&manager), under_way: JoinSet::new(), is_detached: false };
+    let obeying = Obeying { manager: Arc::clone(&manager), replicas, under_way: JoinSet::new(), is_detached: false };
     let ended = tokio::select! {
         ended = obeying.run(events) => ended,
         () = signals.next() => Ok(()),
@@ -71,6 +74,7 @@ fn answers_of(partition: Partition) -> impl Fn(&NodeId, Request) -> Handling {
 /// Carrying out orders and telling what happens.
 struct Obeying {
     manager: Arc<NetworkManager>,
+    replicas: Replicas,
     under_way: JoinSet<Told>,
     is_detached: bool,
 }
@@ -102,6 +106,7 @@ impl Obeying {
             Ok(Order::Query(query)) => {
                 self.under_way.spawn(async move { Told::Answered(ask(&manager, query).await) });
             }
+            Ok(Order::Log(order)) => self.replicas.obey(order, &mut self.under_way),
             Ok(Order::Members(_)) => {
                 let members = manager.members();
                 let members = members.iter().map(|member| (member.id.clone(), member.state)).collect();
@@ -167,6 +172,6 @@ fn orders() -> mpsc::Receiver<String> {
 }
 
 /// Writes a line to stdout; that nobody reads it any more is no failure.
-fn tell(told: Told) -> Result<(), Failure> {
+pub(super) fn tell(told: Told) -> Result<(), Failure> {
     Output::new(Format::Json).json(&Line::now(told))
 }

@@ -7,6 +7,7 @@ use rdb_net_manager::NetworkEvent;
 use rdb_net_types::{Effect, HealthStatus, NodeAddress, NodeId, NodeState};
 use serde::{Deserialize, Serialize};
 
+use super::replication::{LogOrder, LogTold};
 use super::table::Answer;
 
 /// What a node is told to do.
@@ -15,6 +16,8 @@ use super::table::Answer;
 pub(crate) enum Order {
     /// Ask every member that is alive, this node included, and tell what became of it.
     Query(QueryOrder),
+    /// Something about the replica of a log.
+    Log(LogOrder),
     /// Tell the members.
     Members(bool),
     /// Say farewell to the cluster and stay up.
@@ -60,6 +63,8 @@ pub(crate) enum Told {
     Members { members: BTreeMap<NodeId, NodeState> },
     /// What became of a query.
     Answered(Answered),
+    /// Something about the replica of a log.
+    Log(LogTold),
     /// The farewell that was ordered is said.
     Left { acknowledged: bool },
     /// Anything else that the node tells.
@@ -156,6 +161,7 @@ mod tests {
 
     use rdb_net_types::{MembershipEvent, NodeInfo};
 
+    use super::super::replication::Place;
     use super::*;
 
     #[test]
@@ -163,6 +169,10 @@ mod tests {
         let query = Order::Query(QueryOrder { id: 7, text: "sum".to_owned() });
         for (line, order) in [
             (r#"{"query":{"id":7,"text":"sum"}}"#, query),
+            (
+                r#"{"log":{"append":{"epoch":1,"entries":9,"bytes":64}}}"#,
+                Order::Log(LogOrder::Append { epoch: 1, entries: 9, bytes: 64 }),
+            ),
             (r#"{"members":true}"#, Order::Members(true)),
             (r#"{"leave":true}"#, Order::Leave(true)),
             (r#"{"detach":true}"#, Order::Detach(true)),
@@ -203,8 +213,10 @@ mod tests {
             outcomes: vec![Outcome { node: node.clone(), failure: Some(failure) }],
             merged: Some(Answer::Number(9)),
         };
+        let last = Place { index: 1, epoch: 2, digest: u64::MAX };
+        let log = Told::Log(LogTold::Status { last, committed: 1 });
         let members = BTreeMap::from([(node, NodeState::Alive)]);
-        for told in [Told::Answered(answered), Told::Members { members }, Told::Joined { members: 3 }] {
+        for told in [Told::Answered(answered), Told::Members { members }, Told::Joined { members: 3 }, log] {
             let line = Line { at_ms: 1_800_000_000_123, told };
             let json = serde_json::to_string(&line).expect("serialises");
             assert_eq!(serde_json::from_str::<Line>(&json).expect("reads"), line, "{json}");

@@ -6,6 +6,8 @@ use std::fmt::Write;
 use rdb_net_types::NodeId;
 use serde::Serialize;
 
+use super::replication::Replicated;
+
 /// A run of the demo. Parts that the run did not come to are `null`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Report {
@@ -15,6 +17,8 @@ pub(crate) struct Report {
     pub(crate) security: &'static str,
     /// From the start of the last process until all nodes told the same members, all alive.
     pub(crate) agreed_ms: Option<u64>,
+    /// What came of a replicated log.
+    pub(crate) replication: Option<Replicated>,
     pub(crate) queries: Option<Queries>,
     /// How a node was killed, and who noticed.
     pub(crate) kill: Option<Noticed>,
@@ -108,6 +112,9 @@ impl Report {
         let mut say = |sentence: String| writeln!(story, "{sentence}").expect("a string takes every text");
         if let Some(agreed_ms) = self.agreed_ms {
             say(format!("{} nodes agreed on their members after {agreed_ms} ms ({}).", self.nodes, self.security));
+        }
+        if let Some(replicated) = &self.replication {
+            say(replicated.sentence());
         }
         if let Some(queries) = &self.queries {
             queries.tell(&mut say);

@@ -1,4 +1,4 @@
-//! The demo's story: a cluster comes together, a node is killed under queries and comes back, another one leaves.
+//! The demo's story: a cluster comes together and replicates a log, a node is killed under queries and comes back, another one leaves.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::cluster::Cluster;
 use super::protocol::Change;
 use super::queries::{self, Kill};
+use super::replication;
 use super::report::{Noticed, Report};
 use super::security::Security;
 use crate::exit::Failure;
@@ -40,6 +41,7 @@ pub(crate) async fn play(cluster: &mut Cluster, security: &Security, report: &mu
         return Ok(());
     }
     security.check(cluster, report).await;
+    replication::run(cluster, report).await?;
     let kill = Kill { victim: VICTIM, after: QUERIES_BEFORE_KILL };
     let tally = queries::run(cluster, ASKER, 0..QUERIES, Some(kill)).await?;
     tally.report(report);

@@ -21,6 +21,12 @@ fn report() -> Report {
         nodes: 3,
         security: "mtls",
         agreed_ms: Some(40),
+        replication: Some(Replicated {
+            acknowledged: 100,
+            entry_bytes: 1024,
+            elapsed_ms: 7,
+            digests: BTreeMap::from([(id("n1"), "00c0ffee".to_owned()), (id("n2"), "00c0ffee".to_owned())]),
+        }),
         queries: Some(queries),
         kill: noticed("n3", &[("n1", 308), ("n2", 310)]),
         recover: noticed("n3", &[("n1", 9), ("n2", 7)]),
@@ -41,6 +47,15 @@ fn the_document_has_the_fields_that_programs_rely_on() {
           "nodes": 3,
           "security": "mtls",
           "agreed_ms": 40,
+          "replication": {
+            "acknowledged": 100,
+            "entry_bytes": 1024,
+            "elapsed_ms": 7,
+            "digests": {
+              "n1": "00c0ffee",
+              "n2": "00c0ffee"
+            }
+          },
           "queries": {
             "total": 10,
             "requests": 30,
@@ -96,6 +111,7 @@ fn the_document_has_the_fields_that_programs_rely_on() {
 fn the_story_tells_what_happened_then_what_held() {
     expect![[r#"
         3 nodes agreed on their members after 40 ms (mtls).
+        100 entries of 1024 bytes were replicated in 7 ms; digests: n1 00c0ffee, n2 00c0ffee.
         10 queries became 30 requests: 26 with a reply, 4 without; 0 wrong answers.
           3 without a reply: not_sent/unreachable
           1 without a reply: unknown/connection_lost

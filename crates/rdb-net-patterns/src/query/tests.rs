@@ -1,0 +1,208 @@
+//! The machine alone, step by step and at random.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rdb_net_types::{Effect, NodeId, Reason, RequestError};
+
+use super::{Action, Gather, NoPart, Options, Outcome, Part, Repeat, Tried, Wanted};
+
+fn id(number: usize) -> NodeId {
+    NodeId::new(&format!("n{number}")).unwrap()
+}
+
+fn parts(nodes: &[&[usize]]) -> Vec<Part> {
+    let part = |(fragment, nodes): (u32, &&[usize])| Part {
+        fragment,
+        nodes: nodes.iter().map(|node| id(*node)).collect(),
+        query: "select".to_owned(),
+        parameters: Default::default(),
+    };
+    (0..).zip(nodes).map(part).collect()
+}
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn error(effect: Effect) -> RequestError {
+    RequestError::new(effect, Reason::ConnectionLost)
+}
+
+fn actions(gather: &mut Gather) -> Vec<Action> {
+    std::iter::from_fn(|| gather.poll_action()).collect()
+}
+
+fn ask(part: usize, node: usize, budget_ms: u64) -> Action {
+    Action::Ask { part, node: id(node), budget: ms(budget_ms) }
+}
+
+fn ended(part: usize, outcome: Outcome) -> Action {
+    Action::Ended { part, outcome }
+}
+
+fn options(change: impl FnOnce(&mut Options)) -> Options {
+    let mut options = Options::timeout(ms(1000));
+    change(&mut options);
+    options
+}
+
+#[test]
+fn all_are_asked_at_once_with_the_budget_but_the_reserve() {
+    let plan = parts(&[&[1], &[2]]);
+    let mut gather = Gather::new(ms(50), &plan, options(|options| options.reserve = ms(100))).unwrap();
+    assert_eq!(actions(&mut gather), [ask(0, 1, 900), ask(1, 2, 900)]);
+    assert_eq!(gather.poll_timeout(), Some(ms(1050)));
+    gather.handle_end(ms(60), 1, Ok(()));
+    gather.handle_end(ms(70), 0, Ok(()));
+    let complete = |node| Outcome::Complete { node: id(node) };
+    assert_eq!(actions(&mut gather), [ended(1, complete(2)), ended(0, complete(1))]);
+    assert!(gather.has_ended());
+}
+
+#[test]
+fn a_replica_is_asked_where_the_one_before_it_has_not_begun_with_what_is_left() {
+    let mut gather = Gather::new(ms(0), &parts(&[&[1, 2, 3]]), options(|_| {})).unwrap();
+    assert_eq!(
+        actions(&mut gather).pop().map(|ask| format!("{ask:?}")),
+        Some(format!("{:?}", Action::Ask { part: 0, node: id(1), budget: ms(1000) / 3 }))
+    );
+    gather.handle_end(ms(200), 0, Err(error(Effect::NotStarted)));
+    assert_eq!(actions(&mut gather), [ask(0, 2, 400)]);
+    gather.handle_end(ms(300), 0, Err(error(Effect::Unknown)));
+    let tried = [(1, Effect::NotStarted), (2, Effect::Unknown)];
+    let tried = tried.map(|(node, effect)| Tried { node: id(node), error: error(effect) }).to_vec();
+    assert_eq!(actions(&mut gather), [ended(0, Outcome::Failed { tried })], "the second one may have acted");
+}
+
+#[test]
+fn who_may_be_asked_again_is_the_callers_choice() {
+    let asked_again = |repeat, effect| {
+        let mut gather = Gather::new(ms(0), &parts(&[&[1, 2]]), options(|options| options.repeat = repeat)).unwrap();
+        actions(&mut gather);
+        gather.handle_end(ms(1), 0, Err(error(effect)));
+        matches!(actions(&mut gather)[..], [Action::Ask { .. }])
+    };
+    let effects = [Effect::NotSent, Effect::NotStarted, Effect::Unknown];
+    assert_eq!(effects.map(|effect| asked_again(Repeat::Never, effect)), [false, false, false]);
+    assert_eq!(effects.map(|effect| asked_again(Repeat::NotStarted, effect)), [true, true, false]);
+    assert_eq!(effects.map(|effect| asked_again(Repeat::Always, effect)), [true, true, true]);
+}
+
+#[test]
+fn rows_are_never_sent_twice() {
+    let mut gather =
+        Gather::new(ms(0), &parts(&[&[1, 2]]), options(|options| options.repeat = Repeat::Always)).unwrap();
+    actions(&mut gather);
+    gather.handle_rows(0);
+    gather.handle_end(ms(1), 0, Err(error(Effect::Unknown)));
+    let broken = Outcome::Broken { node: id(1), error: error(Effect::Unknown) };
+    assert_eq!(actions(&mut gather), [ended(0, broken)]);
+}
+
+#[test]
+fn the_others_are_cancelled_when_enough_are_complete() {
+    let plan = parts(&[&[1], &[2], &[3], &[4]]);
+    let mut gather = Gather::new(ms(0), &plan, options(|options| options.wanted = Wanted::First(2))).unwrap();
+    actions(&mut gather);
+    gather.handle_end(ms(1), 3, Err(error(Effect::Unknown)));
+    gather.handle_end(ms(1), 2, Ok(()));
+    gather.handle_rows(1);
+    gather.handle_end(ms(2), 0, Ok(()));
+    let actions = actions(&mut gather);
+    assert_eq!(actions[3..], [Action::Cancel { part: 1 }, ended(1, Outcome::NotNeeded)]);
+    assert!(gather.has_ended());
+    gather.handle_end(ms(3), 1, Ok(()));
+    assert_eq!(gather.poll_action(), None, "what comes later changes nothing");
+}
+
+#[test]
+fn the_deadline_gives_each_part_an_outcome_of_its_own() {
+    let plan = parts(&[&[1], &[2], &[3]]);
+    let mut gather = Gather::new(ms(0), &plan, options(|_| {})).unwrap();
+    actions(&mut gather);
+    gather.handle_end(ms(1), 0, Ok(()));
+    gather.handle_rows(1);
+    gather.handle_timeout(ms(999));
+    assert_eq!(actions(&mut gather).len(), 1, "it is not time yet");
+    gather.handle_timeout(ms(1000));
+    let late = |node, has_rows| Outcome::Late { node: id(node), has_rows };
+    let expected = [Action::Cancel { part: 1 }, ended(1, late(2, true)), Action::Cancel { part: 2 }];
+    assert_eq!(actions(&mut gather), [&expected[..], &[ended(2, late(3, false))]].concat());
+    assert_eq!((gather.has_ended(), gather.poll_timeout()), (true, None));
+}
+
+#[test]
+fn a_plan_that_cannot_be_carried_out_is_refused() {
+    let refused = |nodes: &[&[usize]], wanted| {
+        Gather::new(ms(0), &parts(nodes), options(|options| options.wanted = wanted)).map(|_| ()).unwrap_err()
+    };
+    assert_eq!(refused(&[], Wanted::All), NoPart::Empty);
+    assert_eq!(refused(&[&[1], &[]], Wanted::All), NoPart::NoNode { fragment: 1 });
+    assert_eq!(refused(&[&[1]], Wanted::First(2)), NoPart::TooFew { wanted: 2, parts: 1 });
+    assert_eq!(refused(&[&[1]], Wanted::First(0)), NoPart::TooFew { wanted: 0, parts: 1 });
+}
+
+proptest! {
+    /// Whatever comes, each part ends once, no node is asked twice for a part, no two at once, and never with more than is left.
+    #[test]
+    fn every_part_has_exactly_one_outcome(
+        replicas in prop::collection::vec(1usize..4, 1..8),
+        first in prop::option::of(1usize..9),
+        repeat in 0usize..3,
+        steps in prop::collection::vec((0usize..8, 0u8..8, 0u64..200), 0..60),
+    ) {
+        let nodes: Vec<Vec<usize>> = replicas.iter().map(|count| (1..=*count).collect()).collect();
+        let nodes: Vec<&[usize]> = nodes.iter().map(Vec::as_slice).collect();
+        let wanted = first.map_or(Wanted::All, |first| Wanted::First(first.min(nodes.len())));
+        let repeat = [Repeat::Never, Repeat::NotStarted, Repeat::Always][repeat];
+        let mut gather = Gather::new(ms(0), &parts(&nodes), options(|options| (options.wanted, options.repeat) = (wanted, repeat))).unwrap();
+        let mut now = ms(0);
+        let mut outcomes = vec![0; nodes.len()];
+        let mut asked: Vec<Vec<NodeId>> = vec![Vec::new(); nodes.len()];
+        let mut under_way = vec![false; nodes.len()];
+        let mut see = |gather: &mut Gather, under_way: &mut Vec<bool>, now: Duration| {
+            for action in actions(gather) {
+                match action {
+                    Action::Ask { part, node, budget } => {
+                        assert!(!std::mem::replace(&mut under_way[part], true) && !asked[part].contains(&node));
+                        assert!(now + budget <= ms(1000));
+                        asked[part].push(node);
+                    }
+                    Action::Cancel { part } => assert!(std::mem::replace(&mut under_way[part], false)),
+                    Action::Ended { part, .. } => {
+                        outcomes[part] += 1;
+                        assert!(!under_way[part], "who is at it is told first");
+                    }
+                }
+            }
+        };
+        see(&mut gather, &mut under_way, now);
+        for (part, what, later) in steps {
+            now += ms(later);
+            gather.handle_timeout(now);
+            see(&mut gather, &mut under_way, now);
+            let part = part % nodes.len();
+            if !under_way[part] {
+                continue;
+            }
+            let effect = [Effect::NotSent, Effect::NotStarted, Effect::Unknown][usize::from(what % 3)];
+            match what {
+                0 | 1 => gather.handle_rows(part),
+                2 | 3 => {
+                    under_way[part] = false;
+                    gather.handle_end(now, part, Ok(()));
+                }
+                _ => {
+                    under_way[part] = false;
+                    gather.handle_end(now, part, Err(error(effect)));
+                }
+            }
+            see(&mut gather, &mut under_way, now);
+        }
+        gather.handle_timeout(ms(100_000));
+        see(&mut gather, &mut under_way, ms(100_000));
+        prop_assert!(gather.has_ended() && outcomes.iter().all(|count| *count == 1), "{outcomes:?}");
+        prop_assert!(under_way.iter().all(|is_under_way| !is_under_way));
+    }
+}

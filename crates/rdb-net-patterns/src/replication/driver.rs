@@ -1,0 +1,138 @@
+//! Replicas over a node: messages come from its handlers, and go out as its requests.
+//!
+//! A replica is a task of its own, which owns the state machine and its log. Whatever comes in waits in a bounded queue: what finds
+//! it full is answered with an overload, which its sender takes for a follower that has to be asked again.
+
+mod handle;
+mod requests;
+mod task;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use rdb_net_manager::{Answer, HandlerError, HandlerOptions, Handling, NetworkManager, Request};
+use rdb_net_types::{MessageType, NodeId, ReplicationLog};
+use tokio::sync::{mpsc, oneshot};
+
+pub use handle::{AppendError, Claimed, LeadFailed, Proposal, ReplicaHandle};
+
+use super::{Config, LogStorage, Message, NotAMember, RESUME_TYPE, Replica, Reply, Resume};
+
+/// How many messages of other members wait for a replica.
+const MESSAGES_MAX: usize = 256;
+
+/// After how long a request counts as failed that is not answered. A follower's disk may be busy for a while.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A message of another member.
+struct Incoming {
+    from: NodeId,
+    message: Message,
+    reply: oneshot::Sender<Reply>,
+}
+
+type Logs = Mutex<BTreeMap<u64, mpsc::Sender<Incoming>>>;
+
+/// The replicas of a node, one for each log.
+#[derive(Clone)]
+pub struct Replication {
+    manager: Weak<NetworkManager>,
+    logs: Arc<Logs>,
+}
+
+/// A log was not opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// This node is none of its members: the configuration is at fault.
+    #[error(transparent)]
+    NotAMember(#[from] NotAMember),
+    /// The node has a replica of it already.
+    #[error("this node has a replica of log {log_id} already")]
+    Open {
+        /// Which log.
+        log_id: u64,
+    },
+    /// The node is gone.
+    #[error("the node is shut down")]
+    ShutDown,
+}
+
+const LOCKED: &str = "no code panics while it holds this lock";
+
+impl Replication {
+    /// Lets the node answer what leaders send: before its start, so that nothing is missed.
+    pub fn new(manager: &Arc<NetworkManager>) -> Self {
+        let logs = Arc::new(Logs::default());
+        for message_type in [MessageType::REPLICATION_LOG, RESUME_TYPE] {
+            let logs = Arc::clone(&logs);
+            let handler = move |from: &NodeId, request: Request| match accept(&logs, from, request) {
+                Ok(reply) => Handling::Later(Box::pin(async {
+                    let gone = |_| HandlerError::failed("the replica was closed");
+                    reply.await.map(answer).map_err(gone)
+                })),
+                Err(error) => Handling::Ready(Err(error)),
+            };
+            manager.handle(message_type, Arc::new(handler), HandlerOptions::default());
+        }
+        Self { manager: Arc::downgrade(manager), logs }
+    }
+
+    /// Begins a replica of a log, as a follower. It ends with the last handle.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]; nothing has begun.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn open<S: LogStorage + 'static>(&self, config: Config, log: S) -> Result<ReplicaHandle, OpenError> {
+        let manager = self.manager.upgrade().ok_or(OpenError::ShutDown)?;
+        let (id, log_id) = (manager.control().local().id.clone(), config.log_id);
+        let replica = Replica::new(id, config.clone(), log)?;
+        let (sender, incoming) = mpsc::channel(MESSAGES_MAX);
+        let mut logs = self.logs.lock().expect(LOCKED);
+        if logs.get(&log_id).is_some_and(|former| !former.is_closed()) {
+            return Err(OpenError::Open { log_id });
+        }
+        logs.insert(log_id, sender);
+        drop(logs);
+        Ok(task::begin(replica, config, manager, incoming))
+    }
+}
+
+/// Puts a message into the queue of its log's replica.
+fn accept(logs: &Logs, from: &NodeId, request: Request) -> Result<oneshot::Receiver<Reply>, HandlerError> {
+    let (log_id, message) = if request.message_type == RESUME_TYPE {
+        let resume = Resume::from_bytes(&request.into_payload().into_bytes());
+        let resume =
+            resume.map_err(|error| HandlerError { malformed: true, ..HandlerError::not_started(error.to_string()) })?;
+        (resume.log_id, Message::Resume(resume))
+    } else {
+        let log: ReplicationLog = request.decode()?;
+        (log.log_id, Message::Log(log))
+    };
+    let logs = logs.lock().expect(LOCKED);
+    let Some(replica) = logs.get(&log_id) else {
+        return Err(HandlerError::not_started(format!("there is no replica of log {log_id} here")));
+    };
+    let (reply, replied) = oneshot::channel();
+    let queued = replica.try_send(Incoming { from: from.clone(), message, reply });
+    queued.map_err(|_| HandlerError::not_started(format!("the replica of log {log_id} is busy, or closed")))?;
+    Ok(replied)
+}
+
+fn answer(reply: Reply) -> Answer {
+    match reply {
+        Reply::Resumed(resumed) => Answer::Payload(resumed.to_bytes().into()),
+        Reply::Ack(ack) => ack.into(),
+    }
+}
+
+impl std::fmt::Debug for Replication {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replication").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,169 @@
+//! What a replica wants to have done, what has happened to it, and why it refuses.
+
+use rdb_net_types::NodeId;
+
+use super::log::{LogError, Position};
+use super::message::{Message, Reply};
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Action {
+    /// Send a request, in order with the others to this node; its outcome comes back with the ticket.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// Which request.
+        ticket: u64,
+        /// What.
+        message: Message,
+    },
+    /// Nothing that is under way to this node is waited for any more.
+    GiveUp {
+        /// The node.
+        to: NodeId,
+    },
+    /// Answer a message that came with this ticket.
+    Reply {
+        /// The ticket that the message came with.
+        ticket: u64,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Make the log durable, and say [`handle_synced`](super::Replica::handle_synced) with this mark. One at a time.
+    Sync {
+        /// How much has been written by now.
+        mark: u64,
+    },
+    /// Something that the application may want to know.
+    Event(Event),
+}
+
+/// What has happened to a replica.
+#[derive(Debug)]
+pub enum Event {
+    /// A quorum follows this node: it leads, and entries may be proposed.
+    Leading {
+        /// In this epoch.
+        epoch: u64,
+        /// The entry that it has opened the epoch with. It has no data.
+        opened: Position,
+    },
+    /// This node leads no longer, or could not begin.
+    NotLeading {
+        /// In this epoch.
+        epoch: u64,
+        /// Why.
+        reason: NotLeading,
+    },
+    /// The log is committed up to this index: a quorum has it for good.
+    Committed {
+        /// The index.
+        index: u64,
+    },
+    /// A follower is sent from the storage: it is further behind than the leader's memory reaches.
+    CatchingUp {
+        /// Who.
+        node: NodeId,
+        /// What it is sent next.
+        from: u64,
+    },
+    /// A follower is sent from the leader's memory again.
+    CaughtUp {
+        /// Who.
+        node: NodeId,
+    },
+    /// A follower's log differs from the leader's; it is told to remove what is behind the last common entry.
+    Differs {
+        /// Who.
+        node: NodeId,
+        /// The last entry that both have.
+        common: u64,
+        /// Where the follower's log ended.
+        last: Position,
+    },
+    /// A follower's log differs from the leader's in entries that are committed: one of the two is damaged. It is sent nothing
+    /// until another leader begins.
+    Damaged {
+        /// Who.
+        node: NodeId,
+    },
+    /// This replica has removed the entries behind this index, as its leader told it.
+    Cut {
+        /// The last entry that it has kept.
+        keep: u64,
+    },
+    /// The storage failed: the replica has stopped.
+    Failed(LogError),
+}
+
+/// Why a node leads no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotLeading {
+    /// There is a newer epoch, or another leader in this one.
+    Fenced {
+        /// The newer epoch.
+        epoch: u64,
+    },
+    /// So many members know more than this node that no quorum will follow it. Let this one lead.
+    Behind {
+        /// Who knows most of those that answered.
+        node: NodeId,
+        /// The end of its log.
+        last: Position,
+    },
+    /// The application wanted it so.
+    Resigned,
+    /// Its storage failed.
+    Failed,
+}
+
+/// Why a node cannot lead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeadError {
+    /// An epoch has one leader, and begins once: name a higher one.
+    #[error("epoch {wanted} is over or taken: the newest one known is {known}; lead in a higher one")]
+    Fenced {
+        /// What was asked for.
+        wanted: u64,
+        /// The newest epoch known here.
+        known: u64,
+    },
+    /// The replica's storage has failed.
+    #[error("the replica's storage has failed; restart it")]
+    Failed,
+}
+
+/// Why entries were not taken. Nothing has been written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProposeError {
+    /// This node does not lead. Ask the leader, where one is known.
+    #[error("this node does not lead the log")]
+    NotLeader {
+        /// Whom this node follows, as far as it knows.
+        leader: Option<NodeId>,
+    },
+    /// So much waits for a quorum that no more is taken. Try again when something has been committed.
+    #[error("{pending_bytes} bytes wait for a quorum already")]
+    Full {
+        /// How much waits.
+        pending_bytes: usize,
+    },
+    /// An entry is larger than [`ENTRY_BYTES_MAX`](super::ENTRY_BYTES_MAX).
+    #[error("an entry of {bytes} bytes is too large")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+}
+
+/// This node is none of the log's members: its configuration is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{node} is none of the members of log {log_id}")]
+pub struct NotAMember {
+    /// This node.
+    pub node: NodeId,
+    /// The log.
+    pub log_id: u64,
+}

@@ -1,0 +1,55 @@
+//! A log on several nodes: a leader streams entries, followers acknowledge what they have for good, and an entry is committed when
+//! a quorum has it.
+//!
+//! ```text
+//!  application       leader                                   follower
+//!      | lead(epoch)   |  Resume: follow me; where do you end?     |
+//!      |-------------->|------------------------------------------>|  promises, durably
+//!      |               |<------------------------------------------|  Granted: index, epoch, digest
+//!      |    Leading    |  (the logs differ: At …, then Keep)       |
+//!      |<--------------|  ReplicationLog: entries, committed       |
+//!      |   propose     |------------------------------------------>|  appends, syncs
+//!      |-------------->|<------------------------------------------|  ReplicationAck: durable
+//!      |   Committed   |                                           |
+//!      |<--------------|                                           |
+//! ```
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `replica` | the state machine and its inputs; `event` is what comes of them |
+//! | `following` | its part as a follower |
+//! | `leading` | its part as a leader; `progress` and `tail` are what it keeps |
+//! | `log` | the log's storage as a trait, and in memory; `recorded` keeps it in a file |
+//! | `message` | the handshake |
+//! | `check` | what must hold of every run, one file for each rule |
+//! | `driver` | the machine over a node (feature `manager`) |
+//!
+//! `docs/patterns-replication.md` tells it in full.
+
+pub mod check;
+mod config;
+#[cfg(feature = "manager")]
+mod driver;
+mod event;
+mod following;
+mod leading;
+mod log;
+mod message;
+mod mutation;
+mod progress;
+mod recorded;
+mod replica;
+mod status;
+mod tail;
+
+pub use config::Config;
+#[cfg(feature = "manager")]
+pub use driver::{AppendError, Claimed, LeadFailed, OpenError, Proposal, ReplicaHandle, Replication};
+pub use event::{Action, Event, LeadError, NotAMember, NotLeading, ProposeError};
+pub use log::{LogError, LogStorage, MemoryLog, Position, Promise};
+pub use message::{Message, MessageError, Question, RESUME_TYPE, Refusal, Reply, Resume, Resumed};
+#[cfg(feature = "mutations")]
+pub use mutation::Mutation;
+pub use recorded::RecordedLog;
+pub use replica::{ENTRY_BYTES_MAX, Replica};
+pub use status::{Counters, FollowerState, FollowerStatus, Role, Status};

@@ -1,0 +1,168 @@
+//! A replica's log over a durable log of records: what is written survives a loss of power, what is read comes from memory.
+//!
+//! It holds all of its entries in memory and never drops one: it is for logs that fit there. A database that has a log of its own
+//! implements [`LogStorage`] over that.
+
+use std::io;
+
+use rdb_net_types::{LogEntry, NodeId};
+
+use super::log::{LogError, LogStorage, MemoryLog, Position, Promise};
+use crate::storage::{self, Log};
+
+const PROMISE: u8 = 0;
+const ENTRY: u8 = 1;
+const CUT: u8 = 2;
+
+/// A replica's log over a [`Log`] of records.
+#[derive(Debug)]
+pub struct RecordedLog<L> {
+    memory: MemoryLog,
+    records: L,
+}
+
+impl<L: Log> RecordedLog<L> {
+    /// Opens a log of records with this function, which is given what takes each record, and puts the replica's log together from
+    /// them.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "files")]
+    /// # fn open() -> Result<(), rdb_net_patterns::replication::LogError> {
+    /// use rdb_net_patterns::{replication::RecordedLog, storage::FileLog};
+    /// let log = RecordedLog::open(|visit| FileLog::open("replica.log", visit))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] where it cannot be opened, or holds records of something else.
+    pub fn open(
+        open: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(L, storage::Recovered), storage::LogError>,
+    ) -> Result<Self, LogError> {
+        let (mut memory, mut is_foreign) = (MemoryLog::new(), false);
+        let opened = open(&mut |record| is_foreign |= is_foreign || replay(&mut memory, record).is_none());
+        let (records, _) = opened.map_err(failed("be opened"))?;
+        if is_foreign {
+            let source = io::Error::new(io::ErrorKind::InvalidData, "it holds records of something else");
+            return Err(LogError { operation: "be opened", source });
+        }
+        Ok(Self { memory, records })
+    }
+}
+
+fn failed(operation: &'static str) -> impl FnOnce(storage::LogError) -> LogError {
+    move |error| LogError { operation, source: io::Error::other(error) }
+}
+
+/// Does again what a record says; `None` for what says nothing.
+fn replay(memory: &mut MemoryLog, record: &[u8]) -> Option<()> {
+    let (kind, rest) = record.split_first()?;
+    let (number, rest) = rest.split_first_chunk()?;
+    let number = u64::from_be_bytes(*number);
+    match *kind {
+        PROMISE => {
+            let leader = std::str::from_utf8(rest).ok()?;
+            let leader = if leader.is_empty() { None } else { Some(NodeId::new(leader).ok()?) };
+            memory.keep_promise(&Promise { epoch: number, leader }).ok()
+        }
+        ENTRY => {
+            let entry = LogEntry { index: memory.last().index + 1, epoch: number, data: rest.to_vec().into() };
+            memory.append(&[entry]).ok()
+        }
+        CUT => memory.cut(number).ok(),
+        _ => None,
+    }
+}
+
+fn record(kind: u8, number: u64, rest: &[u8]) -> Vec<u8> {
+    let mut record = Vec::with_capacity(9 + rest.len());
+    record.push(kind);
+    record.extend_from_slice(&number.to_be_bytes());
+    record.extend_from_slice(rest);
+    record
+}
+
+impl<L: Log> LogStorage for RecordedLog<L> {
+    fn promise(&self) -> Promise {
+        self.memory.promise()
+    }
+
+    fn keep_promise(&mut self, promise: &Promise) -> Result<(), LogError> {
+        let leader = promise.leader.as_ref().map_or("", NodeId::as_str);
+        let written = self.records.append(&record(PROMISE, promise.epoch, leader.as_bytes()));
+        written.map_err(failed("take a promise"))?;
+        self.memory.keep_promise(promise)
+    }
+
+    fn last(&self) -> Position {
+        self.memory.last()
+    }
+
+    fn position(&self, index: u64) -> Option<Position> {
+        self.memory.position(index)
+    }
+
+    fn append(&mut self, entries: &[LogEntry]) -> Result<(), LogError> {
+        for entry in entries {
+            let written = self.records.append(&record(ENTRY, entry.epoch, &entry.data));
+            written.map_err(failed("take an entry"))?;
+        }
+        self.memory.append(entries)
+    }
+
+    fn cut(&mut self, keep: u64) -> Result<(), LogError> {
+        self.records.append(&record(CUT, keep, &[])).map_err(failed("be cut"))?;
+        self.memory.cut(keep)
+    }
+
+    fn read(&self, from: u64, bytes_max: usize, entries_max: usize) -> Result<Vec<LogEntry>, LogError> {
+        self.memory.read(from, bytes_max, entries_max)
+    }
+
+    fn sync(&mut self) -> Result<(), LogError> {
+        self.records.sync().map_err(failed("be synced"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::MemoryDisk;
+
+    fn entry(index: u64, epoch: u64) -> LogEntry {
+        LogEntry { index, epoch, data: index.to_string().into() }
+    }
+
+    #[test]
+    fn what_was_synced_is_there_after_a_restart() {
+        let disk = MemoryDisk::new();
+        let mut log = RecordedLog::open(|visit| disk.open(visit)).unwrap();
+        let promise = Promise { epoch: 3, leader: Some(NodeId::new("n2").unwrap()) };
+        log.append(&[entry(1, 1), entry(2, 1), entry(3, 2)]).unwrap();
+        log.cut(2).unwrap();
+        log.append(&[entry(3, 3)]).unwrap();
+        log.keep_promise(&promise).unwrap();
+        log.sync().unwrap();
+        let last = log.last();
+        log.append(&[entry(4, 3)]).unwrap();
+        let mut random = rdb_net_types::SeededRandom::new(1);
+        disk.crash(&mut random);
+        let log = RecordedLog::open(|visit| disk.open(visit)).unwrap();
+        assert_eq!(log.position(3), Some(last));
+        assert_eq!(log.promise(), promise);
+        let entries = log.read(1, 100, 3).unwrap();
+        assert_eq!(entries, [entry(1, 1), entry(2, 1), entry(3, 3)]);
+    }
+
+    #[test]
+    fn records_of_something_else_are_refused() {
+        for foreign in [vec![], vec![ENTRY], record(9, 1, &[]), record(PROMISE, 1, b"no node id!")] {
+            let disk = MemoryDisk::new();
+            let (mut records, _) = disk.open(&mut |_| {}).unwrap();
+            records.append(&foreign).unwrap();
+            records.sync().unwrap();
+            assert!(RecordedLog::open(|visit| disk.open(visit)).is_err(), "{foreign:?}");
+        }
+    }
+}

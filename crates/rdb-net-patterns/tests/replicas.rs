@@ -1,0 +1,202 @@
+//! Replicas over real nodes of one process: quorum, a new leader, restarts over files, and the outcomes that are told.
+#![cfg(all(feature = "manager", feature = "files"))]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdb_net_manager::NetworkManager;
+use rdb_net_manager::config::Loader;
+use rdb_net_patterns::replication::{
+    AppendError, Config, Event, FollowerState, LeadFailed, LogStorage, MemoryLog, NotLeading, OpenError, RecordedLog,
+    ReplicaHandle, Replication,
+};
+use rdb_net_patterns::storage::FileLog;
+use rdb_net_types::NodeId;
+use tokio::time::timeout;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+struct Node {
+    manager: Arc<NetworkManager>,
+    replication: Replication,
+}
+
+/// So many nodes that know each other.
+async fn nodes(count: usize) -> Vec<Node> {
+    let mut nodes: Vec<Node> = Vec::new();
+    for number in 1..=count {
+        let seeds = nodes
+            .first()
+            .map(|first| format!("networking.service_discovery.seeds=[\"{}\"]", first.manager.addresses().transport));
+        let config = Loader::new()
+            .overrides([format!("networking.node_id=n{number}"), "networking.bind_address=127.0.0.1:0".to_owned()])
+            .overrides(seeds)
+            .load()
+            .expect("a configuration");
+        let manager = Arc::new(NetworkManager::new(config).expect("a node"));
+        let replication = Replication::new(&manager);
+        manager.start().await.expect("it starts");
+        manager.wait_joined().await;
+        nodes.push(Node { manager, replication });
+    }
+    let everybody = async {
+        for node in &nodes {
+            while node.manager.members().len() < count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    timeout(LIMIT, everybody).await.expect("they find each other");
+    nodes
+}
+
+fn config(count: usize) -> Config {
+    Config::new(1, (1..=count).map(|number| NodeId::new(&format!("n{number}")).expect("legal")))
+}
+
+fn open(node: &Node, count: usize, log: impl LogStorage + 'static) -> ReplicaHandle {
+    node.replication.open(config(count), log).expect("it is a member")
+}
+
+async fn wait_committed(replica: &ReplicaHandle, index: u64) {
+    let mut committed = replica.committed();
+    let waited = timeout(LIMIT, committed.wait_for(|committed| *committed >= index)).await;
+    waited.expect("in time").expect("the replica is open");
+}
+
+async fn check_equal(replicas: &[ReplicaHandle], index: u64) {
+    let mut digests = Vec::new();
+    for replica in replicas {
+        wait_committed(replica, index).await;
+        digests.push(replica.status().await.expect("open").last);
+    }
+    assert!(digests.iter().all(|digest| *digest == digests[0] && digest.index == index), "{digests:?}");
+}
+
+async fn shut_down(nodes: Vec<Node>) {
+    for node in nodes.iter().rev() {
+        node.manager.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_of_several_tasks_are_committed_on_every_node_in_one_order() {
+    let nodes = nodes(3).await;
+    let replicas: Vec<_> = nodes.iter().map(|node| open(node, 3, MemoryLog::new())).collect();
+    timeout(LIMIT, replicas[0].lead(1)).await.expect("in time").expect("it leads");
+    let tasks: Vec<_> = (0..8u64)
+        .map(|task| {
+            let leader = replicas[0].clone();
+            tokio::spawn(async move {
+                let mut indexes = Vec::new();
+                for number in 0..50u64 {
+                    let entries = vec![vec![task as u8; 100].into(), number.to_string().into()];
+                    indexes.push(leader.append(entries).await.expect("it is committed"));
+                }
+                indexes
+            })
+        })
+        .collect();
+    let mut indexes = Vec::new();
+    for task in tasks {
+        let of_task = timeout(LIMIT, task).await.expect("in time").expect("no panic");
+        assert!(of_task.is_sorted_by(|a, b| a.end() < b.start()), "in the order of the calls");
+        indexes.extend(of_task);
+    }
+    indexes.sort_by_key(|range| *range.start());
+    assert!(indexes.windows(2).all(|pair| pair[0].end() + 1 == *pair[1].start()), "each has a place of its own");
+    check_equal(&replicas, 801).await;
+    shut_down(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_leader_fences_the_old_one_which_tells_what_it_does_not_know() {
+    let nodes = nodes(3).await;
+    let replicas: Vec<_> = nodes.iter().map(|node| open(node, 3, MemoryLog::new())).collect();
+    let lead = |place: usize, epoch| timeout(LIMIT, replicas[place].lead(epoch));
+    lead(0, 1).await.expect("in time").expect("it leads");
+    replicas[0].append(vec!["first".into()]).await.expect("it is committed");
+    // Who does not know all of it may not lead.
+    wait_committed(&replicas[1], 2).await;
+    lead(1, 5).await.expect("in time").expect("it leads");
+    let refused = timeout(LIMIT, replicas[0].append(vec!["late".into()])).await.expect("in time");
+    match refused {
+        Err(AppendError::Undecided { epoch: 1, reason: NotLeading::Fenced { epoch: 5 } }) => {}
+        // It may have heard of the new leader before.
+        Err(AppendError::NotLeader { leader: Some(leader) }) => assert_eq!(leader.as_str(), "n2"),
+        other => panic!("{other:?}"),
+    }
+    let last = replicas[1].append(vec!["second".into()]).await.expect("it is committed");
+    check_equal(&replicas, *last.end()).await;
+    assert!(matches!(lead(0, 5).await.expect("in time"), Err(LeadFailed::Refused(_))), "an epoch begins once");
+    shut_down(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_was_away_catches_up_and_slows_nobody_meanwhile() {
+    let nodes = nodes(3).await;
+    let mut replicas: Vec<_> = nodes[..2].iter().map(|node| open(node, 3, MemoryLog::new())).collect();
+    timeout(LIMIT, replicas[0].lead(1)).await.expect("in time").expect("it leads");
+    let mut events = replicas[0].events();
+    for _ in 0..40 {
+        let entries = vec![vec![7; 1024].into(); 1024];
+        timeout(LIMIT, replicas[0].append(entries)).await.expect("in time").expect("two are a quorum");
+    }
+    let status = replicas[0].status().await.expect("open");
+    assert_eq!((status.committed, status.followers[1].state), (40_961, FollowerState::Waiting));
+    replicas.push(open(&nodes[2], 3, MemoryLog::new()));
+    check_equal(&replicas, 40_961).await;
+    let mut told = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        match &*event {
+            Event::CatchingUp { node, .. } if node.as_str() == "n3" => told.push("behind"),
+            Event::CaughtUp { node } if node.as_str() == "n3" => told.push("there"),
+            _ => {}
+        }
+    }
+    assert_eq!(told, ["behind", "there"], "40 MiB are more than the leader's memory");
+    shut_down(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_over_files_are_there_again_after_a_restart() {
+    let directory = std::env::temp_dir().join(format!("rdb-replicas-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let path = |number: usize| -> PathBuf { directory.join(format!("n{number}.log")) };
+    let file = |number: usize| RecordedLog::open(|visit| FileLog::open(path(number), visit)).expect("a log");
+    let nodes = nodes(3).await;
+    let open_all = || (0..3).map(|place| open(&nodes[place], 3, file(place + 1))).collect::<Vec<_>>();
+    let replicas = open_all();
+    timeout(LIMIT, replicas[0].lead(1)).await.expect("in time").expect("it leads");
+    for number in 0..20u64 {
+        replicas[0].append(vec![number.to_string().into()]).await.expect("it is committed");
+    }
+    check_equal(&replicas, 21).await;
+    for replica in &replicas {
+        replica.close().await;
+    }
+    assert!(matches!(replicas[0].append(vec!["x".into()]).await, Err(AppendError::Closed)));
+    let replicas = open_all();
+    assert!(matches!(replicas[2].lead(1).await, Err(LeadFailed::Refused(_))), "the promise is there too");
+    timeout(LIMIT, replicas[2].lead(2)).await.expect("in time").expect("it leads");
+    let last = replicas[2].append(vec!["after".into()]).await.expect("it is committed");
+    assert_eq!(*last.end(), 23);
+    check_equal(&replicas, 23).await;
+    shut_down(nodes).await;
+    std::fs::remove_dir_all(&directory).expect("it was made here");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_holds_one_replica_of_a_log_and_none_of_logs_of_others() {
+    let nodes = nodes(1).await;
+    let replica = open(&nodes[0], 1, MemoryLog::new());
+    let again = nodes[0].replication.open(config(1), MemoryLog::new());
+    assert_eq!(again.map(drop), Err(OpenError::Open { log_id: 1 }));
+    let others = Config::new(2, [NodeId::new("n9").expect("legal")]);
+    let foreign = nodes[0].replication.open(others, MemoryLog::new());
+    assert!(matches!(foreign, Err(OpenError::NotAMember(_))));
+    replica.close().await;
+    open(&nodes[0], 1, MemoryLog::new());
+    shut_down(nodes).await;
+}

@@ -1,0 +1,57 @@
+//! Bugs, planted one at a time: each must break a rule that names it. Without one the same runs break none.
+
+#![expect(clippy::print_stdout, reason = "the figures of a test are its output")]
+
+use std::time::Duration;
+
+use rdb_net_patterns::replication::Mutation;
+
+use crate::script::Script;
+use crate::world::World;
+
+/// How many runs may pass until a bug is found.
+const RUNS: u64 = 3000;
+
+/// With this bug in every node, a run breaks this rule; the same run without it breaks none.
+#[track_caller]
+fn check(mutation: Mutation, rule: &str) {
+    let rough = |script: &mut Script| {
+        script.crash = script.crash.max(0.005);
+        script.lead_every = script.lead_every.min(Duration::from_millis(100));
+    };
+    let breaks = |problem: &String| problem.starts_with(&format!("{rule}: "));
+    let planted = |script: &mut Script| {
+        rough(script);
+        script.mutation = Some(mutation);
+    };
+    let found = (1..=RUNS).find(|seed| World::new(*seed, planted, false).run().0.iter().any(breaks));
+    let seed = found.unwrap_or_else(|| panic!("{mutation:?} does not break {rule} in {RUNS} runs"));
+    println!("{mutation:?} breaks {rule} in run {seed}");
+    assert_eq!(World::new(seed, rough, false).run().0, [""; 0], "seed {seed} without a bug");
+}
+
+#[test]
+fn an_acknowledgement_before_the_sync_is_found() {
+    check(Mutation::AckBeforeSync, "acknowledged-is-durable");
+    check(Mutation::AckBeforeSync, "nothing-lost");
+}
+
+#[test]
+fn an_acknowledgement_before_the_append_is_found() {
+    check(Mutation::AckBeforeAppend, "acknowledged-is-durable");
+}
+
+#[test]
+fn a_leader_that_knows_less_is_found() {
+    check(Mutation::GrantsAnybody, "nothing-lost");
+}
+
+#[test]
+fn a_leader_of_an_older_epoch_is_found() {
+    check(Mutation::EpochUnfenced, "nothing-lost");
+}
+
+#[test]
+fn replicas_of_former_epochs_that_count_are_found() {
+    check(Mutation::CountsFormerEpochs, "committed-prefix");
+}

@@ -1,0 +1,59 @@
+//! Runs by the seed, and what is told of one that breaks a rule.
+
+#![expect(clippy::print_stdout, reason = "the figures of a test are its output")]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::world::World;
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().expect("a number"))
+}
+
+#[test]
+fn runs_of_crashes_cuts_and_changing_leaders_break_no_rule() {
+    let (runs, first) = (number("REPLICATION_RUNS", 500), number("REPLICATION_SEED", 1));
+    let next = AtomicU64::new(first);
+    let totals: [AtomicU64; 4] = Default::default();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + runs {
+                        return;
+                    }
+                    run(seed, runs == 1, &totals);
+                }
+            });
+        }
+    });
+    let [acknowledged, crashes, leaders, cuts] = totals.map(AtomicU64::into_inner);
+    println!("{runs} runs: {acknowledged} entries acknowledged, {leaders} leaders, {crashes} crashes, {cuts} logs cut");
+    assert!(acknowledged > 10 * runs && leaders > runs, "the runs do something");
+    assert!(runs < 100 || (crashes > runs && cuts > runs / 10), "the runs are rough");
+}
+
+fn run(seed: u64, is_traced: bool, totals: &[AtomicU64; 4]) {
+    let mut world = World::new(seed, |_| {}, is_traced);
+    let (broken, trace) = world.run();
+    trace.iter().for_each(|line| println!("{line}"));
+    let counts = [world.acknowledged, world.crashes, world.leaders, world.cut_logs];
+    totals.iter().zip(counts).for_each(|(total, count)| {
+        total.fetch_add(count, Ordering::Relaxed);
+    });
+    assert!(
+        broken.is_empty(),
+        "{}\nagain, with all that happens:\n  REPLICATION_SEED={seed} REPLICATION_RUNS=1 \
+         cargo test -p rdb-net-patterns --test replication runs_of -- --nocapture",
+        broken.join("\n")
+    );
+}
+
+#[test]
+fn a_seed_is_one_run() {
+    let trace = |seed| World::new(seed, |_| {}, true).run().1;
+    assert_eq!(trace(3), trace(3));
+    assert_ne!(trace(3), trace(4));
+}
