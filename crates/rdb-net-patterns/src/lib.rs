@@ -3,3 +3,4 @@
 //! Each pattern is a state machine that does no input or output and reads no clock, and a driver that runs it over a node.
 
 pub mod storage;
+pub mod transaction;
