@@ -28,6 +28,8 @@
 
 pub mod check;
 mod coordinator;
+#[cfg(feature = "manager")]
+mod driver;
 mod history;
 mod id;
 mod mutation;
@@ -41,6 +43,10 @@ mod tests;
 
 pub use coordinator::{
     AbortCause, BeginError, Coordinator, CoordinatorAction, CoordinatorConfig, CoordinatorStats, Verdict,
+};
+#[cfg(feature = "manager")]
+pub use driver::{
+    Begun, OpenError, Outcome, Prepared, Resource, TransactionError, TransactionManager, TransactionOptions, Witness,
 };
 pub use history::{Event, History, Occurrence};
 pub use id::Life;
