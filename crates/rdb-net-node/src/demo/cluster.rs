@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rdb_net_patterns::transaction::Event;
 use rdb_net_types::{NodeId, NodeState};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -12,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::cannot;
 use super::directory::{Directory, Ports, configuration, free_ports};
 use super::process::{self, FromNode, Process};
-use super::protocol::{Answered, Change, Line, Order, Told, unix_ms};
+use super::protocol::{Answered, Change, Line, Open, Order, Told, Transacted, unix_ms};
 use super::report::{Kept, KeptNode};
 use super::security::Security;
 use super::table::Partition;
@@ -60,6 +61,12 @@ pub(crate) struct Cluster {
     members: BTreeMap<NodeId, (u64, BTreeMap<NodeId, NodeState>)>,
     /// What became of queries and is not taken yet.
     answered: Vec<Answered>,
+    /// What became of transactions and is not taken yet.
+    transacted: Vec<Transacted>,
+    /// What happened to transactions, in the order in which it was told.
+    occurred: Vec<Event>,
+    /// What each node told last of its open transactions.
+    open: BTreeMap<NodeId, Open>,
 }
 
 impl Cluster {
@@ -87,6 +94,9 @@ impl Cluster {
             seen: Vec::new(),
             members: BTreeMap::new(),
             answered: Vec::new(),
+            transacted: Vec::new(),
+            occurred: Vec::new(),
+            open: BTreeMap::new(),
         })
     }
 
@@ -200,6 +210,11 @@ impl Cluster {
                 self.members.insert(by, (at_ms, members));
             }
             Told::Answered(answered) => self.answered.push(answered),
+            Told::Transaction { at_us, what } => self.occurred.push(Event { at_us, node: by, what }),
+            Told::Transacted(transacted) => self.transacted.push(transacted),
+            Told::Open(open) => {
+                self.open.insert(by, open);
+            }
             _ => {}
         }
     }
@@ -243,6 +258,26 @@ impl Cluster {
     /// Takes what became of queries since the last time.
     pub(crate) fn take_answered(&mut self) -> Vec<Answered> {
         std::mem::take(&mut self.answered)
+    }
+
+    /// Takes what became of transactions since the last time.
+    pub(crate) fn take_transacted(&mut self) -> Vec<Transacted> {
+        std::mem::take(&mut self.transacted)
+    }
+
+    /// What happened to transactions.
+    pub(crate) fn occurred(&self) -> &[Event] {
+        &self.occurred
+    }
+
+    /// Asks every node once what it holds of transactions; those that did not answer in this time are missing.
+    pub(crate) async fn open(&mut self, limit: Duration) -> Result<&BTreeMap<NodeId, Open>, Failure> {
+        self.open.clear();
+        for place in 0..self.nodes.len() {
+            self.order(place, &Order::Open(true)).await?;
+        }
+        self.wait(limit, |cluster| cluster.open.len() == cluster.nodes.len()).await?;
+        Ok(&self.open)
     }
 
     /// Every change of the membership that was told.

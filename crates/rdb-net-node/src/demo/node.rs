@@ -8,10 +8,12 @@ use rdb_net_admin::AdminServer;
 use rdb_net_manager::{
     CallOptions, EventSubscription, HandlerError, HandlerOptions, Handling, NetworkManager, NodeOutcome, Request,
 };
+use rdb_net_patterns::transaction::TransactionManager;
 use rdb_net_types::{MessageType, NodeId, QueryRequest, QueryResponse};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::participant;
 use super::protocol::{Answered, FailureLine, Line, Order, Outcome, QueryOrder, Told};
 use super::table::{Answer, AnswerError, Partition, Query};
 use crate::cli::{DemoNodeOptions, Format};
@@ -33,6 +35,7 @@ pub(crate) async fn run(options: DemoNodeOptions) -> Result<(), Failure> {
     let admin_bind = config.admin_bind();
     let manager = Arc::new(NetworkManager::new(config).map_err(not_started)?);
     manager.handle(MessageType::QUERY_REQUEST, Arc::new(answers_of(options.partition)), HandlerOptions::default());
+    let transactions = Arc::new(participant::open(&manager, &options.config)?);
     let events = manager.events();
     manager.start().await.map_err(not_started)?;
     let admin = admin_bind.map(|bind| AdminServer::new(manager.control(), bind));
@@ -42,12 +45,17 @@ pub(crate) async fn run(options: DemoNodeOptions) -> Result<(), Failure> {
     };
     let address = manager.addresses().transport;
     tell(Told::Started { node: manager.control().local().id.clone(), address, admin: listens })?;
-    let obeying = Obeying { manager: Arc::clone(&manager), under_way: JoinSet::new(), is_detached: false };
+    let (network, held) = (Arc::clone(&manager), Arc::clone(&transactions));
+    let obeying = Obeying { manager: network, transactions: held, under_way: JoinSet::new(), is_detached: false };
     let ended = tokio::select! {
         ended = obeying.run(events) => ended,
         () = signals.next() => Ok(()),
         fatal = manager.wait_fatal() => Err(Failure::other(fatal)),
     };
+    // No transaction is begun any more; what is open stays so in the log.
+    if let Some(transactions) = Arc::into_inner(transactions) {
+        transactions.shutdown().await;
+    }
     let stopped = stop(&manager, admin.as_ref(), &mut signals).await;
     ended.and(stopped)
 }
@@ -71,6 +79,7 @@ fn answers_of(partition: Partition) -> impl Fn(&NodeId, Request) -> Handling {
 /// Carrying out orders and telling what happens.
 struct Obeying {
     manager: Arc<NetworkManager>,
+    transactions: Arc<TransactionManager>,
     under_way: JoinSet<Told>,
     is_detached: bool,
 }
@@ -102,6 +111,12 @@ impl Obeying {
             Ok(Order::Query(query)) => {
                 self.under_way.spawn(async move { Told::Answered(ask(&manager, query).await) });
             }
+            Ok(Order::Transact(order)) => {
+                let transactions = Arc::clone(&self.transactions);
+                self.under_way
+                    .spawn(async move { Told::Transacted(participant::transact(&transactions, order).await) });
+            }
+            Ok(Order::Open(_)) => tell(Told::Open(participant::open_transactions(&self.transactions)))?,
             Ok(Order::Members(_)) => {
                 let members = manager.members();
                 let members = members.iter().map(|member| (member.id.clone(), member.state)).collect();
@@ -167,6 +182,6 @@ fn orders() -> mpsc::Receiver<String> {
 }
 
 /// Writes a line to stdout; that nobody reads it any more is no failure.
-fn tell(told: Told) -> Result<(), Failure> {
+pub(super) fn tell(told: Told) -> Result<(), Failure> {
     Output::new(Format::Json).json(&Line::now(told))
 }

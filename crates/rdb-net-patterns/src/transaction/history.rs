@@ -26,6 +26,7 @@ pub enum Occurrence {
     /// The coordinator began a transaction.
     Begun {
         /// Which.
+        #[serde(with = "hexadecimal")]
         txn: TransactionId,
         /// Over whom.
         participants: Vec<NodeId>,
@@ -33,6 +34,7 @@ pub enum Occurrence {
     /// A participant gave its vote.
     Voted {
         /// On which transaction.
+        #[serde(with = "hexadecimal")]
         txn: TransactionId,
         /// The vote.
         vote: Vote,
@@ -40,6 +42,7 @@ pub enum Occurrence {
     /// The coordinator told the application what was decided.
     Decided {
         /// Of which transaction.
+        #[serde(with = "hexadecimal")]
         txn: TransactionId,
         /// What.
         decision: Decision,
@@ -47,6 +50,7 @@ pub enum Occurrence {
     /// A participant's resource committed or aborted.
     Applied {
         /// Which transaction.
+        #[serde(with = "hexadecimal")]
         txn: TransactionId,
         /// What it did.
         decision: Decision,
@@ -54,6 +58,7 @@ pub enum Occurrence {
     /// At the end of the run: a transaction was still open on this node, whether as its coordinator or as a participant.
     LeftOpen {
         /// Which.
+        #[serde(with = "hexadecimal")]
         txn: TransactionId,
     },
 }
@@ -90,5 +95,20 @@ impl FromIterator<Event> for History {
         let mut events: Vec<Event> = events.into_iter().collect();
         events.sort_by_key(|event| event.at_us);
         Self { events }
+    }
+}
+
+/// Ids as text, in 32 digits: no number of JSON is as long.
+mod hexadecimal {
+    use rdb_net_types::TransactionId;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(txn: &TransactionId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:032x}", txn.0))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TransactionId, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u128::from_str_radix(&text, 16).map(TransactionId).map_err(D::Error::custom)
     }
 }
