@@ -3,6 +3,7 @@
 //! One short lock guards both machines. Requests are tasks, the log has a thread of its own, and whatever waits for the log while it
 //! syncs shares the next sync.
 
+mod acting;
 mod handlers;
 mod log;
 mod resource;
@@ -147,7 +148,8 @@ impl TransactionManager {
         let log_bytes_max = options.log_bytes_max;
         let shared = Shared::new(Arc::clone(&network), node, records, resource, options);
         // The record of this life is durable when this returns; what was recovered goes on from there.
-        let log = LogThread::start(Arc::clone(&shared), log, log_bytes_max)?;
+        let started = LogThread::start(Arc::clone(&shared), log, log_bytes_max);
+        let log = started.inspect_err(|_| shared.cancel())?;
         handlers::register(&network, &shared);
         shared.spawn_timer();
         Ok(Self { shared, log: Some(log) })

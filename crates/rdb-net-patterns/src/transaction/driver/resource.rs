@@ -28,7 +28,8 @@ pub trait Resource: Send + Sync {
     /// [`Vote::Commit`] nothing is held.
     fn prepare(&self, txn: TransactionId, work: Payload) -> BoxFuture<'static, Prepared>;
 
-    /// Takes back, at a start, what a former life had prepared: the same locks. A decision follows.
+    /// Takes back, while the transactions are opened, what a former life had prepared: the same locks. A decision follows. It must not call
+    /// the transactions.
     fn restore(&self, txn: TransactionId, work: Payload);
 
     /// Does or undoes what was prepared, and releases it. Resolves when a commit is durable in the resource. After a restart a commit may
