@@ -5,18 +5,21 @@
 //! | `story` | what happens, and what must hold of it |
 //! | `queries` | queries under way, and the count of what became of them |
 //! | `replication`, `replica` | a log from one node to two others, as the demo and as its nodes see it |
+//! | `transactions` | transactions over all nodes while two of them are killed, and the checks of what the nodes told |
 //! | `cluster` | all processes, and what they told |
 //! | `process` | one process |
 //! | `security` | certificates, and whether the nodes speak mTLS |
 //! | `directory` | configurations, logs and ports |
 //! | `report` | what is told at the end |
 //! | `node` | the other side: what runs in each process |
+//! | `participant` | a node's part in transactions |
 //! | `protocol` | the lines between the two |
 //! | `table` | the data, the same on both sides |
 
 mod cluster;
 mod directory;
 mod node;
+mod participant;
 mod process;
 mod protocol;
 mod queries;
@@ -26,6 +29,7 @@ mod report;
 mod security;
 mod story;
 mod table;
+mod transactions;
 
 pub(crate) use node::run as run_node;
 pub(crate) use table::Partition;

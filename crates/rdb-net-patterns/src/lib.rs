@@ -5,3 +5,4 @@
 pub mod query;
 pub mod replication;
 pub mod storage;
+pub mod transaction;

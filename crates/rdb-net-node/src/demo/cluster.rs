@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rdb_net_patterns::transaction::Event;
 use rdb_net_types::{NodeId, NodeState};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -12,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::cannot;
 use super::directory::{Directory, Ports, configuration, free_ports};
 use super::process::{self, FromNode, Process};
-use super::protocol::{Answered, Change, Line, Order, Told, unix_ms};
+use super::protocol::{Answered, Change, Line, Open, Order, Told, Transacted, unix_ms};
 use super::replication::LogTold;
 use super::report::{Kept, KeptNode};
 use super::security::Security;
@@ -63,6 +64,12 @@ pub(crate) struct Cluster {
     answered: Vec<Answered>,
     /// What was told of replicas and is not taken yet.
     log: Vec<(NodeId, LogTold)>,
+    /// What became of transactions and is not taken yet.
+    transacted: Vec<Transacted>,
+    /// What happened to transactions, in the order in which it was told.
+    occurred: Vec<Event>,
+    /// What each node told last of its open transactions.
+    open: BTreeMap<NodeId, Open>,
 }
 
 impl Cluster {
@@ -91,6 +98,9 @@ impl Cluster {
             members: BTreeMap::new(),
             answered: Vec::new(),
             log: Vec::new(),
+            transacted: Vec::new(),
+            occurred: Vec::new(),
+            open: BTreeMap::new(),
         })
     }
 
@@ -205,6 +215,11 @@ impl Cluster {
             }
             Told::Answered(answered) => self.answered.push(answered),
             Told::Log(told) => self.log.push((by, told)),
+            Told::Transaction { at_us, what } => self.occurred.push(Event { at_us, node: by, what }),
+            Told::Transacted(transacted) => self.transacted.push(transacted),
+            Told::Open(open) => {
+                self.open.insert(by, open);
+            }
             _ => {}
         }
     }
@@ -253,6 +268,26 @@ impl Cluster {
     /// Takes what was told of replicas since the last time.
     pub(crate) fn take_log(&mut self) -> Vec<(NodeId, LogTold)> {
         std::mem::take(&mut self.log)
+    }
+
+    /// Takes what became of transactions since the last time.
+    pub(crate) fn take_transacted(&mut self) -> Vec<Transacted> {
+        std::mem::take(&mut self.transacted)
+    }
+
+    /// What happened to transactions.
+    pub(crate) fn occurred(&self) -> &[Event] {
+        &self.occurred
+    }
+
+    /// Asks every node once what it holds of transactions; those that did not answer in this time are missing.
+    pub(crate) async fn open(&mut self, limit: Duration) -> Result<&BTreeMap<NodeId, Open>, Failure> {
+        self.open.clear();
+        for place in 0..self.nodes.len() {
+            self.order(place, &Order::Open(true)).await?;
+        }
+        self.wait(limit, |cluster| cluster.open.len() == cluster.nodes.len()).await?;
+        Ok(&self.open)
     }
 
     /// Every change of the membership that was told.

@@ -9,10 +9,12 @@ use rdb_net_manager::{
     CallOptions, EventSubscription, HandlerError, HandlerOptions, Handling, NetworkManager, NodeOutcome, Request,
 };
 use rdb_net_patterns::replication::Replication;
+use rdb_net_patterns::transaction::TransactionManager;
 use rdb_net_types::{MessageType, NodeId, QueryRequest, QueryResponse};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::participant;
 use super::protocol::{Answered, FailureLine, Line, Order, Outcome, QueryOrder, Told};
 use super::replica::Replicas;
 use super::table::{Answer, AnswerError, Partition, Query};
@@ -36,6 +38,7 @@ pub(crate) async fn run(options: DemoNodeOptions) -> Result<(), Failure> {
     let manager = Arc::new(NetworkManager::new(config).map_err(not_started)?);
     manager.handle(MessageType::QUERY_REQUEST, Arc::new(answers_of(options.partition)), HandlerOptions::default());
     let replicas = Replicas::new(Replication::new(&manager));
+    let transactions = Arc::new(participant::open(&manager, &options.config)?);
     let events = manager.events();
     manager.start().await.map_err(not_started)?;
     let admin = admin_bind.map(|bind| AdminServer::new(manager.control(), bind));
@@ -45,12 +48,18 @@ pub(crate) async fn run(options: DemoNodeOptions) -> Result<(), Failure> {
     };
     let address = manager.addresses().transport;
     tell(Told::Started { node: manager.control().local().id.clone(), address, admin: listens })?;
-    let obeying = Obeying { manager: Arc::clone(&manager), replicas, under_way: JoinSet::new(), is_detached: false };
+    let (network, held) = (Arc::clone(&manager), Arc::clone(&transactions));
+    let obeying =
+        Obeying { manager: network, transactions: held, replicas, under_way: JoinSet::new(), is_detached: false };
     let ended = tokio::select! {
         ended = obeying.run(events) => ended,
         () = signals.next() => Ok(()),
         fatal = manager.wait_fatal() => Err(Failure::other(fatal)),
     };
+    // No transaction is begun any more; what is open stays so in the log.
+    if let Some(transactions) = Arc::into_inner(transactions) {
+        transactions.shutdown().await;
+    }
     let stopped = stop(&manager, admin.as_ref(), &mut signals).await;
     ended.and(stopped)
 }
@@ -75,6 +84,7 @@ fn answers_of(partition: Partition) -> impl Fn(&NodeId, Request) -> Handling {
 struct Obeying {
     manager: Arc<NetworkManager>,
     replicas: Replicas,
+    transactions: Arc<TransactionManager>,
     under_way: JoinSet<Told>,
     is_detached: bool,
 }
@@ -107,6 +117,12 @@ impl Obeying {
                 self.under_way.spawn(async move { Told::Answered(ask(&manager, query).await) });
             }
             Ok(Order::Log(order)) => self.replicas.obey(order, &mut self.under_way),
+            Ok(Order::Transact(order)) => {
+                let transactions = Arc::clone(&self.transactions);
+                self.under_way
+                    .spawn(async move { Told::Transacted(participant::transact(&transactions, order).await) });
+            }
+            Ok(Order::Open(_)) => tell(Told::Open(participant::open_transactions(&self.transactions)))?,
             Ok(Order::Members(_)) => {
                 let members = manager.members();
                 let members = members.iter().map(|member| (member.id.clone(), member.state)).collect();

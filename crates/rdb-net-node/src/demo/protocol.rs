@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdb_net_manager::NetworkEvent;
+use rdb_net_patterns::transaction::{Decision, Occurrence};
 use rdb_net_types::{Effect, HealthStatus, NodeAddress, NodeId, NodeState};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,10 @@ pub(crate) enum Order {
     Query(QueryOrder),
     /// Something about the replica of a log.
     Log(LogOrder),
+    /// Begin a transaction, and tell what became of it.
+    Transact(TransactOrder),
+    /// Tell which transactions are open.
+    Open(bool),
     /// Tell the members.
     Members(bool),
     /// Say farewell to the cluster and stay up.
@@ -33,6 +38,15 @@ pub(crate) struct QueryOrder {
     pub(crate) id: u64,
     /// In the language of the table.
     pub(crate) text: String,
+}
+
+/// A transaction to begin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TransactOrder {
+    /// By the orderer's count.
+    pub(crate) number: u64,
+    /// Over whom.
+    pub(crate) participants: Vec<NodeId>,
 }
 
 /// Something that happened at a node.
@@ -65,6 +79,12 @@ pub(crate) enum Told {
     Answered(Answered),
     /// Something about the replica of a log.
     Log(LogTold),
+    /// Something happened to a transaction: microseconds since 1970, and what.
+    Transaction { at_us: u64, what: Occurrence },
+    /// What became of a transaction.
+    Transacted(Transacted),
+    /// What is open here.
+    Open(Open),
     /// The farewell that was ordered is said.
     Left { acknowledged: bool },
     /// Anything else that the node tells.
@@ -96,6 +116,28 @@ pub(crate) struct Answered {
     pub(crate) outcomes: Vec<Outcome>,
     /// The answers as one; `null` where one of them could not be read.
     pub(crate) merged: Option<Answer>,
+}
+
+/// What became of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Transacted {
+    /// Which, by the orderer's count.
+    pub(crate) number: u64,
+    /// What was decided; `null` where it was not begun, or the node ended before.
+    pub(crate) decision: Option<Decision>,
+    /// Why it was not committed, for people.
+    pub(crate) cause: Option<String>,
+}
+
+/// What a node holds of transactions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Open {
+    /// Those that are open, as their coordinator or as a participant: 32 digits each.
+    pub(crate) transactions: Vec<String>,
+    /// How many this life found in its log, in doubt or not told to all.
+    pub(crate) recovered: u64,
+    /// How many forced records shared how many syncs.
+    pub(crate) syncs: u64,
 }
 
 /// What became of one node's part of a query.
@@ -151,8 +193,13 @@ impl From<NetworkEvent> for Told {
 
 /// The wall clock: milliseconds since 1970. It is the one clock that all processes of a machine share.
 pub(crate) fn unix_ms() -> u64 {
+    unix_us() / 1000
+}
+
+/// The same clock in microseconds.
+pub(crate) fn unix_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    since.as_millis() as u64
+    since.as_micros() as u64
 }
 
 #[cfg(test)]
@@ -167,12 +214,16 @@ mod tests {
     #[test]
     fn orders_are_written_as_people_would_type_them() {
         let query = Order::Query(QueryOrder { id: 7, text: "sum".to_owned() });
+        let participants = vec!["n1".parse().expect("legal")];
+        let transact = Order::Transact(TransactOrder { number: 8, participants });
         for (line, order) in [
             (r#"{"query":{"id":7,"text":"sum"}}"#, query),
             (
                 r#"{"log":{"append":{"epoch":1,"entries":9,"bytes":64}}}"#,
                 Order::Log(LogOrder::Append { epoch: 1, entries: 9, bytes: 64 }),
             ),
+            (r#"{"transact":{"number":8,"participants":["n1"]}}"#, transact),
+            (r#"{"open":true}"#, Order::Open(true)),
             (r#"{"members":true}"#, Order::Members(true)),
             (r#"{"leave":true}"#, Order::Leave(true)),
             (r#"{"detach":true}"#, Order::Detach(true)),
@@ -216,7 +267,11 @@ mod tests {
         let last = Place { index: 1, epoch: 2, digest: u64::MAX };
         let log = Told::Log(LogTold::Status { last, committed: 1 });
         let members = BTreeMap::from([(node, NodeState::Alive)]);
-        for told in [Told::Answered(answered), Told::Members { members }, Told::Joined { members: 3 }, log] {
+        let txn = rdb_net_types::TransactionId(u128::MAX - 5);
+        let what = Occurrence::Voted { txn, vote: rdb_net_types::Vote::ReadOnly };
+        let transaction = Told::Transaction { at_us: 5, what };
+        for told in [Told::Answered(answered), Told::Members { members }, Told::Joined { members: 3 }, log, transaction]
+        {
             let line = Line { at_ms: 1_800_000_000_123, told };
             let json = serde_json::to_string(&line).expect("serialises");
             assert_eq!(serde_json::from_str::<Line>(&json).expect("reads"), line, "{json}");

@@ -24,6 +24,7 @@ pub(crate) struct Report {
     pub(crate) kill: Option<Noticed>,
     /// How it was started again, and who noticed.
     pub(crate) recover: Option<Noticed>,
+    pub(crate) transactions: Option<Transactions>,
     /// How another one left, and who noticed.
     pub(crate) leave: Option<Noticed>,
     pub(crate) assertions: Vec<Assertion>,
@@ -47,6 +48,27 @@ pub(crate) struct Queries {
     pub(crate) elapsed_ms: u64,
     /// The longest time from an order to its answer.
     pub(crate) slowest_ms: u64,
+}
+
+/// What became of the transactions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Transactions {
+    /// How many were ordered.
+    pub(crate) total: u64,
+    /// How many of them were answered with a commit.
+    pub(crate) committed: u64,
+    /// And with an abort.
+    pub(crate) aborted: u64,
+    /// Those whose coordinator was killed before it answered.
+    pub(crate) unanswered: u64,
+    /// How many were in the middle when a participant was killed, and when the coordinator was.
+    pub(crate) under_way_at_kills: Vec<u64>,
+    /// How many were found in the logs of the nodes that were started again, in doubt or not told to all.
+    pub(crate) recovered: u64,
+    /// What happened to them, told by all processes.
+    pub(crate) events: u64,
+    /// From the first order until no transaction was open anywhere.
+    pub(crate) elapsed_ms: u64,
 }
 
 /// How requests ended.
@@ -119,6 +141,9 @@ impl Report {
         if let Some(queries) = &self.queries {
             queries.tell(&mut say);
         }
+        if let Some(transactions) = &self.transactions {
+            transactions.tell(&mut say);
+        }
         let changes = [
             ("was killed", "noticed", &self.kill),
             ("was started again", "noticed", &self.recover),
@@ -152,6 +177,22 @@ impl Queries {
             say(format!("  {count} without a reply: {reason}"));
         }
         say(format!("  They took {elapsed_ms} ms, the slowest {slowest_ms} ms."));
+    }
+}
+
+impl Transactions {
+    fn tell(&self, say: &mut impl FnMut(String)) {
+        let Self { total, committed, aborted, unanswered, under_way_at_kills, recovered, events, elapsed_ms } = self;
+        say(format!(
+            "{total} transactions over all nodes: {committed} committed, {aborted} aborted, {unanswered} without an answer \
+             because their coordinator was killed."
+        ));
+        let under_way: Vec<String> = under_way_at_kills.iter().map(u64::to_string).collect();
+        say(format!(
+            "  At the kills {} were under way; {recovered} were found in the logs of the nodes that came back. {events} \
+             events, {elapsed_ms} ms.",
+            under_way.join(" and ")
+        ));
     }
 }
 

@@ -46,12 +46,14 @@ pub(super) fn file_header(salt: u64) -> [u8; FILE_HEADER_BYTES] {
 }
 
 /// The salt of a file's header; `None` where it is not one.
+#[cfg(feature = "files")]
 pub(super) fn salt_of(header: &[u8; FILE_HEADER_BYTES]) -> Option<u64> {
     let is_whole = header[..8] == MAGIC && checksum(&[&header[..16]]) == u32::from_le_bytes(number(header, 16));
     is_whole.then(|| u64::from_le_bytes(number(header, 8)))
 }
 
 /// A number that differs from file to file.
+#[cfg(feature = "files")]
 pub(super) fn new_salt() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish()

@@ -30,6 +30,16 @@ fn report() -> Report {
         queries: Some(queries),
         kill: noticed("n3", &[("n1", 308), ("n2", 310)]),
         recover: noticed("n3", &[("n1", 9), ("n2", 7)]),
+        transactions: Some(Transactions {
+            total: 20,
+            committed: 15,
+            aborted: 3,
+            unanswered: 2,
+            under_way_at_kills: vec![4, 2],
+            recovered: 5,
+            events: 300,
+            elapsed_ms: 900,
+        }),
         leave: noticed("n2", &[]),
         ..Report::default()
     };
@@ -85,6 +95,19 @@ fn the_document_has_the_fields_that_programs_rely_on() {
               "n2": 7
             }
           },
+          "transactions": {
+            "total": 20,
+            "committed": 15,
+            "aborted": 3,
+            "unanswered": 2,
+            "under_way_at_kills": [
+              4,
+              2
+            ],
+            "recovered": 5,
+            "events": 300,
+            "elapsed_ms": 900
+          },
           "leave": {
             "node": "n2",
             "noticed_ms": {}
@@ -116,6 +139,8 @@ fn the_story_tells_what_happened_then_what_held() {
           3 without a reply: not_sent/unreachable
           1 without a reply: unknown/connection_lost
           They took 12 ms, the slowest 3 ms.
+        20 transactions over all nodes: 15 committed, 3 aborted, 2 without an answer because their coordinator was killed.
+          At the kills 4 and 2 were under way; 5 were found in the logs of the nodes that came back. 300 events, 900 ms.
         n3 was killed: n1 noticed after 308 ms, n2 noticed after 310 ms.
         n3 was started again: n1 noticed after 9 ms, n2 noticed after 7 ms.
         n2 left: nobody noticed.

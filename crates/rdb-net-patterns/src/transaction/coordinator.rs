@@ -1,0 +1,567 @@
+//! The coordinator: asks for votes, decides, and tells the decision until all have heard it.
+//!
+//! The outcome of each prepare drives the decision. `NotSent` and `NotStarted` say that the participant holds nothing, so the
+//! transaction is aborted at once. `Unknown` says that it may be prepared: its vote may still come, with another prepare or by its
+//! own question, until the deadline.
+
+mod config;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use rdb_net_types::{
+    AbortTransaction, CommitTransaction, Effect, NodeId, Payload, PrepareTransaction, RequestError, TransactionAck,
+    TransactionId, TransactionVote, Vote,
+};
+
+pub use config::{AbortCause, BeginError, CoordinatorConfig, CoordinatorStats};
+
+use super::mutation::{Mutation, Planted};
+use super::schedule::Schedule;
+use super::{Decision, Life, Record, Ticket};
+
+/// What the owner of a coordinator has to do, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CoordinatorAction {
+    /// Ask a participant for its vote, and give the outcome to [`Coordinator::handle_prepared`].
+    Prepare {
+        /// Whom.
+        node: NodeId,
+        /// With what.
+        message: PrepareTransaction,
+        /// How long to wait.
+        timeout: Duration,
+    },
+    /// Give up asking: the outcome is of no use.
+    GiveUp {
+        /// About which transaction.
+        txn: TransactionId,
+        /// Whom.
+        node: NodeId,
+    },
+    /// Put a record into the log, and where there is a ticket give it to [`Coordinator::handle_synced`] when it is durable.
+    Append {
+        /// What.
+        record: Record,
+        /// Whether something waits for it.
+        forced: Option<Ticket>,
+    },
+    /// Tell a participant of a commit, and give the outcome to [`Coordinator::handle_told`].
+    Commit {
+        /// Whom.
+        node: NodeId,
+        /// What.
+        message: CommitTransaction,
+        /// How long to wait.
+        timeout: Duration,
+    },
+    /// Tell a participant of an abort. Whether it hears does not matter: it would ask.
+    Abort {
+        /// Whom.
+        node: NodeId,
+        /// What.
+        message: AbortTransaction,
+        /// How long to try.
+        timeout: Duration,
+    },
+    /// Tell the application what was decided. A commit is durable.
+    Decided {
+        /// Which transaction.
+        txn: TransactionId,
+        /// What.
+        decision: Decision,
+        /// Why, of an abort.
+        cause: Option<AbortCause>,
+    },
+    /// Everybody has heard, and nothing is left of the transaction.
+    Ended {
+        /// Which transaction.
+        txn: TransactionId,
+    },
+}
+
+/// What a participant in doubt is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is decided.
+    Decided(Decision),
+    /// It is not; ask again.
+    Undecided,
+}
+
+/// What is known of a participant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// It is being asked.
+    Asked,
+    /// It may have been reached, and has not voted.
+    Silent,
+    /// It has voted.
+    Voted(Vote),
+    /// It is being told of the commit.
+    Told,
+    /// It may not have heard of the commit.
+    Untold,
+    /// It has acknowledged the commit, or needs none.
+    Done,
+}
+
+#[derive(Debug)]
+struct Member {
+    node: NodeId,
+    work: Payload,
+    progress: Progress,
+    /// Whether an earlier prepare may have reached it.
+    may_hold: bool,
+}
+
+impl Member {
+    const fn new(node: NodeId, work: Payload, progress: Progress) -> Self {
+        Self { node, work, progress, may_hold: false }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Votes are collected.
+    Voting,
+    /// The decision to commit is being written.
+    Deciding,
+    /// It is durable, and told.
+    Telling,
+}
+
+#[derive(Debug)]
+struct Transaction {
+    phase: Phase,
+    members: Vec<Member>,
+    /// Until when votes are waited for.
+    deadline: Duration,
+    /// How long the next telling is waited for.
+    wait: Duration,
+}
+
+impl Transaction {
+    fn member(&mut self, node: &NodeId) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.node == *node)
+    }
+
+    /// Who hears of a commit.
+    fn committed(&self) -> impl Iterator<Item = &NodeId> {
+        self.members.iter().filter(|member| member.progress != Progress::Voted(Vote::ReadOnly)).map(|m| &m.node)
+    }
+}
+
+/// The transactions that this node has begun.
+#[derive(Debug)]
+pub struct Coordinator {
+    config: CoordinatorConfig,
+    node: NodeId,
+    life: Life,
+    sequence: u32,
+    open: BTreeMap<TransactionId, Transaction>,
+    schedule: Schedule,
+    actions: VecDeque<CoordinatorAction>,
+    tickets: u64,
+    /// Whose decision is durable when a ticket is.
+    deciding: BTreeMap<Ticket, TransactionId>,
+    /// The ticket of this life's own record, until it is durable.
+    starting: Option<Ticket>,
+    stats: CoordinatorStats,
+    planted: Planted,
+}
+
+impl Coordinator {
+    /// A new life of a coordinator, after what the log holds of its former ones. Commits that not everybody has heard of are
+    /// told again. `epoch_min` is the wall clock's seconds since 1970.
+    pub fn new(
+        config: CoordinatorConfig,
+        node: NodeId,
+        epoch_min: u32,
+        records: impl IntoIterator<Item = Record>,
+        now: Duration,
+    ) -> Self {
+        let mut epoch = 0;
+        let mut decided: BTreeMap<TransactionId, Vec<NodeId>> = BTreeMap::new();
+        for record in records {
+            match record {
+                Record::Started { epoch: stored } => epoch = epoch.max(stored),
+                Record::Decided { txn, participants } => {
+                    decided.insert(txn, participants);
+                }
+                Record::Ended { txn } => {
+                    decided.remove(&txn);
+                }
+                _ => {}
+            }
+        }
+        let life = Life::new(&node, epoch.saturating_add(1).max(epoch_min));
+        let mut coordinator = Self {
+            config,
+            node,
+            life,
+            sequence: 0,
+            open: BTreeMap::new(),
+            schedule: Schedule::default(),
+            actions: VecDeque::new(),
+            tickets: 0,
+            deciding: BTreeMap::new(),
+            starting: None,
+            stats: CoordinatorStats::default(),
+            planted: Planted::default(),
+        };
+        let ticket = coordinator.append_forced(Record::Started { epoch: life.epoch });
+        coordinator.starting = Some(ticket);
+        for (txn, participants) in decided {
+            let member = |node| Member::new(node, Payload::new(), Progress::Untold);
+            let transaction = Transaction {
+                phase: Phase::Telling,
+                members: participants.into_iter().map(member).collect(),
+                deadline: now,
+                wait: coordinator.config.tell_again,
+            };
+            coordinator.open.insert(txn, transaction);
+            coordinator.stats.recovered += 1;
+            coordinator.tell(now, txn);
+        }
+        coordinator
+    }
+
+    /// Plants a bug.
+    #[cfg(feature = "mutations")]
+    pub fn plant(&mut self, mutation: Mutation) {
+        self.planted.mutation = Some(mutation);
+        if mutation == Mutation::EpochForgotten {
+            self.life.epoch = 1;
+        }
+    }
+
+    /// This life.
+    pub const fn life(&self) -> Life {
+        self.life
+    }
+
+    /// What was counted.
+    pub fn stats(&self) -> CoordinatorStats {
+        CoordinatorStats { open: self.open.len(), ..self.stats }
+    }
+
+    /// The transactions that are open.
+    pub fn open(&self) -> impl Iterator<Item = TransactionId> {
+        self.open.keys().copied()
+    }
+
+    /// Whether a transaction is open.
+    pub fn is_open(&self, txn: TransactionId) -> bool {
+        self.open.contains_key(&txn)
+    }
+
+    /// What the log must hold for a next life to go on from here: everything else may be dropped from it.
+    pub fn live_records(&self) -> Vec<Record> {
+        let decided = self.open.iter().filter(|(_, transaction)| transaction.phase != Phase::Voting);
+        let decided = decided.map(|(txn, transaction)| Record::Decided {
+            txn: *txn,
+            participants: transaction.committed().cloned().collect(),
+        });
+        std::iter::once(Record::Started { epoch: self.life.epoch }).chain(decided).collect()
+    }
+
+    /// Begins a transaction: each of these nodes does its part or none does. Votes are waited for as long as `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`BeginError`]; nobody was asked.
+    pub fn begin(
+        &mut self,
+        now: Duration,
+        participants: Vec<(NodeId, Payload)>,
+        timeout: Duration,
+    ) -> Result<TransactionId, BeginError> {
+        self.check(&participants)?;
+        self.sequence += 1;
+        let txn = self.life.transaction(self.sequence);
+        let member = |(node, work)| Member::new(node, work, Progress::Silent);
+        let transaction = Transaction {
+            phase: Phase::Voting,
+            members: participants.into_iter().map(member).collect(),
+            deadline: now + timeout,
+            wait: self.config.tell_again,
+        };
+        self.open.insert(txn, transaction);
+        self.stats.begun += 1;
+        self.ask(now, txn);
+        Ok(txn)
+    }
+
+    fn check(&mut self, participants: &[(NodeId, Payload)]) -> Result<(), BeginError> {
+        let CoordinatorConfig { open_max, participants_max, .. } = self.config;
+        if self.starting.is_some() {
+            return Err(BeginError::Starting);
+        }
+        if participants.is_empty() {
+            return Err(BeginError::NoParticipant);
+        }
+        if participants.len() > participants_max {
+            return Err(BeginError::TooManyParticipants { participants: participants.len(), participants_max });
+        }
+        let mut named = BTreeSet::new();
+        if let Some((node, _)) = participants.iter().find(|(node, _)| !named.insert(node)) {
+            return Err(BeginError::NamedTwice { node: node.clone() });
+        }
+        if self.open.len() >= open_max {
+            self.stats.refused_too_many += 1;
+            return Err(BeginError::TooManyOpen { open_max });
+        }
+        if self.sequence == u32::MAX { Err(BeginError::NamesUsedUp) } else { Ok(()) }
+    }
+
+    /// The application gives a transaction up. Once the decision to commit is being written it is too late, and nothing changes.
+    pub fn abort(&mut self, txn: TransactionId) {
+        self.decide_abort(txn, AbortCause::Requested);
+    }
+
+    /// What came of asking a participant for its vote.
+    pub fn handle_prepared(
+        &mut self,
+        now: Duration,
+        txn: TransactionId,
+        node: &NodeId,
+        outcome: Result<TransactionVote, RequestError>,
+    ) {
+        match outcome {
+            Ok(vote) if vote.txn_id == txn => {
+                let _first = self.voted(now, node, vote);
+            }
+            Ok(_) => self.stats.strangers += 1,
+            Err(error) => self.not_voted(now, txn, node, &error),
+        }
+    }
+
+    fn not_voted(&mut self, now: Duration, txn: TransactionId, node: &NodeId, error: &RequestError) {
+        let Some(transaction) = self.open.get_mut(&txn).filter(|open| open.phase == Phase::Voting) else { return };
+        let deadline = transaction.deadline;
+        let Some(member) = transaction.member(node).filter(|member| member.progress == Progress::Asked) else { return };
+        if error.effect == Effect::Unknown {
+            (member.progress, member.may_hold) = (Progress::Silent, true);
+            self.schedule.set(txn, deadline.min(now + self.config.ask_again));
+        } else {
+            // Nothing is left there, unless an earlier prepare was heard.
+            if !member.may_hold {
+                member.progress = Progress::Voted(Vote::Abort);
+            }
+            let (node, effect, reason) = (node.clone(), error.effect, error.reason);
+            self.decide_abort(txn, AbortCause::NotReached { node, effect, reason });
+        }
+    }
+
+    /// Counts a vote. `false` where it was counted before, or is of no use.
+    fn voted(&mut self, now: Duration, node: &NodeId, vote: TransactionVote) -> bool {
+        let TransactionVote { txn_id: txn, vote, reason } = vote;
+        let Some(transaction) = self.open.get_mut(&txn) else { return false };
+        let is_voting = transaction.phase == Phase::Voting;
+        let Some(member) = transaction.member(node) else {
+            self.stats.strangers += 1;
+            return false;
+        };
+        if !is_voting || matches!(member.progress, Progress::Voted(_)) {
+            return false;
+        }
+        member.progress = Progress::Voted(vote);
+        if vote == Vote::Abort {
+            self.decide_abort(txn, AbortCause::Vote { node: node.clone(), reason });
+            return true;
+        }
+        let missing = |member: &&Member| !matches!(member.progress, Progress::Voted(_));
+        let missing = transaction.members.iter().filter(missing).count();
+        if missing == 0 || missing == 1 && self.planted.has(Mutation::CommitBeforeVotes) {
+            self.decide_commit(now, txn);
+        }
+        true
+    }
+
+    fn decide_commit(&mut self, now: Duration, txn: TransactionId) {
+        self.schedule.clear(txn);
+        let transaction = self.open.get_mut(&txn).expect("a transaction is decided once");
+        let participants: Vec<NodeId> = transaction.committed().cloned().collect();
+        if participants.is_empty() {
+            // Nobody changed anything: there is nothing to be told, and nothing to be kept.
+            self.open.remove(&txn);
+            self.stats.committed += 1;
+            self.actions.push_back(CoordinatorAction::Decided { txn, decision: Decision::Commit, cause: None });
+            self.actions.push_back(CoordinatorAction::Ended { txn });
+            return;
+        }
+        transaction.phase = Phase::Deciding;
+        let ticket = self.append_forced(Record::Decided { txn, participants });
+        self.deciding.insert(ticket, txn);
+        if self.planted.has(Mutation::DecidedNotForced) {
+            self.handle_synced(now, ticket);
+        }
+    }
+
+    fn decide_abort(&mut self, txn: TransactionId, cause: AbortCause) {
+        if self.open.get(&txn).is_none_or(|open| open.phase != Phase::Voting) {
+            return;
+        }
+        self.schedule.clear(txn);
+        let transaction = self.open.remove(&txn).expect("it is open");
+        let stats = &mut self.stats;
+        *match &cause {
+            AbortCause::Vote { .. } => &mut stats.aborted_by_vote,
+            AbortCause::NotReached { .. } => &mut stats.aborted_not_reached,
+            AbortCause::Deadline { .. } => &mut stats.aborted_at_deadline,
+            AbortCause::Requested => &mut stats.aborted_by_request,
+        } += 1;
+        let reason = cause.to_string();
+        for Member { node, progress, .. } in transaction.members {
+            if progress == Progress::Asked {
+                self.actions.push_back(CoordinatorAction::GiveUp { txn, node: node.clone() });
+            }
+            if !matches!(progress, Progress::Voted(Vote::Abort | Vote::ReadOnly)) {
+                let message = AbortTransaction { txn_id: txn, reason: reason.clone() };
+                let timeout = self.config.tell_timeout;
+                self.actions.push_back(CoordinatorAction::Abort { node, message, timeout });
+            }
+        }
+        let cause = Some(cause);
+        self.actions.push_back(CoordinatorAction::Decided { txn, decision: Decision::Abort, cause });
+        self.actions.push_back(CoordinatorAction::Ended { txn });
+    }
+
+    /// Everything up to this ticket is durable.
+    pub fn handle_synced(&mut self, now: Duration, ticket: Ticket) {
+        if self.starting.is_some_and(|starting| starting <= ticket) {
+            self.starting = None;
+        }
+        while let Some(entry) = self.deciding.first_entry().filter(|entry| *entry.key() <= ticket) {
+            let txn = entry.remove();
+            let transaction = self.open.get_mut(&txn).expect("a transaction is open until its commit is told");
+            transaction.phase = Phase::Telling;
+            for member in &mut transaction.members {
+                let is_read_only = member.progress == Progress::Voted(Vote::ReadOnly);
+                member.progress = if is_read_only { Progress::Done } else { Progress::Untold };
+                member.work = Payload::new();
+            }
+            transaction.members.retain(|member| member.progress != Progress::Done);
+            self.stats.committed += 1;
+            self.actions.push_back(CoordinatorAction::Decided { txn, decision: Decision::Commit, cause: None });
+            self.tell(now, txn);
+        }
+    }
+
+    /// What came of telling a participant of a commit.
+    pub fn handle_told(&mut self, txn: TransactionId, node: &NodeId, outcome: Result<TransactionAck, RequestError>) {
+        let Some(transaction) = self.open.get_mut(&txn).filter(|open| open.phase == Phase::Telling) else { return };
+        let Some(member) = transaction.member(node) else {
+            self.stats.strangers += 1;
+            return;
+        };
+        let is_acknowledged = outcome.is_ok_and(|ack| ack.txn_id == txn);
+        if is_acknowledged {
+            member.progress = Progress::Done;
+        } else if member.progress == Progress::Told {
+            member.progress = Progress::Untold;
+        }
+        if transaction.members.iter().all(|member| member.progress == Progress::Done) {
+            self.open.remove(&txn);
+            self.schedule.clear(txn);
+            self.actions.push_back(CoordinatorAction::Append { record: Record::Ended { txn }, forced: None });
+            self.actions.push_back(CoordinatorAction::Ended { txn });
+        }
+    }
+
+    /// A participant in doubt sends its vote again, which asks what was decided. It counts as a vote where it is the first.
+    pub fn handle_question(&mut self, now: Duration, from: &NodeId, vote: TransactionVote) -> Verdict {
+        let txn = vote.txn_id;
+        self.stats.questions += 1;
+        if !Life::of(txn).is_of(&self.node) {
+            // Whatever is presumed of it is another coordinator's to say.
+            self.stats.strangers += 1;
+            return Verdict::Undecided;
+        }
+        if self.voted(now, from, vote) {
+            // Its answer to the prepare, if one is still waited for, says nothing new.
+            self.actions.push_back(CoordinatorAction::GiveUp { txn, node: from.clone() });
+        }
+        let Some(transaction) = self.open.get_mut(&txn) else { return Verdict::Decided(Decision::Abort) };
+        if transaction.phase != Phase::Telling {
+            return Verdict::Undecided;
+        }
+        // Who is not told of the commit has nothing to commit.
+        let is_told = transaction.member(from).is_some();
+        Verdict::Decided(if is_told { Decision::Commit } else { Decision::Abort })
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.schedule.next()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        while let Some(txn) = self.schedule.take_due(now) {
+            let Some(transaction) = self.open.get(&txn) else { continue };
+            match transaction.phase {
+                Phase::Voting if now >= transaction.deadline => {
+                    let silent = |member: &&Member| !matches!(member.progress, Progress::Voted(_));
+                    let silent = transaction.members.iter().filter(silent).map(|member| member.node.clone()).collect();
+                    self.decide_abort(txn, AbortCause::Deadline { silent });
+                }
+                Phase::Voting => {
+                    let silent = transaction.members.iter().filter(|member| member.progress == Progress::Silent);
+                    self.stats.asked_again += silent.count() as u64;
+                    self.ask(now, txn);
+                }
+                Phase::Deciding => {}
+                Phase::Telling => {
+                    let untold = transaction.members.iter().filter(|member| member.progress == Progress::Untold);
+                    self.stats.told_again += untold.count() as u64;
+                    self.tell(now, txn);
+                }
+            }
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<CoordinatorAction> {
+        self.actions.pop_front()
+    }
+
+    /// Asks all who are silent for their votes.
+    fn ask(&mut self, now: Duration, txn: TransactionId) {
+        let transaction = self.open.get_mut(&txn).expect("the caller has looked");
+        let timeout = transaction.deadline.saturating_sub(now);
+        let participants: Vec<NodeId> = transaction.members.iter().map(|member| member.node.clone()).collect();
+        for member in transaction.members.iter_mut().filter(|member| member.progress == Progress::Silent) {
+            member.progress = Progress::Asked;
+            let message = PrepareTransaction {
+                txn_id: txn,
+                coordinator: self.node.clone(),
+                participants: participants.clone(),
+                work: member.work.clone(),
+            };
+            self.actions.push_back(CoordinatorAction::Prepare { node: member.node.clone(), message, timeout });
+        }
+        self.schedule.set(txn, transaction.deadline);
+    }
+
+    /// Tells all who may not have heard of a commit, and looks again later.
+    fn tell(&mut self, now: Duration, txn: TransactionId) {
+        let transaction = self.open.get_mut(&txn).expect("the caller has looked");
+        for member in transaction.members.iter_mut().filter(|member| member.progress == Progress::Untold) {
+            member.progress = Progress::Told;
+            let message = CommitTransaction { txn_id: txn };
+            let (node, timeout) = (member.node.clone(), self.config.tell_timeout);
+            self.actions.push_back(CoordinatorAction::Commit { node, message, timeout });
+        }
+        self.schedule.set(txn, now + transaction.wait);
+        transaction.wait = (transaction.wait * 2).min(self.config.tell_again_max);
+    }
+
+    fn append_forced(&mut self, record: Record) -> Ticket {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.actions.push_back(CoordinatorAction::Append { record, forced: Some(ticket) });
+        ticket
+    }
+}

@@ -1,0 +1,44 @@
+//! Bugs that two-phase commit is known for, to be planted here: what checks a run must find each of them.
+//!
+//! A check that nothing has ever failed proves little. With the feature `mutations` one of these can be planted in a machine; the
+//! simulation then shows which of its checks finds it. Without the feature none can, and the questions are constants.
+
+/// A bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "mutations"), expect(unreachable_pub, dead_code, reason = "public with the feature"))]
+pub enum Mutation {
+    /// The coordinator tells a commit before the record of it is durable.
+    DecidedNotForced,
+    /// A participant votes before the record that binds it is durable.
+    PreparedNotForced,
+    /// A participant acknowledges a commit, and lets it be done, before the record of it is durable.
+    CommittedNotForced,
+    /// The coordinator commits when all but one have voted.
+    CommitBeforeVotes,
+    /// A participant that has voted and waits too long aborts by itself.
+    DoubtAborts,
+    /// A participant in doubt waits to be told and does not ask.
+    DoubtNeverAsks,
+    /// The coordinator begins each life with the same epoch, so that ids are used again.
+    EpochForgotten,
+}
+
+/// The bug that is planted in a machine, if any.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Planted {
+    #[cfg(feature = "mutations")]
+    pub(super) mutation: Option<Mutation>,
+}
+
+impl Planted {
+    #[cfg(feature = "mutations")]
+    pub(super) fn has(self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
+    }
+
+    #[cfg(not(feature = "mutations"))]
+    #[expect(clippy::unused_self, reason = "the same question as with the feature")]
+    pub(super) const fn has(self, _: Mutation) -> bool {
+        false
+    }
+}

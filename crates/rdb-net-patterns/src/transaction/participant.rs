@@ -1,0 +1,514 @@
+//! The participant: votes on what others begin, and is bound by its vote until it knows the decision.
+//!
+//! After a vote to commit it decides nothing by itself, however long it waits: it asks the coordinator, by sending its vote again.
+//! What it had prepared when its process ended is prepared again at its next start, and asked about at once.
+
+mod config;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use rdb_net_types::{
+    AbortTransaction, CommitTransaction, NodeId, Payload, PrepareTransaction, RequestError, TransactionAck,
+    TransactionId, TransactionVote, Vote,
+};
+
+pub use config::{ParticipantConfig, ParticipantStats, Refusal};
+
+use super::mutation::{Mutation, Planted};
+use super::schedule::Schedule;
+use super::window::Windows;
+use super::{Decision, Life, Record, Ticket, Verdict};
+
+/// Which of the messages that wait for an answer; its owner numbers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// An answer to a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParticipantAnswer {
+    /// To a prepare.
+    Vote(TransactionVote),
+    /// To a commit or an abort.
+    Ack(TransactionAck),
+    /// Nothing was done.
+    Refused(Refusal),
+}
+
+/// What the owner of a participant has to do, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ParticipantAction {
+    /// Answer a message.
+    Answer {
+        /// Which.
+        call: CallId,
+        /// With what.
+        answer: ParticipantAnswer,
+    },
+    /// Let the resource prepare a transaction's work, and give its vote to [`Participant::handle_worked`].
+    Work {
+        /// Which transaction.
+        txn: TransactionId,
+        /// What is to be done.
+        work: Payload,
+    },
+    /// Let the resource take back what a former life had prepared. A decision follows.
+    Restore {
+        /// Which transaction.
+        txn: TransactionId,
+        /// What was to be done.
+        work: Payload,
+    },
+    /// Put a record into the log, and where there is a ticket give it to [`Participant::handle_synced`] when it is durable.
+    Append {
+        /// What.
+        record: Record,
+        /// Whether something waits for it.
+        forced: Option<Ticket>,
+    },
+    /// Let the resource commit or abort, and tell [`Participant::handle_applied`] when it is done. After a restart it may come again.
+    Apply {
+        /// Which transaction.
+        txn: TransactionId,
+        /// What was decided.
+        decision: Decision,
+    },
+    /// Ask the coordinator what it has decided, and give the answer to [`Participant::handle_verdict`].
+    Ask {
+        /// Whom.
+        coordinator: NodeId,
+        /// The vote, once more.
+        message: TransactionVote,
+        /// How long to wait.
+        timeout: Duration,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The resource prepares.
+    Working { is_aborted: bool },
+    /// It has, and the record of it is being written.
+    Preparing { ticket: Ticket, is_aborted: bool },
+    /// In doubt.
+    Prepared,
+    /// The record of the commit is being written.
+    Committing { ticket: Ticket },
+    /// The resource commits or aborts.
+    Applying(Decision),
+}
+
+#[derive(Debug)]
+struct Held {
+    coordinator: NodeId,
+    work: Payload,
+    state: State,
+    /// Who waits for what comes next.
+    callers: Vec<CallId>,
+    /// How long the next question is waited with.
+    wait: Duration,
+}
+
+/// The transactions of others in which this node takes part.
+#[derive(Debug)]
+pub struct Participant {
+    config: ParticipantConfig,
+    held: BTreeMap<TransactionId, Held>,
+    over: Windows,
+    schedule: Schedule,
+    actions: VecDeque<ParticipantAction>,
+    tickets: u64,
+    /// Whose record is durable when a ticket is.
+    writing: BTreeMap<Ticket, TransactionId>,
+    stats: ParticipantStats,
+    planted: Planted,
+}
+
+impl Participant {
+    /// A new life of a participant, after what the log holds of its former ones. What is in doubt is restored and asked about.
+    pub fn new(config: ParticipantConfig, records: impl IntoIterator<Item = Record>, now: Duration) -> Self {
+        let mut participant = Self {
+            held: BTreeMap::new(),
+            over: Windows::new(config.coordinators_max),
+            schedule: Schedule::default(),
+            actions: VecDeque::new(),
+            tickets: 0,
+            writing: BTreeMap::new(),
+            stats: ParticipantStats::default(),
+            planted: Planted::default(),
+            config,
+        };
+        for record in records {
+            participant.recover(record);
+        }
+        let found: Vec<_> = participant.held.iter().map(|(txn, held)| (*txn, held.state, held.work.clone())).collect();
+        for (txn, state, work) in found {
+            participant.actions.push_back(ParticipantAction::Restore { txn, work });
+            match state {
+                State::Applying(decision) => {
+                    participant.actions.push_back(ParticipantAction::Apply { txn, decision });
+                }
+                _ => {
+                    participant.stats.recovered += 1;
+                    participant.schedule.set(txn, now);
+                }
+            }
+        }
+        participant
+    }
+
+    fn recover(&mut self, record: Record) {
+        match record {
+            Record::Prepared { txn, coordinator, work } => {
+                self.stats.work_bytes += work.len();
+                let wait = self.config.ask_after;
+                let held = Held { coordinator, work: work.into(), state: State::Prepared, callers: Vec::new(), wait };
+                self.over.admit(txn);
+                self.held.insert(txn, held);
+            }
+            Record::Committed { txn } => {
+                if let Some(held) = self.held.get_mut(&txn) {
+                    held.state = State::Applying(Decision::Commit);
+                }
+            }
+            Record::Aborted { txn } | Record::Applied { txn } => self.end(txn),
+            Record::Over { life, highest, bits } => self.over.restore(life, highest, &bits),
+            _ => {}
+        }
+    }
+
+    /// Plants a bug.
+    #[cfg(feature = "mutations")]
+    pub fn plant(&mut self, mutation: Mutation) {
+        self.planted.mutation = Some(mutation);
+    }
+
+    /// What was counted.
+    pub fn stats(&self) -> ParticipantStats {
+        let in_doubt = self.held.values().filter(|held| held.state == State::Prepared).count();
+        ParticipantStats { held: self.held.len(), in_doubt, ..self.stats }
+    }
+
+    /// The transactions that are held.
+    pub fn held(&self) -> impl Iterator<Item = TransactionId> {
+        self.held.keys().copied()
+    }
+
+    /// What the log must hold for a next life to go on from here: everything else may be dropped from it.
+    pub fn live_records(&self) -> Vec<Record> {
+        let mut records: Vec<Record> = self.over.records().collect();
+        for (txn, held) in &self.held {
+            let (txn, is_committed) = match held.state {
+                State::Working { .. } | State::Applying(Decision::Abort) => continue,
+                State::Preparing { .. } | State::Prepared => (*txn, false),
+                State::Committing { .. } | State::Applying(Decision::Commit) => (*txn, true),
+            };
+            let (coordinator, work) = (held.coordinator.clone(), held.work.clone().into_bytes().into());
+            records.push(Record::Prepared { txn, coordinator, work });
+            records.extend(is_committed.then_some(Record::Committed { txn }));
+        }
+        records
+    }
+
+    /// A coordinator asks for a vote.
+    pub fn handle_prepare(&mut self, call: CallId, from: &NodeId, message: PrepareTransaction) {
+        let PrepareTransaction { txn_id: txn, coordinator, work, .. } = message;
+        if coordinator != *from || !Life::of(txn).is_of(from) {
+            self.stats.strangers += 1;
+            return self.refuse(call, Refusal::NotTheCoordinator);
+        }
+        match self.held.get_mut(&txn).map(|held| held.state) {
+            Some(State::Working { .. } | State::Preparing { .. }) => self.wait_for(txn, call),
+            Some(State::Prepared | State::Committing { .. } | State::Applying(Decision::Commit)) => {
+                self.answer_vote(call, txn, Vote::Commit, "");
+            }
+            Some(State::Applying(Decision::Abort)) => self.answer_vote(call, txn, Vote::Abort, "it was aborted"),
+            None => match self.over.late_vote(txn) {
+                Some(vote) => {
+                    self.stats.late_prepares += 1;
+                    self.answer_vote(call, txn, vote, "the transaction is over");
+                }
+                None => self.begin(call, txn, coordinator, work),
+            },
+        }
+    }
+
+    fn begin(&mut self, call: CallId, txn: TransactionId, coordinator: NodeId, work: Payload) {
+        let bytes = self.stats.work_bytes.saturating_add(work.len());
+        let is_full = self.held.len() >= self.config.held_max || bytes > self.config.work_bytes_max;
+        if is_full || !self.over.admit(txn) {
+            self.stats.refused_full += 1;
+            return self.refuse(call, Refusal::Full);
+        }
+        self.stats.work_bytes = bytes;
+        // The work is kept for longer than the buffer that it came in.
+        let (work, wait) = (work.detach(), self.config.ask_after);
+        let state = State::Working { is_aborted: false };
+        self.actions.push_back(ParticipantAction::Work { txn, work: work.clone() });
+        self.held.insert(txn, Held { coordinator, work, state, callers: vec![call], wait });
+    }
+
+    /// The resource has voted. Anything but a commit leaves nothing prepared.
+    pub fn handle_worked(&mut self, now: Duration, txn: TransactionId, vote: Vote, reason: &str) {
+        let Some(held) = self.held.get_mut(&txn) else { return };
+        let State::Working { is_aborted } = held.state else { return };
+        if vote != Vote::Commit {
+            let vote = if is_aborted { Vote::Abort } else { vote };
+            self.stats.not_prepared += 1;
+            self.answer_votes(txn, vote, reason);
+            self.over.mark(txn, vote == Vote::ReadOnly);
+            return self.release(txn);
+        }
+        if is_aborted {
+            self.answer_votes(txn, Vote::Abort, "it was aborted");
+            return self.apply(txn, Decision::Abort);
+        }
+        let (coordinator, work) = (held.coordinator.clone(), held.work.clone().into_bytes().into());
+        let ticket = self.append_forced(txn, Record::Prepared { txn, coordinator, work });
+        self.set_state(txn, State::Preparing { ticket, is_aborted: false });
+        if self.planted.has(Mutation::PreparedNotForced) {
+            self.handle_synced(now, ticket);
+        }
+    }
+
+    /// Everything up to this ticket is durable.
+    pub fn handle_synced(&mut self, now: Duration, ticket: Ticket) {
+        while let Some(entry) = self.writing.first_entry().filter(|entry| *entry.key() <= ticket) {
+            let (written, txn) = (*entry.key(), entry.remove());
+            match self.held.get(&txn).map(|held| held.state) {
+                Some(State::Preparing { ticket, is_aborted: false }) if ticket == written => {
+                    self.stats.prepared += 1;
+                    self.set_state(txn, State::Prepared);
+                    self.answer_votes(txn, Vote::Commit, "");
+                    self.ask_later(now, txn);
+                }
+                Some(State::Preparing { ticket, is_aborted: true }) if ticket == written => {
+                    self.answer_votes(txn, Vote::Abort, "it was aborted");
+                    self.append(Record::Aborted { txn });
+                    self.apply(txn, Decision::Abort);
+                }
+                Some(State::Committing { ticket }) if ticket == written => {
+                    self.acknowledge(txn);
+                    self.apply(txn, Decision::Commit);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A coordinator tells of a commit.
+    pub fn handle_commit(&mut self, now: Duration, call: CallId, from: &NodeId, message: &CommitTransaction) {
+        let txn = message.txn_id;
+        if !self.decides(txn, from) {
+            return self.refuse(call, Refusal::NotTheCoordinator);
+        }
+        match self.held.get(&txn).map(|held| held.state) {
+            // It was done before, and the acknowledgement was lost.
+            None | Some(State::Applying(Decision::Commit)) => self.answer_ack(call, txn),
+            Some(State::Committing { .. }) => self.wait_for(txn, call),
+            Some(State::Prepared) => {
+                self.wait_for(txn, call);
+                self.commit(now, txn);
+            }
+            Some(State::Working { .. } | State::Preparing { .. }) => {
+                self.stats.contradictions += 1;
+                self.refuse(call, Refusal::NotVoted);
+            }
+            Some(State::Applying(Decision::Abort)) => {
+                self.stats.contradictions += 1;
+                self.refuse(call, Refusal::Contradiction);
+            }
+        }
+    }
+
+    /// A coordinator tells of an abort.
+    pub fn handle_abort(&mut self, call: CallId, from: &NodeId, message: &AbortTransaction) {
+        let txn = message.txn_id;
+        if !self.decides(txn, from) {
+            return self.refuse(call, Refusal::NotTheCoordinator);
+        }
+        match self.held.get(&txn).map(|held| held.state) {
+            // Its prepare may still come.
+            None => self.over.mark(txn, false),
+            Some(State::Working { .. }) => self.set_state(txn, State::Working { is_aborted: true }),
+            Some(State::Preparing { ticket, .. }) => {
+                self.set_state(txn, State::Preparing { ticket, is_aborted: true });
+            }
+            Some(State::Prepared) => self.abort(txn),
+            Some(State::Applying(Decision::Abort)) => {}
+            Some(State::Committing { .. } | State::Applying(Decision::Commit)) => {
+                self.stats.contradictions += 1;
+                return self.refuse(call, Refusal::Contradiction);
+            }
+        }
+        self.answer_ack(call, txn);
+    }
+
+    /// What a coordinator has answered to a question.
+    pub fn handle_verdict(&mut self, now: Duration, txn: TransactionId, verdict: Result<Verdict, RequestError>) {
+        let is_in_doubt = self.held.get(&txn).is_some_and(|held| held.state == State::Prepared);
+        match verdict {
+            Ok(Verdict::Decided(decision)) if is_in_doubt => match decision {
+                Decision::Commit => self.commit(now, txn),
+                Decision::Abort => self.abort(txn),
+            },
+            // The next question is on the schedule already.
+            _ => {}
+        }
+    }
+
+    /// The resource has committed or aborted.
+    pub fn handle_applied(&mut self, txn: TransactionId) {
+        let Some(State::Applying(decision)) = self.held.get(&txn).map(|held| held.state) else { return };
+        match decision {
+            Decision::Commit => {
+                self.stats.committed += 1;
+                self.append(Record::Applied { txn });
+            }
+            Decision::Abort => self.stats.aborted += 1,
+        }
+        self.end(txn);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.schedule.next()
+    }
+
+    /// Asks about what is in doubt for too long.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        while let Some(txn) = self.schedule.take_due(now) {
+            let Some(held) = self.held.get(&txn).filter(|held| held.state == State::Prepared) else { continue };
+            if self.planted.has(Mutation::DoubtAborts) {
+                self.abort(txn);
+                continue;
+            }
+            if self.planted.has(Mutation::DoubtNeverAsks) {
+                continue;
+            }
+            self.stats.questions += 1;
+            let message = TransactionVote { txn_id: txn, vote: Vote::Commit, reason: String::new() };
+            let (coordinator, timeout) = (held.coordinator.clone(), self.config.ask_timeout);
+            self.actions.push_back(ParticipantAction::Ask { coordinator, message, timeout });
+            self.ask_later(now, txn);
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<ParticipantAction> {
+        self.actions.pop_front()
+    }
+
+    /// Whether this node decides about a transaction.
+    fn decides(&mut self, txn: TransactionId, from: &NodeId) -> bool {
+        let decides = match self.held.get(&txn) {
+            Some(held) => held.coordinator == *from,
+            None => Life::of(txn).is_of(from),
+        };
+        self.stats.strangers += u64::from(!decides);
+        decides
+    }
+
+    fn commit(&mut self, now: Duration, txn: TransactionId) {
+        self.schedule.clear(txn);
+        let ticket = self.append_forced(txn, Record::Committed { txn });
+        self.set_state(txn, State::Committing { ticket });
+        if self.planted.has(Mutation::CommittedNotForced) {
+            self.handle_synced(now, ticket);
+        }
+    }
+
+    fn abort(&mut self, txn: TransactionId) {
+        self.schedule.clear(txn);
+        self.append(Record::Aborted { txn });
+        self.apply(txn, Decision::Abort);
+    }
+
+    fn apply(&mut self, txn: TransactionId, decision: Decision) {
+        self.set_state(txn, State::Applying(decision));
+        self.actions.push_back(ParticipantAction::Apply { txn, decision });
+    }
+
+    fn ask_later(&mut self, now: Duration, txn: TransactionId) {
+        if let Some(held) = self.held.get_mut(&txn) {
+            self.schedule.set(txn, now + held.wait);
+            held.wait = (held.wait * 2).min(self.config.ask_again_max);
+        }
+    }
+
+    /// The transaction is over, and its prepare is not carried out again.
+    fn end(&mut self, txn: TransactionId) {
+        self.over.mark(txn, false);
+        self.release(txn);
+    }
+
+    fn release(&mut self, txn: TransactionId) {
+        self.schedule.clear(txn);
+        if let Some(held) = self.held.remove(&txn) {
+            self.stats.work_bytes = self.stats.work_bytes.saturating_sub(held.work.len());
+        }
+    }
+
+    fn set_state(&mut self, txn: TransactionId, state: State) {
+        if let Some(held) = self.held.get_mut(&txn) {
+            held.state = state;
+        }
+    }
+
+    /// Answers a message when what it waits for has come.
+    fn wait_for(&mut self, txn: TransactionId, call: CallId) {
+        let callers_max = self.config.callers_max;
+        match self.held.get_mut(&txn) {
+            Some(held) if held.callers.len() < callers_max => held.callers.push(call),
+            _ => {
+                self.stats.refused_busy += 1;
+                self.refuse(call, Refusal::Busy);
+            }
+        }
+    }
+
+    fn take_callers(&mut self, txn: TransactionId) -> Vec<CallId> {
+        self.held.get_mut(&txn).map(|held| std::mem::take(&mut held.callers)).unwrap_or_default()
+    }
+
+    fn answer_votes(&mut self, txn: TransactionId, vote: Vote, reason: &str) {
+        for call in self.take_callers(txn) {
+            self.answer_vote(call, txn, vote, reason);
+        }
+    }
+
+    fn answer_vote(&mut self, call: CallId, txn: TransactionId, vote: Vote, reason: &str) {
+        let vote = TransactionVote { txn_id: txn, vote, reason: reason.to_owned() };
+        self.answer(call, ParticipantAnswer::Vote(vote));
+    }
+
+    fn acknowledge(&mut self, txn: TransactionId) {
+        for call in self.take_callers(txn) {
+            self.answer_ack(call, txn);
+        }
+    }
+
+    fn answer_ack(&mut self, call: CallId, txn: TransactionId) {
+        self.answer(call, ParticipantAnswer::Ack(TransactionAck { txn_id: txn }));
+    }
+
+    fn refuse(&mut self, call: CallId, refusal: Refusal) {
+        self.answer(call, ParticipantAnswer::Refused(refusal));
+    }
+
+    fn answer(&mut self, call: CallId, answer: ParticipantAnswer) {
+        self.actions.push_back(ParticipantAction::Answer { call, answer });
+    }
+
+    fn append(&mut self, record: Record) {
+        self.actions.push_back(ParticipantAction::Append { record, forced: None });
+    }
+
+    fn append_forced(&mut self, txn: TransactionId, record: Record) -> Ticket {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.writing.insert(ticket, txn);
+        self.actions.push_back(ParticipantAction::Append { record, forced: Some(ticket) });
+        ticket
+    }
+}

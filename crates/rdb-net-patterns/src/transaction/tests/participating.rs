@@ -1,0 +1,222 @@
+//! The participant's steps.
+
+use rdb_net_types::{
+    AbortTransaction, CommitTransaction, Effect, Payload, PrepareTransaction, Reason, RequestError, TransactionId, Vote,
+};
+
+use super::super::{
+    CallId, Decision, Life, Participant, ParticipantAction, ParticipantAnswer, ParticipantConfig, Record, Ticket,
+    Verdict,
+};
+use super::{ms, node};
+
+fn txn(sequence: u32) -> TransactionId {
+    Life::new(&node("c"), 1).transaction(sequence)
+}
+
+fn prepare(participant: &mut Participant, call: u64, txn: TransactionId) {
+    let participants = vec![node("a")];
+    let message = PrepareTransaction { txn_id: txn, coordinator: node("c"), participants, work: Payload::from("work") };
+    participant.handle_prepare(CallId(call), &node("c"), message);
+}
+
+fn commit(participant: &mut Participant, call: u64, txn: TransactionId) {
+    participant.handle_commit(ms(0), CallId(call), &node("c"), &CommitTransaction { txn_id: txn });
+}
+
+fn abort(participant: &mut Participant, call: u64, txn: TransactionId) {
+    let message = AbortTransaction { txn_id: txn, reason: String::new() };
+    participant.handle_abort(CallId(call), &node("c"), &message);
+}
+
+/// What it wants done, some words for each.
+fn actions(participant: &mut Participant) -> Vec<String> {
+    let words = |action| match action {
+        ParticipantAction::Answer { call, answer } => match answer {
+            ParticipantAnswer::Vote(vote) => format!("{}: vote {:?}", call.0, vote.vote),
+            ParticipantAnswer::Ack(_) => format!("{}: ack", call.0),
+            ParticipantAnswer::Refused(refusal) => format!("{}: refused {refusal:?}", call.0),
+        },
+        ParticipantAction::Work { .. } => "work".to_owned(),
+        ParticipantAction::Restore { .. } => "restore".to_owned(),
+        ParticipantAction::Append { record, forced } => {
+            let kind = format!("{record:?}");
+            let kind = kind.split(' ').next().expect("a record has a kind").to_owned();
+            if forced.is_some() { format!("force {kind}") } else { format!("append {kind}") }
+        }
+        ParticipantAction::Apply { decision, .. } => format!("apply {decision}"),
+        ParticipantAction::Ask { coordinator, .. } => format!("ask {coordinator}"),
+    };
+    std::iter::from_fn(|| participant.poll_action()).map(words).collect()
+}
+
+/// A participant that has prepared a transaction and voted at time 0.
+fn prepared() -> Participant {
+    let mut participant = Participant::new(ParticipantConfig::default(), [], ms(0));
+    prepare(&mut participant, 1, txn(1));
+    assert_eq!(actions(&mut participant), ["work"]);
+    participant.handle_worked(ms(0), txn(1), Vote::Commit, "");
+    assert_eq!(actions(&mut participant), ["force Prepared"]);
+    participant.handle_synced(ms(0), Ticket(1));
+    assert_eq!(actions(&mut participant), ["1: vote Commit"]);
+    participant
+}
+
+#[test]
+fn a_vote_is_durable_before_it_is_given_and_a_commit_before_it_is_acknowledged() {
+    let mut participant = prepared();
+    commit(&mut participant, 2, txn(1));
+    assert_eq!(actions(&mut participant), ["force Committed"]);
+    participant.handle_synced(ms(1), Ticket(2));
+    assert_eq!(actions(&mut participant), ["2: ack", "apply commit"]);
+    participant.handle_applied(txn(1));
+    assert_eq!(actions(&mut participant), ["append Applied"]);
+    assert_eq!(participant.held().count(), 0);
+    let live = participant.live_records();
+    assert!(matches!(live.as_slice(), [Record::Over { highest: 1, .. }]), "{live:?}");
+}
+
+#[test]
+fn what_comes_twice_is_answered_twice_and_done_once() {
+    let mut participant = prepared();
+    prepare(&mut participant, 2, txn(1));
+    assert_eq!(actions(&mut participant), ["2: vote Commit"]);
+    commit(&mut participant, 3, txn(1));
+    commit(&mut participant, 4, txn(1));
+    assert_eq!(actions(&mut participant), ["force Committed"]);
+    participant.handle_synced(ms(1), Ticket(2));
+    assert_eq!(actions(&mut participant), ["3: ack", "4: ack", "apply commit"]);
+    participant.handle_applied(txn(1));
+    commit(&mut participant, 5, txn(1));
+    prepare(&mut participant, 6, txn(1));
+    assert_eq!(actions(&mut participant), ["append Applied", "5: ack", "6: vote Abort"]);
+    assert_eq!(participant.stats().late_prepares, 1);
+}
+
+#[test]
+fn an_abort_is_acknowledged_at_once_and_forces_nothing() {
+    let mut participant = prepared();
+    abort(&mut participant, 2, txn(1));
+    assert_eq!(actions(&mut participant), ["append Aborted", "apply abort", "2: ack"]);
+}
+
+#[test]
+fn an_abort_that_overtakes_its_prepare_ends_it() {
+    let mut participant = Participant::new(ParticipantConfig::default(), [], ms(0));
+    abort(&mut participant, 1, txn(1));
+    prepare(&mut participant, 2, txn(1));
+    assert_eq!(actions(&mut participant), ["1: ack", "2: vote Abort"]);
+}
+
+#[test]
+fn an_abort_while_the_vote_is_being_written_is_heard() {
+    let mut participant = Participant::new(ParticipantConfig::default(), [], ms(0));
+    for (sequence, is_written) in [(1, false), (2, true)] {
+        prepare(&mut participant, 1, txn(sequence));
+        if is_written {
+            participant.handle_worked(ms(0), txn(sequence), Vote::Commit, "");
+        }
+        abort(&mut participant, 2, txn(sequence));
+        if is_written {
+            participant.handle_synced(ms(0), Ticket(1));
+            let expected = ["work", "force Prepared", "2: ack", "1: vote Abort", "append Aborted", "apply abort"];
+            assert_eq!(actions(&mut participant), expected);
+        } else {
+            participant.handle_worked(ms(0), txn(sequence), Vote::Commit, "");
+            assert_eq!(actions(&mut participant), ["work", "2: ack", "1: vote Abort", "apply abort"]);
+        }
+    }
+}
+
+#[test]
+fn in_doubt_it_asks_and_never_decides() {
+    let mut participant = prepared();
+    let mut asked_at = Vec::new();
+    for _ in 0..5 {
+        let at = participant.poll_timeout().expect("it is in doubt");
+        asked_at.push(at.as_millis());
+        participant.handle_timeout(at);
+        assert_eq!(actions(&mut participant), ["ask c"]);
+        participant.handle_verdict(at, txn(1), Err(RequestError::new(Effect::NotSent, Reason::Unreachable)));
+        participant.handle_verdict(at, txn(1), Ok(Verdict::Undecided));
+        assert_eq!(actions(&mut participant), [""; 0]);
+    }
+    assert_eq!(asked_at, [1000, 3000, 7000, 12_000, 17_000]);
+    participant.handle_verdict(ms(20_000), txn(1), Ok(Verdict::Decided(Decision::Commit)));
+    assert_eq!(actions(&mut participant), ["force Committed"]);
+    participant.handle_verdict(ms(20_001), txn(1), Ok(Verdict::Decided(Decision::Abort)));
+    assert_eq!(actions(&mut participant), [""; 0], "what comes after the decision is old");
+}
+
+#[test]
+fn the_next_life_asks_at_once_and_commits_again_what_was_decided() {
+    let prepared = |txn| Record::Prepared { txn, coordinator: node("c"), work: b"work".to_vec() };
+    let records = [
+        prepared(txn(1)),
+        prepared(txn(2)),
+        Record::Committed { txn: txn(2) },
+        prepared(txn(3)),
+        Record::Committed { txn: txn(3) },
+        Record::Applied { txn: txn(3) },
+        prepared(txn(4)),
+        Record::Aborted { txn: txn(4) },
+    ];
+    let mut participant = Participant::new(ParticipantConfig::default(), records, ms(5));
+    assert_eq!(actions(&mut participant), ["restore", "restore", "apply commit"]);
+    assert_eq!(participant.poll_timeout(), Some(ms(5)));
+    participant.handle_timeout(ms(5));
+    assert_eq!(actions(&mut participant), ["ask c"]);
+    let stats = participant.stats();
+    assert_eq!((stats.held, stats.in_doubt, stats.recovered, stats.work_bytes), (2, 1, 1, 8));
+    prepare(&mut participant, 1, txn(3));
+    assert_eq!(actions(&mut participant), ["1: vote Abort"], "what was done in a former life is not done again");
+}
+
+#[test]
+fn who_does_not_decide_is_refused() {
+    let mut participant = prepared();
+    let commit = CommitTransaction { txn_id: txn(1) };
+    participant.handle_commit(ms(0), CallId(2), &node("z"), &commit);
+    let message = AbortTransaction { txn_id: txn(1), reason: String::new() };
+    participant.handle_abort(CallId(3), &node("z"), &message);
+    let work = Payload::from("work");
+    let forged = PrepareTransaction { txn_id: txn(9), coordinator: node("c"), participants: vec![node("a")], work };
+    participant.handle_prepare(CallId(4), &node("z"), forged.clone());
+    let foreign = PrepareTransaction { coordinator: node("z"), ..forged };
+    participant.handle_prepare(CallId(5), &node("z"), foreign);
+    let expected: Vec<String> = (2..=5).map(|call| format!("{call}: refused NotTheCoordinator")).collect();
+    assert_eq!(actions(&mut participant), expected);
+    assert_eq!(participant.stats().strangers, 4);
+}
+
+#[test]
+fn contradictions_are_refused_and_counted() {
+    let mut participant = prepared();
+    commit(&mut participant, 2, txn(1));
+    abort(&mut participant, 3, txn(1));
+    prepare(&mut participant, 4, txn(2));
+    commit(&mut participant, 5, txn(2));
+    let expected = ["force Committed", "3: refused Contradiction", "work", "5: refused NotVoted"];
+    assert_eq!(actions(&mut participant), expected);
+    assert_eq!(participant.stats().contradictions, 2);
+}
+
+#[test]
+fn limits_refuse_and_count() {
+    let config = ParticipantConfig { held_max: 2, work_bytes_max: 7, callers_max: 2, ..ParticipantConfig::default() };
+    let mut participant = Participant::new(config.clone(), [], ms(0));
+    prepare(&mut participant, 1, txn(1));
+    prepare(&mut participant, 2, txn(2));
+    assert_eq!(actions(&mut participant), ["work", "2: refused Full"], "eight bytes of work are more than seven");
+    prepare(&mut participant, 3, txn(1));
+    prepare(&mut participant, 4, txn(1));
+    assert_eq!(actions(&mut participant), ["4: refused Busy"]);
+    participant.handle_worked(ms(0), txn(1), Vote::ReadOnly, "");
+    assert_eq!(actions(&mut participant), ["1: vote ReadOnly", "3: vote ReadOnly"]);
+    assert_eq!(participant.stats().work_bytes, 0);
+
+    let mut participant = Participant::new(ParticipantConfig { work_bytes_max: 100, ..config }, [], ms(0));
+    (1..=3).for_each(|sequence| prepare(&mut participant, sequence.into(), txn(sequence)));
+    assert_eq!(actions(&mut participant), ["work", "work", "3: refused Full"]);
+    assert_eq!(participant.stats().refused_full, 1);
+}

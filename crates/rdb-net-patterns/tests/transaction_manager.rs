@@ -1,0 +1,202 @@
+//! Transactions over real nodes, on loopback.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rdb_net_manager::NetworkManager;
+use rdb_net_manager::config::Loader;
+use rdb_net_patterns::storage::{MemoryDisk, MemoryLog};
+use rdb_net_patterns::transaction::{
+    AbortCause, Decision, Prepared, Record, Resource, TransactionError, TransactionManager, TransactionOptions,
+};
+use rdb_net_types::{BoxFuture, Effect, NodeId, Payload, SeededRandom, TransactionId, Vote};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long anything may take before it counts as not happening.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Votes to commit, and keeps count.
+#[derive(Debug, Default)]
+struct Counter {
+    prepared: Mutex<BTreeMap<TransactionId, Payload>>,
+    applied: Mutex<Vec<(TransactionId, Decision)>>,
+    changed: tokio::sync::Notify,
+}
+
+impl Counter {
+    async fn wait_applied(&self, count: usize) -> Vec<(TransactionId, Decision)> {
+        let wait = async {
+            loop {
+                let changed = self.changed.notified();
+                let applied = self.applied.lock().expect("not poisoned").clone();
+                if applied.len() >= count {
+                    return applied;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(LIMIT, wait).await.expect("it is applied in time")
+    }
+}
+
+impl Resource for Counter {
+    fn prepare(&self, txn: TransactionId, work: Payload) -> BoxFuture<'static, Prepared> {
+        self.prepared.lock().expect("not poisoned").insert(txn, work);
+        Box::pin(std::future::ready(Vote::Commit.into()))
+    }
+
+    fn restore(&self, txn: TransactionId, work: Payload) {
+        self.prepared.lock().expect("not poisoned").insert(txn, work);
+    }
+
+    fn apply(&self, txn: TransactionId, decision: Decision) -> BoxFuture<'static, ()> {
+        self.prepared.lock().expect("not poisoned").remove(&txn);
+        self.applied.lock().expect("not poisoned").push((txn, decision));
+        self.changed.notify_one();
+        Box::pin(std::future::ready(()))
+    }
+}
+
+struct Node {
+    network: Arc<NetworkManager>,
+    transactions: TransactionManager,
+    counter: Arc<Counter>,
+}
+
+impl Node {
+    async fn start(name: &str, seed: Option<&Self>, disk: &MemoryDisk, options: TransactionOptions) -> Self {
+        let seed = seed.map(|seed| seed.network.addresses().transport);
+        let seeds = seed.map(|seed| format!("networking.service_discovery.seeds=[\"{seed}\"]"));
+        let overrides = [format!("networking.node_id={name}"), "networking.bind_address=127.0.0.1:0".to_owned()];
+        let config = Loader::new().overrides(overrides).overrides(seeds).load().expect("legal");
+        let network = Arc::new(NetworkManager::new(config).expect("it has a transport"));
+        let counter = Arc::new(Counter::default());
+        let (log, records) = open(disk);
+        let resource = Arc::clone(&counter) as Arc<dyn Resource>;
+        let transactions =
+            TransactionManager::open(Arc::clone(&network), id(name), Box::new(log), &records, resource, options);
+        let transactions = transactions.expect("the log can be read");
+        network.start().await.expect("loopback has ports");
+        tokio::time::timeout(LIMIT, network.wait_joined()).await.expect("it joins");
+        Self { network, transactions, counter }
+    }
+
+    async fn stop(self) {
+        self.transactions.shutdown().await;
+        self.network.shutdown().await;
+    }
+}
+
+fn open(disk: &MemoryDisk) -> (MemoryLog, Vec<Vec<u8>>) {
+    let mut records = Vec::new();
+    let (log, _) = disk.open(&mut |record| records.push(record.to_vec())).expect("nothing is damaged");
+    (log, records)
+}
+
+fn id(name: &str) -> NodeId {
+    name.parse().expect("legal")
+}
+
+fn parts(names: &[&str]) -> Vec<(NodeId, Payload)> {
+    names.iter().map(|name| (id(name), Payload::from("work"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_at_once_share_syncs() {
+    let disks = [MemoryDisk::new(), MemoryDisk::new()];
+    let a = Node::start("a", None, &disks[0], TransactionOptions::default()).await;
+    let b = Node::start("b", Some(&a), &disks[1], TransactionOptions::default()).await;
+    let begun: Vec<_> =
+        (0..200).map(|_| a.transactions.begin(parts(&["a", "b"]), TIMEOUT).expect("there is room")).collect();
+    for begun in begun {
+        let outcome = begun.decided().await.expect("it runs");
+        assert_eq!(outcome.decision, Decision::Commit, "{:?}", outcome.cause);
+    }
+    assert_eq!(b.counter.wait_applied(200).await.len(), 200);
+    let forced = 2 * 200 + 1;
+    assert!(b.transactions.syncs() < forced / 2, "{} syncs for {forced} records", b.transactions.syncs());
+    b.stop().await;
+    a.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_there_aborts_at_once() {
+    let a = Node::start("a", None, &MemoryDisk::new(), TransactionOptions::default()).await;
+    let outcome = a.transactions.run(parts(&["a", "nobody"]), TIMEOUT).await.expect("it runs");
+    assert_eq!(outcome.decision, Decision::Abort);
+    let cause = outcome.cause.expect("an abort has a cause");
+    assert!(
+        matches!(&cause, AbortCause::NotReached { node, effect: Effect::NotSent, .. } if node.as_str() == "nobody")
+    );
+    let prepared = a.counter.prepared.lock().expect("not poisoned").len();
+    assert!(prepared == 0 || a.counter.wait_applied(1).await == [(outcome.txn, Decision::Abort)]);
+    a.stop().await;
+}
+
+/// A log of a participant in doubt, and one of a coordinator that had decided: what each finds at its start, the other ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_left_open_ends_after_the_restart() {
+    let (coordinator, participant) = (MemoryDisk::new(), MemoryDisk::new());
+    let former = rdb_net_patterns::transaction::Life::new(&id("a"), 1);
+    let (decided, forgotten) = (former.transaction(1), former.transaction(2));
+    append(
+        &coordinator,
+        &[Record::Started { epoch: 1 }, Record::Decided { txn: decided, participants: vec![id("b")] }],
+    );
+    let prepared = |txn| Record::Prepared { txn, coordinator: id("a"), work: b"work".to_vec() };
+    append(&participant, &[prepared(decided), prepared(forgotten)]);
+
+    let a = Node::start("a", None, &coordinator, TransactionOptions::default()).await;
+    let b = Node::start("b", Some(&a), &participant, TransactionOptions::default()).await;
+    let mut applied = b.counter.wait_applied(2).await;
+    applied.sort_unstable();
+    assert_eq!(applied, [(decided, Decision::Commit), (forgotten, Decision::Abort)]);
+    tokio::time::timeout(LIMIT, a.transactions.ended(decided)).await.expect("the coordinator hears of it");
+    assert_eq!(a.transactions.open_transactions(), []);
+    b.stop().await;
+    a.stop().await;
+}
+
+fn append(disk: &MemoryDisk, records: &[Record]) {
+    use rdb_net_patterns::storage::Log;
+    let (mut log, _) = open(disk);
+    records.iter().for_each(|record| log.append(&record.encode()).expect("in memory"));
+    log.sync().expect("in memory");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_fails_ends_all_promises() {
+    let disk = MemoryDisk::new();
+    let a = Node::start("a", None, &disk, TransactionOptions::default()).await;
+    disk.fail_syncs(true);
+    let failed = a.transactions.run(parts(&["a"]), TIMEOUT).await;
+    assert_eq!(failed, Err(TransactionError::Stopped));
+    let after = a.transactions.run(parts(&["a"]), TIMEOUT).await;
+    assert_eq!(after, Err(TransactionError::Stopped));
+    assert_eq!(a.counter.applied.lock().expect("not poisoned").len(), 0);
+    a.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_stays_short_and_a_restart_goes_on_from_it() {
+    let disk = MemoryDisk::new();
+    let options = TransactionOptions { log_bytes_max: 4096, ..TransactionOptions::default() };
+    let a = Node::start("a", None, &disk, options.clone()).await;
+    let mut last = None;
+    for _ in 0..300 {
+        let outcome = a.transactions.run(parts(&["a"]), TIMEOUT).await.expect("it runs");
+        assert_eq!(outcome.decision, Decision::Commit, "{:?}", outcome.cause);
+        last = Some(outcome.txn);
+    }
+    a.counter.wait_applied(300).await;
+    a.stop().await;
+    disk.crash(&mut SeededRandom::new(1));
+    let (_, records) = open(&disk);
+    assert!(records.len() < 200, "{} records of 300 transactions", records.len());
+    let again = Node::start("a", None, &disk, options).await;
+    let next = again.transactions.run(parts(&["a"]), TIMEOUT).await.expect("it runs");
+    assert!(Some(next.txn) > last, "ids are not used twice");
+    assert_eq!(next.decision, Decision::Commit);
+    again.stop().await;
+}

@@ -1,0 +1,146 @@
+//! Transactions in a world where everything goes wrong: what must hold of every run, and what finds each planted bug.
+//!
+//! ```text
+//! RDB_RUNS=10000 cargo test --release -p rdb-net-patterns --test transactions every_run
+//! RDB_SEED=4711 cargo test -p rdb-net-patterns --test transactions one_seed -- --nocapture
+//! ```
+
+mod host;
+#[path = "../world/mod.rs"]
+mod world;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rdb_net_patterns::transaction::check::{self, Violation};
+use rdb_net_patterns::transaction::{Decision, Event, History, Mutation, Occurrence};
+use rdb_net_types::SeededRandom;
+
+use host::{PLANTED, TransactionNode};
+use world::{Counts, Faults, Told, World};
+
+/// How many runs an ordinary test makes.
+const RUNS: u64 = 500;
+const TRANSACTIONS: usize = 40;
+const FAULTY: Duration = Duration::from_secs(10);
+/// Longer than every wait of the machines, one after the other.
+const HEALED: Duration = Duration::from_secs(60);
+
+struct Run {
+    history: History,
+    counts: Counts,
+}
+
+/// Plays the run of a seed, whose nodes, faults and transactions all follow from it.
+fn play(seed: u64) -> Run {
+    let mut random = SeededRandom::new(seed);
+    let nodes = 3 + random.index(5);
+    let faults = Faults::draw(&mut random);
+    let mut world: World<TransactionNode> = World::new(random.next_u64(), nodes, faults);
+    for _ in 0..TRANSACTIONS {
+        world.command(random.duration(Duration::from_millis(50), FAULTY));
+    }
+    world.run(FAULTY, HEALED);
+    let event = |Told { at, node, note }| Event { at_us: at.as_micros() as u64, node, what: note };
+    Run { history: world.take_notes().into_iter().map(event).collect(), counts: world.counts }
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
+}
+
+#[track_caller]
+fn assert_sound(seed: u64, violations: &[Violation]) {
+    let found: Vec<String> = violations.iter().map(Violation::to_string).collect();
+    assert!(
+        found.is_empty(),
+        "seed {seed}:\n{}\nreplay: RDB_SEED={seed} cargo test -p rdb-net-patterns --test transactions one_seed -- --nocapture",
+        found.join("\n")
+    );
+}
+
+/// How many transactions came to which end.
+fn decided(history: &History, wanted: Decision) -> usize {
+    let is_it = |event: &&Event| matches!(event.what, Occurrence::Decided { decision, .. } if decision == wanted);
+    history.events().iter().filter(is_it).count()
+}
+
+#[test]
+fn every_run_is_atomic_durable_and_comes_to_an_end() {
+    let mut sum = Counts::default();
+    let (mut committed, mut aborted) = (0, 0);
+    let runs = variable("RDB_RUNS").unwrap_or(RUNS);
+    for seed in 0..runs {
+        let run = play(seed);
+        assert_sound(seed, &check::all(&run.history));
+        sum = sum + run.counts;
+        committed += decided(&run.history, Decision::Commit);
+        aborted += decided(&run.history, Decision::Abort);
+    }
+    println!("{runs} runs: {committed} committed, {aborted} aborted, {sum:?}");
+    // Nothing is shown by runs in which nothing happened.
+    assert!(committed as u64 > 5 * runs && aborted as u64 > 2 * runs, "{committed} and {aborted}");
+    assert!(sum.deaths > runs && sum.deaths_unsynced > runs / 10 && sum.cuts > runs, "{sum:?}");
+    assert!([sum.not_sent, sum.not_started, sum.unknown, sum.copies].iter().all(|count| *count > runs), "{sum:?}");
+}
+
+#[test]
+fn one_seed() {
+    let seed = variable("RDB_SEED").unwrap_or(1);
+    let run = play(seed);
+    if variable("RDB_SEED").is_some() {
+        run.history.events().iter().for_each(|event| println!("{:>10} {} {:?}", event.at_us, event.node, event.what));
+        println!("{:?}", run.counts);
+    }
+    assert_sound(seed, &check::all(&run.history));
+    assert_eq!(run.history, play(seed).history, "one seed is one run");
+}
+
+/// Which checks find a bug, in so many runs.
+fn found_by(mutation: Mutation, runs: u64) -> BTreeSet<&'static str> {
+    PLANTED.set(Some(mutation));
+    let found = (0..runs).flat_map(|seed| check::all(&play(seed).history)).map(|violation| violation.check).collect();
+    PLANTED.set(None);
+    found
+}
+
+#[track_caller]
+fn assert_found(mutation: Mutation, by: &str) {
+    let found = found_by(mutation, 200);
+    assert!(found.contains(by), "{mutation:?} is to be found by {by}, and was found by {found:?}");
+}
+
+#[test]
+fn a_forgotten_sync_of_the_decision_is_found_by_durability() {
+    assert_found(Mutation::DecidedNotForced, "durability");
+}
+
+#[test]
+fn a_forgotten_sync_of_the_vote_is_found_by_durability() {
+    assert_found(Mutation::PreparedNotForced, "durability");
+}
+
+#[test]
+fn a_forgotten_sync_of_the_commit_is_found_by_atomicity() {
+    assert_found(Mutation::CommittedNotForced, "atomicity");
+}
+
+#[test]
+fn a_commit_before_all_votes_is_found_by_votes() {
+    assert_found(Mutation::CommitBeforeVotes, "votes");
+}
+
+#[test]
+fn an_abort_by_oneself_in_doubt_is_found_by_atomicity() {
+    assert_found(Mutation::DoubtAborts, "atomicity");
+}
+
+#[test]
+fn a_doubt_that_asks_nobody_is_found_by_progress() {
+    assert_found(Mutation::DoubtNeverAsks, "progress");
+}
+
+#[test]
+fn ids_that_are_used_twice_are_found_by_atomicity() {
+    assert_found(Mutation::EpochForgotten, "atomicity");
+}
