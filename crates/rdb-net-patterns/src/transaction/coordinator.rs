@@ -15,7 +15,9 @@ use rdb_net_types::{AbortTransaction, CommitTransaction, NodeId, Payload, Prepar
 
 pub use config::{AbortCause, BeginError, CoordinatorConfig, CoordinatorStats};
 
-use super::mutation::{Mutation, Planted};
+#[cfg(feature = "mutations")]
+use super::mutation::Mutation;
+use super::mutation::Planted;
 use super::schedule::Schedule;
 use super::{Decision, Life, Record, Ticket};
 
