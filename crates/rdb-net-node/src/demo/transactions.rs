@@ -145,7 +145,8 @@ impl Tally {
         let held = is_done && hit && committed > 0 && aborted > 0;
         report.assert("transactions are committed and aborted, some while nodes are killed", held, detail);
         let begun = history.begun().count();
-        let checks: [(&str, fn(&History) -> Vec<Violation>); 4] = [
+        type Check = fn(&History) -> Vec<Violation>;
+        let checks: [(&str, Check); 4] = [
             ("every transaction ends the same on all nodes", check::atomicity::check),
             ("every commit has all votes", check::votes::check),
             ("every commit that was told is done on all nodes", check::durability::check),

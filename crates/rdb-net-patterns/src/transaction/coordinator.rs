@@ -5,18 +5,19 @@
 //! own question, until the deadline.
 
 mod config;
+mod telling;
+mod voting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use rdb_net_types::{
-    AbortTransaction, CommitTransaction, Effect, NodeId, Payload, PrepareTransaction, RequestError, TransactionAck,
-    TransactionId, TransactionVote, Vote,
-};
+use rdb_net_types::{AbortTransaction, CommitTransaction, NodeId, Payload, PrepareTransaction, TransactionId, Vote};
 
 pub use config::{AbortCause, BeginError, CoordinatorConfig, CoordinatorStats};
 
-use super::mutation::{Mutation, Planted};
+#[cfg(feature = "mutations")]
+use super::mutation::Mutation;
+use super::mutation::Planted;
 use super::schedule::Schedule;
 use super::{Decision, Life, Record, Ticket};
 
@@ -320,178 +321,6 @@ impl Coordinator {
         self.decide_abort(txn, AbortCause::Requested);
     }
 
-    /// What came of asking a participant for its vote.
-    pub fn handle_prepared(
-        &mut self,
-        now: Duration,
-        txn: TransactionId,
-        node: &NodeId,
-        outcome: Result<TransactionVote, RequestError>,
-    ) {
-        match outcome {
-            Ok(vote) if vote.txn_id == txn => {
-                let _first = self.voted(now, node, vote);
-            }
-            Ok(_) => self.stats.strangers += 1,
-            Err(error) => self.not_voted(now, txn, node, &error),
-        }
-    }
-
-    fn not_voted(&mut self, now: Duration, txn: TransactionId, node: &NodeId, error: &RequestError) {
-        let Some(transaction) = self.open.get_mut(&txn).filter(|open| open.phase == Phase::Voting) else { return };
-        let deadline = transaction.deadline;
-        let Some(member) = transaction.member(node).filter(|member| member.progress == Progress::Asked) else { return };
-        if error.effect == Effect::Unknown {
-            (member.progress, member.may_hold) = (Progress::Silent, true);
-            self.schedule.set(txn, deadline.min(now + self.config.ask_again));
-        } else {
-            // Nothing is left there, unless an earlier prepare was heard.
-            if !member.may_hold {
-                member.progress = Progress::Voted(Vote::Abort);
-            }
-            let (node, effect, reason) = (node.clone(), error.effect, error.reason);
-            self.decide_abort(txn, AbortCause::NotReached { node, effect, reason });
-        }
-    }
-
-    /// Counts a vote. `false` where it was counted before, or is of no use.
-    fn voted(&mut self, now: Duration, node: &NodeId, vote: TransactionVote) -> bool {
-        let TransactionVote { txn_id: txn, vote, reason } = vote;
-        let Some(transaction) = self.open.get_mut(&txn) else { return false };
-        let is_voting = transaction.phase == Phase::Voting;
-        let Some(member) = transaction.member(node) else {
-            self.stats.strangers += 1;
-            return false;
-        };
-        if !is_voting || matches!(member.progress, Progress::Voted(_)) {
-            return false;
-        }
-        member.progress = Progress::Voted(vote);
-        if vote == Vote::Abort {
-            self.decide_abort(txn, AbortCause::Vote { node: node.clone(), reason });
-            return true;
-        }
-        let missing = |member: &&Member| !matches!(member.progress, Progress::Voted(_));
-        let missing = transaction.members.iter().filter(missing).count();
-        if missing == 0 || missing == 1 && self.planted.has(Mutation::CommitBeforeVotes) {
-            self.decide_commit(now, txn);
-        }
-        true
-    }
-
-    fn decide_commit(&mut self, now: Duration, txn: TransactionId) {
-        self.schedule.clear(txn);
-        let transaction = self.open.get_mut(&txn).expect("a transaction is decided once");
-        let participants: Vec<NodeId> = transaction.committed().cloned().collect();
-        if participants.is_empty() {
-            // Nobody changed anything: there is nothing to be told, and nothing to be kept.
-            self.open.remove(&txn);
-            self.stats.committed += 1;
-            self.actions.push_back(CoordinatorAction::Decided { txn, decision: Decision::Commit, cause: None });
-            self.actions.push_back(CoordinatorAction::Ended { txn });
-            return;
-        }
-        transaction.phase = Phase::Deciding;
-        let ticket = self.append_forced(Record::Decided { txn, participants });
-        self.deciding.insert(ticket, txn);
-        if self.planted.has(Mutation::DecidedNotForced) {
-            self.handle_synced(now, ticket);
-        }
-    }
-
-    fn decide_abort(&mut self, txn: TransactionId, cause: AbortCause) {
-        if self.open.get(&txn).is_none_or(|open| open.phase != Phase::Voting) {
-            return;
-        }
-        self.schedule.clear(txn);
-        let transaction = self.open.remove(&txn).expect("it is open");
-        let stats = &mut self.stats;
-        *match &cause {
-            AbortCause::Vote { .. } => &mut stats.aborted_by_vote,
-            AbortCause::NotReached { .. } => &mut stats.aborted_not_reached,
-            AbortCause::Deadline { .. } => &mut stats.aborted_at_deadline,
-            AbortCause::Requested => &mut stats.aborted_by_request,
-        } += 1;
-        let reason = cause.to_string();
-        for Member { node, progress, .. } in transaction.members {
-            if progress == Progress::Asked {
-                self.actions.push_back(CoordinatorAction::GiveUp { txn, node: node.clone() });
-            }
-            if !matches!(progress, Progress::Voted(Vote::Abort | Vote::ReadOnly)) {
-                let message = AbortTransaction { txn_id: txn, reason: reason.clone() };
-                let timeout = self.config.tell_timeout;
-                self.actions.push_back(CoordinatorAction::Abort { node, message, timeout });
-            }
-        }
-        let cause = Some(cause);
-        self.actions.push_back(CoordinatorAction::Decided { txn, decision: Decision::Abort, cause });
-        self.actions.push_back(CoordinatorAction::Ended { txn });
-    }
-
-    /// Everything up to this ticket is durable.
-    pub fn handle_synced(&mut self, now: Duration, ticket: Ticket) {
-        if self.starting.is_some_and(|starting| starting <= ticket) {
-            self.starting = None;
-        }
-        while let Some(entry) = self.deciding.first_entry().filter(|entry| *entry.key() <= ticket) {
-            let txn = entry.remove();
-            let transaction = self.open.get_mut(&txn).expect("a transaction is open until its commit is told");
-            transaction.phase = Phase::Telling;
-            for member in &mut transaction.members {
-                let is_read_only = member.progress == Progress::Voted(Vote::ReadOnly);
-                member.progress = if is_read_only { Progress::Done } else { Progress::Untold };
-                member.work = Payload::new();
-            }
-            transaction.members.retain(|member| member.progress != Progress::Done);
-            self.stats.committed += 1;
-            self.actions.push_back(CoordinatorAction::Decided { txn, decision: Decision::Commit, cause: None });
-            self.tell(now, txn);
-        }
-    }
-
-    /// What came of telling a participant of a commit.
-    pub fn handle_told(&mut self, txn: TransactionId, node: &NodeId, outcome: Result<TransactionAck, RequestError>) {
-        let Some(transaction) = self.open.get_mut(&txn).filter(|open| open.phase == Phase::Telling) else { return };
-        let Some(member) = transaction.member(node) else {
-            self.stats.strangers += 1;
-            return;
-        };
-        let is_acknowledged = outcome.is_ok_and(|ack| ack.txn_id == txn);
-        if is_acknowledged {
-            member.progress = Progress::Done;
-        } else if member.progress == Progress::Told {
-            member.progress = Progress::Untold;
-        }
-        if transaction.members.iter().all(|member| member.progress == Progress::Done) {
-            self.open.remove(&txn);
-            self.schedule.clear(txn);
-            self.actions.push_back(CoordinatorAction::Append { record: Record::Ended { txn }, forced: None });
-            self.actions.push_back(CoordinatorAction::Ended { txn });
-        }
-    }
-
-    /// A participant in doubt sends its vote again, which asks what was decided. It counts as a vote where it is the first.
-    pub fn handle_question(&mut self, now: Duration, from: &NodeId, vote: TransactionVote) -> Verdict {
-        let txn = vote.txn_id;
-        self.stats.questions += 1;
-        if !Life::of(txn).is_of(&self.node) {
-            // Whatever is presumed of it is another coordinator's to say.
-            self.stats.strangers += 1;
-            return Verdict::Undecided;
-        }
-        if self.voted(now, from, vote) {
-            // Its answer to the prepare, if one is still waited for, says nothing new.
-            self.actions.push_back(CoordinatorAction::GiveUp { txn, node: from.clone() });
-        }
-        let Some(transaction) = self.open.get_mut(&txn) else { return Verdict::Decided(Decision::Abort) };
-        if transaction.phase != Phase::Telling {
-            return Verdict::Undecided;
-        }
-        // Who is not told of the commit has nothing to commit.
-        let is_told = transaction.member(from).is_some();
-        Verdict::Decided(if is_told { Decision::Commit } else { Decision::Abort })
-    }
-
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Duration> {
         self.schedule.next()
@@ -525,37 +354,6 @@ impl Coordinator {
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<CoordinatorAction> {
         self.actions.pop_front()
-    }
-
-    /// Asks all who are silent for their votes.
-    fn ask(&mut self, now: Duration, txn: TransactionId) {
-        let transaction = self.open.get_mut(&txn).expect("the caller has looked");
-        let timeout = transaction.deadline.saturating_sub(now);
-        let participants: Vec<NodeId> = transaction.members.iter().map(|member| member.node.clone()).collect();
-        for member in transaction.members.iter_mut().filter(|member| member.progress == Progress::Silent) {
-            member.progress = Progress::Asked;
-            let message = PrepareTransaction {
-                txn_id: txn,
-                coordinator: self.node.clone(),
-                participants: participants.clone(),
-                work: member.work.clone(),
-            };
-            self.actions.push_back(CoordinatorAction::Prepare { node: member.node.clone(), message, timeout });
-        }
-        self.schedule.set(txn, transaction.deadline);
-    }
-
-    /// Tells all who may not have heard of a commit, and looks again later.
-    fn tell(&mut self, now: Duration, txn: TransactionId) {
-        let transaction = self.open.get_mut(&txn).expect("the caller has looked");
-        for member in transaction.members.iter_mut().filter(|member| member.progress == Progress::Untold) {
-            member.progress = Progress::Told;
-            let message = CommitTransaction { txn_id: txn };
-            let (node, timeout) = (member.node.clone(), self.config.tell_timeout);
-            self.actions.push_back(CoordinatorAction::Commit { node, message, timeout });
-        }
-        self.schedule.set(txn, now + transaction.wait);
-        transaction.wait = (transaction.wait * 2).min(self.config.tell_again_max);
     }
 
     fn append_forced(&mut self, record: Record) -> Ticket {
