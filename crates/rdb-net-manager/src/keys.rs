@@ -5,6 +5,8 @@
 //! `rdb-net-seal`. Who has no key and is asked makes the first one. Nodes that share a secret derive
 //! their one key from it, and none of this happens.
 
+mod answers;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +17,7 @@ use rdb_net_seal::{
     RotationAction, RotationConfig, RotationOrder, SealStatistics, Step,
 };
 use rdb_net_tls::secret::SharedSecret;
-use rdb_net_transport::{Answer, CallOptions, HandlerError, Handling, PeerHandle, Request};
+use rdb_net_transport::{CallOptions, PeerHandle};
 use rdb_net_types::{ClusterId, Lane, MessageType, NodeId, NodeState, Payload, Reason, RequestError};
 use rdb_net_wire::Raw;
 use tokio::sync::Notify;
@@ -28,8 +30,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often both look where nothing is under way: a key serves for hours, and whatever cannot wait stirs them.
 const IDLE_INTERVAL: Duration = Duration::from_secs(5);
-/// Behind this byte of the header an order begins; an offer has another.
-const OFFER_KIND: u8 = 1;
 
 const LOCKED: &str = "no code panics while it holds this lock";
 
@@ -189,51 +189,6 @@ impl Keys {
         let untrusted = self.untrusted.lock().expect(LOCKED);
         let alive = members.iter().filter(|member| member.state == NodeState::Alive || member.id == node.id);
         alive.map(|member| member.id.clone()).filter(|member| !untrusted.contains(member)).collect()
-    }
-
-    /// Answers a member's message about keys.
-    pub(crate) fn handle(&self, now: Duration, request: Request) -> Handling {
-        Handling::Ready(self.answer(now, &request.into_payload().into_bytes()))
-    }
-
-    fn answer(&self, now: Duration, message: &[u8]) -> Result<Answer, HandlerError> {
-        let refuse = |problem: String| HandlerError::not_started(problem);
-        match message {
-            [] => {
-                self.make_first(now).map_err(|error| refuse(error.to_string()))?;
-                let offer = KeyringOffer::encode(&self.keyring).ok_or_else(|| refuse("there is no key".to_owned()))?;
-                Ok(Answer::Payload(Payload::from(offer.to_vec())))
-            }
-            [_, OFFER_KIND, ..] => {
-                let offer = KeyringOffer::decode(message).map_err(|error| refuse(error.to_string()))?;
-                self.accept(now, offer).map_err(|error| refuse(error.to_string()))?;
-                Ok(Answer::Payload(Payload::from(Vec::new())))
-            }
-            _ => {
-                let order = RotationOrder::decode(message).map_err(|error| refuse(error.to_string()))?;
-                order.apply(&self.keyring).map_err(|error| refuse(error.to_string()))?;
-                tracing::info!(?order, "gossip keys: an order was carried out");
-                Ok(Answer::Payload(Payload::from(Vec::new())))
-            }
-        }
-    }
-
-    /// The first node of a cluster makes its first key, when somebody asks for it.
-    fn make_first(&self, now: Duration) -> Result<(), Box<dyn std::error::Error>> {
-        if self.keyring.primary().is_none() {
-            let id = self.keyring.install(GossipKey::generate()?, now)?;
-            tracing::info!(%id, "gossip keys: made the first one");
-        }
-        Ok(())
-    }
-
-    fn accept(&self, now: Duration, offer: KeyringOffer) -> Result<(), rdb_net_seal::KeyringError> {
-        let accepted = offer.accept(&self.keyring, now)?;
-        self.recovery.lock().expect(LOCKED).handle_offer(accepted.is_news());
-        if accepted.is_news() {
-            tracing::info!(installed = accepted.installed, primary = ?self.keyring.primary(), "gossip keys: learnt");
-        }
-        Ok(())
     }
 
     /// A connection to this peer is up: who has no key yet asks it.

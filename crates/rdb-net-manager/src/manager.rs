@@ -368,11 +368,6 @@ impl NetworkManager {
         }
     }
 
-    /// The time by the clock of [`Request::deadline`](crate::Request::deadline): how much of it is left is what a handler may take.
-    pub fn now(&self) -> Duration {
-        self.transport.clock().now()
-    }
-
     /// The configuration that runs.
     pub fn config(&self) -> &Config {
         &self.config

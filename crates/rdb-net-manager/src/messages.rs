@@ -1,6 +1,7 @@
 //! Messages to members: one, any, all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdb_net_transport::{CallOptions, Reply, ReplyStream, StreamOptions};
 use rdb_net_types::{ClusterMessage, Effect, NodeId, Reason, RequestError, SelectionCriteria};
@@ -11,6 +12,11 @@ use crate::manager::NetworkManager;
 use crate::node::Node;
 
 impl NetworkManager {
+    /// The time by the clock of [`Request::deadline`](crate::Request::deadline): how much of it is left is what a handler may take.
+    pub fn now(&self) -> Duration {
+        self.transport.clock().now()
+    }
+
     pub(crate) fn running(&self) -> Result<&Arc<Node>, RequestError> {
         self.node.get().ok_or_else(|| {
             RequestError::new(Effect::NotSent, Reason::ShuttingDown).because("the manager is not started")

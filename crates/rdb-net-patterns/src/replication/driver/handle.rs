@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rdb_net_types::{LogEntry, NodeId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
 
 use crate::replication::{ENTRY_BYTES_MAX, Event, LeadError, LogError, NotLeading, Position, Status};
 
@@ -113,6 +114,8 @@ pub struct ReplicaHandle {
     pub(super) proposals: mpsc::Sender<Proposing>,
     pub(super) committed: watch::Receiver<u64>,
     pub(super) events: Arc<broadcast::Sender<Arc<Event>>>,
+    /// The replica's task.
+    pub(super) tasks: TaskTracker,
 }
 
 impl ReplicaHandle {
@@ -205,6 +208,6 @@ impl ReplicaHandle {
     pub async fn close(&self) {
         // What is closed already needs no order.
         let _closed = self.orders.send(Order::Close).await;
-        self.orders.closed().await;
+        self.tasks.wait().await;
     }
 }

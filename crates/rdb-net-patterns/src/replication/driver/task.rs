@@ -9,6 +9,7 @@ use bytes::Bytes;
 use rdb_net_manager::NetworkManager;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::Incoming;
 use super::handle::{AppendError, Claimed, LeadFailed, Order, Proposal, Proposing, ReplicaHandle};
@@ -75,8 +76,10 @@ pub(super) fn begin<S: LogStorage + 'static>(
         committed,
         events: Arc::clone(&events),
     };
-    tokio::spawn(task.run(incoming, ordered, proposed));
-    ReplicaHandle { orders, proposals, committed: sees_committed, events }
+    let tasks = TaskTracker::new();
+    tasks.spawn(task.run(incoming, ordered, proposed));
+    tasks.close();
+    ReplicaHandle { orders, proposals, committed: sees_committed, events, tasks }
 }
 
 impl<S: LogStorage + 'static> Task<S> {
@@ -87,9 +90,6 @@ impl<S: LogStorage + 'static> Task<S> {
         mut proposals: mpsc::Receiver<Proposing>,
     ) {
         self.serve(&mut incoming, &mut orders, &mut proposals).await;
-        // Who waits for the end waits for the orders' end: the log is closed by then, and another replica may be opened.
-        drop((incoming, proposals));
-        drop(orders);
     }
 
     async fn serve(
