@@ -96,7 +96,7 @@ impl Engine {
             seeds: Seeds::new(&config, local.address.clone(), random.fork()),
             links: Links::new(&local.id, config.links),
             flows: Flows::new(config.quiet_after),
-            phi: LinkPhi::new(config.phi),
+            phi: LinkPhi::new(config.phi.of_interval(config.health.interval)),
             stream_pings: StreamPings::default(),
             roster: Roster::new(Arc::new(local)),
             syncs: Syncs::default(),

@@ -19,7 +19,7 @@ pub struct PhiConfig {
     /// The phi at which a node is asked at once. 8 is wrong once in a hundred million answers, if they are spread as before.
     /// Default 8; 0 switches the detectors off.
     pub threshold: f64,
-    /// What each detector expects. Defaults are those of [`rdb_phi::Config`], but for a tolerated pause of half a second: one lost
+    /// What each detector expects; the interval is that of health's pings. Defaults are those of [`rdb_phi::Config`], but for a tolerated pause of half a second: one lost
     /// ping is repeated within it.
     pub detector: rdb_phi::Config,
 }
@@ -28,6 +28,15 @@ impl Default for PhiConfig {
     fn default() -> Self {
         let acceptable_pause = Duration::from_millis(500);
         Self { threshold: 8.0, detector: rdb_phi::Config { acceptable_pause, ..rdb_phi::Config::default() } }
+    }
+}
+
+impl PhiConfig {
+    /// The same for heartbeats that come about so often.
+    pub(crate) fn of_interval(mut self, interval: Duration) -> Self {
+        self.detector.first_interval = interval;
+        self.detector.max_interval = self.detector.max_interval.max(interval * 4);
+        self
     }
 }
 
@@ -177,6 +186,16 @@ mod tests {
         let silence = links.poll(30 * SECOND).expect("a long silence");
         assert_eq!((silence.trust, silence.is_crossed), (0.1, true));
         assert_eq!(links.poll(30 * SECOND), None);
+    }
+
+    #[test]
+    fn a_link_that_is_asked_seldom_is_given_its_time_from_the_start() {
+        let mut links = LinkPhi::new(PhiConfig::default().of_interval(20 * SECOND));
+        links.watch(Duration::ZERO, &id());
+        for beat in 1..=10 {
+            assert_eq!(links.poll(beat * 20 * SECOND), None);
+            links.heartbeat(beat * 20 * SECOND, &id());
+        }
     }
 
     #[test]

@@ -195,7 +195,7 @@ impl Engine {
         }
     }
 
-    /// Exchanges views with a random member that is connected, if this node has just joined.
+    /// Exchanges views with a random member, one that is connected where there is one, if this node has just joined.
     pub(crate) fn look_again(&mut self, now: Duration) {
         if self.settling.due.is_none_or(|due| due > now) {
             return;

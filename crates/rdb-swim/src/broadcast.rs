@@ -3,7 +3,7 @@
 //! A broadcast reaches every member that is there with the probability of any other gossip, at most once each, in no order. It
 //! comes after everything that membership has to tell, and what waits is bounded in bytes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,8 +14,11 @@ use crate::packet::Update;
 use crate::swim::{Phase, Swim};
 use crate::table::SELF;
 
-/// How many of a process's broadcasts may overtake each other: what is older than that counts as heard.
-const WINDOW: u64 = 64;
+/// How many of a process's broadcasts may overtake each other: as many as wait by default. What is older than that is dropped.
+const WINDOW: u64 = 1_024;
+
+/// A number that is so far above the highest one is a mistake, or a lie that would have all others dropped.
+const LEAP_MAX: u64 = 1 << 20;
 
 /// What a broadcast takes besides its payload, more or less.
 const OVERHEAD_BYTES: usize = 64;
@@ -60,33 +63,44 @@ pub enum BroadcastRefused {
 }
 
 /// Which broadcasts of one process were heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Heard {
     boot: BootId,
+    /// 0 before the first.
     highest: u64,
-    /// Bit n: the one that is n below the highest.
-    recent: u64,
+    /// The numbers of the window that were heard.
+    recent: BTreeSet<u64>,
+}
+
+/// What a number is to whoever hears it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Novelty {
+    New,
+    Heard,
+    /// Too old, or too far ahead, to tell.
+    OutOfReach,
 }
 
 impl Heard {
     fn new(boot: BootId) -> Self {
-        Self { boot, highest: 0, recent: 0 }
+        Self { boot, highest: 0, recent: BTreeSet::new() }
     }
 
-    /// Whether this one is new, which it is not again.
-    fn is_new(&mut self, number: u64) -> bool {
-        if number > self.highest {
-            let step = number - self.highest;
-            self.recent = if step < WINDOW { self.recent << step | 1 } else { 1 };
-            self.highest = number;
-            return true;
+    /// What this number is; a new one is none any more.
+    fn take(&mut self, number: u64) -> Novelty {
+        let is_leap = self.highest > 0 && number > self.highest.saturating_add(LEAP_MAX);
+        if is_leap || self.highest.saturating_sub(number) >= WINDOW {
+            return Novelty::OutOfReach;
         }
-        let behind = self.highest - number;
-        if behind >= WINDOW || self.recent >> behind & 1 == 1 {
-            return false;
+        if !self.recent.insert(number) {
+            return Novelty::Heard;
         }
-        self.recent |= 1 << behind;
-        true
+        self.highest = self.highest.max(number);
+        let from = self.highest.saturating_sub(WINDOW - 1);
+        while self.recent.first().is_some_and(|first| *first < from) {
+            self.recent.pop_first();
+        }
+        Novelty::New
     }
 }
 
@@ -113,7 +127,15 @@ impl Broadcasts {
 
     fn push(&mut self, broadcast: Broadcast) {
         self.bytes += broadcast.weight();
-        self.queue.push_front((0, broadcast));
+        // Behind those that were not told yet either: in a burst each has its turn.
+        let at = self.queue.partition_point(|(told, _)| *told == 0);
+        self.queue.insert(at, (0, broadcast));
+    }
+
+    /// Drops what is longer than is allowed now: it might never find room in a packet.
+    pub(crate) fn limit(&mut self, bytes_max: usize) {
+        self.queue.retain(|(_, broadcast)| broadcast.payload.len() <= bytes_max);
+        self.bytes = self.queue.iter().map(|(_, broadcast)| broadcast.weight()).sum();
     }
 
     /// Offers each to a packet, the least told first. Those written count as told once more, and leave at `limit`.
@@ -186,8 +208,13 @@ impl Swim {
         if heard.boot != boot {
             *heard = Heard::new(boot);
         }
-        if !heard.is_new(broadcast.number) {
-            return;
+        match heard.take(broadcast.number) {
+            Novelty::New => {}
+            Novelty::Heard => return,
+            Novelty::OutOfReach => {
+                self.stats.broadcasts_dropped += 1;
+                return;
+            }
         }
         self.stats.broadcasts_heard += 1;
         self.advise(Event::Broadcast { origin: broadcast.origin.clone(), payload: broadcast.payload.clone() });
@@ -208,9 +235,26 @@ mod tests {
     #[test]
     fn each_number_is_new_once_in_whatever_order_within_the_window() {
         let mut heard = Heard::new(BootId(1));
-        assert!([3, 1, 2, 5, 4, 70].into_iter().all(|number| heard.is_new(number)));
-        assert!(![1, 2, 3, 4, 5, 70].into_iter().any(|number| heard.is_new(number)));
-        assert!(heard.is_new(7), "63 behind");
-        assert!(!heard.is_new(6), "64 behind counts as heard");
+        assert!([3, 1, 2, 5, 4, 1_030].into_iter().all(|number| heard.take(number) == Novelty::New));
+        assert!([1_030, 1_030].into_iter().all(|number| heard.take(number) == Novelty::Heard));
+        assert_eq!(heard.take(7), Novelty::New, "1,023 behind");
+        assert_eq!(heard.take(6), Novelty::OutOfReach, "1,024 behind");
+        assert!(heard.recent.len() <= WINDOW as usize);
+    }
+
+    #[test]
+    fn one_number_far_ahead_does_not_silence_those_that_follow() {
+        let mut heard = Heard::new(BootId(1));
+        assert_eq!(heard.take(5_000_000), Novelty::New, "whoever comes late hears any number first");
+        assert_eq!(heard.take(u64::MAX), Novelty::OutOfReach);
+        assert_eq!(heard.take(5_000_001), Novelty::New);
+    }
+
+    #[test]
+    fn numbers_at_the_end_of_counting_are_no_overflow() {
+        let mut heard = Heard::new(BootId(1));
+        assert_eq!(heard.take(u64::MAX), Novelty::New);
+        assert_eq!(heard.take(u64::MAX - 1), Novelty::New);
+        assert_eq!(heard.take(0), Novelty::OutOfReach);
     }
 }

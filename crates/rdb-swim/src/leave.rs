@@ -66,6 +66,7 @@ impl Swim {
             return;
         }
         self.phase = Phase::Active;
+        self.differences.has_view = false;
         self.schedule.clear();
         self.start_timers(now);
         self.speak_anew(now, |own| {

@@ -60,7 +60,8 @@ impl Swim {
         if former.revisit_interval != self.config.revisit_interval {
             self.rearm(now, Timer::Revisit, self.config.revisit_interval);
         }
-        if self.config.gossip_fanout > 0 && !self.queue.is_empty() {
+        self.broadcasts.limit(self.config.broadcast_bytes_max);
+        if self.config.gossip_fanout > 0 && !(self.queue.is_empty() && self.broadcasts.is_empty()) {
             self.rearm(now, Timer::Gossip, self.config.gossip_interval);
         }
         Ok(())

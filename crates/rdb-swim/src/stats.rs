@@ -48,7 +48,8 @@ pub struct Statistics {
     pub unverified_silent: u64,
     /// Broadcasts of others that were heard, each once.
     pub broadcasts_heard: u64,
-    /// Broadcasts of unknown processes, and such as are longer than is allowed here.
+    /// Broadcasts of unknown processes, such as are longer than is allowed here, and such as come too late to tell whether they
+    /// were heard.
     pub broadcasts_dropped: u64,
     /// Probes begun.
     pub probes_started: u64,

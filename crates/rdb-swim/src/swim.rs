@@ -131,7 +131,8 @@ pub struct Swim {
 }
 
 impl Swim {
-    /// A member of a cluster of one. Everything random follows from `seed`.
+    /// A member of a cluster of one. Everything random follows from `seed`. Times count from an origin of the caller's choice that is
+    /// not long ago, as the start of the process: since when a member is in its state is held for eight years from it.
     ///
     /// # Panics
     ///

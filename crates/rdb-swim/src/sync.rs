@@ -22,6 +22,7 @@ use crate::summary::Summary;
 use crate::swim::{Phase, Swim};
 use crate::table::SELF;
 use crate::transmit::alive_of;
+use crate::unverified::UNVERIFIED_MAX;
 use crate::wire::{DecodeError, Reader, Write};
 
 /// After a failed member's return, views are exchanged with it within this time.
@@ -75,6 +76,8 @@ pub(crate) struct Differences {
     equal_at: Duration,
     /// How many answers in a row have brought nothing new.
     fruitless: u32,
+    /// Another's view was taken since this process began, or came back.
+    pub(crate) has_view: bool,
     /// The last view that was compared was this node's.
     is_equal: bool,
     /// Exchanges in a row that were spared for that.
@@ -83,7 +86,7 @@ pub(crate) struct Differences {
 
 impl Differences {
     pub(crate) fn new(now: Duration) -> Self {
-        Self { last: Duration::ZERO, equal_at: now, fruitless: 0, is_equal: false, spared: 0 }
+        Self { last: Duration::ZERO, equal_at: now, fruitless: 0, has_view: false, is_equal: false, spared: 0 }
     }
 }
 
@@ -180,9 +183,11 @@ impl Swim {
         let records = read_records(&mut reader)?;
         if matches!(self.phase, Phase::Active) {
             let before = self.table.digest();
+            let asked = self.stats.unverified_asked;
             self.take_view(now, remembered, records);
+            self.differences.has_view = true;
             // An answer that was lost says nothing of what another one will bring.
-            let is_fruitless = self.table.digest() == before;
+            let is_fruitless = self.table.digest() == before && self.stats.unverified_asked == asked;
             self.differences.fruitless = if is_fruitless { (self.differences.fruitless + 1).min(5) } else { 0 };
         }
         Ok(SyncOutcome::Accepted { members: self.table.len() })
@@ -199,6 +204,11 @@ impl Swim {
             None => {}
         }
         let Some((_, replier)) = records.first().cloned() else { return };
+        let mut records = records;
+        // There may be more unknown ones than are asked: whoever wrote the list shall not choose among them.
+        if records.len() > UNVERIFIED_MAX {
+            self.random.shuffle(&mut records[1..]);
+        }
         for (state, alive) in records {
             self.take_record(now, state, alive, &replier.id, spread);
         }
@@ -216,8 +226,8 @@ impl Swim {
         let slot = self.table.slot_of(&alive.id);
         let held = slot.and_then(|slot| self.table.get(slot)).map(|entry| entry.state);
         let claim = Accusation { id: alive.id.clone(), incarnation: alive.incarnation, from: replier.clone() };
-        // Who joins has nothing but the view that it is given, and the replier has just answered.
-        let is_hearsay = matches!(spread, Spread::Yes) && alive.id != *replier;
+        // Who joins has nothing but the first view that it is given, and the replier has just answered.
+        let is_hearsay = self.differences.has_view && alive.id != *replier;
         match (held, state) {
             _ if slot == Some(SELF) => {}
             (None, NodeState::Alive | NodeState::Suspect) if is_hearsay => self.ask_unverified(now, alive),

@@ -52,6 +52,7 @@ fn a_view_that_differs_by_one_member_is_answered_by_one_bucket() {
     {
         let (mut asker, mut replier) = (one_of(members, 0), one_of(members, 1));
         assert_eq!(asker.digest(), replier.digest());
+        asker.differences.has_view = true;
         let news = local(99_999, 9, 3);
         replier.restore(secs(1), [(Profile::new(news.id, news.boot, news.address, news.meta), news.incarnation)]);
         let request = asker.sync_request();
@@ -62,6 +63,19 @@ fn a_view_that_differs_by_one_member_is_answered_by_one_bucket() {
         asker.handle_sync_reply(secs(2), &reply).expect("a reply");
         assert_eq!(asker.stats().unverified_asked, 1, "the news is in it");
     }
+}
+
+/// Gossip of one member, or a memory of a former life, is no view yet.
+#[test]
+fn who_has_heard_of_one_member_takes_the_first_view_as_it_is() {
+    let (mut newcomer, mut replier) = (one_of(0, 5_000), one_of(1_000, 1));
+    let heard = local(77, 77, 1);
+    newcomer.restore(secs(1), [(Profile::new(heard.id, heard.boot, heard.address, heard.meta), heard.incarnation)]);
+    let answer = replier.handle_sync_request(secs(2), &newcomer.sync_request()).expect("a request");
+    let SyncAnswer::Ready(reply) = answer else { panic!("nobody rivals") };
+    newcomer.handle_sync_reply(secs(2), &reply).expect("a reply");
+    assert_eq!(newcomer.digest(), replier.digest());
+    assert_eq!(newcomer.stats().unverified_asked, 0);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Members that this node knows from another's view alone, while they are asked whether they are there.
 //!
-//! What gossip tells of a new member is fresh, and who joins has nothing but the view that it is given. A member that finds an
+//! What gossip tells of a new member is fresh, and who joins has nothing but the first view that it is given. A member that finds an
 //! unknown one in another's view may have found a ghost: one that all others have forgotten (hashicorp/memberlist #312). So it is
 //! pinged before it is taken in, directly and then by others as well, and is neither a member nor told of until it answers, or
 //! gossip tells of it.
@@ -8,15 +8,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdb_net_types::{BootId, NodeId};
+use rdb_net_types::{BootId, NodeId, NodeState};
 
 use crate::apply::Spread;
 use crate::packet::{Alive, Body};
 use crate::schedule::Timer;
 use crate::swim::Swim;
 
-/// How many may be asked at a time. Who is beyond it is found by the next exchange of views.
-const UNVERIFIED_MAX: usize = 256;
+/// How many may be asked at a time. Who is beyond it is found by the next exchange of views. Whoever forges a view can have
+/// so many addresses pinged, and no more.
+pub(crate) const UNVERIFIED_MAX: usize = 64;
 
 /// How often each is asked within [`Config::probe_interval`](crate::Config::probe_interval).
 const PINGS: u32 = 4;
@@ -34,12 +35,15 @@ pub(crate) struct Candidate {
 impl Swim {
     /// Asks a member that another one's view holds, and this one's does not.
     pub(crate) fn ask_unverified(&mut self, now: Duration, alive: Alive) {
-        let is_entombed = self.tombstones.incarnation(&alive.id).is_some_and(|dead| alive.incarnation <= dead);
-        if is_entombed || self.unverified.values().any(|candidate| candidate.alive.id == alive.id) {
-            self.stats.updates_entombed += u64::from(is_entombed);
+        if self.tombstones.incarnation(&alive.id).is_some_and(|dead| alive.incarnation <= dead) {
+            // It is refused there, and whoever tells of it is told.
+            return self.admit(now, alive, NodeState::Alive, Spread::Yes);
+        }
+        if self.unverified.values().any(|candidate| candidate.alive.id == alive.id) {
             return;
         }
-        if self.unverified.len() >= UNVERIFIED_MAX {
+        let is_full = self.table.len() >= self.config.members_max && self.table.longest_gone().is_none();
+        if is_full || self.unverified.len() >= UNVERIFIED_MAX {
             self.stats.limit_unverified += 1;
             return;
         }
@@ -59,12 +63,14 @@ impl Swim {
             return;
         }
         candidate.asked += 1;
-        let is_first = candidate.asked == 1;
+        let (is_first, asked) = (candidate.asked == 1, candidate.asked);
         self.schedule.set(Timer::Unverified(sequence), now + self.config.probe_interval / PINGS);
         self.stats.unverified_asked += u64::from(is_first);
         self.send(address, id.clone(), Body::Ping { sequence, target: id.clone(), target_boot: boot });
         if !is_first {
-            let budget_ms = (self.config.probe_interval / PINGS).as_millis() as u64;
+            // A relay may have to connect first, where datagrams do not pass: it has all the time that is left.
+            let left = self.config.probe_interval / PINGS * (PINGS + 1 - asked);
+            let budget_ms = left.as_millis() as u64;
             for relay in self.table.live().sample(self.config.indirect_probes, &[], &mut self.random) {
                 let body = Body::PingRequest { sequence, target: id.clone(), target_boot: boot, budget_ms };
                 self.send_member(relay, body);

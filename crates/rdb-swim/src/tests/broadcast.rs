@@ -26,6 +26,20 @@ fn a_broadcast_reaches_everybody_once_although_packets_are_lost() {
     assert_eq!(heard(&net, 7, b"first"), 0, "its own word is no news to it");
 }
 
+/// More than fit into a packet, or into many.
+#[test]
+fn a_burst_of_broadcasts_reaches_everybody_whole() {
+    let mut net = Network::cluster_of(12, 984);
+    for number in 0..400u32 {
+        net.act(3, |swim, now| swim.broadcast(now, Bytes::copy_from_slice(&number.to_be_bytes())).expect("room"));
+    }
+    net.run(secs(30));
+    for n in (0..12).filter(|n| *n != 3) {
+        let heard = net.nodes[n].events.iter().filter(|(_, event)| matches!(event, Event::Broadcast { .. })).count();
+        assert_eq!((heard, net.nodes[n].swim.stats().broadcasts_dropped), (400, 0), "member {n}");
+    }
+}
+
 #[test]
 fn it_is_told_a_bounded_number_of_times_and_then_no_more() {
     let mut net = Network::cluster_of(10, 981);
