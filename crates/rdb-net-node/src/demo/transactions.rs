@@ -116,6 +116,12 @@ impl Tally {
                 .filter_map(|(node, txn)| Some((node.clone(), u128::from_str_radix(txn, 16).ok()?)))
                 .collect();
             let is_settled = told.len() == nodes && open.is_empty();
+            if !is_settled && Instant::now() >= until && told.len() < nodes {
+                let silent = nodes - told.len();
+                return Err(Failure::Other(format!(
+                    "{silent} of {nodes} nodes do not tell which transactions are open"
+                )));
+            }
             if is_settled || Instant::now() >= until {
                 let left_open = |(node, txn)| {
                     let what = Occurrence::LeftOpen { txn: TransactionId(txn) };

@@ -81,7 +81,7 @@ impl QueryExecutor {
             window_bytes: options.window_bytes,
             begun,
             gather,
-            deadline: Box::pin(tokio::time::sleep_until(begun + options.timeout)),
+            deadline: Box::pin(tokio::time::sleep_until(begun + options.timeout.min(crate::TIMEOUT_MAX))),
             under_way: Vec::new(),
             next: 0,
         })
@@ -189,7 +189,7 @@ impl QueryStream {
         let options = StreamOptions { call: CallOptions::timeout(budget), window_bytes: self.window_bytes };
         let (manager, to) = (Arc::clone(&self.manager), node.clone());
         let opening = Box::pin(async move { manager.stream(&to, &request, options).await });
-        self.under_way.push(UnderWay { part, node, answer: Answer::Opening(opening), wants_more: false });
+        self.under_way.push(UnderWay { part, node, answer: Answer::Opening(opening), wants_more: true });
     }
 
     /// Looks at each node that is asked, until one has rows, or has come to its end.

@@ -62,9 +62,15 @@ impl<S: LogStorage> Replica<S> {
             return Some(Refusal::Behind);
         }
         match resume.question {
-            Question::Keep(keep) if keep < self.committed => Some(Refusal::Committed),
+            // What was acknowledged to this very leader stays: its word that came late, by a former connection, is not obeyed.
+            Question::Keep(keep) if keep < self.committed.max(self.matched_with(resume)) => Some(Refusal::Committed),
             _ => None,
         }
+    }
+
+    /// Up to where the log is known to be that of whoever asks.
+    fn matched_with(&self, resume: &Resume) -> u64 {
+        if resume.epoch == self.promise.epoch { self.matched } else { 0 }
     }
 
     /// Removes what the leader does not have.
@@ -76,11 +82,18 @@ impl<S: LogStorage> Replica<S> {
         durability.index = durability.index.min(keep);
         durability.under_way = durability.under_way.map(|(mark, index)| (mark, index.min(keep)));
         // What was to be acknowledged is not there any more.
+        let end = self.log.last();
         for waiting in &mut self.waiting {
-            if let Reply::Ack(ack) = &mut waiting.reply
-                && ack.durable_index > keep
-            {
-                (ack.accepted, ack.durable_index) = (false, keep);
+            match &mut waiting.reply {
+                Reply::Ack(ack) if ack.durable_index > keep => (ack.accepted, ack.durable_index) = (false, keep),
+                Reply::Resumed(Resumed::Granted { last, at, .. }) => {
+                    for position in [last, at] {
+                        if position.index > keep {
+                            *position = end;
+                        }
+                    }
+                }
+                _ => {}
             }
         }
         self.actions.push_back(Action::Event(Event::Cut { keep }));
@@ -108,6 +121,7 @@ impl<S: LogStorage> Replica<S> {
         }
         // No entry behind these is known to be the leader's.
         let matched = log.previous_index + log.entries.len() as u64;
+        self.matched = self.matched.max(matched);
         self.commit(log.committed_index.min(matched));
         let ack = ReplicationAck { log_id: log.log_id, epoch: log.epoch, durable_index: matched, accepted: true };
         self.answer(ticket, Reply::Ack(ack));

@@ -168,9 +168,12 @@ impl<S: LogStorage> Replica<S> {
     /// Begins, if a quorum follows.
     fn open_with_quorum(&mut self) -> Result<(), LogError> {
         let Some(leadership) = &self.leadership else { return Ok(()) };
-        let own = usize::from(self.durability.synced >= leadership.promised);
+        // Its own promise first: an epoch that was begun before it was durable could begin again after a crash.
+        if self.durability.synced < leadership.promised {
+            return Ok(());
+        }
         let granted = leadership.followers.values().filter(|progress| progress.has_granted).count();
-        if leadership.opened.is_some() || own + granted < self.config.quorum() {
+        if leadership.opened.is_some() || 1 + granted < self.config.quorum() {
             return Ok(());
         }
         // Entries of former epochs are committed with the first one of this epoch (Raft, section 5.4.2): so there is one at once.

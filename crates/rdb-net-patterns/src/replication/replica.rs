@@ -45,6 +45,8 @@ pub struct Replica<S> {
     pub(super) promise: Promise,
     pub(super) committed: u64,
     pub(super) durability: Durability,
+    /// Up to where the log is known to be that of the leader that it follows.
+    pub(super) matched: u64,
     /// What it leads, where it does or wants to.
     pub(super) leadership: Option<Box<Leadership>>,
     pub(super) has_failed: bool,
@@ -75,6 +77,7 @@ impl<S: LogStorage> Replica<S> {
             log,
             committed: 0,
             durability,
+            matched: 0,
             leadership: None,
             has_failed: false,
             waiting: VecDeque::new(),
@@ -274,6 +277,7 @@ impl<S: LogStorage> Replica<S> {
         self.log.keep_promise(&promise)?;
         self.durability.written += 1;
         self.promise = promise;
+        self.matched = 0;
         Ok(())
     }
 

@@ -71,6 +71,8 @@ impl FileLog {
         }
         // What is read here may never have been synced; whoever acts on it relies on it from now on.
         file.sync_all().map_err(failed(LogStep::Sync))?;
+        // Nor its name: a process may have died between giving the file its name and making that durable.
+        sync_folder(&path).map_err(failed(LogStep::Sync))?;
         file.seek(SeekFrom::Start(end)).map_err(failed(LogStep::Read))?;
         let log =
             Self { writer: Writer::new(salt, end), path, file, pending: Vec::new(), is_broken: false, _lock: lock };

@@ -285,7 +285,7 @@ impl Coordinator {
         let transaction = Transaction {
             phase: Phase::Voting,
             members: participants.into_iter().map(member).collect(),
-            deadline: now + timeout,
+            deadline: now + timeout.min(crate::TIMEOUT_MAX),
             wait: self.config.tell_again,
         };
         self.open.insert(txn, transaction);

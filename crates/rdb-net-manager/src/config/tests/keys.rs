@@ -70,7 +70,7 @@ fn handed_on(config: &Config) -> String {
     );
     let addresses = (config.gossip_bind(), config.admin_bind(), config.node_info(&advertised));
     let (tcp, discovery) = ((config.tcp(), config.quic()), (config.static_discovery(), remote_discovery(config)));
-    let machines = (config.swim(), config.health(), config.balancer());
+    let machines = (config.swim(), config.health(), config.failure_detector, config.balancer());
     format!(
         "{identity:?} {limits:?} {addresses:?} {tcp:?} {:?} {discovery:?} {machines:?} {:?}",
         config.tls, config.shared_secret

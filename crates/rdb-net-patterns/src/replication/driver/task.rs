@@ -103,6 +103,8 @@ impl<S: LogStorage + 'static> Task<S> {
             if let Some(mark) = self.sync.take() {
                 let Some(synced) = self.synced(mark).await else { return };
                 self = synced;
+                // In a log of one member a sync is all that makes room.
+                self.propose();
                 continue;
             }
             let timeout = self.replica().poll_timeout().map(|at| self.begun + at);

@@ -16,6 +16,11 @@ impl Participant {
             return self.refuse(call, Refusal::NotTheCoordinator);
         }
         match self.held.get(&txn).map(|held| held.state) {
+            // It is neither held nor over: its vote was lost with its log, and so may be what it was to do.
+            None if self.over.late_vote(txn).is_none() => {
+                self.stats.contradictions += 1;
+                self.refuse(call, Refusal::NotVoted);
+            }
             // It was done before, and the acknowledgement was lost.
             None | Some(State::Applying(Decision::Commit)) => self.answer_ack(call, txn),
             Some(State::Committing { .. }) => self.wait_for(txn, call),
