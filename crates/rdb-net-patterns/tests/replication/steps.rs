@@ -284,6 +284,30 @@ fn what_is_known_to_be_committed_is_not_cut() {
     }
 }
 
+/// A leader's word comes late, by a connection that another one has replaced. What was acknowledged since is not committed yet as
+/// far as the follower knows, and the leader counts on it.
+#[test]
+fn what_was_acknowledged_to_a_leader_is_not_cut_by_a_late_word_of_its_own() {
+    let mut cluster = Cluster::of(5);
+    cluster.lead(1, 1);
+    cluster.silent = BTreeSet::from([2, 4, 5]);
+    let before = cluster.at(3).log().last();
+    let leader_last = cluster.at(1).log().last();
+    cluster.propose(1, vec!["acknowledged".into()]);
+    let last = cluster.at(3).log().last();
+    assert_eq!(last.index, before.index + 1);
+    assert_eq!(cluster.at(3).committed(), before.index, "it is not committed yet");
+    let keep = Question::Keep(before.index);
+    let late = Message::Resume(Resume { log_id: 7, epoch: 1, leader_last, question: keep });
+    cluster.at(3).handle_message(&id(1), 77, late);
+    let refused = Resumed::Refused { epoch: 1, last, refusal: Refusal::Committed };
+    match cluster.at(3).poll_action() {
+        Some(Action::Reply { ticket: 77, reply: Reply::Resumed(resumed) }) => assert_eq!(resumed, refused),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(cluster.at(3).log().last(), last);
+}
+
 #[test]
 fn a_follower_whose_committed_entries_differ_is_damaged_and_sent_nothing() {
     let mut cluster = Cluster::of(3);

@@ -128,6 +128,15 @@ fn an_abort_while_the_vote_is_being_written_is_heard() {
     }
 }
 
+/// It voted, and its log was lost: an acknowledgement would hide that its part is not done.
+#[test]
+fn a_commit_of_which_nothing_is_known_is_refused_and_counted() {
+    let mut participant = Participant::new(ParticipantConfig::default(), [], ms(0));
+    commit(&mut participant, 1, txn(1));
+    assert_eq!(actions(&mut participant), ["1: refused NotVoted"]);
+    assert_eq!(participant.stats().contradictions, 1);
+}
+
 #[test]
 fn in_doubt_it_asks_and_never_decides() {
     let mut participant = prepared();
