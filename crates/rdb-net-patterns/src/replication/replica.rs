@@ -74,8 +74,9 @@ impl<S: LogStorage> Replica<S> {
             id,
             config,
             promise: log.promise(),
+            // Nothing else is dropped.
+            committed: log.base().index,
             log,
-            committed: 0,
             durability,
             matched: 0,
             leadership: None,
@@ -150,7 +151,7 @@ impl<S: LogStorage> Replica<S> {
     pub fn handle_message(&mut self, from: &NodeId, ticket: u64, message: Message) {
         self.guarded(|this| match message {
             Message::Resume(resume) => this.resume(from, ticket, resume),
-            Message::Log(log) => this.entries(from, ticket, log),
+            Message::Append(append) => this.entries(from, ticket, append),
         });
     }
 
@@ -232,6 +233,7 @@ impl<S: LogStorage> Replica<S> {
             role,
             epoch: self.promise.epoch,
             leader: self.promise.leader.clone(),
+            base: self.log.base(),
             last: self.log.last(),
             durable: self.durability.index,
             committed: self.committed,
@@ -251,7 +253,7 @@ impl<S: LogStorage> Replica<S> {
     }
 
     /// Does something to the log: where that fails, the replica has failed. What was written is asked to be made durable.
-    fn guarded(&mut self, act: impl FnOnce(&mut Self) -> Result<(), LogError>) {
+    pub(super) fn guarded(&mut self, act: impl FnOnce(&mut Self) -> Result<(), LogError>) {
         if let Err(error) = act(self) {
             self.fail(error);
         }
