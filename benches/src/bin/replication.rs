@@ -29,10 +29,10 @@ const ENTRY_BYTES: usize = 1024;
 /// How much is replicated in a round.
 const ROUND_BYTES: usize = 512 << 20;
 /// How many committed entries a log keeps, as one does whose application has applied them. Logs are in memory.
-const KEPT: u64 = 32 * 1024;
+const KEPT: u64 = 4 * 1024;
 /// Entries of a proposal, and proposals under way.
 const TOGETHER: usize = 1024;
-const UNDER_WAY: usize = 12;
+const UNDER_WAY: usize = 8;
 const WARM_UP: Duration = Duration::from_millis(200);
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -62,8 +62,8 @@ fn config() -> Config {
     let members = (1..=3).map(|number| NodeId::new(&format!("n{number}")).expect("the name is legal"));
     Config {
         batch_bytes_max: BATCH_BYTES,
-        window_bytes: 8 * BATCH_BYTES,
-        tail_bytes: 32 * BATCH_BYTES,
+        window_bytes: 4 * BATCH_BYTES,
+        tail_bytes: 16 * BATCH_BYTES,
         pending_bytes_max: 16 * BATCH_BYTES,
         ..Config::new(1, members)
     }
@@ -83,13 +83,17 @@ async fn follow(certificates: &Path, name: &str, seed: &str) -> Result<(), Failu
     }
 }
 
-/// Drops what was committed a while ago, for ever.
+/// Drops what was committed a while ago and, of a leader, what all followers have: for ever.
 async fn keep_short(replica: &ReplicaHandle) -> Result<(), Failure> {
     let (mut committed, mut base) = (replica.committed(), 0);
     loop {
-        let enough = committed.wait_for(|committed| *committed >= base + 2 * KEPT);
-        base = *enough.await? - KEPT;
+        let enough = committed.wait_for(|committed| *committed >= base + KEPT + TOGETHER as u64);
+        let enough = *enough.await? - KEPT;
+        let followers = replica.status().await.ok_or("the replica is closed")?.followers;
+        base = followers.iter().map(|follower| follower.matched).fold(enough, u64::min);
         replica.compact(base).await.ok_or("the replica is closed")??;
+        // A follower that is behind holds it up.
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

@@ -293,11 +293,14 @@ impl<S: LogStorage> Replica<S> {
         else {
             return Ok(());
         };
-        self.append(&entries)?;
-        if let Some(leadership) = &mut self.leadership {
-            leadership.pending.push_back((last, bytes));
-            leadership.pending_bytes += bytes;
-            leadership.tail.extend(entries);
+        let Some(leadership) = &mut self.leadership else { return Ok(()) };
+        leadership.pending.push_back((last, bytes));
+        leadership.pending_bytes += bytes;
+        for batch in leadership.tail.packed(entries) {
+            self.append(&batch)?;
+            if let Some(leadership) = &mut self.leadership {
+                leadership.tail.push(batch);
+            }
         }
         self.pump_all()
     }

@@ -22,14 +22,20 @@ impl Tail {
         Self { batches: VecDeque::new(), memory_bytes: 0, memory_bytes_max, batch_bytes_max, batch_entries_max }
     }
 
-    /// Adds the entries behind those that are there, and forgets the oldest beyond its size.
-    pub(super) fn extend(&mut self, mut entries: Vec<LogEntry>) {
+    /// Puts entries together as they may travel.
+    pub(super) fn packed(&self, mut entries: Vec<LogEntry>) -> Vec<Entries> {
+        let mut batches = Vec::new();
         while !entries.is_empty() {
             let rest = entries.split_off(self.fits(entries.iter()));
-            let batch = Entries::packed(std::mem::replace(&mut entries, rest));
-            self.memory_bytes += batch.memory_bytes();
-            self.batches.push_back(batch);
+            batches.push(Entries::packed(std::mem::replace(&mut entries, rest)));
         }
+        batches
+    }
+
+    /// Adds the entries behind those that are there, and forgets the oldest beyond its size.
+    pub(super) fn push(&mut self, batch: Entries) {
+        self.memory_bytes += batch.memory_bytes();
+        self.batches.push_back(batch);
         while self.memory_bytes > self.memory_bytes_max
             && let Some(oldest) = self.batches.pop_front()
         {
@@ -91,26 +97,30 @@ mod tests {
         entries.map(|entries| entries.iter().map(|entry| entry.index).collect())
     }
 
+    fn extend(tail: &mut Tail, entries: Vec<LogEntry>) {
+        tail.packed(entries).into_iter().for_each(|batch| tail.push(batch));
+    }
+
     #[test]
     fn the_oldest_entries_are_forgotten_beyond_the_limit() {
         let mut tail = Tail::new(10 * Entries::packed(entries(1..=1)).memory_bytes(), 1000, 3);
         assert_eq!(tail.read(1), None);
-        entries(1..=100).into_iter().for_each(|entry| tail.extend(vec![entry]));
+        entries(1..=100).into_iter().for_each(|entry| extend(&mut tail, vec![entry]));
         assert_eq!(tail.read(90), None, "ten are held");
         assert_eq!(indexes(tail.read(91)), Some(vec![91, 92, 93]));
         assert_eq!(indexes(tail.read(101)), Some(Vec::new()), "nothing is missing");
-        tail.extend(entries(101..=300));
+        extend(&mut tail, entries(101..=300));
         assert_eq!(tail.read(200), None);
         assert!(tail.memory_bytes <= tail.memory_bytes_max);
         let mut none = Tail::new(1, 1000, 3);
-        none.extend(entries(1..=1));
+        extend(&mut none, entries(1..=1));
         assert_eq!((none.memory_bytes, none.read(1)), (0, None));
     }
 
     #[test]
     fn what_was_proposed_in_pieces_travels_together_and_once_together_stays_so() {
         let mut tail = Tail::new(1 << 20, 350, 100);
-        entries(1..=8).into_iter().for_each(|entry| tail.extend(vec![entry]));
+        entries(1..=8).into_iter().for_each(|entry| extend(&mut tail, vec![entry]));
         let first = tail.read(1).expect("it is held");
         assert_eq!(indexes(Some(first.clone())), Some(vec![1, 2, 3]), "350 bytes at most");
         let again = tail.read(1).expect("it is held");
@@ -118,7 +128,7 @@ mod tests {
         assert_eq!(indexes(tail.read(2)), Some(vec![2, 3]), "a part of it");
         assert_eq!(indexes(tail.read(4)), Some(vec![4, 5, 6]));
         assert_eq!(indexes(tail.read(8)), Some(vec![8]));
-        tail.extend(entries(9..=12));
+        extend(&mut tail, entries(9..=12));
         assert_eq!(indexes(tail.read(8)), Some(vec![8]), "with three behind it that do not fit");
         assert_eq!(indexes(tail.read(9)), Some(vec![9, 10, 11]));
         assert_eq!(indexes(tail.read(12)), Some(vec![12]));
