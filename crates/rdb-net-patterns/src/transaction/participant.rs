@@ -64,7 +64,8 @@ pub enum ParticipantAction {
         /// Whether something waits for it.
         forced: Option<Ticket>,
     },
-    /// Let the resource commit or abort, and tell [`Participant::handle_applied`] when it is done. After a restart it may come again.
+    /// Let the resource commit or abort, and tell [`Participant::handle_applied`] when it is done, or
+    /// [`Participant::handle_apply_failed`] when it is not. After that, and after a restart, it comes again.
     Apply {
         /// Which transaction.
         txn: TransactionId,
@@ -103,7 +104,7 @@ struct Held {
     state: State,
     /// Who waits for what comes next.
     callers: Vec<CallId>,
-    /// How long the next question is waited with.
+    /// How long is waited until the next question; once it is decided, until the resource is tried again.
     wait: Duration,
 }
 
@@ -114,6 +115,8 @@ pub struct Participant {
     held: BTreeMap<TransactionId, Held>,
     over: Windows,
     schedule: Schedule,
+    /// What the resource has failed to do, and is given again.
+    applies: Schedule,
     actions: VecDeque<ParticipantAction>,
     tickets: u64,
     /// Whose record is durable when a ticket is.
@@ -129,6 +132,7 @@ impl Participant {
             held: BTreeMap::new(),
             over: Windows::new(config.coordinators_max),
             schedule: Schedule::default(),
+            applies: Schedule::default(),
             actions: VecDeque::new(),
             tickets: 0,
             writing: BTreeMap::new(),
@@ -143,9 +147,7 @@ impl Participant {
         for (txn, state, work) in found {
             participant.actions.push_back(ParticipantAction::Restore { txn, work });
             match state {
-                State::Applying(decision) => {
-                    participant.actions.push_back(ParticipantAction::Apply { txn, decision });
-                }
+                State::Applying(decision) => participant.apply(txn, decision),
                 _ => {
                     participant.stats.recovered += 1;
                     participant.schedule.set(txn, now);
@@ -296,7 +298,7 @@ impl Participant {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.schedule.next()
+        [self.schedule.next(), self.applies.next()].into_iter().flatten().min()
     }
 
     /// The next thing to do.
@@ -312,6 +314,7 @@ impl Participant {
 
     fn release(&mut self, txn: TransactionId) {
         self.schedule.clear(txn);
+        self.applies.clear(txn);
         if let Some(held) = self.held.remove(&txn) {
             self.stats.work_bytes = self.stats.work_bytes.saturating_sub(held.work.len());
         }

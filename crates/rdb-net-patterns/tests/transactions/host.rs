@@ -207,6 +207,7 @@ impl TransactionNode {
         while let Some(entry) = self.busy.first_entry().filter(|entry| entry.key().0 <= self.now) {
             match entry.remove() {
                 Busy::Working(txn, vote) => self.participant.handle_worked(self.now, txn, vote, ""),
+                Busy::Applying(txn) if self.random.chance(0.05) => self.participant.handle_apply_failed(self.now, txn),
                 Busy::Applying(txn) => self.participant.handle_applied(txn),
             }
         }

@@ -13,8 +13,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::caught::caught;
 use super::log::LogQueue;
-use super::{Begun, Outcome, Resource, TransactionError, TransactionOptions, Witness};
+use super::{Begun, OpenError, Outcome, Resource, TransactionError, TransactionOptions, Witness};
 use crate::transaction::{
     CallId, Coordinator, CoordinatorStats, Occurrence, Participant, ParticipantAnswer, ParticipantStats, Record,
 };
@@ -31,6 +32,8 @@ pub(super) struct Machines {
     pub(super) prepares: BTreeMap<(TransactionId, NodeId), AbortHandle>,
     pub(super) calls: BTreeMap<CallId, oneshot::Sender<ParticipantAnswer>>,
     next_call: u64,
+    /// What the resource panicked at while it was to take it back.
+    pub(super) not_restored: Option<TransactionId>,
     /// For when the timer is set.
     timer: Option<Duration>,
     is_stopped: bool,
@@ -63,12 +66,9 @@ impl Shared {
         records: Vec<Record>,
         resource: Arc<dyn Resource>,
         TransactionOptions { coordinator, participant, witness, .. }: TransactionOptions,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, OpenError> {
         let coordinator = Coordinator::new(coordinator, node, unix_seconds(), records.iter().cloned(), Duration::ZERO);
         let participant = Participant::new(participant, records, Duration::ZERO);
-        if let Some(witness) = &witness {
-            witness(Occurrence::Started);
-        }
         let machines = Machines {
             coordinator,
             participant,
@@ -77,6 +77,7 @@ impl Shared {
             prepares: BTreeMap::new(),
             calls: BTreeMap::new(),
             next_call: 0,
+            not_restored: None,
             timer: None,
             is_stopped: false,
         };
@@ -93,8 +94,16 @@ impl Shared {
             cancel: CancellationToken::new(),
             runtime: tokio::runtime::Handle::current(),
         });
+        shared.saw(Occurrence::Started);
         shared.with(|_, _| ());
-        shared
+        let not_restored = shared.lock().not_restored;
+        match not_restored {
+            Some(txn) => {
+                shared.cancel();
+                Err(OpenError::Restore { txn })
+            }
+            None => Ok(shared),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Machines> {
@@ -236,8 +245,10 @@ impl Shared {
     }
 
     pub(super) fn saw(&self, what: Occurrence) {
-        if let Some(witness) = &self.witness {
-            witness(what);
+        if let Some(witness) = &self.witness
+            && caught(|| witness(what)).is_err()
+        {
+            tracing::error!("the witness of the transactions panicked; what it was told is missing in its history");
         }
     }
 

@@ -21,6 +21,11 @@ pub struct ParticipantConfig {
     pub ask_again_max: Duration,
     /// How long one question may take. Default 1 s.
     pub ask_timeout: Duration,
+    /// After how long a commit or an abort that the resource has failed to do is given to it again; doubles up to
+    /// `apply_again_max`. Default 1 s.
+    pub apply_again: Duration,
+    /// The longest such time. Default 30 s.
+    pub apply_again_max: Duration,
 }
 
 impl Default for ParticipantConfig {
@@ -33,6 +38,8 @@ impl Default for ParticipantConfig {
             ask_after: Duration::from_secs(1),
             ask_again_max: Duration::from_secs(5),
             ask_timeout: Duration::from_secs(1),
+            apply_again: Duration::from_secs(1),
+            apply_again_max: Duration::from_secs(30),
         }
     }
 }
@@ -75,6 +82,9 @@ pub struct ParticipantStats {
     pub committed: u64,
     /// Transactions aborted after they were prepared.
     pub aborted: u64,
+    /// How often the resource failed to commit or abort. It is given the same again; more than none is a fault that an operator
+    /// should see.
+    pub applies_failed: u64,
     /// Transactions that a former life left in doubt.
     pub recovered: u64,
     /// Questions sent to coordinators.

@@ -88,6 +88,16 @@ impl Participant {
         self.end(txn);
     }
 
+    /// The resource has failed to commit or abort. It still has to: it is given the same again after a while.
+    pub fn handle_apply_failed(&mut self, now: Duration, txn: TransactionId) {
+        let Some(held) = self.held.get_mut(&txn).filter(|held| matches!(held.state, State::Applying(_))) else {
+            return;
+        };
+        self.stats.applies_failed += 1;
+        self.applies.set(txn, now + held.wait);
+        held.wait = (held.wait * 2).min(self.config.apply_again_max);
+    }
+
     /// Whether this node decides about a transaction.
     fn decides(&mut self, txn: TransactionId, from: &NodeId) -> bool {
         let decides = match self.held.get(&txn) {
@@ -115,6 +125,9 @@ impl Participant {
 
     pub(super) fn apply(&mut self, txn: TransactionId, decision: Decision) {
         self.set_state(txn, State::Applying(decision));
+        if let Some(held) = self.held.get_mut(&txn) {
+            held.wait = self.config.apply_again;
+        }
         self.actions.push_back(ParticipantAction::Apply { txn, decision });
     }
 
@@ -125,8 +138,13 @@ impl Participant {
         }
     }
 
-    /// Asks about what is in doubt for too long.
+    /// Asks about what is in doubt for too long, and gives the resource again what it has failed to do.
     pub fn handle_timeout(&mut self, now: Duration) {
+        while let Some(txn) = self.applies.take_due(now) {
+            if let Some(State::Applying(decision)) = self.held.get(&txn).map(|held| held.state) {
+                self.actions.push_back(ParticipantAction::Apply { txn, decision });
+            }
+        }
         while let Some(txn) = self.schedule.take_due(now) {
             let Some(held) = self.held.get(&txn).filter(|held| held.state == State::Prepared) else { continue };
             if self.planted.has(Mutation::DoubtAborts) {
