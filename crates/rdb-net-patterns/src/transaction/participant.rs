@@ -186,7 +186,13 @@ impl Participant {
     /// What was counted.
     pub fn stats(&self) -> ParticipantStats {
         let in_doubt = self.held.values().filter(|held| held.state == State::Prepared).count();
-        ParticipantStats { held: self.held.len(), in_doubt, ..self.stats }
+        ParticipantStats {
+            held: self.held.len(),
+            in_doubt,
+            windows_closed: self.over.closed_count,
+            coordinators_forgotten: self.over.forgotten_count,
+            ..self.stats
+        }
     }
 
     /// The transactions that are held.
@@ -236,10 +242,11 @@ impl Participant {
     fn begin(&mut self, call: CallId, txn: TransactionId, coordinator: NodeId, work: Payload) {
         let bytes = self.stats.work_bytes.saturating_add(work.len());
         let is_full = self.held.len() >= self.config.held_max || bytes > self.config.work_bytes_max;
-        if is_full || !self.over.admit(txn) {
+        if is_full {
             self.stats.refused_full += 1;
             return self.refuse(call, Refusal::Full);
         }
+        self.over.admit(txn);
         self.stats.work_bytes = bytes;
         // The work is kept for longer than the buffer that it came in.
         let (work, wait) = (work.detach(), self.config.ask_after);

@@ -56,7 +56,7 @@ pub enum Record {
         life: Life,
         /// The highest number of it that is over.
         highest: u32,
-        /// A bit for each of the numbers below, from the highest downwards.
+        /// A bit for each number that is over, at its place in the window; without bits all up to the highest are.
         bits: Vec<u64>,
     },
 }

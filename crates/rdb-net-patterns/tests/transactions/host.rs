@@ -75,13 +75,15 @@ impl Host for TransactionNode {
     type Reply = Answer;
     type Note = Occurrence;
 
-    fn boot(Birth { node, nodes, records, now, random, .. }: Birth<'_>) -> Self {
+    fn boot(Birth { node, nodes, records, now, mut random, .. }: Birth<'_>) -> Self {
         let records: Vec<Record> =
             records.iter().map(|bytes| Record::decode(bytes).expect("only records were appended")).collect();
         let count = records.len();
         let mut coordinator =
             Coordinator::new(CoordinatorConfig::default(), node.clone(), 1, records.iter().cloned(), now);
-        let mut participant = Participant::new(ParticipantConfig::default(), records, now);
+        // Mostly there are fewer windows than coordinators.
+        let config = ParticipantConfig { coordinators_max: 1 + random.index(8), ..ParticipantConfig::default() };
+        let mut participant = Participant::new(config, records, now);
         if let Some(mutation) = PLANTED.get() {
             coordinator.plant(mutation);
             participant.plant(mutation);

@@ -10,7 +10,8 @@ pub struct ParticipantConfig {
     pub held_max: usize,
     /// How many bytes of work they may have together. Default 64 MiB.
     pub work_bytes_max: usize,
-    /// Of how many coordinators is remembered which of their transactions are over. Takes some 600 bytes for each. Default 4,096.
+    /// Of how many coordinators is remembered one by one which of their transactions are over. Takes some 1,100 bytes for each. Of those
+    /// that were not heard of for longest only the highest number is kept, for sixteen times as many. Default 4,096.
     pub coordinators_max: usize,
     /// How many answers to one transaction's messages may be waited for at once. Default 4.
     pub callers_max: usize,
@@ -91,6 +92,10 @@ pub struct ParticipantStats {
     pub questions: u64,
     /// Prepares of transactions that were over.
     pub late_prepares: u64,
+    /// Coordinators of which only the highest number is remembered, because others were heard of later.
+    pub windows_closed: u64,
+    /// Coordinators of which nothing is remembered any more. A copy of one of their prepares that comes this late is carried out.
+    pub coordinators_forgotten: u64,
     /// Prepares refused because too much is held.
     pub refused_full: u64,
     /// Messages refused because too many of one transaction waited.

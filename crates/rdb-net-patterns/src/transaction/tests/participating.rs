@@ -229,3 +229,24 @@ fn limits_refuse_and_count() {
     assert_eq!(actions(&mut participant), ["work", "work", "3: refused Full"]);
     assert_eq!(participant.stats().refused_full, 1);
 }
+
+/// One coordinator more than have a window is served, and the one whose window it takes is not carried out twice.
+#[test]
+fn the_coordinator_beyond_the_limit_is_served() {
+    let config = ParticipantConfig { coordinators_max: 1, ..ParticipantConfig::default() };
+    let mut participant = Participant::new(config, [], ms(0));
+    let ask = |participant: &mut Participant, call, name: &str, sequence| {
+        let txn = Life::new(&node(name), 1).transaction(sequence);
+        let (participants, work) = (vec![node("a")], Payload::from("work"));
+        let message = PrepareTransaction { txn_id: txn, coordinator: node(name), participants, work };
+        participant.handle_prepare(CallId(call), &node(name), message);
+        participant.handle_worked(ms(0), txn, Vote::ReadOnly, "");
+        actions(participant)
+    };
+    assert_eq!(ask(&mut participant, 1, "c", 1), ["work", "1: vote ReadOnly"]);
+    assert_eq!(ask(&mut participant, 2, "d", 1), ["work", "2: vote ReadOnly"]);
+    assert_eq!(ask(&mut participant, 3, "c", 1), ["3: vote Abort"]);
+    assert_eq!(ask(&mut participant, 4, "c", 2), ["work", "4: vote ReadOnly"]);
+    let stats = participant.stats();
+    assert_eq!((stats.refused_full, stats.windows_closed, stats.coordinators_forgotten), (0, 2, 0));
+}
