@@ -16,7 +16,7 @@ pub struct Event {
     pub what: Occurrence,
 }
 
-/// What happened. Each is told before its effect leaves the node.
+/// What happened. Each is told before its effect leaves the node, and what has been done when it is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -47,7 +47,15 @@ pub enum Occurrence {
         /// What.
         decision: Decision,
     },
-    /// A participant's resource committed or aborted.
+    /// A participant's resource was told to commit or to abort.
+    Applying {
+        /// Which transaction.
+        #[serde(with = "hexadecimal")]
+        txn: TransactionId,
+        /// What.
+        decision: Decision,
+    },
+    /// It has done so, a commit durably.
     Applied {
         /// Which transaction.
         #[serde(with = "hexadecimal")]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rdb_net_patterns::transaction::{
-    CallId, Coordinator, CoordinatorAction, CoordinatorConfig, Mutation, Occurrence, Participant, ParticipantAction,
-    ParticipantAnswer, ParticipantConfig, Record, Refusal, Ticket, Verdict,
+    CallId, Coordinator, CoordinatorAction, CoordinatorConfig, Decision, Mutation, Occurrence, Participant,
+    ParticipantAction, ParticipantAnswer, ParticipantConfig, Record, Refusal, Ticket, Verdict,
 };
 use rdb_net_types::{
     AbortTransaction, CommitTransaction, Effect, NodeId, Payload, PrepareTransaction, RequestError, SeededRandom,
@@ -48,7 +48,7 @@ enum Tag {
 #[derive(Debug, Clone, Copy)]
 enum Busy {
     Working(TransactionId, Vote),
-    Applying(TransactionId),
+    Applying(TransactionId, Decision),
 }
 
 /// The log is replaced when it has this many records more than it needs.
@@ -209,8 +209,13 @@ impl TransactionNode {
         while let Some(entry) = self.busy.first_entry().filter(|entry| entry.key().0 <= self.now) {
             match entry.remove() {
                 Busy::Working(txn, vote) => self.participant.handle_worked(self.now, txn, vote, ""),
-                Busy::Applying(txn) if self.random.chance(0.05) => self.participant.handle_apply_failed(self.now, txn),
-                Busy::Applying(txn) => self.participant.handle_applied(txn),
+                Busy::Applying(txn, _) if self.random.chance(0.05) => {
+                    self.participant.handle_apply_failed(self.now, txn)
+                }
+                Busy::Applying(txn, decision) => {
+                    self.note(Occurrence::Applied { txn, decision });
+                    self.participant.handle_applied(txn);
+                }
             }
         }
     }
@@ -319,8 +324,8 @@ impl TransactionNode {
             ParticipantAction::Restore { .. } => {}
             ParticipantAction::Append { record, forced } => self.append(&record, forced, false),
             ParticipantAction::Apply { txn, decision } => {
-                self.note(Occurrence::Applied { txn, decision });
-                self.be_busy(Busy::Applying(txn));
+                self.note(Occurrence::Applying { txn, decision });
+                self.be_busy(Busy::Applying(txn, decision));
             }
             ParticipantAction::Ask { coordinator, message, timeout } => {
                 let TransactionVote { txn_id: txn, vote, .. } = message;

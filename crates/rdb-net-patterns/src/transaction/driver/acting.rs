@@ -119,7 +119,7 @@ impl Shared {
     }
 
     fn apply(self: &Arc<Self>, txn: TransactionId, decision: Decision) {
-        self.saw(Occurrence::Applied { txn, decision });
+        self.saw(Occurrence::Applying { txn, decision });
         let this = Arc::clone(self);
         self.spawn(async move {
             let applied = caught_later(|| this.resource.apply(txn, decision)).await;
@@ -128,7 +128,10 @@ impl Shared {
                 tracing::error!(%txn, %decision, "the resource panicked while it did what was decided; it is told again");
             }
             this.with(|machines, now| match applied {
-                Ok(()) => machines.participant.handle_applied(txn),
+                Ok(()) => {
+                    this.saw(Occurrence::Applied { txn, decision });
+                    machines.participant.handle_applied(txn);
+                }
                 Err(_) => machines.participant.handle_apply_failed(now, txn),
             });
         });

@@ -129,6 +129,9 @@ impl Participant {
             held.wait = self.config.apply_again;
         }
         self.actions.push_back(ParticipantAction::Apply { txn, decision });
+        if self.planted.has(Mutation::AppliedBeforeEnd) {
+            self.handle_applied(txn);
+        }
     }
 
     pub(super) fn ask_later(&mut self, now: Duration, txn: TransactionId) {
