@@ -9,6 +9,8 @@ mod handlers;
 mod log;
 mod resource;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

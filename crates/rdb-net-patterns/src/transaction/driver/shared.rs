@@ -178,11 +178,19 @@ impl Shared {
                 return;
             }
             let (sender, ended) = oneshot::channel();
-            machines.endings.entry(txn).or_default().push(sender);
+            let waiting = machines.endings.entry(txn).or_default();
+            // Who has stopped waiting takes no place: a transaction may stay open for as long as a node is away.
+            waiting.retain(|waiting| !waiting.is_closed());
+            waiting.push(sender);
             ended
         };
         // A sender that is dropped says that nothing more will come.
         let _ended = ended.await;
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting_for_end(&self, txn: TransactionId) -> usize {
+        self.lock().endings.get(&txn).map_or(0, Vec::len)
     }
 
     pub(super) fn stats(&self) -> (CoordinatorStats, ParticipantStats) {
