@@ -8,8 +8,8 @@ use rdb_net_manager::NetworkManager;
 use rdb_net_manager::config::Loader;
 use rdb_net_patterns::storage::{MemoryDisk, MemoryLog};
 use rdb_net_patterns::transaction::{
-    AbortCause, Decision, OpenError, Prepared, Record, Resource, TransactionError, TransactionManager,
-    TransactionOptions,
+    AbortCause, Decision, OpenError, Prepared, Record, ResolveError, Resource, TransactionError, TransactionManager,
+    TransactionOptions, Untold,
 };
 use rdb_net_types::{BoxFuture, Effect, NodeId, Payload, SeededRandom, TransactionId, Vote};
 
@@ -280,4 +280,37 @@ async fn a_resource_that_cannot_take_back_what_it_prepared_keeps_the_transaction
     let options = TransactionOptions::default();
     let opened = TransactionManager::open(network, id("a"), Box::new(log), &records, resource, options);
     assert!(matches!(opened, Err(OpenError::Restore { txn: lost }) if lost == txn), "{opened:?}");
+}
+
+/// A participant whose coordinator is gone, and a coordinator whose participant is.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_resolves_what_a_lost_node_left_open_and_the_next_life_knows() {
+    let disk = MemoryDisk::new();
+    let gone = rdb_net_patterns::transaction::Life::new(&id("gone"), 1).transaction(1);
+    let own = rdb_net_patterns::transaction::Life::new(&id("a"), 1).transaction(1);
+    append(
+        &disk,
+        &[
+            Record::Prepared { txn: gone, coordinator: id("gone"), work: b"work".to_vec() },
+            Record::Decided { txn: own, participants: vec![id("gone")] },
+        ],
+    );
+    let a = Node::start("a", None, &disk, TransactionOptions::default()).await;
+    let listed: Vec<_> = a.transactions.in_doubt().into_iter().map(|doubt| (doubt.txn, doubt.coordinator)).collect();
+    assert_eq!(listed, [(gone, id("gone"))]);
+    a.transactions.resolve(gone, Decision::Commit).await.expect("it is in doubt");
+    assert!(matches!(a.transactions.resolve(gone, Decision::Abort).await, Err(ResolveError::NotInDoubt { .. })));
+    assert_eq!(a.counter.wait_applied(1).await, [(gone, Decision::Commit)]);
+    assert_eq!(a.transactions.untold(), [Untold { txn: own, nodes: vec![id("gone")] }]);
+    assert_eq!(a.transactions.give_up(&id("gone")).await, Ok(vec![own]));
+    tokio::time::timeout(LIMIT, a.transactions.ended(own)).await.expect("nobody is waited for");
+    a.stop().await;
+
+    disk.crash(&mut SeededRandom::new(1));
+    let a = Node::start("a", None, &disk, TransactionOptions::default()).await;
+    let kept = a.transactions.resolved_by_hand();
+    assert!(matches!(kept.as_slice(), [kept] if kept.txn == gone && !kept.is_contradicted), "{kept:?}");
+    assert_eq!((a.transactions.in_doubt(), a.transactions.untold()), (Vec::new(), Vec::new()));
+    assert!(a.transactions.forget_resolved(gone));
+    a.stop().await;
 }

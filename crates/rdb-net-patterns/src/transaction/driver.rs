@@ -7,6 +7,7 @@ mod acting;
 mod caught;
 mod handlers;
 mod log;
+mod operating;
 mod resource;
 mod shared;
 #[cfg(test)]
@@ -22,8 +23,8 @@ use tokio::sync::oneshot;
 pub use resource::{Prepared, Resource};
 
 use super::{
-    AbortCause, BeginError, CoordinatorConfig, CoordinatorStats, Decision, Occurrence, ParticipantConfig,
-    ParticipantStats, Record, RecordError,
+    AbortCause, BeginError, CoordinatorConfig, CoordinatorStats, Decision, GiveUpError, InDoubt, Occurrence,
+    ParticipantConfig, ParticipantStats, Record, RecordError, ResolveError, ResolvedByHand, Untold,
 };
 use crate::storage::{Log, LogError};
 use log::LogThread;

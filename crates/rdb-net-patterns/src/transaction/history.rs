@@ -63,6 +63,14 @@ pub enum Occurrence {
         /// What it did.
         decision: Decision,
     },
+    /// An operator decided about a transaction in doubt. That may break every rule but this: that it is told.
+    Resolved {
+        /// Which transaction.
+        #[serde(with = "hexadecimal")]
+        txn: TransactionId,
+        /// How.
+        decision: Decision,
+    },
     /// At the end of the run: a transaction was still open on this node, whether as its coordinator or as a participant.
     LeftOpen {
         /// Which.

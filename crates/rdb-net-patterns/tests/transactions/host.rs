@@ -292,7 +292,7 @@ impl TransactionNode {
                 self.send(Tag::Abort, node, Message::Abort(message), timeout);
             }
             CoordinatorAction::Decided { txn, decision, .. } => self.note(Occurrence::Decided { txn, decision }),
-            CoordinatorAction::Ended { .. } => {}
+            CoordinatorAction::Ended { .. } | CoordinatorAction::GivenUp { .. } => {}
         }
     }
 
@@ -321,7 +321,9 @@ impl TransactionNode {
                 };
                 self.be_busy(Busy::Working(txn, vote));
             }
-            ParticipantAction::Restore { .. } => {}
+            ParticipantAction::Restore { .. }
+            | ParticipantAction::Resolved { .. }
+            | ParticipantAction::Contradicted { .. } => {}
             ParticipantAction::Append { record, forced } => self.append(&record, forced, false),
             ParticipantAction::Apply { txn, decision } => {
                 self.note(Occurrence::Applying { txn, decision });

@@ -53,6 +53,15 @@ impl Shared {
             CoordinatorAction::Ended { txn } => {
                 machines.endings.remove(&txn);
             }
+            CoordinatorAction::GivenUp { ticket, node, transactions } => {
+                for txn in &transactions {
+                    let txn = format_args!("{:032x}", txn.0);
+                    tracing::warn!(%node, %txn, "the participant is given up by hand; its part of this commit is not waited for");
+                }
+                if let Some(waiting) = machines.giving_up.remove(&ticket) {
+                    let _sent = waiting.send(transactions);
+                }
+            }
         }
     }
 
@@ -110,6 +119,19 @@ impl Shared {
                 self.queue.push(Entry { record, coordinator: None, participant: forced });
             }
             ParticipantAction::Apply { txn, decision } => self.apply(txn, decision),
+            ParticipantAction::Resolved { txn, decision } => {
+                self.saw(Occurrence::Resolved { txn, decision });
+                if let Some(waiting) = machines.resolving.remove(&txn) {
+                    let _sent = waiting.send(());
+                }
+                let txn = format_args!("{:032x}", txn.0);
+                tracing::warn!(%txn, %decision, "a transaction in doubt is resolved by hand");
+            }
+            ParticipantAction::Contradicted { txn, coordinator, resolved } => {
+                let txn = format_args!("{:032x}", txn.0);
+                tracing::error!(%txn, %coordinator, %resolved, "a transaction is mixed: its coordinator decided against what was \
+                    resolved by hand; its data has to be repaired");
+            }
             ParticipantAction::Ask { coordinator, message, timeout } => {
                 self.saw(Occurrence::Voted { txn: message.txn_id, vote: message.vote });
                 let this = Arc::clone(self);

@@ -17,7 +17,7 @@ use super::caught::caught;
 use super::log::LogQueue;
 use super::{Begun, OpenError, Outcome, Resource, TransactionError, TransactionOptions, Witness};
 use crate::transaction::{
-    CallId, Coordinator, CoordinatorStats, Occurrence, Participant, ParticipantAnswer, ParticipantStats, Record,
+    CallId, Coordinator, CoordinatorStats, Occurrence, Participant, ParticipantAnswer, ParticipantStats, Record, Ticket,
 };
 
 const LOCKED: &str = "no code panics while it holds this lock";
@@ -31,12 +31,22 @@ pub(super) struct Machines {
     pub(super) endings: BTreeMap<TransactionId, Vec<oneshot::Sender<()>>>,
     pub(super) prepares: BTreeMap<(TransactionId, NodeId), AbortHandle>,
     pub(super) calls: BTreeMap<CallId, oneshot::Sender<ParticipantAnswer>>,
+    /// Who waits for what an operator has decided.
+    pub(super) resolving: BTreeMap<TransactionId, oneshot::Sender<()>>,
+    pub(super) giving_up: BTreeMap<Ticket, oneshot::Sender<Vec<TransactionId>>>,
     next_call: u64,
     /// What the resource panicked at while it was to take it back.
     pub(super) not_restored: Option<TransactionId>,
     /// For when the timer is set.
     timer: Option<Duration>,
     is_stopped: bool,
+}
+
+impl Machines {
+    /// Whether nothing is promised any more.
+    pub(super) const fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
 }
 
 pub(super) struct Shared {
@@ -76,6 +86,8 @@ impl Shared {
             endings: BTreeMap::new(),
             prepares: BTreeMap::new(),
             calls: BTreeMap::new(),
+            resolving: BTreeMap::new(),
+            giving_up: BTreeMap::new(),
             next_call: 0,
             not_restored: None,
             timer: None,
@@ -210,6 +222,8 @@ impl Shared {
         machines.outcomes.clear();
         machines.endings.clear();
         machines.calls.clear();
+        machines.resolving.clear();
+        machines.giving_up.clear();
         self.queue.close();
     }
 

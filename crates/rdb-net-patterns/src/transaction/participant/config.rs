@@ -5,7 +5,8 @@ use std::time::Duration;
 /// A participant's limits and times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParticipantConfig {
-    /// How many transactions may be held at once, from their prepare until the resource is done with them. Beyond it a prepare is
+    /// How many transactions may be held at once, from their prepare until the resource is done with them; those resolved by hand
+    /// included until their coordinators have said the same. Beyond it a prepare is
     /// refused, which its coordinator hears as "not started". Default 4,096.
     pub held_max: usize,
     /// How many bytes of work they may have together. Default 64 MiB.
@@ -52,8 +53,8 @@ pub enum Refusal {
     /// A limit of this participant is reached. Try later.
     #[error("the participant holds as many transactions as it may")]
     Full,
-    /// So many answers are waited for as may be.
-    #[error("too many messages of this transaction wait for an answer")]
+    /// So many answers are waited for as may be, or an operator's decision is being written. Try later.
+    #[error("too many messages of this transaction wait for an answer, or it is being resolved by hand")]
     Busy,
     /// The sender does not decide about this transaction. Its mistake, or worse.
     #[error("the transaction is another coordinator's")]
@@ -75,6 +76,10 @@ pub struct ParticipantStats {
     pub in_doubt: usize,
     /// Bytes of their work.
     pub work_bytes: usize,
+    /// Transactions resolved by hand whose coordinators have not said the same. They count against `held_max`.
+    pub resolved: usize,
+    /// Transactions that were resolved by hand in this life.
+    pub resolved_by_hand: u64,
     /// Transactions prepared.
     pub prepared: u64,
     /// Votes to abort, and that nothing was changed.
@@ -102,6 +107,6 @@ pub struct ParticipantStats {
     pub refused_busy: u64,
     /// Messages of who does not decide.
     pub strangers: u64,
-    /// Commits before the vote, and decisions against an earlier one. More than none is a fault that an operator should see.
+    /// Commits before the vote, and decisions against an earlier one, an operator's included. More than none is a fault that an operator should see.
     pub contradictions: u64,
 }

@@ -15,7 +15,13 @@ impl Participant {
         if !self.decides(txn, from) {
             return self.refuse(call, Refusal::NotTheCoordinator);
         }
+        match self.compare_resolved(txn, Decision::Commit) {
+            Some(true) => return self.answer_ack(call, txn),
+            Some(false) => return self.refuse(call, Refusal::Contradiction),
+            None => {}
+        }
         match self.held.get(&txn).map(|held| held.state) {
+            Some(State::Resolving { .. }) => self.refuse_busy(call),
             // It is neither held nor over: its vote was lost with its log, and so may be what it was to do.
             None if self.over.late_vote(txn).is_none() => {
                 self.stats.contradictions += 1;
@@ -45,7 +51,13 @@ impl Participant {
         if !self.decides(txn, from) {
             return self.refuse(call, Refusal::NotTheCoordinator);
         }
+        match self.compare_resolved(txn, Decision::Abort) {
+            Some(true) => return self.answer_ack(call, txn),
+            Some(false) => return self.refuse(call, Refusal::Contradiction),
+            None => {}
+        }
         match self.held.get(&txn).map(|held| held.state) {
+            Some(State::Resolving { .. }) => return self.refuse_busy(call),
             // Its prepare may still come.
             None => self.over.mark(txn, false),
             Some(State::Working { .. }) => self.set_state(txn, State::Working { is_aborted: true }),
@@ -64,6 +76,11 @@ impl Participant {
 
     /// What a coordinator has answered to a question.
     pub fn handle_verdict(&mut self, now: Duration, txn: TransactionId, verdict: Result<Verdict, RequestError>) {
+        if let Ok(Verdict::Decided(decision)) = verdict
+            && self.compare_resolved(txn, decision).is_some()
+        {
+            return;
+        }
         let is_in_doubt = self.held.get(&txn).is_some_and(|held| held.state == State::Prepared);
         match verdict {
             Ok(Verdict::Decided(decision)) if is_in_doubt => match decision {
@@ -149,6 +166,9 @@ impl Participant {
             }
         }
         while let Some(txn) = self.schedule.take_due(now) {
+            if self.ask_about_resolved(now, txn) {
+                continue;
+            }
             let Some(held) = self.held.get(&txn).filter(|held| held.state == State::Prepared) else { continue };
             if self.planted.has(Mutation::DoubtAborts) {
                 self.abort(txn);
