@@ -200,3 +200,17 @@ async fn a_node_holds_one_replica_of_a_log_and_none_of_logs_of_others() {
     open(&nodes[0], 1, MemoryLog::new());
     shut_down(nodes).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_entries_are_appended_at_once() {
+    let nodes = nodes(1).await;
+    let replica = open(&nodes[0], 1, MemoryLog::new());
+    assert!(matches!(replica.append(Vec::new()).await, Err(AppendError::NotLeader { .. })));
+    timeout(LIMIT, replica.lead(1)).await.expect("in time").expect("it leads");
+    let entries = replica.append(vec!["a".into()]).await.expect("it is committed");
+    let nothing = timeout(LIMIT, replica.append(Vec::new())).await.expect("it returns").expect("it is nothing");
+    assert!(nothing.is_empty() && *nothing.start() == entries.end() + 1, "{nothing:?}");
+    let (some, none) = tokio::join!(replica.append(vec!["b".into()]), replica.append(Vec::new()));
+    assert_eq!((some.expect("it is committed"), none.expect("it is nothing").is_empty()), (3..=3, true));
+    shut_down(nodes).await;
+}

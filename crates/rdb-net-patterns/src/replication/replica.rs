@@ -114,7 +114,8 @@ impl<S: LogStorage> Replica<S> {
     }
 
     /// Appends entries to the log, as its leader. They are committed when [`Event::Committed`] reaches the last of these indexes
-    /// while the node leads in the same epoch; after [`Event::NotLeading`] nobody knows what becomes of them.
+    /// while the node leads in the same epoch; after [`Event::NotLeading`] nobody knows what becomes of them. No entries are an empty
+    /// range, and nothing is waited for.
     ///
     /// # Errors
     ///

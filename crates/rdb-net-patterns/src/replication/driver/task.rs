@@ -244,7 +244,12 @@ impl<S: LogStorage + 'static> Task<S> {
                     for Proposing { entries, taken } in self.backlog.drain(..count) {
                         let end = first + entries.len() as u64;
                         let (committed, is_committed) = oneshot::channel();
-                        self.waiters.push_back(Waiter { last: end - 1, epoch, committed });
+                        if entries.is_empty() {
+                            // There is nothing to wait for, and no commit would come that says so.
+                            let _gone = committed.send(Ok(()));
+                        } else {
+                            self.waiters.push_back(Waiter { last: end - 1, epoch, committed });
+                        }
                         let proposal = Proposal { indexes: first..=end - 1, epoch, committed: is_committed };
                         // Who does not wait for it has its entries in the log all the same.
                         let _gone = taken.send(Ok(proposal));
