@@ -157,13 +157,3 @@ pub enum ProposeError {
         bytes: usize,
     },
 }
-
-/// This node is none of the log's members: its configuration is at fault.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{node} is none of the members of log {log_id}")]
-pub struct NotAMember {
-    /// This node.
-    pub node: NodeId,
-    /// The log.
-    pub log_id: u64,
-}

@@ -42,10 +42,10 @@ mod replica;
 mod status;
 mod tail;
 
-pub use config::Config;
+pub use config::{Config, ConfigError};
 #[cfg(feature = "manager")]
 pub use driver::{AppendError, Claimed, LeadFailed, OpenError, Proposal, ReplicaHandle, Replication};
-pub use event::{Action, Event, LeadError, NotAMember, NotLeading, ProposeError};
+pub use event::{Action, Event, LeadError, NotLeading, ProposeError};
 pub use log::{LogError, LogStorage, MemoryLog, Position, Promise};
 pub use message::{Message, MessageError, Question, RESUME_TYPE, Refusal, Reply, Resume, Resumed};
 #[cfg(feature = "mutations")]

@@ -15,8 +15,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use rdb_net_types::{LogEntry, NodeId};
 
-use super::config::Config;
-use super::event::{Action, Event, LeadError, NotAMember, NotLeading, ProposeError};
+use super::config::{Config, ConfigError};
+use super::event::{Action, Event, LeadError, NotLeading, ProposeError};
 use super::leading::Leadership;
 use super::log::{LogError, LogStorage, Promise};
 use super::message::{Message, Reply};
@@ -64,11 +64,9 @@ impl<S: LogStorage> Replica<S> {
     ///
     /// # Errors
     ///
-    /// [`NotAMember`] where the configuration does not count this node.
-    pub fn new(id: NodeId, config: Config, log: S) -> Result<Self, NotAMember> {
-        if !config.members.contains(&id) {
-            return Err(NotAMember { node: id, log_id: config.log_id });
-        }
+    /// [`ConfigError`] where the configuration does not count this node, or cannot work.
+    pub fn new(id: NodeId, config: Config, log: S) -> Result<Self, ConfigError> {
+        config.check(&id)?;
         let durability = Durability { index: log.last().index, ..Durability::default() };
         Ok(Self {
             id,

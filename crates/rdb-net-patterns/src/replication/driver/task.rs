@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,6 +57,7 @@ pub(super) fn begin<S: LogStorage + 'static>(
     config: Config,
     manager: Arc<NetworkManager>,
     incoming: mpsc::Receiver<Incoming>,
+    strangers: Arc<AtomicU64>,
 ) -> ReplicaHandle {
     let (orders, ordered) = mpsc::channel(ORDERS_MAX);
     let (proposals, proposed) = mpsc::channel(ORDERS_MAX);
@@ -79,7 +81,7 @@ pub(super) fn begin<S: LogStorage + 'static>(
     let tasks = TaskTracker::new();
     tasks.spawn(task.run(incoming, ordered, proposed));
     tasks.close();
-    ReplicaHandle { orders, proposals, committed: sees_committed, events, tasks }
+    ReplicaHandle { orders, proposals, committed: sees_committed, events, strangers, tasks }
 }
 
 impl<S: LogStorage + 'static> Task<S> {
