@@ -20,10 +20,11 @@ pub struct Config {
     /// How many bytes of entries may be under way to one follower that it has not acknowledged. Default 4 MiB. More keep a
     /// distant follower busy.
     pub window_bytes: usize,
-    /// How many bytes of its newest entries a leader holds in memory for its followers. Default 16 MiB. Who is further behind is
+    /// How many bytes of its newest entries a leader holds in memory for its followers, at what they cost there. Default 16 MiB. Who is further behind is
     /// sent from the log's storage until it has caught up.
     pub tail_bytes: usize,
-    /// How many bytes may wait for a quorum; beyond it, appending is refused. Default 16 MiB.
+    /// How many bytes may wait for a quorum, at what they cost in memory: 48 for each entry beside its data. Beyond it, appending is
+    /// refused. Default 16 MiB.
     pub pending_bytes_max: usize,
     /// How many messages of a leader may wait here until the log is durable; beyond it, they are refused. Default 1,024.
     pub replies_max: usize,

@@ -147,7 +147,7 @@ pub enum ProposeError {
     /// So much waits for a quorum that no more is taken. Try again when something has been committed.
     #[error("{pending_bytes} bytes wait for a quorum already")]
     Full {
-        /// How much waits.
+        /// How much waits, at what it costs in memory.
         pending_bytes: usize,
     },
     /// An entry is larger than [`ENTRY_BYTES_MAX`](super::ENTRY_BYTES_MAX).

@@ -13,7 +13,7 @@ use super::mutation::Mutation;
 use super::progress::{Batch, Progress, State};
 use super::replica::Replica;
 use super::status::FollowerStatus;
-use super::tail::Tail;
+use super::tail::{ENTRY_BYTES, Tail};
 
 /// How many messages with entries may be under way to one follower: what is proposed meanwhile travels together.
 const BATCHES_MAX: usize = 16;
@@ -30,7 +30,7 @@ pub(super) struct Leadership {
     /// Who knows most of those that do not follow because they know more.
     newest: Option<(NodeId, Position)>,
     tail: Tail,
-    /// The last entry of each proposal that waits for a quorum, and its size.
+    /// The last entry of each proposal that waits for a quorum, and what it costs in memory.
     pending: VecDeque<(u64, usize)>,
     pub(super) pending_bytes: usize,
 }
@@ -271,7 +271,8 @@ impl<S: LogStorage> Replica<S> {
 
     /// Appends to the own log, and sends it on: the followers' disks work beside the own one.
     pub(super) fn write_as_leader(&mut self, entries: Vec<LogEntry>) -> Result<(), LogError> {
-        let (Some(last), bytes) = (entries.last().map(|entry| entry.index), entries.iter().map(|e| e.data.len()).sum())
+        let (Some(last), bytes) =
+            (entries.last().map(|entry| entry.index), entries.iter().map(|e| e.data.len() + ENTRY_BYTES).sum())
         else {
             return Ok(());
         };

@@ -133,12 +133,23 @@ const KEPT_BYTES: usize = 128 * 1024;
 pub struct MemoryLog {
     promise: Promise,
     entries: Vec<(Bytes, Position)>,
+    data_bytes: u64,
 }
 
 impl MemoryLog {
     /// An empty log.
     pub const fn new() -> Self {
-        Self { promise: Promise { epoch: 0, leader: None }, entries: Vec::new() }
+        Self { promise: Promise { epoch: 0, leader: None }, entries: Vec::new(), data_bytes: 0 }
+    }
+
+    /// How many bytes its entries take.
+    pub fn memory_bytes(&self) -> u64 {
+        self.data_bytes + (self.entries.len() * size_of::<(Bytes, Position)>()) as u64
+    }
+
+    /// How many bytes these entries would take.
+    pub(super) fn cost_bytes(entries: &[LogEntry]) -> u64 {
+        entries.iter().map(|entry| (entry.data.len() + size_of::<(Bytes, Position)>()) as u64).sum()
     }
 }
 
@@ -171,6 +182,7 @@ impl LogStorage for MemoryLog {
         if bytes < KEPT_BYTES {
             entries.iter().for_each(|entry| copied.extend_from_slice(&entry.data));
         }
+        self.data_bytes += bytes as u64;
         let (mut copied, mut last) = (Bytes::from(copied), self.last());
         for entry in entries {
             last = last.next(entry.epoch, &entry.data);
@@ -182,7 +194,9 @@ impl LogStorage for MemoryLog {
     }
 
     fn cut(&mut self, keep: u64) -> Result<(), LogError> {
-        self.entries.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+        let keep = usize::try_from(keep).unwrap_or(usize::MAX).min(self.entries.len());
+        let cut: usize = self.entries.drain(keep..).map(|(data, _)| data.len()).sum();
+        self.data_bytes -= cut as u64;
         Ok(())
     }
 

@@ -21,6 +21,7 @@ use super::leading::Leadership;
 use super::log::{LogError, LogStorage, Promise};
 use super::message::{Message, Reply};
 use super::status::{Counters, Role, Status};
+use super::tail::ENTRY_BYTES;
 
 /// The largest entry. A message may carry twice as much.
 pub const ENTRY_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -128,7 +129,7 @@ impl<S: LogStorage> Replica<S> {
             return Err(ProposeError::TooLarge { bytes });
         }
         let bytes: usize = entries.iter().map(Bytes::len).sum();
-        if !self.has_room_for(bytes) {
+        if !self.has_room_for(entries.len(), bytes) {
             return Err(ProposeError::Full { pending_bytes: leadership.pending_bytes });
         }
         let (first, epoch) = (self.log.last().index + 1, leadership.epoch);
@@ -139,8 +140,10 @@ impl<S: LogStorage> Replica<S> {
         Ok(first..=last)
     }
 
-    /// Whether as many bytes more may wait for a quorum. Whatever waits alone may.
-    pub fn has_room_for(&self, bytes: usize) -> bool {
+    /// Whether so many entries with as many bytes of data may wait for a quorum beside those that do, at what they cost in memory. Whatever
+    /// waits alone may.
+    pub fn has_room_for(&self, entries: usize, bytes: usize) -> bool {
+        let bytes = bytes.saturating_add(entries.saturating_mul(ENTRY_BYTES));
         let pending_bytes = self.leadership.as_ref().map_or(0, |leadership| leadership.pending_bytes);
         pending_bytes == 0 || pending_bytes.saturating_add(bytes) <= self.config.pending_bytes_max
     }

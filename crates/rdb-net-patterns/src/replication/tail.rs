@@ -6,8 +6,8 @@ use rdb_net_types::LogEntry;
 
 use super::log::first_that_fit;
 
-/// What an entry takes beside its data.
-const ENTRY_BYTES: usize = size_of::<LogEntry>();
+/// What an entry takes in memory beside its data.
+pub(super) const ENTRY_BYTES: usize = size_of::<LogEntry>();
 
 /// The newest entries, within a number of bytes.
 #[derive(Debug, Default)]
@@ -44,6 +44,11 @@ mod tests {
 
     fn entry(index: u64) -> LogEntry {
         LogEntry { index, epoch: 1, data: vec![0; 100].into() }
+    }
+
+    #[test]
+    fn the_documented_cost_of_an_entry_is_the_true_one() {
+        assert!(usize::BITS < 64 || ENTRY_BYTES == 48);
     }
 
     #[test]

@@ -224,15 +224,15 @@ impl<S: LogStorage + 'static> Task<S> {
     /// Gives the replica what it has room for, some at a time, so that they travel together.
     fn propose(&mut self) {
         while !self.backlog.is_empty() {
-            let (mut bytes, mut count) = (0, 0);
+            let (mut bytes, mut count, mut entries) = (0, 0, 0);
             for proposing in &self.backlog {
                 let more = proposing.entries.iter().map(Bytes::len).sum::<usize>();
                 if count > 0 && bytes + more > self.config.batch_bytes_max {
                     break;
                 }
-                (bytes, count) = (bytes + more, count + 1);
+                (bytes, count, entries) = (bytes + more, count + 1, entries + proposing.entries.len());
             }
-            if !self.replica().has_room_for(bytes) {
+            if !self.replica().has_room_for(entries, bytes) {
                 // There is room again when something is committed.
                 return;
             }
