@@ -26,8 +26,10 @@ type Failure = Box<dyn Error + Send + Sync>;
 /// As large as a message of W5.
 const BATCH_BYTES: usize = 1 << 20;
 const ENTRY_BYTES: usize = 1024;
-/// How much is replicated in a round: logs are in memory.
-const ROUND_BYTES: usize = 256 << 20;
+/// How much is replicated in a round.
+const ROUND_BYTES: usize = 512 << 20;
+/// How many committed entries a log keeps, as one does whose application has applied them. Logs are in memory.
+const KEPT: u64 = 32 * 1024;
 /// Entries of a proposal, and proposals under way.
 const TOGETHER: usize = 1024;
 const UNDER_WAY: usize = 12;
@@ -72,11 +74,23 @@ async fn follow(certificates: &Path, name: &str, seed: &str) -> Result<(), Failu
     let manager = node(certificates, name, Some(seed))?;
     let replication = Replication::new(&manager);
     manager.start().await?;
-    let _replica = replication.open(config(), MemoryLog::new())?;
+    let replica = replication.open(config(), MemoryLog::new())?;
     wait_members(&manager, 3).await;
     say("ready");
-    parent_gone().await;
-    Ok(())
+    tokio::select! {
+        failure = keep_short(&replica) => failure,
+        () = parent_gone() => Ok(()),
+    }
+}
+
+/// Drops what was committed a while ago, for ever.
+async fn keep_short(replica: &ReplicaHandle) -> Result<(), Failure> {
+    let (mut committed, mut base) = (replica.committed(), 0);
+    loop {
+        let enough = committed.wait_for(|committed| *committed >= base + 2 * KEPT);
+        base = *enough.await? - KEPT;
+        replica.compact(base).await.ok_or("the replica is closed")??;
+    }
 }
 
 #[derive(Debug)]
@@ -126,6 +140,8 @@ async fn replicate(certificates: &Path) -> Result<f64, Failure> {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let data = Bytes::from(vec![0x5a; ENTRY_BYTES]);
+    let short = leader.clone();
+    let short = tokio::spawn(async move { keep_short(&short).await.map_err(|error| error.to_string()) });
     let begun = Instant::now();
     let (mut left, mut under_way, mut last) = (ROUND_BYTES / ENTRY_BYTES, std::collections::VecDeque::new(), 0);
     while left > 0 || !under_way.is_empty() {
@@ -144,6 +160,7 @@ async fn replicate(certificates: &Path) -> Result<f64, Failure> {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let seconds = begun.elapsed().as_secs_f64();
+    short.abort();
     leader.close().await;
     drop(followers);
     manager.shutdown().await;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use rdb_net_manager::NetworkManager;
 use rdb_net_manager::config::Loader;
 use rdb_net_patterns::replication::{
-    AppendError, Config, ConfigError, Counters, Event, FollowerState, LeadFailed, LogStorage, MemoryLog, NotLeading,
-    OpenError, RecordedLog, ReplicaHandle, Replication,
+    AppendError, CompactError, Config, ConfigError, Counters, Event, FollowerState, LeadFailed, LogStorage, MemoryLog,
+    NotLeading, OpenError, RecordedLog, ReplicaHandle, Replication,
 };
 use rdb_net_patterns::storage::FileLog;
 use rdb_net_types::NodeId;
@@ -156,6 +156,35 @@ async fn a_follower_that_was_away_catches_up_and_slows_nobody_meanwhile() {
         }
     }
     assert_eq!(told, ["behind", "there"], "40 MiB are more than the leader's memory");
+    shut_down(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_lacks_what_was_compacted_begins_again_from_a_copy() {
+    let nodes = nodes(3).await;
+    let mut replicas: Vec<_> = nodes[..2].iter().map(|node| open(node, 3, MemoryLog::new())).collect();
+    timeout(LIMIT, replicas[0].lead(1)).await.expect("in time").expect("it leads");
+    let mut events = replicas[0].events();
+    for number in 0..50u64 {
+        replicas[0].append(vec![number.to_string().into()]).await.expect("two are a quorum");
+    }
+    let too_far = replicas[0].compact(52).await.expect("it is open");
+    assert_eq!(too_far, Err(CompactError::NotCommitted { up_to: 52, committed: 51 }));
+    let base = replicas[0].compact(40).await.expect("it is open").expect("it is committed");
+    replicas.push(open(&nodes[2], 3, MemoryLog::new()));
+    let told = async {
+        loop {
+            if let Event::OutOfReach { node, base, .. } = &*events.recv().await.expect("not too many") {
+                return (node.clone(), *base);
+            }
+        }
+    };
+    let (node, place) = timeout(LIMIT, told).await.expect("it is told");
+    assert_eq!((node.as_str(), place), ("n3", base));
+    replicas[2].restore(base).await.expect("it is open").expect("it lacks something");
+    check_equal(&replicas, 51).await;
+    let status = replicas[2].status().await.expect("open");
+    assert_eq!(status.base, base);
     shut_down(nodes).await;
 }
 

@@ -159,13 +159,33 @@ impl Message for QueryResponse {
     }
 }
 
-impl Encode for ReplicationLog {
+/// A [`ReplicationLog`] whose entries belong to somebody else: whoever sends the same ones to several nodes puts their data together
+/// once.
+#[derive(Debug, Clone, Copy)]
+pub struct ReplicationLogOf<'a> {
+    /// As of [`ReplicationLog`].
+    pub log_id: u64,
+    /// As of [`ReplicationLog`].
+    pub epoch: u64,
+    /// As of [`ReplicationLog`].
+    pub previous_index: u64,
+    /// As of [`ReplicationLog`].
+    pub previous_epoch: u64,
+    /// As of [`ReplicationLog`].
+    pub committed_index: u64,
+    /// The entries, of which indexes, epochs and lengths are written.
+    pub entries: &'a [LogEntry],
+    /// The data of all of them, one after the other.
+    pub data: &'a Payload,
+}
+
+impl Encode for ReplicationLogOf<'_> {
     fn message_type(&self) -> MessageType {
-        Self::TYPE
+        MessageType::REPLICATION_LOG
     }
 
     fn attachment_bytes(&self) -> usize {
-        self.entries.iter().map(|entry| entry.data.len()).sum()
+        self.data.len()
     }
 
     fn encode(&self, body: &mut BodyWriter<'_>) {
@@ -179,7 +199,23 @@ impl Encode for ReplicationLog {
         body.field(&column(|entry| entry.index));
         body.field(&column(|entry| entry.epoch));
         body.field(&column(|entry| entry.data.len() as u64));
-        self.entries.iter().for_each(|entry| body.share(&Payload::from(entry.data.clone())));
+        body.share(self.data);
+    }
+}
+
+impl Encode for ReplicationLog {
+    fn message_type(&self) -> MessageType {
+        Self::TYPE
+    }
+
+    fn attachment_bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.data.len()).sum()
+    }
+
+    fn encode(&self, body: &mut BodyWriter<'_>) {
+        let Self { log_id, epoch, previous_index, previous_epoch, committed_index, ref entries } = *self;
+        let data = &entries.iter().map(|entry| entry.data.clone()).collect();
+        ReplicationLogOf { log_id, epoch, previous_index, previous_epoch, committed_index, entries, data }.encode(body);
     }
 }
 

@@ -122,7 +122,7 @@ fn accept(logs: &Logs, from: &NodeId, request: Request) -> Result<oneshot::Recei
         (resume.log_id, Message::Resume(resume))
     } else {
         let log: ReplicationLog = request.decode()?;
-        (log.log_id, Message::Log(log))
+        (log.log_id, Message::Append(log.into()))
     };
     let logs = logs.lock().expect(LOCKED);
     let Some(door) = logs.get(&log_id) else {

@@ -92,6 +92,22 @@ pub enum Event {
         /// The last entry that it has kept.
         keep: u64,
     },
+    /// A follower lacks entries that the leader's log does not hold any more. Give it a copy of the data, and let its replica
+    /// [`restore`](super::Replica::restore) the place of that copy. It is asked, and this is told, every
+    /// [`retry_max`](super::Config::retry_max) until then.
+    OutOfReach {
+        /// Who.
+        node: NodeId,
+        /// Where its log ended.
+        last: Position,
+        /// The place behind which the leader's begins.
+        base: Position,
+    },
+    /// This replica's log begins behind this place now: what it had was dropped.
+    Restored {
+        /// The place.
+        base: Position,
+    },
     /// The storage failed: the replica has stopped.
     Failed(LogError),
 }
@@ -156,4 +172,41 @@ pub enum ProposeError {
         /// Its size.
         bytes: usize,
     },
+}
+
+/// Why nothing was dropped from a log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompactError {
+    /// What is not committed may still be needed, or cut.
+    #[error("entry {up_to} is not known to be committed here: {committed} is the last that is")]
+    NotCommitted {
+        /// What was asked for.
+        up_to: u64,
+        /// The last committed entry.
+        committed: u64,
+    },
+    /// The replica's storage has failed.
+    #[error("the replica's storage has failed; restart it")]
+    Failed,
+}
+
+/// Why a replica was not restored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// It leads, or wants to: it has everything that is committed.
+    #[error("this node leads the log, or wants to: it has nothing to be given")]
+    Leads,
+    /// The log says something else at this place, and knows it to be committed: one of the two is damaged.
+    #[error(
+        "the log says something else at entry {index}, which is committed: the copy is of another log, or one of them is damaged"
+    )]
+    Differs {
+        /// Where.
+        index: u64,
+    },
+    /// The replica's storage has failed.
+    #[error("the replica's storage has failed; restart it")]
+    Failed,
 }

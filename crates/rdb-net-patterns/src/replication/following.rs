@@ -1,10 +1,10 @@
 //! A replica as a follower: whom it follows, and what it takes into its log.
 
-use rdb_net_types::{LogEntry, NodeId, ReplicationAck, ReplicationLog};
+use rdb_net_types::{LogEntry, NodeId, ReplicationAck};
 
 use super::event::{Action, Event};
 use super::log::{LogError, LogStorage, Promise};
-use super::message::{Question, Refusal, Reply, Resume, Resumed};
+use super::message::{AppendEntries, Question, Refusal, Reply, Resume, Resumed};
 use super::mutation::Mutation;
 use super::replica::Replica;
 
@@ -31,6 +31,8 @@ impl<S: LogStorage> Replica<S> {
             && keep < self.log.last().index
         {
             self.cut(keep)?;
+            self.counters.cuts += 1;
+            self.actions.push_back(Action::Event(Event::Cut { keep }));
         }
         let last = self.log.last();
         let asked = if let Question::At(index) = resume.question { index } else { last.index };
@@ -73,10 +75,9 @@ impl<S: LogStorage> Replica<S> {
         if resume.epoch == self.promise.epoch { self.matched } else { 0 }
     }
 
-    /// Removes what the leader does not have.
-    fn cut(&mut self, keep: u64) -> Result<(), LogError> {
+    /// Removes what is behind this entry.
+    pub(super) fn cut(&mut self, keep: u64) -> Result<(), LogError> {
         self.log.cut(keep)?;
-        self.counters.cuts += 1;
         let durability = &mut self.durability;
         durability.written += 1;
         durability.index = durability.index.min(keep);
@@ -96,12 +97,11 @@ impl<S: LogStorage> Replica<S> {
                 _ => {}
             }
         }
-        self.actions.push_back(Action::Event(Event::Cut { keep }));
         Ok(())
     }
 
     /// Entries of a leader.
-    pub(super) fn entries(&mut self, from: &NodeId, ticket: u64, log: ReplicationLog) -> Result<(), LogError> {
+    pub(super) fn entries(&mut self, from: &NodeId, ticket: u64, log: AppendEntries) -> Result<(), LogError> {
         let Some(known) = self.known_entries(from, &log) else {
             let ack = ReplicationAck {
                 log_id: log.log_id,
@@ -129,7 +129,7 @@ impl<S: LogStorage> Replica<S> {
     }
 
     /// How many of the entries are in the log already; `None` where they are not to be taken.
-    fn known_entries(&mut self, from: &NodeId, log: &ReplicationLog) -> Option<usize> {
+    fn known_entries(&mut self, from: &NodeId, log: &AppendEntries) -> Option<usize> {
         let is_followed = log.epoch == self.promise.epoch && self.promise.leader.as_ref() == Some(from);
         let is_unfenced = self.has(Mutation::EpochUnfenced) && self.config.members.contains(from);
         if log.log_id != self.config.log_id || !(is_followed || is_unfenced) || *from == self.id {
@@ -188,7 +188,7 @@ impl<S: LogStorage> Replica<S> {
 }
 
 /// Whether the entries follow each other and what is before them, by index and by epoch, and none is of a later leader.
-fn are_in_order(log: &ReplicationLog) -> bool {
+fn are_in_order(log: &AppendEntries) -> bool {
     let mut before = (log.previous_index, log.previous_epoch);
     log.entries.iter().all(|entry| {
         let follows = before.0.checked_add(1) == Some(entry.index) && (before.1..=log.epoch).contains(&entry.epoch);

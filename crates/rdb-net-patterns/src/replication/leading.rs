@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdb_net_types::{LogEntry, NodeId, ReplicationAck, ReplicationLog};
+use rdb_net_types::{LogEntry, NodeId, ReplicationAck};
 
+use super::entries::{ENTRY_BYTES, Entries};
 use super::event::{Action, Event, NotLeading};
 use super::log::{LogError, LogStorage, Position};
-use super::message::{Message, Question, Refusal, Resume, Resumed};
+use super::message::{AppendEntries, Message, Question, Refusal, Resume, Resumed};
 use super::mutation::Mutation;
 use super::progress::{Batch, Progress, State};
 use super::replica::Replica;
 use super::status::FollowerStatus;
-use super::tail::{ENTRY_BYTES, Tail};
+use super::tail::Tail;
 
 /// How many messages with entries may be under way to one follower: what is proposed meanwhile travels together.
 const BATCHES_MAX: usize = 16;
@@ -58,7 +59,7 @@ impl<S: LogStorage> Replica<S> {
             opened: None,
             followers: self.others(),
             newest: None,
-            tail: Tail::default(),
+            tail: Tail::new(self.config.tail_bytes, self.config.batch_bytes_max, self.config.batch_entries_max),
             pending: VecDeque::new(),
             pending_bytes: 0,
         }));
@@ -140,9 +141,11 @@ impl<S: LogStorage> Replica<S> {
                     return self.open_with_quorum();
                 }
                 match question {
-                    Question::Last => self.compare(node, last, committed),
-                    Question::At(index) => self.narrow(node, index, last, at, search),
+                    Question::Last => self.compare(now, node, last, committed),
+                    Question::At(index) => self.narrow(now, node, index, (last, at), search),
                     Question::Keep(_) if self.log.position(last.index) == Some(last) => self.stream(node, last),
+                    // The log was compacted meanwhile.
+                    Question::Keep(_) if last.index < self.log.base().index => self.out_of_reach(now, node, last),
                     Question::Keep(_) => self.found_damaged(node),
                 }
                 self.advance();
@@ -189,9 +192,12 @@ impl<S: LogStorage> Replica<S> {
     }
 
     /// Where does its log end, as seen from ours?
-    fn compare(&mut self, node: &NodeId, last: Position, committed: u64) {
+    fn compare(&mut self, now: Duration, node: &NodeId, last: Position, committed: u64) {
         if self.log.position(last.index) == Some(last) {
             return self.stream(node, last);
+        }
+        if last.index < self.log.base().index {
+            return self.out_of_reach(now, node, last);
         }
         // Both have what is committed, or one of them is damaged, which the last answer shows.
         let own = self.log.last().index;
@@ -200,18 +206,30 @@ impl<S: LogStorage> Replica<S> {
     }
 
     /// One step of a search for the last common entry, by halves: digests are equal up to it, and never behind it.
-    fn narrow(&mut self, node: &NodeId, index: u64, last: Position, at: Position, (low, high): (u64, u64)) {
+    fn narrow(
+        &mut self,
+        now: Duration,
+        node: &NodeId,
+        index: u64,
+        (last, at): (Position, Position),
+        (low, high): (u64, u64),
+    ) {
         if at.index != index {
             return self.ask(node, Question::Last, (0, 0));
         }
         let is_common = self.log.position(index) == Some(at);
+        if !is_common && index <= self.log.base().index {
+            return self.out_of_reach(now, node, last);
+        }
         let (low, high) = if is_common { (index, high) } else { (low, index - 1) };
         self.search(node, low, high, last);
     }
 
     fn search(&mut self, node: &NodeId, low: u64, high: u64, last: Position) {
         if low < high {
-            return self.ask(node, Question::At(low + (high - low).div_ceil(2)), (low, high));
+            // Before its base this log says nothing.
+            let middle = (low + (high - low).div_ceil(2)).max(self.log.base().index);
+            return self.ask(node, Question::At(middle), (low, high));
         }
         self.actions.push_back(Action::Event(Event::Differs { node: node.clone(), common: low, last }));
         self.ask(node, Question::Keep(low), (low, low));
@@ -280,7 +298,7 @@ impl<S: LogStorage> Replica<S> {
         if let Some(leadership) = &mut self.leadership {
             leadership.pending.push_back((last, bytes));
             leadership.pending_bytes += bytes;
-            leadership.tail.extend(entries, self.config.tail_bytes);
+            leadership.tail.extend(entries);
         }
         self.pump_all()
     }
@@ -316,16 +334,19 @@ impl<S: LogStorage> Replica<S> {
 
     /// Sends a follower what it lacks, as far as its window allows; when it lacks nothing, what has been committed since.
     fn pump(&mut self, to: &NodeId) -> Result<(), LogError> {
+        if self.has_lost(to) {
+            return Ok(());
+        }
         while let Some(entries) = self.next_batch(to)? {
             let ticket = self.ticket();
             let Some(leadership) = &mut self.leadership else { return Ok(()) };
             let Some(progress) = leadership.followers.get_mut(to) else { return Ok(()) };
             let previous_index = progress.next - 1;
             let Some(previous) = self.log.position(previous_index) else { return Ok(()) };
-            let bytes = entries.iter().map(|entry| entry.data.len()).sum();
-            progress.sent(Batch { ticket, last: previous_index + entries.len() as u64, bytes });
+            let (last, bytes) = (previous_index + entries.len() as u64, entries.data_bytes());
+            progress.sent(Batch { ticket, last, bytes });
             progress.told = self.committed;
-            let message = Message::Log(ReplicationLog {
+            let message = Message::Append(AppendEntries {
                 log_id: self.config.log_id,
                 epoch: leadership.epoch,
                 previous_index,
@@ -339,7 +360,7 @@ impl<S: LogStorage> Replica<S> {
     }
 
     /// What to send next; `None` for nothing, without entries where only a commit is to be told.
-    fn next_batch(&mut self, to: &NodeId) -> Result<Option<Vec<LogEntry>>, LogError> {
+    fn next_batch(&mut self, to: &NodeId) -> Result<Option<Entries>, LogError> {
         let (config, last) = (&self.config, self.log.last().index);
         let Some(leadership) = self.leadership.as_mut().filter(|leadership| leadership.opened.is_some()) else {
             return Ok(None);
@@ -350,21 +371,21 @@ impl<S: LogStorage> Replica<S> {
         }
         if progress.next > last {
             let is_told = progress.told >= self.committed || !progress.in_flight.is_empty();
-            return Ok(if is_told { None } else { Some(Vec::new()) });
+            return Ok(if is_told { None } else { Some(Entries::default()) });
         }
         let room = config.window_bytes.saturating_sub(progress.in_flight_bytes);
         if !progress.in_flight.is_empty() && room < config.batch_bytes_max {
             return Ok(None);
         }
-        let (from, bytes_max, entries_max) = (progress.next, config.batch_bytes_max, config.batch_entries_max);
-        let (entries, was_behind) = (leadership.tail.read(from, bytes_max, entries_max), progress.is_behind);
+        let from = progress.next;
+        let (entries, was_behind) = (leadership.tail.read(from), progress.is_behind);
         progress.is_behind = entries.is_none();
         let entries = match entries {
             Some(entries) => entries,
             None => {
-                let entries = self.log.read(from, bytes_max, entries_max)?;
+                let entries = self.log.read(from, config.batch_bytes_max, config.batch_entries_max)?;
                 progress.entries_from_storage += entries.len() as u64;
-                entries
+                Entries::packed(entries)
             }
         };
         if progress.is_behind != was_behind {

@@ -5,7 +5,6 @@
 
 use std::io;
 
-use bytes::Bytes;
 use rdb_net_types::{LogEntry, NodeId};
 
 /// A place in a log, and what the log says up to there.
@@ -83,10 +82,13 @@ pub trait LogStorage: Send {
     /// [`LogError`]; the replica stops.
     fn keep_promise(&mut self, promise: &Promise) -> Result<(), LogError>;
 
-    /// The place of the last entry.
+    /// The place before the first entry that is there: [`Position::START`] until the log is compacted.
+    fn base(&self) -> Position;
+
+    /// The place of the last entry; of the base, where there is none.
     fn last(&self) -> Position;
 
-    /// The place of an entry; `None` behind the last one.
+    /// The place of an entry, or of the base; `None` before the base and behind the last entry.
     fn position(&self, index: u64) -> Option<Position>;
 
     /// Writes entries behind the last one. Their indexes follow it.
@@ -102,6 +104,20 @@ pub trait LogStorage: Send {
     ///
     /// [`LogError`]; the replica stops.
     fn cut(&mut self, keep: u64) -> Result<(), LogError>;
+
+    /// Drops the entries up to this index, which becomes the base.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`]; the replica stops.
+    fn compact(&mut self, up_to: u64) -> Result<(), LogError>;
+
+    /// Drops all entries: the log goes on behind this place. The promise stays.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`]; the replica stops.
+    fn restore(&mut self, base: Position) -> Result<(), LogError>;
 
     /// Entries from this index on: as many as fit into so many bytes of data and into this count, and at least one where there
     /// is one.
@@ -121,167 +137,5 @@ pub trait LogStorage: Send {
     /// Whether a sync waits for nothing. One that waits is given a thread of its own.
     fn syncs_at_once(&self) -> bool {
         false
-    }
-}
-
-/// From how many bytes on entries that come together are kept as they are. A message fills the buffers that it was read into, but for
-/// the first and the last of them.
-const KEPT_BYTES: usize = 128 * 1024;
-
-/// A log in memory: for tests, and for what may be lost with the process.
-#[derive(Debug, Clone, Default)]
-pub struct MemoryLog {
-    promise: Promise,
-    entries: Vec<(Bytes, Position)>,
-    data_bytes: u64,
-}
-
-impl MemoryLog {
-    /// An empty log.
-    pub const fn new() -> Self {
-        Self { promise: Promise { epoch: 0, leader: None }, entries: Vec::new(), data_bytes: 0 }
-    }
-
-    /// How many bytes its entries take.
-    pub fn memory_bytes(&self) -> u64 {
-        self.data_bytes + (self.entries.len() * size_of::<(Bytes, Position)>()) as u64
-    }
-
-    /// How many bytes these entries would take.
-    pub(super) fn cost_bytes(entries: &[LogEntry]) -> u64 {
-        entries.iter().map(|entry| (entry.data.len() + size_of::<(Bytes, Position)>()) as u64).sum()
-    }
-}
-
-impl LogStorage for MemoryLog {
-    fn promise(&self) -> Promise {
-        self.promise.clone()
-    }
-
-    fn keep_promise(&mut self, promise: &Promise) -> Result<(), LogError> {
-        self.promise = promise.clone();
-        Ok(())
-    }
-
-    fn last(&self) -> Position {
-        self.entries.last().map_or(Position::START, |(_, position)| *position)
-    }
-
-    fn position(&self, index: u64) -> Option<Position> {
-        match usize::try_from(index).ok()?.checked_sub(1) {
-            None => Some(Position::START),
-            Some(place) => self.entries.get(place).map(|(_, position)| *position),
-        }
-    }
-
-    fn append(&mut self, entries: &[LogEntry]) -> Result<(), LogError> {
-        let bytes: usize = entries.iter().map(|entry| entry.data.len()).sum();
-        // Slices of read buffers keep those whole. Where they fill them that is cheaper than a copy; where they do not, all of them
-        // are copied together.
-        let mut copied = Vec::with_capacity(if bytes < KEPT_BYTES { bytes } else { 0 });
-        if bytes < KEPT_BYTES {
-            entries.iter().for_each(|entry| copied.extend_from_slice(&entry.data));
-        }
-        self.data_bytes += bytes as u64;
-        let (mut copied, mut last) = (Bytes::from(copied), self.last());
-        for entry in entries {
-            last = last.next(entry.epoch, &entry.data);
-            debug_assert_eq!(last.index, entry.index, "entries follow the last one");
-            let data = if bytes < KEPT_BYTES { copied.split_to(entry.data.len()) } else { entry.data.clone() };
-            self.entries.push((data, last));
-        }
-        Ok(())
-    }
-
-    fn cut(&mut self, keep: u64) -> Result<(), LogError> {
-        let keep = usize::try_from(keep).unwrap_or(usize::MAX).min(self.entries.len());
-        let cut: usize = self.entries.drain(keep..).map(|(data, _)| data.len()).sum();
-        self.data_bytes -= cut as u64;
-        Ok(())
-    }
-
-    fn read(&self, from: u64, bytes_max: usize, entries_max: usize) -> Result<Vec<LogEntry>, LogError> {
-        let from = usize::try_from(from.saturating_sub(1)).unwrap_or(usize::MAX);
-        let entries = self.entries.get(from..).unwrap_or_default().iter();
-        let entries = entries.map(|(data, at)| LogEntry { index: at.index, epoch: at.epoch, data: data.clone() });
-        Ok(first_that_fit(entries, bytes_max, entries_max))
-    }
-
-    fn sync(&mut self) -> Result<(), LogError> {
-        Ok(())
-    }
-
-    fn syncs_at_once(&self) -> bool {
-        true
-    }
-}
-
-/// The first of these entries: as many as fit, and at least one.
-pub(crate) fn first_that_fit(
-    entries: impl Iterator<Item = LogEntry>,
-    bytes_max: usize,
-    entries_max: usize,
-) -> Vec<LogEntry> {
-    let (mut bytes, mut taken) = (0usize, Vec::new());
-    for entry in entries.take(entries_max.max(1)) {
-        bytes = bytes.saturating_add(entry.data.len());
-        if bytes > bytes_max && !taken.is_empty() {
-            break;
-        }
-        taken.push(entry);
-    }
-    taken
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entries(epoch: u64, indexes: std::ops::RangeInclusive<u64>) -> Vec<LogEntry> {
-        indexes.map(|index| LogEntry { index, epoch, data: index.to_string().into() }).collect()
-    }
-
-    #[test]
-    fn the_digest_tells_whether_two_logs_are_equal_up_to_an_index() {
-        let (mut one, mut other) = (MemoryLog::new(), MemoryLog::new());
-        one.append(&entries(1, 1..=9)).unwrap();
-        entries(1, 1..=5).iter().for_each(|entry| other.append(std::slice::from_ref(entry)).unwrap());
-        assert_eq!(one.position(5), other.position(5));
-        other.append(&[LogEntry { index: 6, epoch: 1, data: "six".into() }]).unwrap();
-        other.append(&entries(1, 7..=9)).unwrap();
-        assert_ne!(one.position(6), other.position(6));
-        assert_ne!(one.position(9), other.position(9), "a difference stays in it");
-        other.cut(5).unwrap();
-        other.append(&entries(1, 6..=9)).unwrap();
-        assert_eq!(one.last(), other.last());
-    }
-
-    #[test]
-    fn where_an_entry_ends_is_part_of_the_digest() {
-        let digest =
-            |parts: &[&str]| parts.iter().fold(Position::START, |last, part| last.next(1, part.as_bytes())).digest;
-        assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
-        assert_ne!(digest(&["", ""]), digest(&[""]));
-        assert_ne!(Position::START.next(1, b"a").digest, Position::START.next(2, b"a").digest);
-    }
-
-    #[test]
-    fn a_read_gives_what_fits_and_at_least_one_entry() {
-        let mut log = MemoryLog::new();
-        log.append(
-            &entries(1, 10_001..=10_009)
-                .into_iter()
-                .zip(1..)
-                .map(|(entry, index)| LogEntry { index, ..entry })
-                .collect::<Vec<_>>(),
-        )
-        .unwrap();
-        let indexes = |from, bytes, count| -> Vec<u64> {
-            log.read(from, bytes, count).unwrap().iter().map(|entry| entry.index).collect()
-        };
-        assert_eq!(indexes(3, 15, 100), [3, 4, 5]);
-        assert_eq!(indexes(3, 1, 100), [3]);
-        assert_eq!(indexes(3, 1000, 2), [3, 4]);
-        assert_eq!(indexes(10, 1000, 2), [0; 0]);
     }
 }

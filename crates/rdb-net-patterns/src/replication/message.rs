@@ -11,6 +11,7 @@
 
 use rdb_net_types::{MessageType, ReplicationAck, ReplicationLog};
 
+use super::entries::Entries;
 use super::log::Position;
 
 /// The type of the handshake's message: the application's own number 0x7e20.
@@ -84,13 +85,37 @@ pub enum Resumed {
     },
 }
 
+/// Entries of a leader: the spec's [`ReplicationLog`], whose entries are shared by all followers that they go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppendEntries {
+    /// Which log.
+    pub log_id: u64,
+    /// The leader's epoch.
+    pub epoch: u64,
+    /// The index of the entry before them.
+    pub previous_index: u64,
+    /// That entry's epoch.
+    pub previous_epoch: u64,
+    /// Up to where the log is committed.
+    pub committed_index: u64,
+    /// The entries; none where only a commit is told.
+    pub entries: Entries,
+}
+
+impl From<ReplicationLog> for AppendEntries {
+    fn from(log: ReplicationLog) -> Self {
+        let ReplicationLog { log_id, epoch, previous_index, previous_epoch, committed_index, entries } = log;
+        Self { log_id, epoch, previous_index, previous_epoch, committed_index, entries: entries.into() }
+    }
+}
+
 /// A message of a leader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// The handshake.
     Resume(Resume),
     /// Entries.
-    Log(ReplicationLog),
+    Append(AppendEntries),
 }
 
 /// A follower's answer.

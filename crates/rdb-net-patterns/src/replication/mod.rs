@@ -18,8 +18,9 @@
 //! |---|---|
 //! | `replica` | the state machine and its inputs; `event` is what comes of them |
 //! | `following` | its part as a follower |
-//! | `leading` | its part as a leader; `progress` and `tail` are what it keeps |
-//! | `log` | the log's storage as a trait, and in memory; `recorded` keeps it in a file |
+//! | `leading` | its part as a leader; `progress` and `tail` are what it keeps, `entries` what it sends |
+//! | `compacting` | how its log loses its beginning, and begins again from a copy of the data |
+//! | `log` | the log's storage as a trait; `memory` keeps it in memory, `recorded` in a file too |
 //! | `message` | the handshake |
 //! | `check` | what must hold of every run, one file for each rule |
 //! | `driver` | the machine over a node (feature `manager`) |
@@ -27,13 +28,16 @@
 //! `docs/patterns-replication.md` tells it in full.
 
 pub mod check;
+mod compacting;
 mod config;
 #[cfg(feature = "manager")]
 mod driver;
+mod entries;
 mod event;
 mod following;
 mod leading;
 mod log;
+mod memory;
 mod message;
 mod mutation;
 mod progress;
@@ -45,9 +49,11 @@ mod tail;
 pub use config::{Config, ConfigError};
 #[cfg(feature = "manager")]
 pub use driver::{AppendError, Claimed, LeadFailed, OpenError, Proposal, ReplicaHandle, Replication};
-pub use event::{Action, Event, LeadError, NotLeading, ProposeError};
-pub use log::{LogError, LogStorage, MemoryLog, Position, Promise};
-pub use message::{Message, MessageError, Question, RESUME_TYPE, Refusal, Reply, Resume, Resumed};
+pub use entries::Entries;
+pub use event::{Action, CompactError, Event, LeadError, NotLeading, ProposeError, RestoreError};
+pub use log::{LogError, LogStorage, Position, Promise};
+pub use memory::MemoryLog;
+pub use message::{AppendEntries, Message, MessageError, Question, RESUME_TYPE, Refusal, Reply, Resume, Resumed};
 #[cfg(feature = "mutations")]
 pub use mutation::Mutation;
 pub use recorded::RecordedLog;

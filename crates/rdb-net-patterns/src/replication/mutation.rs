@@ -19,6 +19,10 @@ pub enum Mutation {
     EpochUnfenced,
     /// A leader counts replicas of entries of former epochs as if they were its own (Raft, section 5.4.2, figure 8).
     CountsFormerEpochs,
+    /// A log is compacted behind what is committed.
+    CompactsUncommitted,
+    /// A replica that is restored forgets what it has promised.
+    RestoreForgetsPromise,
 }
 
 impl<S> Replica<S> {

@@ -47,6 +47,8 @@ pub(super) struct Progress {
     pub(super) in_flight: VecDeque<Batch>,
     pub(super) in_flight_bytes: usize,
     pub(super) is_behind: bool,
+    /// Whether it was told that it lacks what is not there any more.
+    pub(super) is_out_of_reach: bool,
     attempts: u32,
     resumes: u64,
     pub(super) entries_from_storage: u64,
@@ -64,6 +66,7 @@ impl Default for Progress {
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             is_behind: false,
+            is_out_of_reach: false,
             attempts: 0,
             resumes: 0,
             entries_from_storage: 0,
@@ -84,7 +87,7 @@ impl Progress {
         (self.matched, self.next) = (matched, matched + 1);
         self.forget_in_flight();
         self.told = 0;
-        self.is_behind = false;
+        (self.is_behind, self.is_out_of_reach) = (false, false);
     }
 
     fn forget_in_flight(&mut self) {
@@ -96,7 +99,11 @@ impl Progress {
     pub(super) fn wait(&mut self, now: Duration, config: &Config) {
         let delay = config.retry_min.saturating_mul(1 << self.attempts.min(16)).min(config.retry_max);
         self.attempts = self.attempts.saturating_add(1);
-        self.state = State::Waiting { until: now.saturating_add(delay) };
+        self.wait_until(now.saturating_add(delay));
+    }
+
+    pub(super) fn wait_until(&mut self, until: Duration) {
+        self.state = State::Waiting { until };
         self.forget_in_flight();
     }
 
@@ -127,6 +134,7 @@ impl Progress {
 
     pub(super) fn status(&self, node: &NodeId) -> FollowerStatus {
         let state = match self.state {
+            State::Asking { .. } | State::Waiting { .. } if self.is_out_of_reach => FollowerState::OutOfReach,
             State::Asking { .. } => FollowerState::Resuming,
             State::Granted => FollowerState::Granted,
             State::Streaming if self.is_behind => FollowerState::CatchingUp,

@@ -1,18 +1,22 @@
 //! A replica's log over a durable log of records: what is written survives a loss of power, what is read comes from memory.
 //!
-//! It holds all of its entries in memory, each with its data and 56 bytes more, and never drops one: it is for logs that fit there, and
-//! [`within`](RecordedLog::within) says how large that is. A database that has a log of its own implements [`LogStorage`] over that.
+//! It holds its entries in memory until it is compacted, each with its data and 40 bytes more, and [`within`](RecordedLog::within) says how
+//! large that may become. The file is not shortened by a compaction: it is for logs that may grow. A database that has a log of its own
+//! implements [`LogStorage`] over that.
 
 use std::io;
 
 use rdb_net_types::{LogEntry, NodeId};
 
-use super::log::{LogError, LogStorage, MemoryLog, Position, Promise};
+use super::log::{LogError, LogStorage, Position, Promise};
+use super::memory::MemoryLog;
 use crate::storage::{self, Log};
 
 const PROMISE: u8 = 0;
 const ENTRY: u8 = 1;
 const CUT: u8 = 2;
+const COMPACT: u8 = 3;
+const RESTORE: u8 = 4;
 
 /// A replica's log over a [`Log`] of records.
 #[derive(Debug)]
@@ -92,6 +96,12 @@ fn replay(memory: &mut MemoryLog, record: &[u8]) -> Option<()> {
             memory.append(&[entry]).ok()
         }
         CUT => memory.cut(number).ok(),
+        COMPACT => memory.compact(number).ok(),
+        RESTORE => {
+            let (epoch, rest) = rest.split_first_chunk()?;
+            let (epoch, digest) = (u64::from_be_bytes(*epoch), u64::from_be_bytes(rest.try_into().ok()?));
+            memory.restore(Position { index: number, epoch, digest }).ok()
+        }
         _ => None,
     }
 }
@@ -114,6 +124,10 @@ impl<L: Log> LogStorage for RecordedLog<L> {
         let written = self.records.append(&record(PROMISE, promise.epoch, leader.as_bytes()));
         written.map_err(failed("take a promise"))?;
         self.memory.keep_promise(promise)
+    }
+
+    fn base(&self) -> Position {
+        self.memory.base()
     }
 
     fn last(&self) -> Position {
@@ -143,6 +157,17 @@ impl<L: Log> LogStorage for RecordedLog<L> {
     fn cut(&mut self, keep: u64) -> Result<(), LogError> {
         self.records.append(&record(CUT, keep, &[])).map_err(failed("be cut"))?;
         self.memory.cut(keep)
+    }
+
+    fn compact(&mut self, up_to: u64) -> Result<(), LogError> {
+        self.records.append(&record(COMPACT, up_to, &[])).map_err(failed("be compacted"))?;
+        self.memory.compact(up_to)
+    }
+
+    fn restore(&mut self, base: Position) -> Result<(), LogError> {
+        let rest = [base.epoch.to_be_bytes(), base.digest.to_be_bytes()].concat();
+        self.records.append(&record(RESTORE, base.index, &rest)).map_err(failed("begin behind a copy"))?;
+        self.memory.restore(base)
     }
 
     fn read(&self, from: u64, bytes_max: usize, entries_max: usize) -> Result<Vec<LogEntry>, LogError> {
@@ -187,18 +212,18 @@ mod tests {
     #[test]
     fn what_it_takes_in_memory_is_counted_and_limited() {
         let disk = MemoryDisk::new();
-        let mut log = RecordedLog::open(|visit| disk.open(visit)).unwrap().within(3 * (1 + 56));
+        let mut log = RecordedLog::open(|visit| disk.open(visit)).unwrap().within(3 * (1 + 40));
         log.append(&[entry(1, 1), entry(2, 1), entry(3, 1)]).unwrap();
-        assert_eq!(log.memory_bytes(), 3 * (1 + 56));
+        assert_eq!(log.memory_bytes(), 3 * (1 + 40));
         let error = log.append(&[entry(4, 1)]).unwrap_err().to_string();
-        assert_eq!(error, "the log's storage cannot take an entry: 228 bytes of memory are more than its limit of 171");
+        assert_eq!(error, "the log's storage cannot take an entry: 164 bytes of memory are more than its limit of 123");
         assert_eq!(log.last().index, 3, "nothing of it is there");
         log.cut(1).unwrap();
-        assert_eq!(log.memory_bytes(), 1 + 56);
+        assert_eq!(log.memory_bytes(), 1 + 40);
         log.append(&[entry(2, 2)]).unwrap();
         log.sync().unwrap();
         let again = RecordedLog::open(|visit| disk.open(visit)).unwrap();
-        assert_eq!(again.memory_bytes(), 2 * (1 + 56));
+        assert_eq!(again.memory_bytes(), 2 * (1 + 40));
     }
 
     #[test]
@@ -212,6 +237,24 @@ mod tests {
         let log = RecordedLog::open(|visit| disk.open(visit)).unwrap();
         assert_eq!((log.last().index, log.recovered().records), (0, 0));
         assert_eq!(log.recovered().cut_bytes, 20 + 9 + 1);
+    }
+
+    #[test]
+    fn where_it_was_compacted_or_restored_it_begins_after_a_restart() {
+        let disk = MemoryDisk::new();
+        let mut log = RecordedLog::open(|visit| disk.open(visit)).unwrap();
+        log.append(&[entry(1, 1), entry(2, 1), entry(3, 2)]).unwrap();
+        log.compact(2).unwrap();
+        let (base, last) = (log.base(), log.last());
+        let mut log = RecordedLog::open(|visit| disk.open(visit)).unwrap();
+        assert_eq!((log.base(), log.last()), (base, last));
+        let elsewhere = Position { index: 77, epoch: 5, digest: 6 };
+        log.restore(elsewhere).unwrap();
+        log.append(&[entry(78, 5)]).unwrap();
+        let last = log.last();
+        let again = RecordedLog::open(|visit| disk.open(visit)).unwrap();
+        assert_eq!((again.base(), again.last()), (elsewhere, last));
+        assert_eq!(again.read(1, 1, 1).unwrap(), [entry(78, 5)]);
     }
 
     #[test]

@@ -16,12 +16,12 @@ use bytes::Bytes;
 use rdb_net_types::{LogEntry, NodeId};
 
 use super::config::{Config, ConfigError};
+use super::entries::ENTRY_BYTES;
 use super::event::{Action, Event, LeadError, NotLeading, ProposeError};
 use super::leading::Leadership;
 use super::log::{LogError, LogStorage, Promise};
 use super::message::{Message, Reply};
 use super::status::{Counters, Role, Status};
-use super::tail::ENTRY_BYTES;
 
 /// The largest entry. A message may carry twice as much.
 pub const ENTRY_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -73,8 +73,9 @@ impl<S: LogStorage> Replica<S> {
             id,
             config,
             promise: log.promise(),
+            // Nothing else is dropped.
+            committed: log.base().index,
             log,
-            committed: 0,
             durability,
             matched: 0,
             leadership: None,
@@ -152,7 +153,7 @@ impl<S: LogStorage> Replica<S> {
     pub fn handle_message(&mut self, from: &NodeId, ticket: u64, message: Message) {
         self.guarded(|this| match message {
             Message::Resume(resume) => this.resume(from, ticket, resume),
-            Message::Log(log) => this.entries(from, ticket, log),
+            Message::Append(append) => this.entries(from, ticket, append),
         });
     }
 
@@ -234,6 +235,7 @@ impl<S: LogStorage> Replica<S> {
             role,
             epoch: self.promise.epoch,
             leader: self.promise.leader.clone(),
+            base: self.log.base(),
             last: self.log.last(),
             durable: self.durability.index,
             committed: self.committed,
@@ -253,7 +255,7 @@ impl<S: LogStorage> Replica<S> {
     }
 
     /// Does something to the log: where that fails, the replica has failed. What was written is asked to be made durable.
-    fn guarded(&mut self, act: impl FnOnce(&mut Self) -> Result<(), LogError>) {
+    pub(super) fn guarded(&mut self, act: impl FnOnce(&mut Self) -> Result<(), LogError>) {
         if let Err(error) = act(self) {
             self.fail(error);
         }

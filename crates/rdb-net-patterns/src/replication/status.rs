@@ -26,6 +26,8 @@ pub struct Status {
     pub epoch: u64,
     /// Who leads in it.
     pub leader: Option<NodeId>,
+    /// The place behind which its log begins.
+    pub base: Position,
     /// The end of its log, with the digest of all of it.
     pub last: Position,
     /// The last entry that it has for good.
@@ -70,6 +72,8 @@ pub enum FollowerState {
     CatchingUp,
     /// It did not answer and is tried again.
     Waiting,
+    /// It lacks entries that the leader's log does not hold any more: it has to be restored from a copy of the data.
+    OutOfReach,
     /// Its log, or the leader's, is damaged. It is sent nothing.
     Damaged,
 }

@@ -4,37 +4,78 @@ use std::collections::VecDeque;
 
 use rdb_net_types::LogEntry;
 
-use super::log::first_that_fit;
+use super::entries::{Entries, count_that_fits};
 
-/// What an entry takes in memory beside its data.
-pub(super) const ENTRY_BYTES: usize = size_of::<LogEntry>();
-
-/// The newest entries, within a number of bytes.
-#[derive(Debug, Default)]
+/// The newest entries, within a number of bytes, as they travel: what has gone to one follower together goes to the others together.
+#[derive(Debug)]
 pub(super) struct Tail {
-    entries: VecDeque<LogEntry>,
-    bytes: usize,
+    batches: VecDeque<Entries>,
+    memory_bytes: usize,
+    memory_bytes_max: usize,
+    /// How many bytes of data travel together, and how many entries.
+    batch_bytes_max: usize,
+    batch_entries_max: usize,
 }
 
 impl Tail {
-    /// Adds the entries behind those that are there, and forgets the oldest beyond this size.
-    pub(super) fn extend(&mut self, entries: Vec<LogEntry>, bytes_max: usize) {
-        for entry in entries {
-            self.bytes += entry.data.len() + ENTRY_BYTES;
-            self.entries.push_back(entry);
+    pub(super) fn new(memory_bytes_max: usize, batch_bytes_max: usize, batch_entries_max: usize) -> Self {
+        Self { batches: VecDeque::new(), memory_bytes: 0, memory_bytes_max, batch_bytes_max, batch_entries_max }
+    }
+
+    /// Adds the entries behind those that are there, and forgets the oldest beyond its size.
+    pub(super) fn extend(&mut self, mut entries: Vec<LogEntry>) {
+        while !entries.is_empty() {
+            let rest = entries.split_off(self.fits(entries.iter()));
+            let batch = Entries::packed(std::mem::replace(&mut entries, rest));
+            self.memory_bytes += batch.memory_bytes();
+            self.batches.push_back(batch);
         }
-        while self.bytes > bytes_max
-            && let Some(oldest) = self.entries.pop_front()
+        while self.memory_bytes > self.memory_bytes_max
+            && let Some(oldest) = self.batches.pop_front()
         {
-            self.bytes -= oldest.data.len() + ENTRY_BYTES;
+            self.memory_bytes -= oldest.memory_bytes();
         }
     }
 
-    /// Entries from this index on; `None` where it is older than what is held.
-    pub(super) fn read(&self, from: u64, bytes_max: usize, entries_max: usize) -> Option<Vec<LogEntry>> {
-        let first = self.entries.front()?.index;
-        let place = usize::try_from(from.checked_sub(first)?).ok()?;
-        Some(first_that_fit(self.entries.range(place.min(self.entries.len())..).cloned(), bytes_max, entries_max))
+    /// Entries from this index on that travel together; `None` where it is older than what is held.
+    pub(super) fn read(&mut self, from: u64) -> Option<Entries> {
+        if from < self.batches.front()?.first()?.index {
+            return None;
+        }
+        let place = self.batches.partition_point(|batch| batch.last().is_some_and(|entry| entry.index < from));
+        let Some(batch) = self.batches.get(place) else { return Some(Entries::default()) };
+        let is_known = |entry: &&LogEntry| entry.index < from;
+        let known = batch.iter().take_while(is_known).count();
+        if known > 0 {
+            // Whoever is between two of them catches up with the others by a part of one.
+            return Some(Entries::packed(batch[known..].to_vec()));
+        }
+        self.join(place);
+        self.batches.get(place).cloned()
+    }
+
+    /// Puts a batch and those behind it together, as far as they may travel together.
+    fn join(&mut self, place: usize) {
+        let count = self.fits(self.batches.range(place..).flat_map(|batch| batch.iter()));
+        let mut left = count;
+        let whole = self.batches.range(place..).take_while(|batch| {
+            let is_whole = batch.len() <= left;
+            left -= batch.len().min(left);
+            is_whole
+        });
+        let whole = whole.count();
+        if whole > 1 {
+            let parts: Vec<Entries> = self.batches.drain(place + 1..place + whole).collect();
+            let parts = self.batches.get(place).into_iter().chain(&parts);
+            self.memory_bytes -= parts.clone().map(Entries::memory_bytes).sum::<usize>();
+            let joined = Entries::packed(parts.flat_map(|batch| batch.iter().cloned()).collect());
+            self.memory_bytes += joined.memory_bytes();
+            self.batches[place] = joined;
+        }
+    }
+
+    fn fits<'a>(&self, entries: impl Iterator<Item = &'a LogEntry>) -> usize {
+        count_that_fits(entries, self.batch_bytes_max, self.batch_entries_max)
     }
 }
 
@@ -42,25 +83,46 @@ impl Tail {
 mod tests {
     use super::*;
 
-    fn entry(index: u64) -> LogEntry {
-        LogEntry { index, epoch: 1, data: vec![0; 100].into() }
+    fn entries(indexes: std::ops::RangeInclusive<u64>) -> Vec<LogEntry> {
+        indexes.map(|index| LogEntry { index, epoch: 1, data: vec![0; 100].into() }).collect()
     }
 
-    #[test]
-    fn the_documented_cost_of_an_entry_is_the_true_one() {
-        assert!(usize::BITS < 64 || ENTRY_BYTES == 48);
+    fn indexes(entries: Option<Entries>) -> Option<Vec<u64>> {
+        entries.map(|entries| entries.iter().map(|entry| entry.index).collect())
     }
 
     #[test]
     fn the_oldest_entries_are_forgotten_beyond_the_limit() {
-        let mut tail = Tail::default();
-        assert_eq!(tail.read(1, 1000, 10), None);
-        tail.extend((1..=100).map(entry).collect(), 10 * (100 + ENTRY_BYTES));
-        assert_eq!(tail.read(90, 1000, 10), None, "ten are held");
-        let read = tail.read(91, 1000, 3).expect("it is held");
-        assert_eq!(read.iter().map(|entry| entry.index).collect::<Vec<_>>(), [91, 92, 93]);
-        assert_eq!(tail.read(101, 1000, 3), Some(Vec::new()), "nothing is missing");
-        tail.extend(vec![entry(101)], 1);
-        assert_eq!((tail.bytes, tail.read(101, 1, 1)), (0, None));
+        let mut tail = Tail::new(10 * Entries::packed(entries(1..=1)).memory_bytes(), 1000, 3);
+        assert_eq!(tail.read(1), None);
+        entries(1..=100).into_iter().for_each(|entry| tail.extend(vec![entry]));
+        assert_eq!(tail.read(90), None, "ten are held");
+        assert_eq!(indexes(tail.read(91)), Some(vec![91, 92, 93]));
+        assert_eq!(indexes(tail.read(101)), Some(Vec::new()), "nothing is missing");
+        tail.extend(entries(101..=300));
+        assert_eq!(tail.read(200), None);
+        assert!(tail.memory_bytes <= tail.memory_bytes_max);
+        let mut none = Tail::new(1, 1000, 3);
+        none.extend(entries(1..=1));
+        assert_eq!((none.memory_bytes, none.read(1)), (0, None));
+    }
+
+    #[test]
+    fn what_was_proposed_in_pieces_travels_together_and_once_together_stays_so() {
+        let mut tail = Tail::new(1 << 20, 350, 100);
+        entries(1..=8).into_iter().for_each(|entry| tail.extend(vec![entry]));
+        let first = tail.read(1).expect("it is held");
+        assert_eq!(indexes(Some(first.clone())), Some(vec![1, 2, 3]), "350 bytes at most");
+        let again = tail.read(1).expect("it is held");
+        assert_eq!(first.data().pieces()[0].as_ptr(), again.data().pieces()[0].as_ptr(), "it is the same memory");
+        assert_eq!(indexes(tail.read(2)), Some(vec![2, 3]), "a part of it");
+        assert_eq!(indexes(tail.read(4)), Some(vec![4, 5, 6]));
+        assert_eq!(indexes(tail.read(8)), Some(vec![8]));
+        tail.extend(entries(9..=12));
+        assert_eq!(indexes(tail.read(8)), Some(vec![8]), "with three behind it that do not fit");
+        assert_eq!(indexes(tail.read(9)), Some(vec![9, 10, 11]));
+        assert_eq!(indexes(tail.read(12)), Some(vec![12]));
+        let held: usize = tail.batches.iter().map(Entries::memory_bytes).sum();
+        assert_eq!(tail.memory_bytes, held);
     }
 }

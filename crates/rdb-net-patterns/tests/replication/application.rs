@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rdb_net_patterns::replication::Role;
 use rdb_net_patterns::replication::check::Fact;
+use rdb_net_patterns::replication::{LogStorage, Position, Role};
 
 use crate::world::{Due, World};
 
@@ -69,5 +69,46 @@ impl World {
             self.see(Fact::Proposed { node: id.clone(), epoch, index, value });
         }
         self.act(place, |_, _| {});
+    }
+
+    /// Somewhere the application has applied what is committed, and drops it from the log.
+    pub(crate) fn compact(&mut self) {
+        let Some(every) = self.script.compact_every else { return };
+        let (next, place) = (self.about(every), self.random.index(self.nodes.len()));
+        self.later(next, Due::Compact);
+        let Some(replica) = self.replica(place) else { return };
+        let (base, committed) = (replica.log().base().index, replica.committed());
+        let up_to = committed - self.random.index(committed.saturating_sub(base) as usize / 2 + 1) as u64;
+        if self.apply(place, up_to).is_none() {
+            return;
+        }
+        self.compactions += u64::from(up_to > base);
+        self.act(place, |replica, _| {
+            // Only a storage that has failed refuses.
+            let _failed = replica.compact(up_to);
+        });
+    }
+
+    /// The application keeps what came of the entries up to this one; `None` where a bug has left one out.
+    fn apply(&mut self, place: usize, up_to: u64) -> Option<()> {
+        for index in self.nodes[place].copy.len() as u64 + 1..=up_to {
+            let entry = self.entry(place, index)?;
+            self.nodes[place].copy.push(entry);
+        }
+        Some(())
+    }
+
+    /// A node is given a copy of another one's data.
+    pub(crate) fn restore(&mut self, to: usize, from: usize, base: Position) {
+        let Some(copy) = self.nodes[from].copy.get(..base.index as usize) else { return };
+        let copy = copy.to_vec();
+        if self.replica(to).is_none() || copy.len() <= self.nodes[to].copy.len() {
+            return;
+        }
+        self.nodes[to].copy = copy;
+        self.act(to, |replica, _| {
+            // Who leads, or wants to, is given a copy when it does no longer and lacks something.
+            let _refused = replica.restore(base);
+        });
     }
 }

@@ -10,6 +10,8 @@ enum Write {
     Promise(Promise),
     Append(Vec<LogEntry>),
     Cut(u64),
+    Compact(u64),
+    Restore(Position),
 }
 
 impl Write {
@@ -18,6 +20,8 @@ impl Write {
             Self::Promise(promise) => log.keep_promise(promise),
             Self::Append(entries) => log.append(entries),
             Self::Cut(keep) => log.cut(*keep),
+            Self::Compact(up_to) => log.compact(*up_to),
+            Self::Restore(base) => log.restore(*base),
         };
         done.expect("memory does not fail");
     }
@@ -70,6 +74,10 @@ impl LogStorage for Disk {
         self.write(Write::Promise(promise.clone()))
     }
 
+    fn base(&self) -> Position {
+        self.written.base()
+    }
+
     fn last(&self) -> Position {
         self.written.last()
     }
@@ -84,6 +92,14 @@ impl LogStorage for Disk {
 
     fn cut(&mut self, keep: u64) -> Result<(), LogError> {
         self.write(Write::Cut(keep))
+    }
+
+    fn compact(&mut self, up_to: u64) -> Result<(), LogError> {
+        self.write(Write::Compact(up_to))
+    }
+
+    fn restore(&mut self, base: Position) -> Result<(), LogError> {
+        self.write(Write::Restore(base))
     }
 
     fn read(&self, from: u64, bytes_max: usize, entries_max: usize) -> Result<Vec<LogEntry>, LogError> {

@@ -7,6 +7,7 @@
 //! | `REPLICATION_SEED` | the first of them; with `REPLICATION_RUNS=1` that run alone, with all that happened in it |
 
 mod application;
+mod compacting;
 mod disk;
 mod mutations;
 mod network;

@@ -18,6 +18,7 @@ fn check(mutation: Mutation, rule: &str) {
     let rough = |script: &mut Script| {
         script.crash = script.crash.max(0.005);
         script.lead_every = script.lead_every.min(Duration::from_millis(100));
+        script.compact_every = Some(Duration::from_millis(20));
     };
     let breaks = |problem: &String| problem.starts_with(&format!("{rule}: "));
     let planted = |script: &mut Script| {
@@ -54,4 +55,14 @@ fn a_leader_of_an_older_epoch_is_found() {
 #[test]
 fn replicas_of_former_epochs_that_count_are_found() {
     check(Mutation::CountsFormerEpochs, "committed-prefix");
+}
+
+#[test]
+fn a_log_that_is_compacted_too_far_is_found() {
+    check(Mutation::CompactsUncommitted, "nothing-lost");
+}
+
+#[test]
+fn a_promise_that_is_forgotten_is_found() {
+    check(Mutation::RestoreForgetsPromise, "nothing-lost");
 }

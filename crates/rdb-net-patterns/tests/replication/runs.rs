@@ -14,7 +14,7 @@ fn number(variable: &str, default: u64) -> u64 {
 fn runs_of_crashes_cuts_and_changing_leaders_break_no_rule() {
     let (runs, first) = (number("REPLICATION_RUNS", 500), number("REPLICATION_SEED", 1));
     let next = AtomicU64::new(first);
-    let totals: [AtomicU64; 4] = Default::default();
+    let totals: [AtomicU64; 6] = Default::default();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -29,17 +29,23 @@ fn runs_of_crashes_cuts_and_changing_leaders_break_no_rule() {
             });
         }
     });
-    let [acknowledged, crashes, leaders, cuts] = totals.map(AtomicU64::into_inner);
-    println!("{runs} runs: {acknowledged} entries acknowledged, {leaders} leaders, {crashes} crashes, {cuts} logs cut");
+    let [acknowledged, crashes, leaders, cuts, compactions, restored] = totals.map(AtomicU64::into_inner);
+    println!(
+        "{runs} runs: {acknowledged} entries acknowledged, {leaders} leaders, {crashes} crashes, {cuts} logs cut, \
+         {compactions} compacted, {restored} restored from a copy"
+    );
     assert!(acknowledged > 10 * runs && leaders > runs, "the runs do something");
-    assert!(runs < 100 || (crashes > runs && cuts > runs / 10), "the runs are rough");
+    assert!(
+        runs < 100 || (crashes > runs && cuts > runs / 10 && compactions > runs && restored > runs / 10),
+        "the runs are rough"
+    );
 }
 
-fn run(seed: u64, is_traced: bool, totals: &[AtomicU64; 4]) {
+fn run(seed: u64, is_traced: bool, totals: &[AtomicU64; 6]) {
     let mut world = World::new(seed, |_| {}, is_traced);
     let (broken, trace) = world.run();
     trace.iter().for_each(|line| println!("{line}"));
-    let counts = [world.acknowledged, world.crashes, world.leaders, world.cut_logs];
+    let counts = [world.acknowledged, world.crashes, world.leaders, world.cut_logs, world.compactions, world.restored];
     totals.iter().zip(counts).for_each(|(total, count)| {
         total.fetch_add(count, Ordering::Relaxed);
     });

@@ -30,6 +30,8 @@ pub(crate) struct Script {
     pub(crate) lead_every: Duration,
     /// How often entries are proposed, on average.
     pub(crate) propose_every: Duration,
+    /// How often a log is compacted somewhere, on average.
+    pub(crate) compact_every: Option<Duration>,
     /// The longest sync.
     pub(crate) sync_max: Duration,
     pub(crate) mutation: Option<Mutation>,
@@ -61,6 +63,7 @@ impl Script {
             lead_every: ms(of(&[50, 150, 400])),
             propose_every: ms(of(&[3, 10, 30])),
             sync_max: Duration::from_micros(of(&[0, 300, 5000, 20_000])),
+            compact_every: Some(of(&[0, 10, 50, 200])).filter(|every| *every > 0).map(ms),
             mutation: None,
         }
     }

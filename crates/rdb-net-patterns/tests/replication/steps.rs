@@ -10,7 +10,7 @@ use rdb_net_patterns::replication::{
 };
 use rdb_net_types::{LogEntry, NodeId, ReplicationAck, ReplicationLog};
 
-fn id(number: usize) -> NodeId {
+pub(crate) fn id(number: usize) -> NodeId {
     NodeId::new(&format!("n{number}")).expect("the test is right")
 }
 
@@ -18,7 +18,7 @@ fn entry(index: u64, epoch: u64, data: &str) -> LogEntry {
     LogEntry { index, epoch, data: Bytes::from(data.to_owned()) }
 }
 
-fn log_of(entries: &[(u64, &str)]) -> MemoryLog {
+pub(crate) fn log_of(entries: &[(u64, &str)]) -> MemoryLog {
     let mut log = MemoryLog::new();
     for (place, (epoch, data)) in entries.iter().enumerate() {
         log.append(&[entry(place as u64 + 1, *epoch, data)]).expect("the test is right");
@@ -27,23 +27,23 @@ fn log_of(entries: &[(u64, &str)]) -> MemoryLog {
     log
 }
 
-fn data(count: usize, bytes: usize) -> Vec<Bytes> {
+pub(crate) fn data(count: usize, bytes: usize) -> Vec<Bytes> {
     vec![Bytes::from(vec![7; bytes]); count]
 }
 
 /// Replicas whose messages arrive at once, except at those that are silent.
-struct Cluster {
-    now: Duration,
+pub(crate) struct Cluster {
+    pub(crate) now: Duration,
     replicas: Vec<Replica<MemoryLog>>,
-    silent: BTreeSet<usize>,
+    pub(crate) silent: BTreeSet<usize>,
     /// Requests that wait at a silent replica.
     held: VecDeque<(usize, usize, u64, Message)>,
-    events: Vec<(usize, Event)>,
+    pub(crate) events: Vec<(usize, Event)>,
     sent: Vec<(usize, usize, Message)>,
 }
 
 impl Cluster {
-    fn new(logs: Vec<MemoryLog>, change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn new(logs: Vec<MemoryLog>, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(7, (1..=logs.len()).map(id));
         change(&mut config);
         let replica = |(place, log)| Replica::new(id(place + 1), config.clone(), log).expect("the test is right");
@@ -57,21 +57,21 @@ impl Cluster {
         }
     }
 
-    fn of(count: usize) -> Self {
+    pub(crate) fn of(count: usize) -> Self {
         Self::new(vec![MemoryLog::new(); count], |_| {})
     }
 
-    fn at(&mut self, number: usize) -> &mut Replica<MemoryLog> {
+    pub(crate) fn at(&mut self, number: usize) -> &mut Replica<MemoryLog> {
         &mut self.replicas[number - 1]
     }
 
-    fn lead(&mut self, number: usize, epoch: u64) {
+    pub(crate) fn lead(&mut self, number: usize, epoch: u64) {
         let now = self.now;
         self.at(number).lead(now, epoch).expect("the test is right");
         self.settle();
     }
 
-    fn propose(&mut self, number: usize, entries: Vec<Bytes>) {
+    pub(crate) fn propose(&mut self, number: usize, entries: Vec<Bytes>) {
         self.at(number).propose(entries).expect("the test is right");
         self.settle();
     }
@@ -114,7 +114,7 @@ impl Cluster {
         }
     }
 
-    fn later(&mut self, delay: Duration) {
+    pub(crate) fn later(&mut self, delay: Duration) {
         self.now += delay;
         let now = self.now;
         self.replicas.iter_mut().for_each(|replica| replica.handle_timeout(now));
@@ -122,7 +122,7 @@ impl Cluster {
     }
 
     /// What was sent to a silent replica has failed.
-    fn fail_held(&mut self) {
+    pub(crate) fn fail_held(&mut self) {
         let now = self.now;
         while let Some((from, to, ticket, _)) = self.held.pop_front() {
             self.at(from).handle_failure(now, &id(to), ticket);
@@ -131,14 +131,14 @@ impl Cluster {
     }
 
     #[track_caller]
-    fn check_equal(&self, committed: u64) {
+    pub(crate) fn check_equal(&self, committed: u64) {
         let last = self.replicas[0].log().last();
         for replica in &self.replicas {
             assert_eq!((replica.log().last(), replica.committed()), (last, committed), "{replica:?}");
         }
     }
 
-    fn has(&self, found: impl Fn(&Event) -> bool) -> bool {
+    pub(crate) fn has(&self, found: impl Fn(&Event) -> bool) -> bool {
         self.events.iter().any(|(_, event)| found(event))
     }
 }
@@ -386,7 +386,7 @@ fn ack_of(log: ReplicationLog) -> (ReplicationAck, Replica<MemoryLog>) {
     let (_, _, _, message) = cluster.held.pop_back().expect("they were sent");
     let mut follower = cluster.replicas.pop().expect("three");
     follower.handle_message(&id(1), 1, message);
-    follower.handle_message(&id(1), 2, Message::Log(log));
+    follower.handle_message(&id(1), 2, Message::Append(log.into()));
     let mut ack = None;
     while let Some(action) = follower.poll_action() {
         match action {
@@ -475,7 +475,7 @@ fn a_follower_answers_nothing_before_it_is_durable_and_holds_a_bounded_number_of
             previous_epoch: u64::from(index > 1),
             ..entries(index - 1, vec![entry(index, 1, "x")])
         };
-        replica.handle_message(&id(2), index + 1, Message::Log(log));
+        replica.handle_message(&id(2), index + 1, Message::Append(log.into()));
     }
     let mut mark = None;
     let mut replies = Vec::new();

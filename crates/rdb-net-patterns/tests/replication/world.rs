@@ -27,6 +27,8 @@ pub(crate) enum Due {
     Cut,
     Propose,
     Lead,
+    Compact,
+    Restore { node: usize, from: usize, base: Position },
     Settled,
 }
 
@@ -52,6 +54,15 @@ pub(crate) struct Node {
     /// What it was given as a leader, by index: epoch and number.
     pub(crate) proposed: BTreeMap<u64, (u64, u64)>,
     pub(crate) told: u64,
+    /// What its application has applied and keeps for good, whatever becomes of the log: what each entry was, from the first on.
+    pub(crate) copy: Vec<Applied>,
+}
+
+/// An entry that was applied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Applied {
+    pub(crate) position: Position,
+    pub(crate) value: Option<u64>,
 }
 
 pub(crate) struct World {
@@ -78,6 +89,8 @@ pub(crate) struct World {
     pub(crate) crashes: u64,
     pub(crate) leaders: u64,
     pub(crate) cut_logs: u64,
+    pub(crate) compactions: u64,
+    pub(crate) restored: u64,
     trace: Option<Vec<String>>,
 }
 
@@ -96,6 +109,7 @@ impl World {
             next_ticket: 0,
             proposed: BTreeMap::new(),
             told: 0,
+            copy: Vec::new(),
         };
         let nodes: Vec<Node> = script.config.members.iter().map(node).collect();
         let mut world = Self {
@@ -119,10 +133,12 @@ impl World {
             crashes: 0,
             leaders: 0,
             cut_logs: 0,
+            compactions: 0,
+            restored: 0,
             trace: is_traced.then(Vec::new),
         };
         (0..world.nodes.len()).for_each(|node| world.start(node));
-        for due in [Due::Lead, Due::Propose, Due::Cut] {
+        for due in [Due::Lead, Due::Propose, Due::Cut, Due::Compact] {
             world.later(Duration::from_millis(1), due);
         }
         world
@@ -191,6 +207,8 @@ impl World {
             Due::Cut => self.cut(),
             Due::Propose => self.propose(),
             Due::Lead => self.lead(),
+            Due::Compact => self.compact(),
+            Due::Restore { node, from, base } => self.restore(node, from, base),
             Due::Settled if self.leads_as_named() => {
                 self.is_settled = true;
                 self.see(Fact::Healed);
@@ -231,8 +249,27 @@ impl World {
     }
 
     fn log_of(&self, node: usize) -> Vec<Position> {
+        (1..=self.disk(node).last().index)
+            .filter_map(|index| self.entry(node, index))
+            .map(|entry| entry.position)
+            .collect()
+    }
+
+    /// An entry, of the log or of what was applied before it was dropped from there.
+    pub(crate) fn entry(&self, node: usize, index: u64) -> Option<Applied> {
         let disk = self.disk(node);
-        (1..=disk.last().index).filter_map(|index| disk.position(index)).collect()
+        if index <= disk.base().index {
+            return self.nodes[node].copy.get(usize::try_from(index.checked_sub(1)?).ok()?).copied();
+        }
+        let data = disk.read(index, 1, 1).expect("memory").pop()?.data;
+        let value = data.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+        Some(Applied { position: disk.position(index)?, value })
+    }
+
+    /// Whether an entry would be there after a crash.
+    fn holds_for_good(&self, node: usize, position: Position) -> bool {
+        let copy = self.nodes[node].copy.get(position.index as usize - 1);
+        copy.is_some_and(|applied| applied.position == position) || self.disk(node).holds_for_good(position)
     }
 
     // What the nodes do.
@@ -247,6 +284,10 @@ impl World {
         node.replica = Some(replica.expect("it is a member"));
         self.note(|| format!("{id} starts"));
         self.see(Fact::Restarted { node: id });
+        // The application knows how far its own data are.
+        if let Some(applied) = self.nodes[place].copy.last().copied() {
+            self.act(place, |replica, _| replica.restore(applied.position).expect("its copy is of this log"));
+        }
     }
 
     fn crash(&mut self, place: usize) {
@@ -359,21 +400,23 @@ impl World {
             }
             Event::Committed { index } => self.committed(place, index),
             Event::Cut { .. } => self.cut_logs += 1,
+            Event::OutOfReach { node, base, .. } => {
+                let (delay, node) = (self.about(Duration::from_millis(20)), self.place(&node));
+                self.later(delay, Due::Restore { node, from: place, base });
+            }
+            Event::Restored { .. } => self.restored += 1,
             _ => {}
         }
     }
 
     fn committed(&mut self, place: usize, index: u64) {
         for index in self.nodes[place].told + 1..=index {
-            let disk = self.disk(place);
-            let Some(position) = disk.position(index) else { continue };
-            let data = disk.read(index, 1, 1).expect("memory").pop().map(|entry| entry.data).unwrap_or_default();
-            let value = data.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+            let Some(Applied { position, value }) = self.entry(place, index) else { continue };
             let node = self.nodes[place].id.clone();
             self.see(Fact::Committed { node, position, value });
             if let Some((epoch, value)) = self.nodes[place].proposed.remove(&index) {
                 assert_eq!(epoch, position.epoch, "a leader's log is its own");
-                let holds = |node: &usize| self.disk(*node).holds_for_good(position);
+                let holds = |node: &usize| self.holds_for_good(*node, position);
                 let durable_at = (0..self.nodes.len()).filter(holds).map(|node| self.nodes[node].id.clone()).collect();
                 self.acknowledged += 1;
                 self.see(Fact::Acknowledged { position, value, durable_at: Some(durable_at) });

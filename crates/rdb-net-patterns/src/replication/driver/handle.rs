@@ -9,7 +9,9 @@ use rdb_net_types::{LogEntry, NodeId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
-use crate::replication::{ENTRY_BYTES_MAX, Event, LeadError, LogError, NotLeading, Position, Status};
+use crate::replication::{
+    CompactError, ENTRY_BYTES_MAX, Event, LeadError, LogError, NotLeading, Position, RestoreError, Status,
+};
 
 /// A node leads: since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +107,8 @@ pub(super) enum Order {
     Resign,
     Status(oneshot::Sender<Status>),
     Close,
+    Compact { up_to: u64, compacted: oneshot::Sender<Result<Position, CompactError>> },
+    Restore { base: Position, restored: oneshot::Sender<Result<(), RestoreError>> },
     Read { from: u64, bytes_max: usize, entries: oneshot::Sender<Result<Vec<LogEntry>, LogError>> },
 }
 
@@ -211,6 +215,30 @@ impl ReplicaHandle {
         let (entries, read) = oneshot::channel();
         self.orders.send(Order::Read { from, bytes_max, entries }).await.ok()?;
         read.await.ok()
+    }
+
+    /// Drops the entries up to this index, which must be committed and which the application needs no more; returns the place behind
+    /// which the log begins now; `None` when the replica is closed. A copy of the data as of that place, and the place itself, are what
+    /// a replica needs that lacks the entries.
+    ///
+    /// # Errors
+    ///
+    /// [`CompactError`]; nothing was dropped.
+    pub async fn compact(&self, up_to: u64) -> Option<Result<Position, CompactError>> {
+        let (compacted, done) = oneshot::channel();
+        self.orders.send(Order::Compact { up_to, compacted }).await.ok()?;
+        done.await.ok()
+    }
+
+    /// The application has got a copy of the data as of this place: the log goes on behind it. `None` when the replica is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`]; nothing has changed.
+    pub async fn restore(&self, base: Position) -> Option<Result<(), RestoreError>> {
+        let (restored, done) = oneshot::channel();
+        self.orders.send(Order::Restore { base, restored }).await.ok()?;
+        done.await.ok()
     }
 
     /// Ends the replica, whoever holds it, and waits until its log is closed.

@@ -10,10 +10,11 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use rdb_net_manager::{CallOptions, NetworkManager, ReplyStream, StreamOptions};
-use rdb_net_types::{Application, BoxFuture, Lane, NodeId, ReplicationAck};
+use rdb_net_types::{Application, BoxFuture, Lane, NodeId, Payload, ReplicationAck};
+use rdb_net_wire::ReplicationLogOf;
 
 use super::REQUEST_TIMEOUT;
-use crate::replication::{Message, RESUME_TYPE, Reply, Resumed};
+use crate::replication::{AppendEntries, Message, RESUME_TYPE, Reply, Resumed};
 
 /// How many bytes an answer may have before it is taken.
 const REPLY_BYTES: u32 = 1024;
@@ -125,13 +126,22 @@ fn queue(
     let options = StreamOptions { call, window_bytes: REPLY_BYTES };
     Box::pin(async move {
         match message {
-            Message::Log(log) => manager.stream(&to, &log, options).await.ok(),
+            Message::Append(append) => {
+                let data = append.entries.data();
+                manager.stream(&to, &on_the_wire(&append, &data), options).await.ok()
+            }
             Message::Resume(resume) => {
                 let message = Application { message_type: RESUME_TYPE, payload: resume.to_bytes().into() };
                 manager.stream(&to, &message, options).await.ok()
             }
         }
     })
+}
+
+/// The spec's message, with the data as they were put together for everybody.
+fn on_the_wire<'a>(append: &'a AppendEntries, data: &'a Payload) -> ReplicationLogOf<'a> {
+    let AppendEntries { log_id, epoch, previous_index, previous_epoch, committed_index, ref entries } = *append;
+    ReplicationLogOf { log_id, epoch, previous_index, previous_epoch, committed_index, entries, data }
 }
 
 /// The answer of a follower; `None` for what is none.

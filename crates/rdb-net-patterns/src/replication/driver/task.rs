@@ -213,6 +213,8 @@ impl<S: LogStorage + 'static> Task<S> {
             }
             Order::Resign => self.replica().resign(),
             Order::Status(status) => drop(status.send(self.replica().status())),
+            Order::Compact { up_to, compacted } => drop(compacted.send(self.replica().compact(up_to))),
+            Order::Restore { base, restored } => drop(restored.send(self.replica().restore(base))),
             Order::Read { from, bytes_max, entries } => {
                 let entries_max = self.config.batch_entries_max;
                 drop(entries.send(self.replica().log().read(from, bytes_max, entries_max)));
