@@ -78,7 +78,7 @@ pub enum OpenError {
     Log(#[from] LogError),
     /// The resource panicked while it took back what a former life had prepared: without its locks this node cannot keep its word. The
     /// resource is at fault; its panic is told above. The log is as it was.
-    #[error("the resource panicked while it took transaction {:032x} back; this node starts without it only once it is mended", txn.0)]
+    #[error("the resource panicked while it took transaction {:032x} back; transactions stay closed here until it is mended", txn.0)]
     Restore {
         /// The transaction.
         txn: TransactionId,
