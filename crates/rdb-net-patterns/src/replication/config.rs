@@ -125,7 +125,8 @@ mod tests {
             config.check(&node("n1")).map_err(|error| error.to_string())
         };
         assert_eq!(check(|_| {}), Ok(()));
-        let broken: [(fn(&mut Config), &str); 5] = [
+        type Change = fn(&mut Config);
+        let broken: [(Change, &str); 5] = [
             (|config| config.members.push(config.members[1].clone()), "`members` of log 7 names n2 twice"),
             (|config| drop(config.members.remove(0)), "`members` of log 7 does not name this node, n1"),
             (|config| config.replies_max = 0, "`replies_max` of log 7 is 0; it has to be more"),
