@@ -32,7 +32,7 @@ pub enum ParticipantAction {
         /// With what.
         answer: ParticipantAnswer,
     },
-    /// Let the resource prepare a transaction's work, and give its vote to [`Participant::handle_worked`].
+    /// Let the resource prepare a transaction's work, and give its vote to [`handle_worked`](super::Participant::handle_worked).
     Work {
         /// Which transaction.
         txn: TransactionId,
@@ -46,15 +46,15 @@ pub enum ParticipantAction {
         /// What was to be done.
         work: Payload,
     },
-    /// Put a record into the log, and where there is a ticket give it to [`Participant::handle_synced`] when it is durable.
+    /// Put a record into the log, and where there is a ticket give it to [`handle_synced`](super::Participant::handle_synced) when it is durable.
     Append {
         /// What.
         record: Record,
         /// Whether something waits for it.
         forced: Option<Ticket>,
     },
-    /// Let the resource commit or abort, and tell [`Participant::handle_applied`] when it is done, or
-    /// [`Participant::handle_apply_failed`] when it is not. After that, and after a restart, it comes again.
+    /// Let the resource commit or abort, and tell [`handle_applied`](super::Participant::handle_applied) when it is done, or
+    /// [`handle_apply_failed`](super::Participant::handle_apply_failed) when it is not. After that, and after a restart, it comes again.
     Apply {
         /// Which transaction.
         txn: TransactionId,
@@ -77,7 +77,7 @@ pub enum ParticipantAction {
         /// How it was resolved here.
         resolved: Decision,
     },
-    /// Ask the coordinator what it has decided, and give the answer to [`Participant::handle_verdict`].
+    /// Ask the coordinator what it has decided, and give the answer to [`handle_verdict`](super::Participant::handle_verdict).
     Ask {
         /// Whom.
         coordinator: NodeId,
