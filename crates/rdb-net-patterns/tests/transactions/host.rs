@@ -81,8 +81,11 @@ impl Host for TransactionNode {
         let count = records.len();
         let mut coordinator =
             Coordinator::new(CoordinatorConfig::default(), node.clone(), 1, records.iter().cloned(), now);
-        // Mostly there are fewer windows than coordinators.
-        let config = ParticipantConfig { coordinators_max: 1 + random.index(8), ..ParticipantConfig::default() };
+        let mut config = ParticipantConfig::default();
+        if random.chance(0.5) {
+            // Mostly fewer windows than there are coordinators.
+            config.coordinators_max = 1 + random.index(8);
+        }
         let mut participant = Participant::new(config, records, now);
         if let Some(mutation) = PLANTED.get() {
             coordinator.plant(mutation);
