@@ -7,7 +7,9 @@ use rdb_net_patterns::replication::check::{Fact, Rules};
 use rdb_net_types::NodeId;
 
 use super::super::report::Report;
-use super::{Acknowledged, Committed, ENTRIES, ENTRY_BYTES, FIRST_LEADERS, LogTold, MEMBERS, Replicated};
+use super::{
+    Acknowledged, BEFORE_FOLLOWER_RETURNS, Committed, ENTRIES, ENTRY_BYTES, FIRST_LEADERS, LogTold, MEMBERS, Replicated,
+};
 use crate::output::note;
 
 /// Somebody has led.
@@ -151,8 +153,8 @@ impl History {
 
     /// Whether the follower and the leader were killed while more was under way.
     fn was_hit(&self) -> bool {
-        matches!(self.acknowledged_at_kills.as_slice(), [_, leader] if *leader < FIRST_LEADERS)
-            && self.reigns.len() == 2
+        let [follower, leader] = *self.acknowledged_at_kills.as_slice() else { return false };
+        follower < BEFORE_FOLLOWER_RETURNS && leader < FIRST_LEADERS && self.reigns.len() == 2
     }
 
     /// Notes what came of it.
