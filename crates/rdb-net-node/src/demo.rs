@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `story` | what happens, and what must hold of it |
 //! | `queries` | queries under way, and the count of what became of them |
-//! | `replication`, `replica` | a log from one node to two others, as the demo and as its nodes see it |
+//! | `replication`, `replica` | a log on three nodes of which two are killed, as the demo and as its nodes see it |
 //! | `transactions` | transactions over all nodes while two of them are killed, and the checks of what the nodes told |
 //! | `cluster` | all processes, and what they told |
 //! | `process` | one process |

@@ -12,11 +12,15 @@
 //! # What a crash may do
 //!
 //! A record is durable when the [`sync`](Log::sync) after it has returned. Of what was appended since, any part may be there at the next
-//! start, or none. Such an end is cut off at the first record that is not whole, and [`Recovered::cut_bytes`] tells how much that was.
-//! A record that is not whole *before* the last sync is no torn end: the disk has lost what it had promised to keep, and opening
-//! is refused with [`LogError::Corrupt`]. Each record says up to where the log was synced when it was written, which tells the
-//! two apart, with one exception: damage in what the very last sync covered looks like a torn end, because nothing was written
-//! after it.
+//! start, or none. Such an end is cut off at the first record that is not whole; [`Recovered::cut_bytes`] tells how much that was, and a
+//! `FileLog` warns of it.
+//!
+//! A disk may also lose what it had promised to keep. That is found where a witness is left: each record says up to where the log was synced
+//! when it was written, so a whole record behind a damaged one that had been synced by then proves the damage, and opening is refused
+//! with [`LogError::Corrupt`]. **Without a witness it is not found.** Damage in what the very last sync covered looks like a torn end,
+//! because nothing was written after it. So does the loss of the last several syncs, where all of their records are gone; and a log that is cut
+//! short between two records looks whole. The log cannot tell; who keeps a second copy can: a replica is sent again what it lost,
+//! and a participant that has acknowledged refuses the next telling of the commit.
 //!
 //! A sync that failed may have lost anything that it should have written (Rebello et al.: "Can Applications Recover from fsync
 //! Failures?", USENIX ATC 2020), so the log takes nothing more: open it again, which reads what is there.
@@ -35,6 +39,8 @@ pub use error::{LogError, LogStep};
 #[cfg(feature = "files")]
 pub use file::FileLog;
 pub use format::RECORD_BYTES_MAX;
+#[cfg(test)]
+pub(crate) const FIRST_RECORD_BYTE: usize = format::FILE_HEADER_BYTES;
 pub use memory::{MemoryDisk, MemoryLog};
 
 /// How many bytes may wait for a sync; an append beyond it syncs by itself. 4 MiB.
@@ -75,7 +81,7 @@ pub trait Log: std::fmt::Debug + Send {
 pub struct Recovered {
     /// How many records were read.
     pub records: u64,
-    /// How many bytes of a torn end were cut off. Nothing of them was ever promised; many of them, time after time, are worth a
-    /// look at the disk.
+    /// How many bytes of a torn end were cut off. After a loss of power nothing of them was ever promised. A disk that has lost the end of what it
+    /// had made durable looks the same: where nothing has crashed, or time after time, look at the disk.
     pub cut_bytes: u64,
 }

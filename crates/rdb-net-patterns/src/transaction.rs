@@ -25,6 +25,8 @@
 //! | `Committed` | participant | yes | the acknowledgement, and the resource's commit |
 //! | `Aborted`, `Applied` | participant | no | without them the next life asks again, or commits again |
 //! | `Ended` | coordinator | no | without it the next life tells the commit again |
+//! | `Resolved` | participant | yes | the resource does what an operator has decided of a transaction in doubt |
+//! | `GivenUp` | coordinator | yes | no commit waits any more for a participant that an operator has given up |
 
 pub mod check;
 mod coordinator;
@@ -42,7 +44,8 @@ mod window;
 mod tests;
 
 pub use coordinator::{
-    AbortCause, BeginError, Coordinator, CoordinatorAction, CoordinatorConfig, CoordinatorStats, Verdict,
+    AbortCause, BeginError, Coordinator, CoordinatorAction, CoordinatorConfig, CoordinatorStats, GiveUpError, Untold,
+    Verdict,
 };
 #[cfg(feature = "manager")]
 pub use driver::{
@@ -53,7 +56,8 @@ pub use id::Life;
 #[cfg(feature = "mutations")]
 pub use mutation::Mutation;
 pub use participant::{
-    CallId, Participant, ParticipantAction, ParticipantAnswer, ParticipantConfig, ParticipantStats, Refusal,
+    CallId, InDoubt, Participant, ParticipantAction, ParticipantAnswer, ParticipantConfig, ParticipantStats, Refusal,
+    ResolveError, ResolvedByHand,
 };
 pub use record::{Record, RecordError};
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use rdb_net_manager::NetworkManager;
 use rdb_net_manager::config::Loader;
 use rdb_net_patterns::replication::{
-    AppendError, CompactError, Config, Event, FollowerState, LeadFailed, LogStorage, MemoryLog, NotLeading, OpenError,
-    RecordedLog, ReplicaHandle, Replication,
+    AppendError, CompactError, Config, ConfigError, Counters, Event, FollowerState, LeadFailed, LogStorage, MemoryLog,
+    NotLeading, OpenError, RecordedLog, ReplicaHandle, Replication,
 };
 use rdb_net_patterns::storage::FileLog;
 use rdb_net_types::NodeId;
@@ -224,8 +224,45 @@ async fn a_node_holds_one_replica_of_a_log_and_none_of_logs_of_others() {
     assert_eq!(again.map(drop), Err(OpenError::Open { log_id: 1 }));
     let others = Config::new(2, [NodeId::new("n9").expect("legal")]);
     let foreign = nodes[0].replication.open(others, MemoryLog::new());
-    assert!(matches!(foreign, Err(OpenError::NotAMember(_))));
+    assert!(matches!(foreign, Err(OpenError::Config(ConfigError::NotAMember { .. }))));
+    let twice = Config::new(2, ["n1", "n1"].map(|name| NodeId::new(name).expect("legal")));
+    let twice = nodes[0].replication.open(twice, MemoryLog::new());
+    assert!(matches!(twice, Err(OpenError::Config(ConfigError::NamedTwice { .. }))));
     replica.close().await;
     open(&nodes[0], 1, MemoryLog::new());
+    shut_down(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_entries_are_appended_at_once() {
+    let nodes = nodes(1).await;
+    let replica = open(&nodes[0], 1, MemoryLog::new());
+    assert!(matches!(replica.append(Vec::new()).await, Err(AppendError::NotLeader { .. })));
+    timeout(LIMIT, replica.lead(1)).await.expect("in time").expect("it leads");
+    let entries = replica.append(vec!["a".into()]).await.expect("it is committed");
+    let nothing = timeout(LIMIT, replica.append(Vec::new())).await.expect("it returns").expect("it is nothing");
+    assert!(nothing.is_empty() && *nothing.start() == entries.end() + 1, "{nothing:?}");
+    let (some, none) = tokio::join!(replica.append(vec!["b".into()]), replica.append(Vec::new()));
+    assert_eq!((some.expect("it is committed"), none.expect("it is nothing").is_empty()), (3..=3, true));
+    shut_down(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_no_member_finds_no_place_in_the_queue_and_is_counted() {
+    let nodes = nodes(2).await;
+    let own = open(&nodes[0], 1, MemoryLog::new());
+    // By its own configuration the second node is a member, and even a quorum with the first.
+    let stranger = open(&nodes[1], 2, MemoryLog::new());
+    let led = tokio::spawn(async move { stranger.lead(9).await });
+    let refused = async {
+        while own.strangers() < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LIMIT, refused).await.expect("it is refused again and again");
+    let status = own.status().await.expect("open");
+    assert_eq!((status.epoch, status.counters), (0, Counters::default()), "the replica has seen none of it");
+    assert!(!led.is_finished());
+    led.abort();
     shut_down(nodes).await;
 }

@@ -8,7 +8,8 @@ use rdb_net_manager::NetworkManager;
 use rdb_net_manager::config::Loader;
 use rdb_net_patterns::storage::{MemoryDisk, MemoryLog};
 use rdb_net_patterns::transaction::{
-    AbortCause, Decision, Prepared, Record, Resource, TransactionError, TransactionManager, TransactionOptions,
+    AbortCause, Decision, OpenError, Prepared, Record, ResolveError, Resource, TransactionError, TransactionManager,
+    TransactionOptions, Untold,
 };
 use rdb_net_types::{BoxFuture, Effect, NodeId, Payload, SeededRandom, TransactionId, Vote};
 
@@ -199,4 +200,117 @@ async fn the_log_stays_short_and_a_restart_goes_on_from_it() {
     assert!(Some(next.txn) > last, "ids are not used twice");
     assert_eq!(next.decision, Decision::Commit);
     again.stop().await;
+}
+
+/// Panics at its first call of each kind, where it is told to, and is a [`Counter`] otherwise.
+#[derive(Debug, Default)]
+struct Brittle {
+    counter: Counter,
+    prepares: std::sync::atomic::AtomicU32,
+    applies: std::sync::atomic::AtomicU32,
+}
+
+/// A bug of the database.
+fn bug<T>() -> T {
+    std::panic::resume_unwind(Box::new("a bug of the database"))
+}
+
+impl Resource for Brittle {
+    fn prepare(&self, txn: TransactionId, work: Payload) -> BoxFuture<'static, Prepared> {
+        match self.prepares.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 => bug(),
+            1 => Box::pin(async { bug() }),
+            _ => self.counter.prepare(txn, work),
+        }
+    }
+
+    fn restore(&self, _: TransactionId, _: Payload) {
+        bug()
+    }
+
+    fn apply(&self, txn: TransactionId, decision: Decision) -> BoxFuture<'static, ()> {
+        match self.applies.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 => bug(),
+            1 => Box::pin(async { bug() }),
+            _ => self.counter.apply(txn, decision),
+        }
+    }
+}
+
+fn network(name: &str) -> Arc<NetworkManager> {
+    let overrides = [format!("networking.node_id={name}"), "networking.bind_address=127.0.0.1:0".to_owned()];
+    Arc::new(
+        NetworkManager::new(Loader::new().overrides(overrides).load().expect("legal")).expect("it has a transport"),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_that_panics_votes_to_abort_and_still_owes_its_commits() {
+    let (network, brittle) = (network("a"), Arc::new(Brittle::default()));
+    let (log, records) = open(&MemoryDisk::new());
+    let mut options = TransactionOptions::default();
+    options.participant.apply_again = Duration::from_millis(1);
+    let resource = Arc::clone(&brittle) as Arc<dyn Resource>;
+    let transactions =
+        TransactionManager::open(Arc::clone(&network), id("a"), Box::new(log), &records, resource, options)
+            .expect("the log is empty");
+    network.start().await.expect("loopback has ports");
+    for _ in 0..2 {
+        let outcome = transactions.run(parts(&["a"]), TIMEOUT).await.expect("it runs");
+        let cause = outcome.cause.expect("an abort has a cause");
+        assert!(matches!(&cause, AbortCause::Vote { reason, .. } if reason.contains("panicked")), "{cause}");
+        assert_eq!(transactions.open_transactions(), [], "nothing is held of it");
+    }
+    let outcome = transactions.run(parts(&["a"]), TIMEOUT).await.expect("it runs");
+    assert_eq!(outcome.decision, Decision::Commit, "{:?}", outcome.cause);
+    assert_eq!(brittle.counter.wait_applied(1).await, [(outcome.txn, Decision::Commit)]);
+    let (_, stats) = transactions.stats();
+    assert_eq!((stats.not_prepared, stats.applies_failed), (2, 2));
+    transactions.shutdown().await;
+    network.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_that_cannot_take_back_what_it_prepared_keeps_the_transactions_closed() {
+    let disk = MemoryDisk::new();
+    let txn = rdb_net_patterns::transaction::Life::new(&id("b"), 1).transaction(1);
+    append(&disk, &[Record::Prepared { txn, coordinator: id("b"), work: b"work".to_vec() }]);
+    let (log, records) = open(&disk);
+    let (network, resource) = (network("a"), Arc::new(Brittle::default()));
+    let options = TransactionOptions::default();
+    let opened = TransactionManager::open(network, id("a"), Box::new(log), &records, resource, options);
+    assert!(matches!(opened, Err(OpenError::Restore { txn: lost }) if lost == txn), "{opened:?}");
+}
+
+/// A participant whose coordinator is gone, and a coordinator whose participant is.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_resolves_what_a_lost_node_left_open_and_the_next_life_knows() {
+    let disk = MemoryDisk::new();
+    let gone = rdb_net_patterns::transaction::Life::new(&id("gone"), 1).transaction(1);
+    let own = rdb_net_patterns::transaction::Life::new(&id("a"), 1).transaction(1);
+    append(
+        &disk,
+        &[
+            Record::Prepared { txn: gone, coordinator: id("gone"), work: b"work".to_vec() },
+            Record::Decided { txn: own, participants: vec![id("gone")] },
+        ],
+    );
+    let a = Node::start("a", None, &disk, TransactionOptions::default()).await;
+    let listed: Vec<_> = a.transactions.in_doubt().into_iter().map(|doubt| (doubt.txn, doubt.coordinator)).collect();
+    assert_eq!(listed, [(gone, id("gone"))]);
+    a.transactions.resolve(gone, Decision::Commit).await.expect("it is in doubt");
+    assert!(matches!(a.transactions.resolve(gone, Decision::Abort).await, Err(ResolveError::NotInDoubt { .. })));
+    assert_eq!(a.counter.wait_applied(1).await, [(gone, Decision::Commit)]);
+    assert_eq!(a.transactions.untold(), [Untold { txn: own, nodes: vec![id("gone")] }]);
+    assert_eq!(a.transactions.give_up(&id("gone")).await, Ok(vec![own]));
+    tokio::time::timeout(LIMIT, a.transactions.ended(own)).await.expect("nobody is waited for");
+    a.stop().await;
+
+    disk.crash(&mut SeededRandom::new(1));
+    let a = Node::start("a", None, &disk, TransactionOptions::default()).await;
+    let kept = a.transactions.resolved_by_hand();
+    assert!(matches!(kept.as_slice(), [kept] if kept.txn == gone && !kept.is_contradicted), "{kept:?}");
+    assert_eq!((a.transactions.in_doubt(), a.transactions.untold()), (Vec::new(), Vec::new()));
+    assert!(a.transactions.forget_resolved(gone));
+    a.stop().await;
 }

@@ -68,6 +68,8 @@ pub(crate) struct Cluster {
     transacted: Vec<Transacted>,
     /// What happened to transactions, in the order in which it was told.
     occurred: Vec<Event>,
+    /// Lives of which nothing more comes. A run has few.
+    heard_out: BTreeSet<(usize, u32)>,
     /// What each node told last of its open transactions.
     open: BTreeMap<NodeId, Open>,
 }
@@ -100,12 +102,18 @@ impl Cluster {
             log: Vec::new(),
             transacted: Vec::new(),
             occurred: Vec::new(),
+            heard_out: BTreeSet::new(),
             open: BTreeMap::new(),
         })
     }
 
     pub(crate) fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// Where a node's replica has its log.
+    pub(crate) fn replica_file(&self, place: usize) -> PathBuf {
+        super::replica::file(&self.nodes[place].config)
     }
 
     pub(crate) fn id(&self, place: usize) -> &NodeId {
@@ -197,16 +205,18 @@ impl Cluster {
         let FromNode { place, life, line } = told.expect("the cluster holds a sender itself");
         let node = &self.nodes[place];
         match line {
-            Some(line) => self.take(place, line),
+            Some(line) => self.take(place, life, line),
             None if node.process.is_some() && node.life == life => {
                 return Err(Failure::Other(format!("{} ended by itself; see {}", node.id, node.log.display())));
             }
-            None => {}
+            None => {
+                self.heard_out.insert((place, life));
+            }
         }
         Ok(true)
     }
 
-    fn take(&mut self, place: usize, Line { at_ms, told }: Line) {
+    fn take(&mut self, place: usize, life: u32, Line { at_ms, told }: Line) {
         let by = self.id(place).clone();
         match told {
             Told::Membership { change, node, .. } => self.seen.push(Seen { by, at_ms, change, node }),
@@ -214,7 +224,8 @@ impl Cluster {
                 self.members.insert(by, (at_ms, members));
             }
             Told::Answered(answered) => self.answered.push(answered),
-            Told::Log(told) => self.log.push((by, told)),
+            // What a former life had told is heard out before the next one begins.
+            Told::Log(told) if life == self.nodes[place].life => self.log.push((by, told)),
             Told::Transaction { at_us, what } => self.occurred.push(Event { at_us, node: by, what }),
             Told::Transacted(transacted) => self.transacted.push(transacted),
             Told::Open(open) => {
@@ -222,6 +233,12 @@ impl Cluster {
             }
             _ => {}
         }
+    }
+
+    /// Takes in what a node had told that was killed, to its last line.
+    pub(crate) async fn hear_out(&mut self, place: usize, limit: Duration) -> Result<bool, Failure> {
+        let life = self.nodes[place].life;
+        self.wait(limit, |cluster| cluster.heard_out.contains(&(place, life))).await
     }
 
     /// Waits until something holds. `false` when it did not within this time.

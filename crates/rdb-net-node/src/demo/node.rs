@@ -37,7 +37,7 @@ pub(crate) async fn run(options: DemoNodeOptions) -> Result<(), Failure> {
     let admin_bind = config.admin_bind();
     let manager = Arc::new(NetworkManager::new(config).map_err(not_started)?);
     manager.handle(MessageType::QUERY_REQUEST, Arc::new(answers_of(options.partition)), HandlerOptions::default());
-    let replicas = Replicas::new(Replication::new(&manager));
+    let replicas = Replicas::new(Replication::new(&manager), &options.config);
     let transactions = Arc::new(participant::open(&manager, &options.config)?);
     let events = manager.events();
     manager.start().await.map_err(not_started)?;

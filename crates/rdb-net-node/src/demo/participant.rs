@@ -83,10 +83,7 @@ pub(super) fn open(network: &Arc<NetworkManager>, config: &Path) -> Result<Trans
     };
     let mut records = Vec::new();
     let opened = FileLog::open(config.with_extension("transactions"), &mut |record| records.push(record.to_vec()));
-    let (log, recovered) = opened.map_err(Failure::other)?;
-    if recovered.cut_bytes > 0 {
-        tracing::info!(cut_bytes = recovered.cut_bytes, "a torn end of the transactions' log was cut off");
-    }
+    let (log, _) = opened.map_err(Failure::other)?;
     let resource = Arc::new(Numbers { node: node.clone(), ledger: Mutex::default() });
     let witness = |what: Occurrence| {
         // That nobody reads it any more is no failure, and no other is possible.

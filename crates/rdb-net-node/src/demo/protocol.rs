@@ -218,10 +218,7 @@ mod tests {
         let transact = Order::Transact(TransactOrder { number: 8, participants });
         for (line, order) in [
             (r#"{"query":{"id":7,"text":"sum"}}"#, query),
-            (
-                r#"{"log":{"append":{"epoch":1,"entries":9,"bytes":64}}}"#,
-                Order::Log(LogOrder::Append { epoch: 1, entries: 9, bytes: 64 }),
-            ),
+            (r#"{"log":{"append":{"until":9,"bytes":64}}}"#, Order::Log(LogOrder::Append { until: 9, bytes: 64 })),
             (r#"{"transact":{"number":8,"participants":["n1"]}}"#, transact),
             (r#"{"open":true}"#, Order::Open(true)),
             (r#"{"members":true}"#, Order::Members(true)),

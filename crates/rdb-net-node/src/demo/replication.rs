@@ -1,12 +1,16 @@
-//! A log from one node to two replicas: the entries that were acknowledged are at all three, in the same order, with the same digest.
+//! A log on three nodes, while a follower and then the leader are killed: what was acknowledged is at all three, in the same order, with
+//! the same digest.
 //!
-//! The processes tell what they have, and the rules of the simulated runs are asked of what they told.
+//! The processes tell what they have, and their files are read from outside; the rules of the simulated runs are asked of both.
+
+mod history;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
-use rdb_net_patterns::replication::Position;
-use rdb_net_patterns::replication::check::{Fact, Rules};
+use rdb_net_patterns::replication::{LogStorage, Position, RecordedLog};
+use rdb_net_patterns::storage::FileLog;
 use rdb_net_types::NodeId;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -16,14 +20,27 @@ use super::protocol::Order;
 use super::report::Report;
 use crate::exit::Failure;
 use crate::output::note;
+use history::History;
 
-/// Who leads, and who follows.
-const LEADER: usize = 0;
+/// How many nodes hold the log: the first of all.
 const MEMBERS: usize = 3;
-const EPOCH: u64 = 1;
+/// Who leads first, and who is to lead when that one is killed, unless the follower knows more.
+const LEADER: usize = 0;
+const NEXT_LEADER: usize = 1;
+/// The follower that is killed.
+const FOLLOWER: usize = 2;
 /// How many entries there are, and how large each is.
 const ENTRIES: u64 = 10_000;
 const ENTRY_BYTES: usize = 1024;
+/// The follower is killed when so many are acknowledged, and started again when the leader has appended so many.
+const BEFORE_FOLLOWER_DIES: u64 = 1_500;
+const BEFORE_FOLLOWER_RETURNS: u64 = 5_000;
+/// The leader is killed when so many are acknowledged, on its way to so many.
+const BEFORE_LEADER_DIES: u64 = 6_000;
+const FIRST_LEADERS: u64 = 9_000;
+/// How long a node may take to lead, and how often one is named.
+const LEAD_LIMIT: Duration = Duration::from_secs(5);
+const LEAD_TRIES: usize = 3;
 /// How long all of it may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -33,8 +50,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) enum LogOrder {
     /// Hold a replica, with these members.
     Open { members: Vec<NodeId> },
-    /// Lead, and append so many entries of this size.
-    Append { epoch: u64, entries: u64, bytes: usize },
+    /// Lead, and look which entry comes next.
+    Lead { epoch: u64 },
+    /// Append entries of this size, up to this number.
+    Append { until: u64, bytes: usize },
     /// Tell where the log ends.
     Status(bool),
 }
@@ -71,12 +90,14 @@ pub(crate) struct Committed {
 pub(crate) enum LogTold {
     /// It has one.
     Opened(#[serde(skip)] bool),
-    /// It leads.
-    Led { epoch: u64, opened: Place },
+    /// It leads, and appends this number next.
+    Led { epoch: u64, opened: Place, next: u64 },
+    /// It does not lead in this epoch.
+    NotLed { epoch: u64 },
     /// Entries are on a quorum, as the leader was told.
     Acknowledged { entries: Vec<Acknowledged> },
-    /// All entries are appended.
-    Appended { entries: u64 },
+    /// All entries up to this number are appended and acknowledged.
+    Appended { until: u64 },
     /// Entries are committed, as this replica was told.
     Committed { entries: Vec<Committed> },
     /// Where the log ends, as the replica itself says.
@@ -100,10 +121,16 @@ impl From<Place> for Position {
 /// What came of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Replicated {
-    /// How many entries the leader was told to be on a quorum.
+    /// How many entries leaders were told to be on a quorum.
     pub(crate) acknowledged: u64,
+    /// How many are in the log without such a word: their leader was killed before it.
+    pub(crate) unanswered: u64,
     /// How large each is.
     pub(crate) entry_bytes: usize,
+    /// Who led, in this order.
+    pub(crate) leaders: Vec<NodeId>,
+    /// Who was killed meanwhile.
+    pub(crate) killed: Vec<NodeId>,
     /// From the first order until every replica had all of it.
     pub(crate) elapsed_ms: u64,
     /// The digest of each node's log, in hexadecimal.
@@ -113,203 +140,201 @@ pub(crate) struct Replicated {
 impl Replicated {
     /// What came of it, in a sentence.
     pub(crate) fn sentence(&self) -> String {
+        let names = |nodes: &[NodeId]| nodes.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ");
         let digests: Vec<String> = self.digests.iter().map(|(node, digest)| format!("{node} {digest}")).collect();
         format!(
-            "{} entries of {} bytes were replicated in {} ms; digests: {}.",
-            self.acknowledged,
+            "{} entries of {} bytes were replicated in {} ms, {} of them without a word because their leader was killed; \
+             leaders: {}; killed: {}; digests: {}.",
+            self.acknowledged + self.unanswered,
             self.entry_bytes,
             self.elapsed_ms,
+            self.unanswered,
+            names(&self.leaders),
+            names(&self.killed),
             digests.join(", ")
         )
     }
 }
 
-/// What the nodes have told, as facts for the rules.
-#[derive(Debug, Default)]
-struct History {
-    facts: Vec<Fact>,
-    acknowledged: u64,
-    is_appended: bool,
-    opened: usize,
-    logs: BTreeMap<NodeId, Vec<Position>>,
-    ends: BTreeMap<NodeId, (Position, u64)>,
-    failures: Vec<String>,
-}
-
-impl History {
-    fn take(&mut self, node: &NodeId, told: LogTold) {
-        match told {
-            LogTold::Opened(_) => self.opened += 1,
-            LogTold::Led { epoch, opened } => {
-                self.facts.push(Fact::Led { node: node.clone(), epoch, log: vec![opened.into()] });
-                self.facts.push(Fact::Healed);
-                // What it will be given is known: whatever a replica has beside that was not proposed.
-                for (index, value) in (opened.index + 1..).zip(1..=ENTRIES) {
-                    self.facts.push(Fact::Proposed { node: node.clone(), epoch, index, value });
-                }
-            }
-            LogTold::Acknowledged { entries } => {
-                self.acknowledged += entries.len() as u64;
-                self.facts.extend(entries.into_iter().map(|Acknowledged { at, value }| Fact::Acknowledged {
-                    position: at.into(),
-                    value,
-                    durable_at: None,
-                }));
-            }
-            LogTold::Appended { .. } => self.is_appended = true,
-            LogTold::Committed { entries } => {
-                let log = self.logs.entry(node.clone()).or_default();
-                for Committed { at, value } in entries {
-                    log.push(at.into());
-                    self.facts.push(Fact::Committed { node: node.clone(), position: at.into(), value });
-                }
-            }
-            LogTold::Status { last, committed } => {
-                self.ends.insert(node.clone(), (last.into(), committed));
-            }
-            LogTold::Failed { text } => self.failures.push(format!("{node}: {text}")),
-        }
-    }
-
-    /// Whether every replica has told all entries, and the leader that all are on a quorum.
-    fn is_whole(&self) -> bool {
-        let whole = |log: &Vec<Position>| log.len() as u64 == ENTRIES + 1;
-        self.is_appended && self.logs.len() == MEMBERS && self.logs.values().all(whole)
-    }
-
-    /// The rules that are broken.
-    fn broken(&self) -> Vec<String> {
-        let mut rules = Rules::new(MEMBERS);
-        // What a node's neighbour told first may have come later: a leader leads before anything is committed.
-        let led =
-            self.facts.iter().filter(|fact| matches!(fact, Fact::Led { .. } | Fact::Healed | Fact::Proposed { .. }));
-        let rest = self.facts.iter().filter(|fact| matches!(fact, Fact::Acknowledged { .. } | Fact::Committed { .. }));
-        led.chain(rest).for_each(|fact| rules.see(fact));
-        for (node, log) in &self.logs {
-            let committed = self.ends.get(node).map_or(0, |(_, committed)| *committed);
-            rules.see(&Fact::Ended { node: node.clone(), log: log.clone(), committed });
-        }
-        rules.end()
-    }
-}
-
-/// Replicates a log over three of the nodes, and notes whether all of them have it.
-pub(crate) async fn run(cluster: &mut Cluster, report: &mut Report) -> Result<(), Failure> {
-    note(&format!("replicating {ENTRIES} entries from {} to two others", cluster.id(LEADER)));
-    let members: Vec<NodeId> = (0..MEMBERS).map(|place| cluster.id(place).clone()).collect();
-    let (begun, mut history) = (Instant::now(), History::default());
-    for place in 0..MEMBERS {
-        cluster.order(place, &Order::Log(LogOrder::Open { members: members.clone() })).await?;
-    }
-    listen(cluster, &mut history, begun, |history| history.opened == MEMBERS).await?;
-    let append = LogOrder::Append { epoch: EPOCH, entries: ENTRIES, bytes: ENTRY_BYTES };
-    cluster.order(LEADER, &Order::Log(append)).await?;
-    listen(cluster, &mut history, begun, History::is_whole).await?;
-    let elapsed_ms = begun.elapsed().as_millis() as u64;
-    for place in 0..MEMBERS {
-        cluster.order(place, &Order::Log(LogOrder::Status(true))).await?;
-    }
-    listen(cluster, &mut history, begun, |history| history.ends.len() == MEMBERS).await?;
-    conclude(&history, elapsed_ms, report);
-    Ok(())
-}
-
-/// Takes in what is told until something holds, or nothing more may come.
-async fn listen(
-    cluster: &mut Cluster,
-    history: &mut History,
+/// The demo's side of a run.
+struct Run<'a> {
+    cluster: &'a mut Cluster,
+    history: History,
     begun: Instant,
-    holds: impl Fn(&History) -> bool,
-) -> Result<(), Failure> {
-    while !holds(history) && history.failures.is_empty() {
-        if !cluster.listen(begun + LIMIT).await? {
-            history.failures.push(format!("it took more than {} s", LIMIT.as_secs()));
-        }
-        for (node, told) in cluster.take_log() {
-            history.take(&node, told);
-        }
-    }
-    Ok(())
+    /// In which epoch somebody was to lead last.
+    epoch: u64,
+    /// Who was killed, and when.
+    killed: Vec<(usize, u64)>,
 }
 
-fn conclude(history: &History, elapsed_ms: u64, report: &mut Report) {
-    let digests = history.ends.iter().map(|(node, (last, _))| (node.clone(), format!("{:016x}", last.digest)));
-    let replicated = Replicated {
-        acknowledged: history.acknowledged,
-        entry_bytes: ENTRY_BYTES,
-        elapsed_ms,
-        digests: digests.collect(),
-    };
-    let failures = history.failures.join("; ");
-    let is_whole = history.is_whole() && history.acknowledged == ENTRIES;
-    let detail = if is_whole { replicated.sentence() } else { format!("{} {failures}", replicated.sentence()) };
-    note(&detail);
-    report.assert("all entries are replicated", is_whole, detail);
-    // What each process says of its log, and what it told of each of its entries.
-    let mut lasts =
-        history.ends.iter().map(|(node, (last, _))| (Some(last), history.logs.get(node).and_then(|l| l.last())));
-    let first = history.ends.values().next().map(|(last, _)| last);
-    let is_equal = history.ends.len() == MEMBERS && lasts.all(|(says, told)| says == first && told == first);
-    let detail = match first {
-        Some(last) if is_equal => format!("{} entries with the digest {:016x} at each", last.index, last.digest),
-        _ => format!("{:?} {failures}", history.ends),
-    };
-    report.assert("the replicas are equal", is_equal, detail);
-    let broken = history.broken();
-    let detail = if broken.is_empty() { "no rule is broken".to_owned() } else { broken.join("; ") };
-    report.assert("replication keeps its rules", broken.is_empty(), detail);
-    report.replication = Some(replicated);
+/// Replicates a log over three of the nodes, of which two are killed and started again, and notes whether all of them have it. Returns who was
+/// killed, and when, in milliseconds since 1970.
+pub(crate) async fn run(cluster: &mut Cluster, report: &mut Report) -> Result<Vec<(usize, u64)>, Failure> {
+    note(&format!("replicating {ENTRIES} entries from {} to two others", cluster.id(LEADER)));
+    let members = (0..MEMBERS).map(|place| cluster.id(place).clone()).collect();
+    let mut run = Run { cluster, history: History::default(), begun: Instant::now(), epoch: 0, killed: Vec::new() };
+    let elapsed_ms = run.play(members).await?.unwrap_or_default();
+    let killed = run.killed.iter().map(|(place, _)| run.cluster.id(*place).clone()).collect();
+    run.history.conclude(killed, elapsed_ms, report);
+    Ok(run.killed)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What three nodes tell of a run, the entries of the last one changed.
-    fn history(change: impl FnOnce(&mut Vec<Committed>)) -> History {
-        let mut history = History::default();
-        let opened = Position::START.next(EPOCH, b"");
-        let mut log = vec![Committed { at: opened.into(), value: None }];
-        let mut last = opened;
-        for value in 1..=ENTRIES {
-            last = last.next(EPOCH, &value.to_be_bytes());
-            log.push(Committed { at: last.into(), value: Some(value) });
+impl Run<'_> {
+    /// Returns how long it took, in milliseconds; `None` where it could not go on, which is in the history.
+    async fn play(&mut self, members: Vec<NodeId>) -> Result<Option<u64>, Failure> {
+        let open = || LogOrder::Open { members: members.clone() };
+        for place in 0..MEMBERS {
+            self.order(place, open()).await?;
         }
-        let acknowledged =
-            log.iter().filter_map(|at| at.value.map(|value| Acknowledged { at: at.at, value })).collect();
-        let node = |number: usize| NodeId::new(&format!("n{number}")).expect("legal");
-        history.take(&node(1), LogTold::Led { epoch: EPOCH, opened: opened.into() });
-        history.take(&node(1), LogTold::Acknowledged { entries: acknowledged });
-        history.take(&node(1), LogTold::Appended { entries: ENTRIES });
-        let committed = log.len() as u64;
-        let mut changed = log.clone();
-        change(&mut changed);
-        for (number, entries) in [(1, log.clone()), (2, log), (3, changed)] {
-            let end = entries.last().expect("not empty").at;
-            history.take(&node(number), LogTold::Committed { entries });
-            history.take(&node(number), LogTold::Status { last: end, committed });
+        let is_open = self.until(|history| history.opened == MEMBERS).await?;
+        if !is_open || !self.lead(LEADER, LIMIT).await? {
+            return Ok(None);
         }
-        history
+        self.append(LEADER, BEFORE_FOLLOWER_RETURNS).await?;
+        if !self.until(|history| history.acknowledged() >= BEFORE_FOLLOWER_DIES).await? {
+            return Ok(None);
+        }
+        self.kill(FOLLOWER).await?;
+        // Two are a quorum.
+        if !self.until(|history| history.acknowledged() == BEFORE_FOLLOWER_RETURNS).await? {
+            return Ok(None);
+        }
+        self.start(FOLLOWER, open()).await?;
+        let follower = members[FOLLOWER].clone();
+        if !self.until(|history| history.told_of(&follower) > BEFORE_FOLLOWER_RETURNS).await? {
+            return Ok(None);
+        }
+        self.append(LEADER, FIRST_LEADERS).await?;
+        if !self.until(|history| history.acknowledged() >= BEFORE_LEADER_DIES).await? {
+            return Ok(None);
+        }
+        self.kill(LEADER).await?;
+        let Some(leader) = self.lead_anew().await? else { return Ok(None) };
+        self.append(leader, ENTRIES).await?;
+        self.start(LEADER, open()).await?;
+        if !self.until(History::is_whole).await? {
+            return Ok(None);
+        }
+        let elapsed_ms = self.begun.elapsed().as_millis() as u64;
+        for place in 0..MEMBERS {
+            self.order(place, LogOrder::Status(true)).await?;
+        }
+        self.until(|history| history.ends.len() == MEMBERS).await?;
+        self.look_at_disks()?;
+        Ok(Some(elapsed_ms))
     }
 
-    fn held(history: &History) -> Vec<bool> {
-        let mut report = Report::default();
-        conclude(history, 1, &mut report);
-        report.assertions.iter().map(|assertion| assertion.held).collect()
+    async fn order(&mut self, place: usize, order: LogOrder) -> Result<(), Failure> {
+        self.cluster.order(place, &Order::Log(order)).await
     }
 
-    #[test]
-    fn three_equal_logs_are_as_they_must_be() {
-        assert_eq!(held(&history(|_| {})), [true, true, true]);
+    async fn append(&mut self, place: usize, until: u64) -> Result<(), Failure> {
+        self.order(place, LogOrder::Append { until, bytes: ENTRY_BYTES }).await
     }
 
-    #[test]
-    fn a_log_that_lacks_an_entry_or_has_another_is_found() {
-        let lacking = history(|log| log.truncate(log.len() - 1));
-        assert_eq!(held(&lacking), [false, false, false]);
-        let other = history(|log| log.last_mut().expect("not empty").at.digest ^= 1);
-        assert_eq!(held(&other), [true, false, false]);
-        let swapped = history(|log| log.swap(5, 6));
-        assert_eq!(held(&swapped), [true, true, false], "{:?}", swapped.broken());
+    /// Has a node lead in the next epoch. `false` where it does not within this time.
+    async fn lead(&mut self, place: usize, limit: Duration) -> Result<bool, Failure> {
+        self.epoch += 1;
+        let (count, epoch) = (self.history.reigns.len(), self.epoch);
+        self.order(place, LogOrder::Lead { epoch }).await?;
+        let by = Instant::now() + limit;
+        let is_told = |history: &History| history.reigns.len() > count || history.not_led.contains(&epoch);
+        if !self.until_by(by, is_told).await? || self.history.reigns.len() == count {
+            return Ok(false);
+        }
+        // What it had when it began is in its file: it had promised, durably, behind all of it.
+        let log = read_file(&self.cluster.replica_file(place))?;
+        self.history.led_with(&log);
+        Ok(true)
     }
+
+    /// Has one of the two lead that are left: the one that knows more, as nobody follows one that knows less. Returns which one does.
+    async fn lead_anew(&mut self) -> Result<Option<usize>, Failure> {
+        // What was on its way from the dead leader may arrive behind the question.
+        for _ in 0..LEAD_TRIES {
+            self.history.ends.clear();
+            for place in [NEXT_LEADER, FOLLOWER] {
+                self.order(place, LogOrder::Status(true)).await?;
+            }
+            if !self.until(|history| history.ends.len() == 2).await? {
+                return Ok(None);
+            }
+            let ends = |place: &usize| {
+                self.history.ends.get(self.cluster.id(*place)).map(|(last, _)| (last.epoch, last.index))
+            };
+            let place = [FOLLOWER, NEXT_LEADER].into_iter().max_by_key(ends).expect("there are two");
+            if self.lead(place, LEAD_LIMIT).await? {
+                self.history.ends.clear();
+                return Ok(Some(place));
+            }
+        }
+        self.history.failures.push(format!("nobody led after {LEAD_TRIES} tries"));
+        Ok(None)
+    }
+
+    /// Kills a node (SIGKILL), while entries are under way, and looks at what is in the files at that moment.
+    async fn kill(&mut self, place: usize) -> Result<(), Failure> {
+        note(&format!("{} entries are acknowledged: killing {}", self.history.acknowledged(), self.cluster.id(place)));
+        let at_ms = self.cluster.kill(place).await?;
+        self.killed.push((place, at_ms));
+        // What it had told before its end is in the pipe.
+        self.cluster.hear_out(place, LIMIT).await?;
+        self.take();
+        self.history.acknowledged_at_kills.push(self.history.acknowledged());
+        self.look_at_disks()
+    }
+
+    async fn start(&mut self, place: usize, open: LogOrder) -> Result<(), Failure> {
+        note(&format!("starting {} again", self.cluster.id(place)));
+        self.cluster.start(place)?;
+        let opened = self.history.opened + 1;
+        self.order(place, open).await?;
+        self.until(|history| history.opened == opened).await?;
+        Ok(())
+    }
+
+    /// What was acknowledged by now has to be in the files of a quorum.
+    fn look_at_disks(&mut self) -> Result<(), Failure> {
+        let mut disks = BTreeMap::new();
+        for place in 0..MEMBERS {
+            disks.insert(self.cluster.id(place).clone(), read_file(&self.cluster.replica_file(place))?);
+        }
+        self.history.saw_disks(&disks);
+        Ok(())
+    }
+
+    fn take(&mut self) {
+        for (node, told) in self.cluster.take_log() {
+            self.history.take(&node, told);
+        }
+    }
+
+    /// Takes in what is told until something holds. `false` where nothing more may come.
+    async fn until(&mut self, holds: impl Fn(&History) -> bool) -> Result<bool, Failure> {
+        let by = self.begun + LIMIT;
+        let is_held = self.until_by(by, holds).await?;
+        if !is_held && self.history.failures.is_empty() {
+            self.history.failures.push(format!("it took more than {} s", LIMIT.as_secs()));
+        }
+        Ok(is_held)
+    }
+
+    /// Takes in what is told until something holds, or by then does not.
+    async fn until_by(&mut self, by: Instant, holds: impl Fn(&History) -> bool) -> Result<bool, Failure> {
+        while !holds(&self.history) {
+            if !self.history.failures.is_empty() || !self.cluster.listen(by).await? {
+                return Ok(false);
+            }
+            self.take();
+        }
+        Ok(true)
+    }
+}
+
+/// What a replica's file holds at this moment, whoever writes it: by a copy, whose end may be torn.
+fn read_file(path: &Path) -> Result<Vec<Position>, Failure> {
+    let copy = path.with_extension("copy");
+    std::fs::copy(path, &copy).map_err(Failure::other)?;
+    let log = RecordedLog::open(|visit| FileLog::open(&copy, visit)).map_err(Failure::other)?;
+    Ok((1..=log.last().index).filter_map(|index| log.position(index)).collect())
 }

@@ -1,4 +1,5 @@
-//! The demo's story: a cluster comes together and replicates a log, a node is killed under queries and comes back, another one leaves.
+//! The demo's story: a cluster comes together and replicates a log while two nodes are killed, a node is killed under queries and comes
+//! back, another one leaves.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -53,7 +54,7 @@ pub(crate) async fn play(cluster: &mut Cluster, security: &Security, report: &mu
         return Ok(());
     }
     security.check(cluster, report).await;
-    replication::run(cluster, report).await?;
+    let mut killed = replicate(cluster, report).await?;
     let kill = Kill { victim: VICTIM, after: QUERIES_BEFORE_KILL };
     let tally = queries::run(cluster, ASKER, 0..QUERIES, Some(kill)).await?;
     tally.report(report);
@@ -61,7 +62,7 @@ pub(crate) async fn play(cluster: &mut Cluster, security: &Security, report: &mu
         mourn(cluster, report, killed_ms).await?;
         come_back(cluster, report).await?;
     }
-    let killed = transact(cluster, report).await?;
+    killed.extend(transact(cluster, report).await?);
     leave(cluster, report).await?;
     let is_excused = |seen: &Seen| {
         let was_killed =
@@ -167,6 +168,14 @@ async fn come_back(cluster: &mut Cluster, report: &mut Report) -> Result<(), Fai
     let (held, detail) = tally.all_replied(count);
     report.assert("queries reach the node that returned", held, detail);
     Ok(())
+}
+
+/// A log over three nodes, while two of them are killed and come back. Returns who was dead when.
+async fn replicate(cluster: &mut Cluster, report: &mut Report) -> Result<Vec<(NodeId, RangeInclusive<u64>)>, Failure> {
+    let killed = replication::run(cluster, report).await?;
+    check_states(cluster, report, "all agree after the kills under replication", &[]).await?;
+    let back_ms = unix_ms();
+    Ok(killed.into_iter().map(|(place, killed_ms)| (cluster.id(place).clone(), killed_ms..=back_ms)).collect())
 }
 
 /// Transactions over all nodes, while a participant and then their coordinator are killed and come back. Returns who was dead when.

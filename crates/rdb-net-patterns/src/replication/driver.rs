@@ -7,7 +7,8 @@ mod handle;
 mod requests;
 mod task;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use handle::{AppendError, Claimed, LeadFailed, Proposal, ReplicaHandle};
 
-use super::{Config, LogStorage, Message, NotAMember, RESUME_TYPE, Replica, Reply, Resume};
+use super::{Config, ConfigError, LogStorage, Message, RESUME_TYPE, Replica, Reply, Resume};
 
 /// How many messages of other members wait for a replica.
 const MESSAGES_MAX: usize = 256;
@@ -32,7 +33,15 @@ struct Incoming {
     reply: oneshot::Sender<Reply>,
 }
 
-type Logs = Mutex<BTreeMap<u64, mpsc::Sender<Incoming>>>;
+/// The way to a log's replica.
+struct Door {
+    members: BTreeSet<NodeId>,
+    incoming: mpsc::Sender<Incoming>,
+    /// Messages of nodes that are none of the members.
+    strangers: Arc<AtomicU64>,
+}
+
+type Logs = Mutex<BTreeMap<u64, Door>>;
 
 /// The replicas of a node, one for each log.
 #[derive(Clone)]
@@ -45,9 +54,9 @@ pub struct Replication {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// This node is none of its members: the configuration is at fault.
+    /// The configuration is at fault.
     #[error(transparent)]
-    NotAMember(#[from] NotAMember),
+    Config(#[from] ConfigError),
     /// The node has a replica of it already.
     #[error("this node has a replica of log {log_id} already")]
     Open {
@@ -94,12 +103,13 @@ impl Replication {
         let replica = Replica::new(id, config.clone(), log)?;
         let (sender, incoming) = mpsc::channel(MESSAGES_MAX);
         let mut logs = self.logs.lock().expect(LOCKED);
-        if logs.get(&log_id).is_some_and(|former| !former.is_closed()) {
+        if logs.get(&log_id).is_some_and(|former| !former.incoming.is_closed()) {
             return Err(OpenError::Open { log_id });
         }
-        logs.insert(log_id, sender);
+        let (members, strangers) = (config.members.iter().cloned().collect(), Arc::default());
+        logs.insert(log_id, Door { members, incoming: sender, strangers: Arc::clone(&strangers) });
         drop(logs);
-        Ok(task::begin(replica, config, manager, incoming))
+        Ok(task::begin(replica, config, manager, incoming, strangers))
     }
 }
 
@@ -115,11 +125,16 @@ fn accept(logs: &Logs, from: &NodeId, request: Request) -> Result<oneshot::Recei
         (log.log_id, Message::Append(log.into()))
     };
     let logs = logs.lock().expect(LOCKED);
-    let Some(replica) = logs.get(&log_id) else {
+    let Some(door) = logs.get(&log_id) else {
         return Err(HandlerError::not_started(format!("there is no replica of log {log_id} here")));
     };
+    if !door.members.contains(from) {
+        // The queue is for members: nobody else can keep it full.
+        door.strangers.fetch_add(1, Ordering::Relaxed);
+        return Err(HandlerError::not_started(format!("{from} is none of the members of log {log_id} here")));
+    }
     let (reply, replied) = oneshot::channel();
-    let queued = replica.try_send(Incoming { from: from.clone(), message, reply });
+    let queued = door.incoming.try_send(Incoming { from: from.clone(), message, reply });
     queued.map_err(|_| HandlerError::not_started(format!("the replica of log {log_id} is busy, or closed")))?;
     Ok(replied)
 }

@@ -7,7 +7,10 @@ use bytes::BytesMut;
 use rdb_net_types::{LogEntry, Payload};
 
 /// What an entry takes beside its data, and all of them together.
-const ENTRY_BYTES: usize = size_of::<LogEntry>();
+pub(super) const ENTRY_BYTES: usize = size_of::<LogEntry>();
+// The configuration documents it.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(ENTRY_BYTES == 48);
 const BATCH_BYTES: usize = size_of::<Entries>() + 2 * size_of::<usize>() + size_of::<Inner>();
 
 /// From which size on an entry's data stay where they are. Smaller ones that follow each other are copied into one piece, which is

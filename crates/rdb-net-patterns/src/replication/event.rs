@@ -163,7 +163,7 @@ pub enum ProposeError {
     /// So much waits for a quorum that no more is taken. Try again when something has been committed.
     #[error("{pending_bytes} bytes wait for a quorum already")]
     Full {
-        /// How much waits.
+        /// How much waits, at what it costs in memory.
         pending_bytes: usize,
     },
     /// An entry is larger than [`ENTRY_BYTES_MAX`](super::ENTRY_BYTES_MAX).
@@ -209,14 +209,4 @@ pub enum RestoreError {
     /// The replica's storage has failed.
     #[error("the replica's storage has failed; restart it")]
     Failed,
-}
-
-/// This node is none of the log's members: its configuration is at fault.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{node} is none of the members of log {log_id}")]
-pub struct NotAMember {
-    /// This node.
-    pub node: NodeId,
-    /// The log.
-    pub log_id: u64,
 }

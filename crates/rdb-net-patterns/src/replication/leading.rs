@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rdb_net_types::{LogEntry, NodeId, ReplicationAck};
 
-use super::entries::Entries;
+use super::entries::{ENTRY_BYTES, Entries};
 use super::event::{Action, Event, NotLeading};
 use super::log::{LogError, LogStorage, Position};
 use super::message::{AppendEntries, Message, Question, Refusal, Resume, Resumed};
@@ -31,7 +31,7 @@ pub(super) struct Leadership {
     /// Who knows most of those that do not follow because they know more.
     newest: Option<(NodeId, Position)>,
     tail: Tail,
-    /// The last entry of each proposal that waits for a quorum, and its size.
+    /// The last entry of each proposal that waits for a quorum, and what it costs in memory.
     pending: VecDeque<(u64, usize)>,
     pub(super) pending_bytes: usize,
 }
@@ -289,7 +289,8 @@ impl<S: LogStorage> Replica<S> {
 
     /// Appends to the own log, and sends it on: the followers' disks work beside the own one.
     pub(super) fn write_as_leader(&mut self, entries: Vec<LogEntry>) -> Result<(), LogError> {
-        let (Some(last), bytes) = (entries.last().map(|entry| entry.index), entries.iter().map(|e| e.data.len()).sum())
+        let (Some(last), bytes) =
+            (entries.last().map(|entry| entry.index), entries.iter().map(|e| e.data.len() + ENTRY_BYTES).sum())
         else {
             return Ok(());
         };

@@ -17,13 +17,27 @@ pub struct MemoryLog {
     promise: Promise,
     /// The place before the first entry.
     base: Position,
-    entries: VecDeque<(Bytes, Position)>,
+    entries: VecDeque<Kept>,
+    data_bytes: usize,
 }
+
+/// An entry's data, and what the log says up to it.
+type Kept = (Bytes, Position);
 
 impl MemoryLog {
     /// An empty log.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// How many bytes of memory its entries take.
+    pub fn memory_bytes(&self) -> u64 {
+        (self.data_bytes + self.entries.len() * size_of::<Kept>()) as u64
+    }
+
+    /// How many bytes these entries would take.
+    pub(super) fn cost_bytes(entries: &[LogEntry]) -> u64 {
+        entries.iter().map(|entry| (entry.data.len() + size_of::<Kept>()) as u64).sum()
     }
 
     /// The number of entries up to this index, of those that are there.
@@ -59,6 +73,7 @@ impl LogStorage for MemoryLog {
 
     fn append(&mut self, entries: &[LogEntry]) -> Result<(), LogError> {
         let bytes: usize = entries.iter().map(|entry| entry.data.len()).sum();
+        self.data_bytes += bytes;
         // A few small ones are copied together.
         let mut copied = BytesMut::with_capacity(if bytes < KEPT_BYTES { bytes } else { 0 });
         if bytes < KEPT_BYTES {
@@ -75,20 +90,22 @@ impl LogStorage for MemoryLog {
     }
 
     fn cut(&mut self, keep: u64) -> Result<(), LogError> {
-        self.entries.truncate(self.count_to(keep));
+        let gone = self.entries.drain(self.count_to(keep)..);
+        self.data_bytes -= gone.map(|(data, _)| data.len()).sum::<usize>();
         Ok(())
     }
 
     fn compact(&mut self, up_to: u64) -> Result<(), LogError> {
-        if let Some((_, last)) = self.entries.drain(..self.count_to(up_to)).next_back() {
-            self.base = last;
+        for (data, position) in self.entries.drain(..self.count_to(up_to)) {
+            self.data_bytes -= data.len();
+            self.base = position;
         }
         Ok(())
     }
 
     fn restore(&mut self, base: Position) -> Result<(), LogError> {
         self.entries.clear();
-        self.base = base;
+        (self.base, self.data_bytes) = (base, 0);
         Ok(())
     }
 

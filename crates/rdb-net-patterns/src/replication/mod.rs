@@ -46,11 +46,11 @@ mod replica;
 mod status;
 mod tail;
 
-pub use config::Config;
+pub use config::{Config, ConfigError};
 #[cfg(feature = "manager")]
 pub use driver::{AppendError, Claimed, LeadFailed, OpenError, Proposal, ReplicaHandle, Replication};
 pub use entries::Entries;
-pub use event::{Action, CompactError, Event, LeadError, NotAMember, NotLeading, ProposeError, RestoreError};
+pub use event::{Action, CompactError, Event, LeadError, NotLeading, ProposeError, RestoreError};
 pub use log::{LogError, LogStorage, Position, Promise};
 pub use memory::MemoryLog;
 pub use message::{AppendEntries, Message, MessageError, Question, RESUME_TYPE, Refusal, Reply, Resume, Resumed};

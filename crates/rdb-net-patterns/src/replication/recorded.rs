@@ -1,7 +1,8 @@
 //! A replica's log over a durable log of records: what is written survives a loss of power, what is read comes from memory.
 //!
-//! It holds all of its entries in memory until it is compacted. The file is not shortened by that: it is for logs that may grow. A
-//! database that has a log of its own implements [`LogStorage`] over that.
+//! It holds its entries in memory until it is compacted, each with its data and 40 bytes more, and [`within`](RecordedLog::within) says how
+//! large that may become. The file is not shortened by a compaction: it is for logs that may grow. A database that has a log of its own
+//! implements [`LogStorage`] over that.
 
 use std::io;
 
@@ -22,6 +23,8 @@ const RESTORE: u8 = 4;
 pub struct RecordedLog<L> {
     memory: MemoryLog,
     records: L,
+    recovered: storage::Recovered,
+    memory_bytes_max: u64,
 }
 
 impl<L: Log> RecordedLog<L> {
@@ -40,17 +43,36 @@ impl<L: Log> RecordedLog<L> {
     /// # Errors
     ///
     /// [`LogError`] where it cannot be opened, or holds records of something else.
+    ///
+    /// A torn end was cut off: [`recovered`](Self::recovered) says how much.
     pub fn open(
         open: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(L, storage::Recovered), storage::LogError>,
     ) -> Result<Self, LogError> {
         let (mut memory, mut is_foreign) = (MemoryLog::new(), false);
         let opened = open(&mut |record| is_foreign |= is_foreign || replay(&mut memory, record).is_none());
-        let (records, _) = opened.map_err(failed("be opened"))?;
+        let (records, recovered) = opened.map_err(failed("be opened"))?;
         if is_foreign {
             let source = io::Error::new(io::ErrorKind::InvalidData, "it holds records of something else");
             return Err(LogError { operation: "be opened", source });
         }
-        Ok(Self { memory, records })
+        Ok(Self { memory, records, recovered, memory_bytes_max: u64::MAX })
+    }
+
+    /// Takes no more entries than fit into so many bytes of memory; without it there is no limit. Beyond it the replica stops, as if
+    /// its disk were full: what it has acknowledged is there.
+    #[must_use]
+    pub fn within(self, memory_bytes_max: u64) -> Self {
+        Self { memory_bytes_max, ..self }
+    }
+
+    /// How many bytes of memory its entries take.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory.memory_bytes()
+    }
+
+    /// What was found when it was opened.
+    pub const fn recovered(&self) -> storage::Recovered {
+        self.recovered
     }
 }
 
@@ -117,6 +139,14 @@ impl<L: Log> LogStorage for RecordedLog<L> {
     }
 
     fn append(&mut self, entries: &[LogEntry]) -> Result<(), LogError> {
+        let bytes = self.memory_bytes() + MemoryLog::cost_bytes(entries);
+        if bytes > self.memory_bytes_max {
+            let text = format!("{bytes} bytes of memory are more than its limit of {}", self.memory_bytes_max);
+            return Err(LogError {
+                operation: "take an entry",
+                source: io::Error::new(io::ErrorKind::QuotaExceeded, text),
+            });
+        }
         for entry in entries {
             let written = self.records.append(&record(ENTRY, entry.epoch, &entry.data));
             written.map_err(failed("take an entry"))?;
@@ -177,6 +207,36 @@ mod tests {
         assert_eq!(log.promise(), promise);
         let entries = log.read(1, 100, 3).unwrap();
         assert_eq!(entries, [entry(1, 1), entry(2, 1), entry(3, 3)]);
+    }
+
+    #[test]
+    fn what_it_takes_in_memory_is_counted_and_limited() {
+        let disk = MemoryDisk::new();
+        let mut log = RecordedLog::open(|visit| disk.open(visit)).unwrap().within(3 * (1 + 56));
+        log.append(&[entry(1, 1), entry(2, 1), entry(3, 1)]).unwrap();
+        assert_eq!(log.memory_bytes(), 3 * (1 + 56));
+        let error = log.append(&[entry(4, 1)]).unwrap_err().to_string();
+        assert_eq!(error, "the log's storage cannot take an entry: 228 bytes of memory are more than its limit of 171");
+        assert_eq!(log.last().index, 3, "nothing of it is there");
+        log.cut(1).unwrap();
+        assert_eq!(log.memory_bytes(), 1 + 56);
+        log.append(&[entry(2, 2)]).unwrap();
+        log.sync().unwrap();
+        let again = RecordedLog::open(|visit| disk.open(visit)).unwrap();
+        assert_eq!(again.memory_bytes(), 2 * (1 + 56));
+    }
+
+    #[test]
+    fn how_much_of_a_torn_end_was_cut_off_is_told() {
+        let disk = MemoryDisk::new();
+        let mut log = RecordedLog::open(|visit| disk.open(visit)).unwrap();
+        assert_eq!(log.recovered().cut_bytes, 0);
+        log.append(&[entry(1, 1)]).unwrap();
+        log.sync().unwrap();
+        disk.damage(crate::storage::FIRST_RECORD_BYTE);
+        let log = RecordedLog::open(|visit| disk.open(visit)).unwrap();
+        assert_eq!((log.last().index, log.recovered().records), (0, 0));
+        assert_eq!(log.recovered().cut_bytes, 20 + 9 + 1);
     }
 
     #[test]

@@ -15,8 +15,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use rdb_net_types::{LogEntry, NodeId};
 
-use super::config::Config;
-use super::event::{Action, Event, LeadError, NotAMember, NotLeading, ProposeError};
+use super::config::{Config, ConfigError};
+use super::entries::ENTRY_BYTES;
+use super::event::{Action, Event, LeadError, NotLeading, ProposeError};
 use super::leading::Leadership;
 use super::log::{LogError, LogStorage, Promise};
 use super::message::{Message, Reply};
@@ -64,11 +65,9 @@ impl<S: LogStorage> Replica<S> {
     ///
     /// # Errors
     ///
-    /// [`NotAMember`] where the configuration does not count this node.
-    pub fn new(id: NodeId, config: Config, log: S) -> Result<Self, NotAMember> {
-        if !config.members.contains(&id) {
-            return Err(NotAMember { node: id, log_id: config.log_id });
-        }
+    /// [`ConfigError`] where the configuration does not count this node, or cannot work.
+    pub fn new(id: NodeId, config: Config, log: S) -> Result<Self, ConfigError> {
+        config.check(&id)?;
         let durability = Durability { index: log.last().index, ..Durability::default() };
         Ok(Self {
             id,
@@ -115,7 +114,8 @@ impl<S: LogStorage> Replica<S> {
     }
 
     /// Appends entries to the log, as its leader. They are committed when [`Event::Committed`] reaches the last of these indexes
-    /// while the node leads in the same epoch; after [`Event::NotLeading`] nobody knows what becomes of them.
+    /// while the node leads in the same epoch; after [`Event::NotLeading`] nobody knows what becomes of them. No entries are an empty
+    /// range, and nothing is waited for.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ impl<S: LogStorage> Replica<S> {
             return Err(ProposeError::TooLarge { bytes });
         }
         let bytes: usize = entries.iter().map(Bytes::len).sum();
-        if !self.has_room_for(bytes) {
+        if !self.has_room_for(entries.len(), bytes) {
             return Err(ProposeError::Full { pending_bytes: leadership.pending_bytes });
         }
         let (first, epoch) = (self.log.last().index + 1, leadership.epoch);
@@ -141,8 +141,10 @@ impl<S: LogStorage> Replica<S> {
         Ok(first..=last)
     }
 
-    /// Whether as many bytes more may wait for a quorum. Whatever waits alone may.
-    pub fn has_room_for(&self, bytes: usize) -> bool {
+    /// Whether so many entries with as many bytes of data may wait for a quorum beside those that do, at what they cost in memory. Whatever
+    /// waits alone may.
+    pub fn has_room_for(&self, entries: usize, bytes: usize) -> bool {
+        let bytes = bytes.saturating_add(entries.saturating_mul(ENTRY_BYTES));
         let pending_bytes = self.leadership.as_ref().map_or(0, |leadership| leadership.pending_bytes);
         pending_bytes == 0 || pending_bytes.saturating_add(bytes) <= self.config.pending_bytes_max
     }

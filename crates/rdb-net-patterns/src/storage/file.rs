@@ -30,7 +30,7 @@ pub struct FileLog {
 impl FileLog {
     /// Opens the log of this name, makes it where there is none, and passes on its records in order.
     ///
-    /// A torn end is cut off; how much that was is told. On an error, records before the damage may have been passed on.
+    /// A torn end is cut off; how much that was is told, and a warning. On an error, records before the damage may have been passed on.
     ///
     /// # Errors
     ///
@@ -67,6 +67,9 @@ impl FileLog {
             }
         };
         if recovered.cut_bytes > 0 {
+            let (path, Recovered { records, cut_bytes }) = (path.display(), recovered);
+            tracing::warn!(%path, records, cut_bytes, "the log ends with a record that is not whole; its end is cut off. After a crash \
+                nothing of it was promised; otherwise look at the disk");
             file.set_len(end).map_err(failed(LogStep::Cut))?;
         }
         // What is read here may never have been synced; whoever acts on it relies on it from now on.

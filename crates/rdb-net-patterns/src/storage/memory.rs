@@ -102,6 +102,11 @@ impl MemoryDisk {
         self.lock().pending.len()
     }
 
+    /// Loses everything durable from this byte on, counted from the beginning of the log.
+    pub fn cut(&self, byte: usize) {
+        self.lock().durable.truncate(byte);
+    }
+
     /// Turns one bit of what is durable, counted from the beginning of the log.
     pub fn damage(&self, byte: usize) {
         if let Some(byte) = self.lock().durable.get_mut(byte) {

@@ -113,6 +113,19 @@ fn damage_in_the_last_sync_looks_like_a_torn_end() {
     assert_eq!(recovered.cut_bytes, (2 * RECORD_HEADER_BYTES + "second".len() + "third".len()) as u64);
 }
 
+/// What no log can tell by itself: the disk has lost the last syncs, and with them whatever would have shown it.
+#[test]
+fn several_lost_syncs_look_like_a_torn_end_and_a_lost_tail_looks_whole() {
+    let (disk, offsets) = written(&[&[b"first"], &[b"second"], &[b"third"], &[b"fourth"]]);
+    disk.cut(offsets[1] as usize + 3);
+    let (_, records, recovered) = open(&disk);
+    assert_eq!((records.as_slice(), recovered.cut_bytes), (&[b"first".to_vec()][..], 3));
+    let (disk, offsets) = written(&[&[b"first"], &[b"second"], &[b"third"], &[b"fourth"]]);
+    disk.cut(offsets[2] as usize);
+    let (_, records, recovered) = open(&disk);
+    assert_eq!((records.as_slice(), recovered.cut_bytes), (&[b"first".to_vec(), b"second".to_vec()][..], 0));
+}
+
 #[test]
 fn a_record_inside_a_record_is_no_witness() {
     // A log's bytes as a record of another log, behind what is then damaged.

@@ -5,6 +5,7 @@
 //! own question, until the deadline.
 
 mod config;
+mod giving_up;
 mod telling;
 mod voting;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use rdb_net_types::{AbortTransaction, CommitTransaction, NodeId, Payload, PrepareTransaction, TransactionId, Vote};
 
 pub use config::{AbortCause, BeginError, CoordinatorConfig, CoordinatorStats};
+pub use giving_up::{GiveUpError, Untold};
 
 #[cfg(feature = "mutations")]
 use super::mutation::Mutation;
@@ -78,6 +80,15 @@ pub enum CoordinatorAction {
     Ended {
         /// Which transaction.
         txn: TransactionId,
+    },
+    /// Tell the application that a participant is given up, durably.
+    GivenUp {
+        /// Whose record is durable.
+        ticket: Ticket,
+        /// Who.
+        node: NodeId,
+        /// The commits that no longer wait for it.
+        transactions: Vec<TransactionId>,
     },
 }
 
@@ -166,6 +177,9 @@ pub struct Coordinator {
     tickets: u64,
     /// Whose decision is durable when a ticket is.
     deciding: BTreeMap<Ticket, TransactionId>,
+    /// Participants that are given up, each up to a transaction; and those of which the record is being written.
+    given_up: BTreeMap<NodeId, TransactionId>,
+    giving_up: BTreeMap<Ticket, (NodeId, TransactionId)>,
     /// The ticket of this life's own record, until it is durable.
     starting: Option<Ticket>,
     stats: CoordinatorStats,
@@ -184,6 +198,7 @@ impl Coordinator {
     ) -> Self {
         let mut epoch = 0;
         let mut decided: BTreeMap<TransactionId, Vec<NodeId>> = BTreeMap::new();
+        let mut given_up: BTreeMap<NodeId, TransactionId> = BTreeMap::new();
         for record in records {
             match record {
                 Record::Started { epoch: stored } => epoch = epoch.max(stored),
@@ -193,9 +208,16 @@ impl Coordinator {
                 Record::Ended { txn } => {
                     decided.remove(&txn);
                 }
+                Record::GivenUp { node, newest } => {
+                    given_up.insert(node, newest);
+                }
                 _ => {}
             }
         }
+        for (txn, participants) in &mut decided {
+            participants.retain(|node| given_up.get(node).is_none_or(|newest| txn > newest));
+        }
+        decided.retain(|_, participants| !participants.is_empty());
         let life = Life::new(&node, epoch.saturating_add(1).max(epoch_min));
         let mut coordinator = Self {
             config,
@@ -207,6 +229,8 @@ impl Coordinator {
             actions: VecDeque::new(),
             tickets: 0,
             deciding: BTreeMap::new(),
+            given_up,
+            giving_up: BTreeMap::new(),
             starting: None,
             stats: CoordinatorStats::default(),
             planted: Planted::default(),
@@ -244,7 +268,7 @@ impl Coordinator {
 
     /// What was counted.
     pub fn stats(&self) -> CoordinatorStats {
-        CoordinatorStats { open: self.open.len(), ..self.stats }
+        CoordinatorStats { open: self.open.len(), given_up: self.given_up.len(), ..self.stats }
     }
 
     /// The transactions that are open.
@@ -264,7 +288,10 @@ impl Coordinator {
             txn: *txn,
             participants: transaction.committed().cloned().collect(),
         });
-        std::iter::once(Record::Started { epoch: self.life.epoch }).chain(decided).collect()
+        // What is being written is in the new log as well: it is durable with it.
+        let given_up = self.given_up.iter().chain(self.giving_up.values().map(|(node, newest)| (node, newest)));
+        let given_up = given_up.map(|(node, newest)| Record::GivenUp { node: node.clone(), newest: *newest });
+        std::iter::once(Record::Started { epoch: self.life.epoch }).chain(decided).chain(given_up).collect()
     }
 
     /// Begins a transaction: each of these nodes does its part or none does. Votes are waited for as long as `timeout`.

@@ -4,10 +4,14 @@
 //! syncs shares the next sync.
 
 mod acting;
+mod caught;
 mod handlers;
 mod log;
+mod operating;
 mod resource;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +23,8 @@ use tokio::sync::oneshot;
 pub use resource::{Prepared, Resource};
 
 use super::{
-    AbortCause, BeginError, CoordinatorConfig, CoordinatorStats, Decision, Occurrence, ParticipantConfig,
-    ParticipantStats, Record, RecordError,
+    AbortCause, BeginError, CoordinatorConfig, CoordinatorStats, Decision, GiveUpError, InDoubt, Occurrence,
+    ParticipantConfig, ParticipantStats, Record, RecordError, ResolveError, ResolvedByHand, Untold,
 };
 use crate::storage::{Log, LogError};
 use log::LogThread;
@@ -72,6 +76,13 @@ pub enum OpenError {
     /// The log cannot be written, or no thread can be started for it.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The resource panicked while it took back what a former life had prepared: without its locks this node cannot keep its word. The
+    /// resource is at fault; its panic is told above. The log is as it was.
+    #[error("the resource panicked while it took transaction {:032x} back; transactions stay closed here until it is mended", txn.0)]
+    Restore {
+        /// The transaction.
+        txn: TransactionId,
+    },
 }
 
 /// Why nothing is known of what became of a transaction. It was begun or not: where its commit is durable it will be told to its
@@ -146,7 +157,7 @@ impl TransactionManager {
     ) -> Result<Self, OpenError> {
         let records = records.iter().map(|bytes| Record::decode(bytes)).collect::<Result<Vec<_>, _>>()?;
         let log_bytes_max = options.log_bytes_max;
-        let shared = Shared::new(Arc::clone(&network), node, records, resource, options);
+        let shared = Shared::new(Arc::clone(&network), node, records, resource, options)?;
         // The record of this life is durable when this returns; what was recovered goes on from there.
         let started = LogThread::start(Arc::clone(&shared), log, log_bytes_max);
         let log = started.inspect_err(|_| shared.cancel())?;

@@ -16,7 +16,7 @@ pub struct Event {
     pub what: Occurrence,
 }
 
-/// What happened. Each is told before its effect leaves the node.
+/// What happened. Each is told before its effect leaves the node, and what has been done when it is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -47,12 +47,28 @@ pub enum Occurrence {
         /// What.
         decision: Decision,
     },
-    /// A participant's resource committed or aborted.
+    /// A participant's resource was told to commit or to abort.
+    Applying {
+        /// Which transaction.
+        #[serde(with = "hexadecimal")]
+        txn: TransactionId,
+        /// What.
+        decision: Decision,
+    },
+    /// It has done so, a commit durably.
     Applied {
         /// Which transaction.
         #[serde(with = "hexadecimal")]
         txn: TransactionId,
         /// What it did.
+        decision: Decision,
+    },
+    /// An operator decided about a transaction in doubt. That may break every rule but this: that it is told.
+    Resolved {
+        /// Which transaction.
+        #[serde(with = "hexadecimal")]
+        txn: TransactionId,
+        /// How.
         decision: Decision,
     },
     /// At the end of the run: a transaction was still open on this node, whether as its coordinator or as a participant.

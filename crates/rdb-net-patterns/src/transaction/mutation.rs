@@ -13,6 +13,8 @@ pub enum Mutation {
     PreparedNotForced,
     /// A participant acknowledges a commit, and lets it be done, before the record of it is durable.
     CommittedNotForced,
+    /// A participant writes down that its resource has committed when it is told to, not when it has.
+    AppliedBeforeEnd,
     /// The coordinator commits when all but one have voted.
     CommitBeforeVotes,
     /// A participant that has voted and waits too long aborts by itself.

@@ -3,84 +3,25 @@
 //! After a vote to commit it decides nothing by itself, however long it waits: it asks the coordinator, by sending its vote again.
 //! What it had prepared when its process ended is prepared again at its next start, and asked about at once.
 
+mod action;
 mod config;
 mod deciding;
+mod resolving;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rdb_net_types::{NodeId, Payload, PrepareTransaction, TransactionAck, TransactionId, TransactionVote, Vote};
 
+pub use action::{CallId, ParticipantAction, ParticipantAnswer};
 pub use config::{ParticipantConfig, ParticipantStats, Refusal};
+use resolving::Resolution;
+pub use resolving::{InDoubt, ResolveError, ResolvedByHand};
 
 use super::mutation::{Mutation, Planted};
 use super::schedule::Schedule;
 use super::window::Windows;
 use super::{Decision, Life, Record, Ticket};
-
-/// Which of the messages that wait for an answer; its owner numbers them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId(pub u64);
-
-/// An answer to a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ParticipantAnswer {
-    /// To a prepare.
-    Vote(TransactionVote),
-    /// To a commit or an abort.
-    Ack(TransactionAck),
-    /// Nothing was done.
-    Refused(Refusal),
-}
-
-/// What the owner of a participant has to do, in this order.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ParticipantAction {
-    /// Answer a message.
-    Answer {
-        /// Which.
-        call: CallId,
-        /// With what.
-        answer: ParticipantAnswer,
-    },
-    /// Let the resource prepare a transaction's work, and give its vote to [`Participant::handle_worked`].
-    Work {
-        /// Which transaction.
-        txn: TransactionId,
-        /// What is to be done.
-        work: Payload,
-    },
-    /// Let the resource take back what a former life had prepared. A decision follows.
-    Restore {
-        /// Which transaction.
-        txn: TransactionId,
-        /// What was to be done.
-        work: Payload,
-    },
-    /// Put a record into the log, and where there is a ticket give it to [`Participant::handle_synced`] when it is durable.
-    Append {
-        /// What.
-        record: Record,
-        /// Whether something waits for it.
-        forced: Option<Ticket>,
-    },
-    /// Let the resource commit or abort, and tell [`Participant::handle_applied`] when it is done. After a restart it may come again.
-    Apply {
-        /// Which transaction.
-        txn: TransactionId,
-        /// What was decided.
-        decision: Decision,
-    },
-    /// Ask the coordinator what it has decided, and give the answer to [`Participant::handle_verdict`].
-    Ask {
-        /// Whom.
-        coordinator: NodeId,
-        /// The vote, once more.
-        message: TransactionVote,
-        /// How long to wait.
-        timeout: Duration,
-    },
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -90,6 +31,8 @@ enum State {
     Preparing { ticket: Ticket, is_aborted: bool },
     /// In doubt.
     Prepared,
+    /// The record of what was resolved by hand is being written.
+    Resolving { ticket: Ticket, decision: Decision },
     /// The record of the commit is being written.
     Committing { ticket: Ticket },
     /// The resource commits or aborts.
@@ -103,7 +46,9 @@ struct Held {
     state: State,
     /// Who waits for what comes next.
     callers: Vec<CallId>,
-    /// How long the next question is waited with.
+    /// Since when the decision is waited for.
+    since: Duration,
+    /// How long is waited until the next question; once it is decided, until the resource is tried again.
     wait: Duration,
 }
 
@@ -112,8 +57,12 @@ struct Held {
 pub struct Participant {
     config: ParticipantConfig,
     held: BTreeMap<TransactionId, Held>,
+    /// What was resolved by hand, until the coordinator is known to have decided the same.
+    resolved: BTreeMap<TransactionId, Resolution>,
     over: Windows,
     schedule: Schedule,
+    /// What the resource has failed to do, and is given again.
+    applies: Schedule,
     actions: VecDeque<ParticipantAction>,
     tickets: u64,
     /// Whose record is durable when a ticket is.
@@ -127,8 +76,10 @@ impl Participant {
     pub fn new(config: ParticipantConfig, records: impl IntoIterator<Item = Record>, now: Duration) -> Self {
         let mut participant = Self {
             held: BTreeMap::new(),
+            resolved: BTreeMap::new(),
             over: Windows::new(config.coordinators_max),
             schedule: Schedule::default(),
+            applies: Schedule::default(),
             actions: VecDeque::new(),
             tickets: 0,
             writing: BTreeMap::new(),
@@ -137,15 +88,14 @@ impl Participant {
             config,
         };
         for record in records {
-            participant.recover(record);
+            participant.recover(record, now);
         }
+        participant.resolved.keys().for_each(|txn| participant.schedule.set(*txn, now));
         let found: Vec<_> = participant.held.iter().map(|(txn, held)| (*txn, held.state, held.work.clone())).collect();
         for (txn, state, work) in found {
             participant.actions.push_back(ParticipantAction::Restore { txn, work });
             match state {
-                State::Applying(decision) => {
-                    participant.actions.push_back(ParticipantAction::Apply { txn, decision });
-                }
+                State::Applying(decision) => participant.apply(txn, decision),
                 _ => {
                     participant.stats.recovered += 1;
                     participant.schedule.set(txn, now);
@@ -155,12 +105,13 @@ impl Participant {
         participant
     }
 
-    fn recover(&mut self, record: Record) {
+    fn recover(&mut self, record: Record, now: Duration) {
         match record {
             Record::Prepared { txn, coordinator, work } => {
                 self.stats.work_bytes += work.len();
                 let wait = self.config.ask_after;
-                let held = Held { coordinator, work: work.into(), state: State::Prepared, callers: Vec::new(), wait };
+                let (work, callers, since) = (work.into(), Vec::new(), now);
+                let held = Held { coordinator, work, state: State::Prepared, callers, since, wait };
                 self.over.admit(txn);
                 self.held.insert(txn, held);
             }
@@ -170,6 +121,10 @@ impl Participant {
                 }
             }
             Record::Aborted { txn } | Record::Applied { txn } => self.end(txn),
+            Record::Resolved { txn, coordinator, decision } => self.recover_resolved(txn, coordinator, decision),
+            Record::ResolvedForgotten { txn } => {
+                self.resolved.remove(&txn);
+            }
             Record::Over { life, highest, bits } => self.over.restore(life, highest, &bits),
             _ => {}
         }
@@ -184,7 +139,14 @@ impl Participant {
     /// What was counted.
     pub fn stats(&self) -> ParticipantStats {
         let in_doubt = self.held.values().filter(|held| held.state == State::Prepared).count();
-        ParticipantStats { held: self.held.len(), in_doubt, ..self.stats }
+        ParticipantStats {
+            held: self.held.len(),
+            in_doubt,
+            resolved: self.resolved.len(),
+            windows_closed: self.over.closed_count,
+            coordinators_forgotten: self.over.forgotten_count,
+            ..self.stats
+        }
     }
 
     /// The transactions that are held.
@@ -198,13 +160,14 @@ impl Participant {
         for (txn, held) in &self.held {
             let (txn, is_committed) = match held.state {
                 State::Working { .. } | State::Applying(Decision::Abort) => continue,
-                State::Preparing { .. } | State::Prepared => (*txn, false),
+                State::Preparing { .. } | State::Prepared | State::Resolving { .. } => (*txn, false),
                 State::Committing { .. } | State::Applying(Decision::Commit) => (*txn, true),
             };
             let (coordinator, work) = (held.coordinator.clone(), held.work.clone().into_bytes().into());
             records.push(Record::Prepared { txn, coordinator, work });
             records.extend(is_committed.then_some(Record::Committed { txn }));
         }
+        records.extend(self.resolved_records());
         records
     }
 
@@ -215,9 +178,14 @@ impl Participant {
             self.stats.strangers += 1;
             return self.refuse(call, Refusal::NotTheCoordinator);
         }
+        if let Some(decision) = self.resolved_as(txn) {
+            let vote = if decision == Decision::Commit { Vote::Commit } else { Vote::Abort };
+            return self.answer_vote(call, txn, vote, "it was resolved by hand");
+        }
         match self.held.get_mut(&txn).map(|held| held.state) {
             Some(State::Working { .. } | State::Preparing { .. }) => self.wait_for(txn, call),
-            Some(State::Prepared | State::Committing { .. } | State::Applying(Decision::Commit)) => {
+            Some(State::Prepared | State::Resolving { .. } | State::Committing { .. })
+            | Some(State::Applying(Decision::Commit)) => {
                 self.answer_vote(call, txn, Vote::Commit, "");
             }
             Some(State::Applying(Decision::Abort)) => self.answer_vote(call, txn, Vote::Abort, "it was aborted"),
@@ -233,17 +201,20 @@ impl Participant {
 
     fn begin(&mut self, call: CallId, txn: TransactionId, coordinator: NodeId, work: Payload) {
         let bytes = self.stats.work_bytes.saturating_add(work.len());
-        let is_full = self.held.len() >= self.config.held_max || bytes > self.config.work_bytes_max;
-        if is_full || !self.over.admit(txn) {
+        let is_full =
+            self.held.len() + self.resolved.len() >= self.config.held_max || bytes > self.config.work_bytes_max;
+        if is_full {
             self.stats.refused_full += 1;
             return self.refuse(call, Refusal::Full);
         }
+        self.over.admit(txn);
         self.stats.work_bytes = bytes;
         // The work is kept for longer than the buffer that it came in.
         let (work, wait) = (work.detach(), self.config.ask_after);
         let state = State::Working { is_aborted: false };
         self.actions.push_back(ParticipantAction::Work { txn, work: work.clone() });
-        self.held.insert(txn, Held { coordinator, work, state, callers: vec![call], wait });
+        let (callers, since) = (vec![call], Duration::ZERO);
+        self.held.insert(txn, Held { coordinator, work, state, callers, since, wait });
     }
 
     /// The resource has voted. Anything but a commit leaves nothing prepared.
@@ -276,7 +247,7 @@ impl Participant {
             match self.held.get(&txn).map(|held| held.state) {
                 Some(State::Preparing { ticket, is_aborted: false }) if ticket == written => {
                     self.stats.prepared += 1;
-                    self.set_state(txn, State::Prepared);
+                    self.doubt(now, txn);
                     self.answer_votes(txn, Vote::Commit, "");
                     self.ask_later(now, txn);
                 }
@@ -285,6 +256,7 @@ impl Participant {
                     self.append(Record::Aborted { txn });
                     self.apply(txn, Decision::Abort);
                 }
+                Some(State::Resolving { ticket, decision }) if ticket == written => self.resolved(now, txn, decision),
                 Some(State::Committing { ticket }) if ticket == written => {
                     self.acknowledge(txn);
                     self.apply(txn, Decision::Commit);
@@ -296,7 +268,7 @@ impl Participant {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.schedule.next()
+        [self.schedule.next(), self.applies.next()].into_iter().flatten().min()
     }
 
     /// The next thing to do.
@@ -311,9 +283,18 @@ impl Participant {
     }
 
     fn release(&mut self, txn: TransactionId) {
-        self.schedule.clear(txn);
+        if !self.resolved.contains_key(&txn) {
+            self.schedule.clear(txn);
+        }
+        self.applies.clear(txn);
         if let Some(held) = self.held.remove(&txn) {
             self.stats.work_bytes = self.stats.work_bytes.saturating_sub(held.work.len());
+        }
+    }
+
+    fn doubt(&mut self, now: Duration, txn: TransactionId) {
+        if let Some(held) = self.held.get_mut(&txn) {
+            (held.state, held.since) = (State::Prepared, now);
         }
     }
 
@@ -328,11 +309,13 @@ impl Participant {
         let callers_max = self.config.callers_max;
         match self.held.get_mut(&txn) {
             Some(held) if held.callers.len() < callers_max => held.callers.push(call),
-            _ => {
-                self.stats.refused_busy += 1;
-                self.refuse(call, Refusal::Busy);
-            }
+            _ => self.refuse_busy(call),
         }
+    }
+
+    fn refuse_busy(&mut self, call: CallId) {
+        self.stats.refused_busy += 1;
+        self.refuse(call, Refusal::Busy);
     }
 
     fn take_callers(&mut self, txn: TransactionId) -> Vec<CallId> {

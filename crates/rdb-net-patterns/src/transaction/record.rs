@@ -3,7 +3,7 @@
 use rdb_net_types::{NodeId, TransactionId};
 use serde::{Deserialize, Serialize};
 
-use super::Life;
+use super::{Decision, Life};
 
 /// A record of the node's log. New kinds are added at the end: the number of a kind is its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,8 +56,30 @@ pub enum Record {
         life: Life,
         /// The highest number of it that is over.
         highest: u32,
-        /// A bit for each of the numbers below, from the highest downwards.
+        /// A bit for each number that is over, at its place in the window; without bits all up to the highest are.
         bits: Vec<u64>,
+    },
+    /// Participant: an operator decided what was in doubt.
+    Resolved {
+        /// Which transaction.
+        txn: TransactionId,
+        /// Who should have decided.
+        coordinator: NodeId,
+        /// What is done here.
+        decision: Decision,
+    },
+    /// Participant: the coordinator has decided the same, or an operator wants to hear no more of it.
+    ResolvedForgotten {
+        /// Which transaction.
+        txn: TransactionId,
+    },
+    /// Coordinator: a participant is given up that does not come back. It is not waited for, and what it asks about transactions up to this
+    /// one is not answered by a presumption.
+    GivenUp {
+        /// Who.
+        node: NodeId,
+        /// The newest transaction at that time.
+        newest: TransactionId,
     },
 }
 
@@ -98,11 +120,14 @@ mod tests {
             Record::Started { epoch: 3 },
             Record::Decided { txn, participants: vec![node.clone()] },
             Record::Ended { txn },
-            Record::Prepared { txn, coordinator: node, work: vec![1, 2, 3] },
+            Record::Prepared { txn, coordinator: node.clone(), work: vec![1, 2, 3] },
             Record::Committed { txn },
             Record::Aborted { txn },
             Record::Applied { txn },
             Record::Over { life: Life::of(txn), highest: 5, bits: vec![u64::MAX] },
+            Record::Resolved { txn, coordinator: node.clone(), decision: Decision::Abort },
+            Record::ResolvedForgotten { txn },
+            Record::GivenUp { node, newest: txn },
         ];
         for (kind, record) in records.into_iter().enumerate() {
             let bytes = record.encode();

@@ -354,8 +354,9 @@ fn more_than_may_wait_for_a_quorum_is_refused() {
     let mut cluster = Cluster::new(vec![MemoryLog::new(); 3], |config| config.pending_bytes_max = 1000);
     cluster.lead(1, 1);
     cluster.silent = [2, 3].into();
-    cluster.propose(1, data(2, 450));
-    assert_eq!(cluster.at(1).propose(data(1, 101)), Err(ProposeError::Full { pending_bytes: 900 }));
+    cluster.propose(1, data(2, 400));
+    let pending_bytes = 2 * (400 + size_of::<LogEntry>());
+    assert_eq!(cluster.at(1).propose(data(1, 101)), Err(ProposeError::Full { pending_bytes }));
     assert_eq!(cluster.at(1).log().last().index, 3, "nothing was written");
     let bytes = 33 * 1024 * 1024;
     assert_eq!(cluster.at(1).propose(data(1, bytes)), Err(ProposeError::TooLarge { bytes }));
@@ -364,6 +365,16 @@ fn more_than_may_wait_for_a_quorum_is_refused() {
     cluster.later(Duration::from_millis(20));
     cluster.propose(1, data(1, 101));
     cluster.check_equal(4);
+}
+
+#[test]
+fn entries_without_data_take_room_too() {
+    let mut cluster = Cluster::new(vec![MemoryLog::new(); 3], |config| config.pending_bytes_max = 1000);
+    cluster.lead(1, 1);
+    cluster.silent = [2, 3].into();
+    let taken = (0..100).take_while(|_| cluster.at(1).propose(data(1, 0)).is_ok()).count();
+    assert_eq!(taken, 1000 / size_of::<LogEntry>());
+    assert!(!cluster.at(1).has_room_for(1, 0));
 }
 
 /// What a follower answers to entries; its log has three of epoch 2, one of them committed.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rdb_net_patterns::transaction::{
-    CallId, Coordinator, CoordinatorAction, CoordinatorConfig, Mutation, Occurrence, Participant, ParticipantAction,
-    ParticipantAnswer, ParticipantConfig, Record, Refusal, Ticket, Verdict,
+    CallId, Coordinator, CoordinatorAction, CoordinatorConfig, Decision, Mutation, Occurrence, Participant,
+    ParticipantAction, ParticipantAnswer, ParticipantConfig, Record, Refusal, Ticket, Verdict,
 };
 use rdb_net_types::{
     AbortTransaction, CommitTransaction, Effect, NodeId, Payload, PrepareTransaction, RequestError, SeededRandom,
@@ -48,7 +48,7 @@ enum Tag {
 #[derive(Debug, Clone, Copy)]
 enum Busy {
     Working(TransactionId, Vote),
-    Applying(TransactionId),
+    Applying(TransactionId, Decision),
 }
 
 /// The log is replaced when it has this many records more than it needs.
@@ -75,13 +75,18 @@ impl Host for TransactionNode {
     type Reply = Answer;
     type Note = Occurrence;
 
-    fn boot(Birth { node, nodes, records, now, random, .. }: Birth<'_>) -> Self {
+    fn boot(Birth { node, nodes, records, now, mut random, .. }: Birth<'_>) -> Self {
         let records: Vec<Record> =
             records.iter().map(|bytes| Record::decode(bytes).expect("only records were appended")).collect();
         let count = records.len();
         let mut coordinator =
             Coordinator::new(CoordinatorConfig::default(), node.clone(), 1, records.iter().cloned(), now);
-        let mut participant = Participant::new(ParticipantConfig::default(), records, now);
+        let mut config = ParticipantConfig::default();
+        if random.chance(0.5) {
+            // Mostly fewer windows than there are coordinators.
+            config.coordinators_max = 1 + random.index(8);
+        }
+        let mut participant = Participant::new(config, records, now);
         if let Some(mutation) = PLANTED.get() {
             coordinator.plant(mutation);
             participant.plant(mutation);
@@ -207,7 +212,13 @@ impl TransactionNode {
         while let Some(entry) = self.busy.first_entry().filter(|entry| entry.key().0 <= self.now) {
             match entry.remove() {
                 Busy::Working(txn, vote) => self.participant.handle_worked(self.now, txn, vote, ""),
-                Busy::Applying(txn) => self.participant.handle_applied(txn),
+                Busy::Applying(txn, _) if self.random.chance(0.05) => {
+                    self.participant.handle_apply_failed(self.now, txn)
+                }
+                Busy::Applying(txn, decision) => {
+                    self.note(Occurrence::Applied { txn, decision });
+                    self.participant.handle_applied(txn);
+                }
             }
         }
     }
@@ -284,7 +295,7 @@ impl TransactionNode {
                 self.send(Tag::Abort, node, Message::Abort(message), timeout);
             }
             CoordinatorAction::Decided { txn, decision, .. } => self.note(Occurrence::Decided { txn, decision }),
-            CoordinatorAction::Ended { .. } => {}
+            CoordinatorAction::Ended { .. } | CoordinatorAction::GivenUp { .. } => {}
         }
     }
 
@@ -313,11 +324,13 @@ impl TransactionNode {
                 };
                 self.be_busy(Busy::Working(txn, vote));
             }
-            ParticipantAction::Restore { .. } => {}
+            ParticipantAction::Restore { .. }
+            | ParticipantAction::Resolved { .. }
+            | ParticipantAction::Contradicted { .. } => {}
             ParticipantAction::Append { record, forced } => self.append(&record, forced, false),
             ParticipantAction::Apply { txn, decision } => {
-                self.note(Occurrence::Applied { txn, decision });
-                self.be_busy(Busy::Applying(txn));
+                self.note(Occurrence::Applying { txn, decision });
+                self.be_busy(Busy::Applying(txn, decision));
             }
             ParticipantAction::Ask { coordinator, message, timeout } => {
                 let TransactionVote { txn_id: txn, vote, .. } = message;

@@ -126,6 +126,11 @@ fn a_forgotten_sync_of_the_commit_is_found_by_atomicity() {
 }
 
 #[test]
+fn a_commit_that_counts_as_done_before_the_resource_has_done_it_is_found_by_durability() {
+    assert_found(Mutation::AppliedBeforeEnd, "durability");
+}
+
+#[test]
 fn a_commit_before_all_votes_is_found_by_votes() {
     assert_found(Mutation::CommitBeforeVotes, "votes");
 }

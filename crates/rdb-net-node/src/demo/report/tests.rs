@@ -22,8 +22,11 @@ fn report() -> Report {
         security: "mtls",
         agreed_ms: Some(40),
         replication: Some(Replicated {
-            acknowledged: 100,
+            acknowledged: 95,
+            unanswered: 5,
             entry_bytes: 1024,
+            leaders: vec![id("n1"), id("n2")],
+            killed: vec![id("n3"), id("n1")],
             elapsed_ms: 7,
             digests: BTreeMap::from([(id("n1"), "00c0ffee".to_owned()), (id("n2"), "00c0ffee".to_owned())]),
         }),
@@ -58,8 +61,17 @@ fn the_document_has_the_fields_that_programs_rely_on() {
           "security": "mtls",
           "agreed_ms": 40,
           "replication": {
-            "acknowledged": 100,
+            "acknowledged": 95,
+            "unanswered": 5,
             "entry_bytes": 1024,
+            "leaders": [
+              "n1",
+              "n2"
+            ],
+            "killed": [
+              "n3",
+              "n1"
+            ],
             "elapsed_ms": 7,
             "digests": {
               "n1": "00c0ffee",
@@ -134,7 +146,7 @@ fn the_document_has_the_fields_that_programs_rely_on() {
 fn the_story_tells_what_happened_then_what_held() {
     expect![[r#"
         3 nodes agreed on their members after 40 ms (mtls).
-        100 entries of 1024 bytes were replicated in 7 ms; digests: n1 00c0ffee, n2 00c0ffee.
+        100 entries of 1024 bytes were replicated in 7 ms, 5 of them without a word because their leader was killed; leaders: n1, n2; killed: n3, n1; digests: n1 00c0ffee, n2 00c0ffee.
         10 queries became 30 requests: 26 with a reply, 4 without; 0 wrong answers.
           3 without a reply: not_sent/unreachable
           1 without a reply: unknown/connection_lost

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use rdb_net_types::{LogEntry, NodeId};
@@ -118,6 +119,7 @@ pub struct ReplicaHandle {
     pub(super) proposals: mpsc::Sender<Proposing>,
     pub(super) committed: watch::Receiver<u64>,
     pub(super) events: Arc<broadcast::Sender<Arc<Event>>>,
+    pub(super) strangers: Arc<AtomicU64>,
     /// The replica's task.
     pub(super) tasks: TaskTracker,
 }
@@ -145,7 +147,8 @@ impl ReplicaHandle {
     }
 
     /// Gives entries to this node as the leader, and waits until they are in its log. They are in the order of the calls, and are
-    /// committed later: several proposals may be under way. Waits while too much waits for a quorum.
+    /// committed later: several proposals may be under way. Waits while too much waits for a quorum. No entries are committed at once, and
+    /// their indexes are an empty range.
     ///
     /// # Errors
     ///
@@ -194,6 +197,12 @@ impl ReplicaHandle {
         let (sender, status) = oneshot::channel();
         self.orders.send(Order::Status(sender)).await.ok()?;
         status.await.ok()
+    }
+
+    /// How many messages were refused because their sender is none of the log's members, since the replica was opened. More than none
+    /// means that nodes have different configurations.
+    pub fn strangers(&self) -> u64 {
+        self.strangers.load(Ordering::Relaxed)
     }
 
     /// Entries from this index on, committed or not, as many as fit into so many bytes and at least one; `None` when the replica

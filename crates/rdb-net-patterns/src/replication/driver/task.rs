@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,6 +57,7 @@ pub(super) fn begin<S: LogStorage + 'static>(
     config: Config,
     manager: Arc<NetworkManager>,
     incoming: mpsc::Receiver<Incoming>,
+    strangers: Arc<AtomicU64>,
 ) -> ReplicaHandle {
     let (orders, ordered) = mpsc::channel(ORDERS_MAX);
     let (proposals, proposed) = mpsc::channel(ORDERS_MAX);
@@ -79,7 +81,7 @@ pub(super) fn begin<S: LogStorage + 'static>(
     let tasks = TaskTracker::new();
     tasks.spawn(task.run(incoming, ordered, proposed));
     tasks.close();
-    ReplicaHandle { orders, proposals, committed: sees_committed, events, tasks }
+    ReplicaHandle { orders, proposals, committed: sees_committed, events, strangers, tasks }
 }
 
 impl<S: LogStorage + 'static> Task<S> {
@@ -224,15 +226,15 @@ impl<S: LogStorage + 'static> Task<S> {
     /// Gives the replica what it has room for, some at a time, so that they travel together.
     fn propose(&mut self) {
         while !self.backlog.is_empty() {
-            let (mut bytes, mut count) = (0, 0);
+            let (mut bytes, mut count, mut entries) = (0, 0, 0);
             for proposing in &self.backlog {
                 let more = proposing.entries.iter().map(Bytes::len).sum::<usize>();
                 if count > 0 && bytes + more > self.config.batch_bytes_max {
                     break;
                 }
-                (bytes, count) = (bytes + more, count + 1);
+                (bytes, count, entries) = (bytes + more, count + 1, entries + proposing.entries.len());
             }
-            if !self.replica().has_room_for(bytes) {
+            if !self.replica().has_room_for(entries, bytes) {
                 // There is room again when something is committed.
                 return;
             }
@@ -246,7 +248,12 @@ impl<S: LogStorage + 'static> Task<S> {
                     for Proposing { entries, taken } in self.backlog.drain(..count) {
                         let end = first + entries.len() as u64;
                         let (committed, is_committed) = oneshot::channel();
-                        self.waiters.push_back(Waiter { last: end - 1, epoch, committed });
+                        if entries.is_empty() {
+                            // There is nothing to wait for, and no commit would come that says so.
+                            let _gone = committed.send(Ok(()));
+                        } else {
+                            self.waiters.push_back(Waiter { last: end - 1, epoch, committed });
+                        }
                         let proposal = Proposal { indexes: first..=end - 1, epoch, committed: is_committed };
                         // Who does not wait for it has its entries in the log all the same.
                         let _gone = taken.send(Ok(proposal));

@@ -14,7 +14,11 @@ use crate::transaction::{Decision, Event, History, Occurrence};
 pub fn check(history: &History) -> Vec<Violation> {
     let mut outcomes: BTreeMap<TransactionId, BTreeMap<Decision, &Event>> = BTreeMap::new();
     for event in history.events() {
-        if let Occurrence::Decided { txn, decision } | Occurrence::Applied { txn, decision } = event.what {
+        // What was begun counts as well: nobody knows how much of it was seen.
+        if let Occurrence::Decided { txn, decision }
+        | Occurrence::Applying { txn, decision }
+        | Occurrence::Applied { txn, decision } = event.what
+        {
             outcomes.entry(txn).or_default().entry(decision).or_insert(event);
         }
     }

@@ -1,4 +1,4 @@
-//! A commit that the application was told of is done by all who voted for it, whatever crashed since.
+//! A commit that the application was told of is done by all who voted for it, whatever crashed since: done to its end, not begun.
 //!
 //! "Once a transaction has been completed and has committed its results, the system must guarantee that these results survive any
 //! subsequent malfunctions" (Härder, Reuter: "Principles of Transaction-Oriented Database Recovery", ACM Computing Surveys 15(4),

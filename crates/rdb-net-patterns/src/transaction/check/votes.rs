@@ -23,6 +23,7 @@ pub fn check(history: &History) -> Vec<Violation> {
                 agreed.entry(*txn).or_default().insert(&event.node);
             }
             Occurrence::Decided { txn, decision: Decision::Commit }
+            | Occurrence::Applying { txn, decision: Decision::Commit }
             | Occurrence::Applied { txn, decision: Decision::Commit } => {
                 let agreed = agreed.get(txn);
                 let missing = participants.get(txn).map(|named| {

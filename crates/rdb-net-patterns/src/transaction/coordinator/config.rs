@@ -12,6 +12,8 @@ pub struct CoordinatorConfig {
     pub open_max: usize,
     /// How many participants one transaction may have. Default 64.
     pub participants_max: usize,
+    /// How many participants that do not come back may be given up, which are remembered for good. Default 1,024.
+    pub given_up_max: usize,
     /// How long a participant that has not voted, and may have been reached, is waited for before it is asked again. Default
     /// 500 ms.
     pub ask_again: Duration,
@@ -29,6 +31,7 @@ impl Default for CoordinatorConfig {
         Self {
             open_max: 4096,
             participants_max: 64,
+            given_up_max: 1024,
             ask_again: Duration::from_millis(500),
             tell_again: Duration::from_millis(200),
             tell_again_max: Duration::from_secs(5),
@@ -41,7 +44,8 @@ impl Default for CoordinatorConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BeginError {
-    /// So many are open as may be. Try later; if it lasts, a participant is gone that has a commit to hear of.
+    /// So many are open as may be. Try later; if it lasts, a participant is gone that has a commit to hear of: list whom the commits wait
+    /// for, and give up who does not come back.
     #[error("{open_max} transactions are open, which is the limit; try later")]
     TooManyOpen {
         /// The limit.
@@ -142,8 +146,14 @@ pub struct CoordinatorStats {
     pub asked_again: u64,
     /// Participants told again of a commit.
     pub told_again: u64,
-    /// Questions of participants in doubt that were answered.
+    /// Questions of participants in doubt.
     pub questions: u64,
+    /// Those of participants that were given up, about what is no longer known: they are not answered.
+    pub questions_of_given_up: u64,
+    /// Participants that are given up.
+    pub given_up: usize,
+    /// Parts of commits that were given up with them.
+    pub parts_given_up: u64,
     /// Messages that named a transaction of another coordinator, or came from no participant of it.
     pub strangers: u64,
 }

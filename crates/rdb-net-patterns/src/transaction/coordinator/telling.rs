@@ -29,6 +29,7 @@ impl Coordinator {
             self.actions.push_back(CoordinatorAction::Decided { txn, decision: Decision::Commit, cause: None });
             self.tell(now, txn);
         }
+        self.handle_given_up(ticket);
     }
 
     /// What came of telling a participant of a commit.
@@ -44,6 +45,11 @@ impl Coordinator {
         } else if member.progress == Progress::Told {
             member.progress = Progress::Untold;
         }
+        self.end_if_all_are_done(txn);
+    }
+
+    pub(super) fn end_if_all_are_done(&mut self, txn: TransactionId) {
+        let Some(transaction) = self.open.get(&txn) else { return };
         if transaction.members.iter().all(|member| member.progress == Progress::Done) {
             self.open.remove(&txn);
             self.schedule.clear(txn);
@@ -65,7 +71,13 @@ impl Coordinator {
             // Its answer to the prepare, if one is still waited for, says nothing new.
             self.actions.push_back(CoordinatorAction::GiveUp { txn, node: from.clone() });
         }
-        let Some(transaction) = self.open.get_mut(&txn) else { return Verdict::Decided(Decision::Abort) };
+        let Some(transaction) = self.open.get_mut(&txn) else {
+            if self.is_given_up(from, txn) {
+                self.stats.questions_of_given_up += 1;
+                return Verdict::Undecided;
+            }
+            return Verdict::Decided(Decision::Abort);
+        };
         if transaction.phase != Phase::Telling {
             return Verdict::Undecided;
         }

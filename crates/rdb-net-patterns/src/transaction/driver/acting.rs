@@ -6,12 +6,13 @@ use std::time::Duration;
 use rdb_net_manager::{CallOptions, Reply};
 use rdb_net_types::{
     AbortTransaction, CommitTransaction, Effect, MessageType, NodeId, PrepareTransaction, Reason, RequestError,
-    TransactionId, TransactionVote,
+    TransactionId, TransactionVote, Vote,
 };
 
-use super::Outcome;
+use super::caught::{caught, caught_later};
 use super::log::Entry;
 use super::shared::{Machines, Shared};
+use super::{Outcome, Prepared};
 use crate::transaction::{CoordinatorAction, Decision, Occurrence, ParticipantAction, ParticipantAnswer, Verdict};
 
 impl Shared {
@@ -52,6 +53,15 @@ impl Shared {
             CoordinatorAction::Ended { txn } => {
                 machines.endings.remove(&txn);
             }
+            CoordinatorAction::GivenUp { ticket, node, transactions } => {
+                for txn in &transactions {
+                    let txn = format_args!("{:032x}", txn.0);
+                    tracing::warn!(%node, %txn, "the participant is given up by hand; its part of this commit is not waited for");
+                }
+                if let Some(waiting) = machines.giving_up.remove(&ticket) {
+                    let _sent = waiting.send(transactions);
+                }
+            }
         }
     }
 
@@ -90,17 +100,38 @@ impl Shared {
             ParticipantAction::Work { txn, work } => {
                 let this = Arc::clone(self);
                 self.spawn(async move {
-                    let prepared = this.resource.prepare(txn, work).await;
+                    let prepared = caught_later(|| this.resource.prepare(txn, work)).await.unwrap_or_else(|_| {
+                        let txn = format_args!("{:032x}", txn.0);
+                        tracing::error!(%txn, "the resource panicked while it prepared; it counts as a vote to abort");
+                        Prepared { vote: Vote::Abort, reason: "the resource panicked".to_owned() }
+                    });
                     this.with(|machines, now| {
                         machines.participant.handle_worked(now, txn, prepared.vote, &prepared.reason);
                     });
                 });
             }
-            ParticipantAction::Restore { txn, work } => self.resource.restore(txn, work),
+            ParticipantAction::Restore { txn, work } => {
+                if caught(|| self.resource.restore(txn, work)).is_err() {
+                    machines.not_restored.get_or_insert(txn);
+                }
+            }
             ParticipantAction::Append { record, forced } => {
                 self.queue.push(Entry { record, coordinator: None, participant: forced });
             }
             ParticipantAction::Apply { txn, decision } => self.apply(txn, decision),
+            ParticipantAction::Resolved { txn, decision } => {
+                self.saw(Occurrence::Resolved { txn, decision });
+                if let Some(waiting) = machines.resolving.remove(&txn) {
+                    let _sent = waiting.send(());
+                }
+                let txn = format_args!("{:032x}", txn.0);
+                tracing::warn!(%txn, %decision, "a transaction in doubt is resolved by hand");
+            }
+            ParticipantAction::Contradicted { txn, coordinator, resolved } => {
+                let txn = format_args!("{:032x}", txn.0);
+                tracing::error!(%txn, %coordinator, %resolved, "a transaction is mixed: its coordinator decided against what was \
+                    resolved by hand; its data has to be repaired");
+            }
             ParticipantAction::Ask { coordinator, message, timeout } => {
                 self.saw(Occurrence::Voted { txn: message.txn_id, vote: message.vote });
                 let this = Arc::clone(self);
@@ -110,11 +141,21 @@ impl Shared {
     }
 
     fn apply(self: &Arc<Self>, txn: TransactionId, decision: Decision) {
-        self.saw(Occurrence::Applied { txn, decision });
+        self.saw(Occurrence::Applying { txn, decision });
         let this = Arc::clone(self);
         self.spawn(async move {
-            this.resource.apply(txn, decision).await;
-            this.with(|machines, _| machines.participant.handle_applied(txn));
+            let applied = caught_later(|| this.resource.apply(txn, decision)).await;
+            if applied.is_err() {
+                let txn = format_args!("{:032x}", txn.0);
+                tracing::error!(%txn, %decision, "the resource panicked while it did what was decided; it is told again");
+            }
+            this.with(|machines, now| match applied {
+                Ok(()) => {
+                    this.saw(Occurrence::Applied { txn, decision });
+                    machines.participant.handle_applied(txn);
+                }
+                Err(_) => machines.participant.handle_apply_failed(now, txn),
+            });
         });
     }
 

@@ -26,13 +26,15 @@ impl From<Vote> for Prepared {
 pub trait Resource: Send + Sync {
     /// Makes the work ready, so that a commit cannot fail: checks it, and takes the locks. With another vote than
     /// [`Vote::Commit`] nothing is held.
+    ///
+    /// A panic counts as a vote to abort. Nothing more is said of the transaction: what it has taken by then it gives back as it unwinds.
     fn prepare(&self, txn: TransactionId, work: Payload) -> BoxFuture<'static, Prepared>;
 
     /// Takes back, while the transactions are opened, what a former life had prepared: the same locks. A decision follows. It must not call
-    /// the transactions.
+    /// the transactions. With a panic they are not opened.
     fn restore(&self, txn: TransactionId, work: Payload);
 
     /// Does or undoes what was prepared, and releases it. Resolves when a commit is durable in the resource. After a restart a commit may
-    /// come a second time.
+    /// come a second time, and after a panic the same comes again: the transaction stays open here until it is done.
     fn apply(&self, txn: TransactionId, decision: Decision) -> BoxFuture<'static, ()>;
 }

@@ -13,10 +13,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::caught::caught;
 use super::log::LogQueue;
-use super::{Begun, Outcome, Resource, TransactionError, TransactionOptions, Witness};
+use super::{Begun, OpenError, Outcome, Resource, TransactionError, TransactionOptions, Witness};
 use crate::transaction::{
-    CallId, Coordinator, CoordinatorStats, Occurrence, Participant, ParticipantAnswer, ParticipantStats, Record,
+    CallId, Coordinator, CoordinatorStats, Occurrence, Participant, ParticipantAnswer, ParticipantStats, Record, Ticket,
 };
 
 const LOCKED: &str = "no code panics while it holds this lock";
@@ -30,10 +31,22 @@ pub(super) struct Machines {
     pub(super) endings: BTreeMap<TransactionId, Vec<oneshot::Sender<()>>>,
     pub(super) prepares: BTreeMap<(TransactionId, NodeId), AbortHandle>,
     pub(super) calls: BTreeMap<CallId, oneshot::Sender<ParticipantAnswer>>,
+    /// Who waits for what an operator has decided.
+    pub(super) resolving: BTreeMap<TransactionId, oneshot::Sender<()>>,
+    pub(super) giving_up: BTreeMap<Ticket, oneshot::Sender<Vec<TransactionId>>>,
     next_call: u64,
+    /// What the resource panicked at while it was to take it back.
+    pub(super) not_restored: Option<TransactionId>,
     /// For when the timer is set.
     timer: Option<Duration>,
     is_stopped: bool,
+}
+
+impl Machines {
+    /// Whether nothing is promised any more.
+    pub(super) const fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
 }
 
 pub(super) struct Shared {
@@ -63,12 +76,9 @@ impl Shared {
         records: Vec<Record>,
         resource: Arc<dyn Resource>,
         TransactionOptions { coordinator, participant, witness, .. }: TransactionOptions,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, OpenError> {
         let coordinator = Coordinator::new(coordinator, node, unix_seconds(), records.iter().cloned(), Duration::ZERO);
         let participant = Participant::new(participant, records, Duration::ZERO);
-        if let Some(witness) = &witness {
-            witness(Occurrence::Started);
-        }
         let machines = Machines {
             coordinator,
             participant,
@@ -76,7 +86,10 @@ impl Shared {
             endings: BTreeMap::new(),
             prepares: BTreeMap::new(),
             calls: BTreeMap::new(),
+            resolving: BTreeMap::new(),
+            giving_up: BTreeMap::new(),
             next_call: 0,
+            not_restored: None,
             timer: None,
             is_stopped: false,
         };
@@ -93,8 +106,16 @@ impl Shared {
             cancel: CancellationToken::new(),
             runtime: tokio::runtime::Handle::current(),
         });
+        shared.saw(Occurrence::Started);
         shared.with(|_, _| ());
-        shared
+        let not_restored = shared.lock().not_restored;
+        match not_restored {
+            Some(txn) => {
+                shared.cancel();
+                Err(OpenError::Restore { txn })
+            }
+            None => Ok(shared),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Machines> {
@@ -169,11 +190,19 @@ impl Shared {
                 return;
             }
             let (sender, ended) = oneshot::channel();
-            machines.endings.entry(txn).or_default().push(sender);
+            let waiting = machines.endings.entry(txn).or_default();
+            // Who has stopped waiting takes no place: a transaction may stay open for as long as a node is away.
+            waiting.retain(|waiting| !waiting.is_closed());
+            waiting.push(sender);
             ended
         };
         // A sender that is dropped says that nothing more will come.
         let _ended = ended.await;
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting_for_end(&self, txn: TransactionId) -> usize {
+        self.lock().endings.get(&txn).map_or(0, Vec::len)
     }
 
     pub(super) fn stats(&self) -> (CoordinatorStats, ParticipantStats) {
@@ -193,6 +222,8 @@ impl Shared {
         machines.outcomes.clear();
         machines.endings.clear();
         machines.calls.clear();
+        machines.resolving.clear();
+        machines.giving_up.clear();
         self.queue.close();
     }
 
@@ -236,8 +267,10 @@ impl Shared {
     }
 
     pub(super) fn saw(&self, what: Occurrence) {
-        if let Some(witness) = &self.witness {
-            witness(what);
+        if let Some(witness) = &self.witness
+            && caught(|| witness(what)).is_err()
+        {
+            tracing::error!("the witness of the transactions panicked; what it was told is missing in its history");
         }
     }
 

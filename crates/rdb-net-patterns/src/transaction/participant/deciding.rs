@@ -15,7 +15,13 @@ impl Participant {
         if !self.decides(txn, from) {
             return self.refuse(call, Refusal::NotTheCoordinator);
         }
+        match self.compare_resolved(txn, Decision::Commit) {
+            Some(true) => return self.answer_ack(call, txn),
+            Some(false) => return self.refuse(call, Refusal::Contradiction),
+            None => {}
+        }
         match self.held.get(&txn).map(|held| held.state) {
+            Some(State::Resolving { .. }) => self.refuse_busy(call),
             // It is neither held nor over: its vote was lost with its log, and so may be what it was to do.
             None if self.over.late_vote(txn).is_none() => {
                 self.stats.contradictions += 1;
@@ -45,7 +51,13 @@ impl Participant {
         if !self.decides(txn, from) {
             return self.refuse(call, Refusal::NotTheCoordinator);
         }
+        match self.compare_resolved(txn, Decision::Abort) {
+            Some(true) => return self.answer_ack(call, txn),
+            Some(false) => return self.refuse(call, Refusal::Contradiction),
+            None => {}
+        }
         match self.held.get(&txn).map(|held| held.state) {
+            Some(State::Resolving { .. }) => return self.refuse_busy(call),
             // Its prepare may still come.
             None => self.over.mark(txn, false),
             Some(State::Working { .. }) => self.set_state(txn, State::Working { is_aborted: true }),
@@ -64,6 +76,11 @@ impl Participant {
 
     /// What a coordinator has answered to a question.
     pub fn handle_verdict(&mut self, now: Duration, txn: TransactionId, verdict: Result<Verdict, RequestError>) {
+        if let Ok(Verdict::Decided(decision)) = verdict
+            && self.compare_resolved(txn, decision).is_some()
+        {
+            return;
+        }
         let is_in_doubt = self.held.get(&txn).is_some_and(|held| held.state == State::Prepared);
         match verdict {
             Ok(Verdict::Decided(decision)) if is_in_doubt => match decision {
@@ -86,6 +103,16 @@ impl Participant {
             Decision::Abort => self.stats.aborted += 1,
         }
         self.end(txn);
+    }
+
+    /// The resource has failed to commit or abort. It still has to: it is given the same again after a while.
+    pub fn handle_apply_failed(&mut self, now: Duration, txn: TransactionId) {
+        let Some(held) = self.held.get_mut(&txn).filter(|held| matches!(held.state, State::Applying(_))) else {
+            return;
+        };
+        self.stats.applies_failed += 1;
+        self.applies.set(txn, now + held.wait);
+        held.wait = (held.wait * 2).min(self.config.apply_again_max);
     }
 
     /// Whether this node decides about a transaction.
@@ -115,7 +142,13 @@ impl Participant {
 
     pub(super) fn apply(&mut self, txn: TransactionId, decision: Decision) {
         self.set_state(txn, State::Applying(decision));
+        if let Some(held) = self.held.get_mut(&txn) {
+            held.wait = self.config.apply_again;
+        }
         self.actions.push_back(ParticipantAction::Apply { txn, decision });
+        if self.planted.has(Mutation::AppliedBeforeEnd) {
+            self.handle_applied(txn);
+        }
     }
 
     pub(super) fn ask_later(&mut self, now: Duration, txn: TransactionId) {
@@ -125,9 +158,17 @@ impl Participant {
         }
     }
 
-    /// Asks about what is in doubt for too long.
+    /// Asks about what is in doubt for too long, and gives the resource again what it has failed to do.
     pub fn handle_timeout(&mut self, now: Duration) {
+        while let Some(txn) = self.applies.take_due(now) {
+            if let Some(State::Applying(decision)) = self.held.get(&txn).map(|held| held.state) {
+                self.actions.push_back(ParticipantAction::Apply { txn, decision });
+            }
+        }
         while let Some(txn) = self.schedule.take_due(now) {
+            if self.ask_about_resolved(now, txn) {
+                continue;
+            }
             let Some(held) = self.held.get(&txn).filter(|held| held.state == State::Prepared) else { continue };
             if self.planted.has(Mutation::DoubtAborts) {
                 self.abort(txn);

@@ -5,8 +5,8 @@ use rdb_net_types::{
 };
 
 use super::super::{
-    CallId, Decision, Life, Participant, ParticipantAction, ParticipantAnswer, ParticipantConfig, Record, Ticket,
-    Verdict,
+    CallId, Decision, Life, Participant, ParticipantAction, ParticipantAnswer, ParticipantConfig, Record, ResolveError,
+    Ticket, Verdict,
 };
 use super::{ms, node};
 
@@ -45,6 +45,8 @@ fn actions(participant: &mut Participant) -> Vec<String> {
             if forced.is_some() { format!("force {kind}") } else { format!("append {kind}") }
         }
         ParticipantAction::Apply { decision, .. } => format!("apply {decision}"),
+        ParticipantAction::Resolved { decision, .. } => format!("resolved {decision}"),
+        ParticipantAction::Contradicted { resolved, .. } => format!("contradicted {resolved}"),
         ParticipantAction::Ask { coordinator, .. } => format!("ask {coordinator}"),
     };
     std::iter::from_fn(|| participant.poll_action()).map(words).collect()
@@ -228,4 +230,119 @@ fn limits_refuse_and_count() {
     (1..=3).for_each(|sequence| prepare(&mut participant, sequence.into(), txn(sequence)));
     assert_eq!(actions(&mut participant), ["work", "work", "3: refused Full"]);
     assert_eq!(participant.stats().refused_full, 1);
+}
+
+/// One coordinator more than have a window is served, and the one whose window it takes is not carried out twice.
+#[test]
+fn the_coordinator_beyond_the_limit_is_served() {
+    let config = ParticipantConfig { coordinators_max: 1, ..ParticipantConfig::default() };
+    let mut participant = Participant::new(config, [], ms(0));
+    let ask = |participant: &mut Participant, call, name: &str, sequence| {
+        let txn = Life::new(&node(name), 1).transaction(sequence);
+        let (participants, work) = (vec![node("a")], Payload::from("work"));
+        let message = PrepareTransaction { txn_id: txn, coordinator: node(name), participants, work };
+        participant.handle_prepare(CallId(call), &node(name), message);
+        participant.handle_worked(ms(0), txn, Vote::ReadOnly, "");
+        actions(participant)
+    };
+    assert_eq!(ask(&mut participant, 1, "c", 1), ["work", "1: vote ReadOnly"]);
+    assert_eq!(ask(&mut participant, 2, "d", 1), ["work", "2: vote ReadOnly"]);
+    assert_eq!(ask(&mut participant, 3, "c", 1), ["3: vote Abort"]);
+    assert_eq!(ask(&mut participant, 4, "c", 2), ["work", "4: vote ReadOnly"]);
+    let stats = participant.stats();
+    assert_eq!((stats.refused_full, stats.windows_closed, stats.coordinators_forgotten), (0, 2, 0));
+}
+
+#[test]
+fn what_an_operator_decides_is_durable_before_it_is_done_and_asked_about_until_the_coordinator_says_the_same() {
+    for (decision, vote) in [(Decision::Commit, Vote::Commit), (Decision::Abort, Vote::Abort)] {
+        let mut participant = prepared();
+        let listed: Vec<_> = participant.in_doubt(ms(700)).map(|doubt| (doubt.txn, doubt.waiting)).collect();
+        assert_eq!(listed, [(txn(1), ms(700))]);
+        participant.resolve(txn(1), decision).expect("it is in doubt");
+        assert_eq!(participant.resolve(txn(1), decision), Err(ResolveError::NotInDoubt { txn: txn(1) }));
+        assert_eq!(actions(&mut participant), ["force Resolved"]);
+        commit(&mut participant, 2, txn(1));
+        abort(&mut participant, 3, txn(1));
+        assert_eq!(actions(&mut participant), ["2: refused Busy", "3: refused Busy"]);
+        participant.handle_synced(ms(1000), Ticket(2));
+        assert_eq!(actions(&mut participant), [format!("resolved {decision}"), format!("apply {decision}")]);
+        participant.handle_applied(txn(1));
+        actions(&mut participant);
+        prepare(&mut participant, 4, txn(1));
+        assert_eq!(actions(&mut participant), [format!("4: vote {vote:?}")], "what is true is said");
+        assert_eq!(participant.poll_timeout(), Some(ms(2000)));
+        participant.handle_timeout(ms(2000));
+        let asked = participant.poll_action();
+        assert!(matches!(asked, Some(ParticipantAction::Ask { message, .. }) if message.vote == vote));
+        assert_eq!(participant.resolved_by_hand().count(), 1);
+        participant.handle_verdict(ms(2001), txn(1), Ok(Verdict::Decided(decision)));
+        assert_eq!(actions(&mut participant), ["append ResolvedForgotten"]);
+        assert_eq!((participant.resolved_by_hand().count(), participant.poll_timeout()), (0, None));
+        assert_eq!(participant.stats().contradictions, 0);
+    }
+}
+
+#[test]
+fn a_decision_against_what_was_resolved_by_hand_is_told_once_refused_and_counted_until_it_is_forgotten() {
+    for (by_hand, decided) in [(Decision::Commit, Decision::Abort), (Decision::Abort, Decision::Commit)] {
+        let mut participant = prepared();
+        participant.resolve(txn(1), by_hand).expect("it is in doubt");
+        participant.handle_synced(ms(0), Ticket(2));
+        participant.handle_applied(txn(1));
+        actions(&mut participant);
+        participant.handle_verdict(ms(1), txn(1), Ok(Verdict::Decided(decided)));
+        assert_eq!(actions(&mut participant), [format!("contradicted {by_hand}")]);
+        if decided == Decision::Commit {
+            commit(&mut participant, 2, txn(1));
+        } else {
+            abort(&mut participant, 2, txn(1));
+        }
+        assert_eq!(actions(&mut participant), ["2: refused Contradiction"]);
+        let kept: Vec<_> = participant.resolved_by_hand().map(|kept| (kept.decision, kept.is_contradicted)).collect();
+        assert_eq!((kept, participant.stats().contradictions), (vec![(by_hand, true)], 2));
+        assert_eq!(participant.poll_timeout(), None, "there is nothing to be asked");
+        assert!(participant.forget_resolved(txn(1)));
+        assert!(!participant.forget_resolved(txn(1)));
+    }
+}
+
+#[test]
+fn the_next_life_knows_what_was_resolved_by_hand_and_commits_it_again() {
+    let prepared = |txn| Record::Prepared { txn, coordinator: node("c"), work: b"work".to_vec() };
+    let resolved = |txn, decision| Record::Resolved { txn, coordinator: node("c"), decision };
+    let records = vec![
+        prepared(txn(1)),
+        resolved(txn(1), Decision::Commit),
+        prepared(txn(2)),
+        resolved(txn(2), Decision::Commit),
+        Record::Applied { txn: txn(2) },
+        prepared(txn(3)),
+        resolved(txn(3), Decision::Abort),
+        prepared(txn(4)),
+        resolved(txn(4), Decision::Abort),
+        Record::ResolvedForgotten { txn: txn(4) },
+    ];
+    let mut participant = Participant::new(ParticipantConfig::default(), records, ms(0));
+    assert_eq!(actions(&mut participant), ["restore", "apply commit"]);
+    let kept = |participant: &Participant| -> Vec<_> {
+        participant.resolved_by_hand().map(|kept| (kept.txn, kept.decision)).collect()
+    };
+    let expected = [(txn(1), Decision::Commit), (txn(2), Decision::Commit), (txn(3), Decision::Abort)];
+    assert_eq!(kept(&participant), expected);
+    let mut again = Participant::new(ParticipantConfig::default(), participant.live_records(), ms(0));
+    assert_eq!((kept(&again), actions(&mut again)), (expected.to_vec(), vec!["restore".into(), "apply commit".into()]));
+    participant.handle_timeout(ms(0));
+    assert_eq!(actions(&mut participant), ["ask c", "ask c", "ask c"]);
+    let mut full =
+        Participant::new(ParticipantConfig { held_max: 3, ..ParticipantConfig::default() }, records_of(3), ms(0));
+    actions(&mut full);
+    prepare(&mut full, 1, txn(9));
+    assert_eq!(actions(&mut full), ["1: refused Full"], "they count against the limit");
+}
+
+/// So many transactions that were resolved by hand and done.
+fn records_of(count: u32) -> Vec<Record> {
+    let resolved = |n| Record::Resolved { txn: txn(n), coordinator: node("c"), decision: Decision::Abort };
+    (1..=count).map(resolved).collect()
 }
