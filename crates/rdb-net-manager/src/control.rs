@@ -226,6 +226,15 @@ pub enum NetworkEvent {
         /// How many members it knows.
         members: usize,
     },
+    /// A node shares no version of the membership protocol with this one or with another member, and is refused.
+    Incompatible {
+        /// The node.
+        node: NodeId,
+        /// What it understands, as far as is known: "versions 2 to 3".
+        theirs: String,
+        /// What this node, or that other member, understands.
+        ours: String,
+    },
     /// Many members have failed together: the network has come apart, or this node is cut off. It is degraded, and drops nobody.
     Partitioned {
         /// How many members it reaches, itself included.

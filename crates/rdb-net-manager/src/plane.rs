@@ -119,6 +119,7 @@ impl ControlPlane for Plane {
             ("links_lost", engine.engine.links_lost),
             ("refusals_seen", engine.engine.refusals_seen),
             ("phi_crossed", engine.engine.phi_crossed),
+            ("versions_refused", swim.refused_versions),
         ]);
         let (peer_events, unhandled) = node.transport.dropped();
         let dropped = BTreeMap::from([
@@ -127,6 +128,7 @@ impl ControlPlane for Plane {
             ("gossip_socket_errors", gossip.errors),
             ("gossip_malformed", swim.dropped_malformed),
             ("gossip_other_cluster", swim.dropped_cluster),
+            ("gossip_other_version", swim.dropped_version),
         ]);
         NetworkStatistics {
             transport: node.transport.statistics(),

@@ -133,6 +133,16 @@ impl Node {
             EngineEvent::Conflict { node, address, .. } => {
                 tracing::warn!(%node, %address, "two live processes use one node id");
             }
+            EngineEvent::Incompatible { node, theirs, ours } => {
+                let (theirs, ours) = (theirs.to_string(), ours.to_string());
+                tracing::warn!(
+                    %node,
+                    theirs,
+                    ours,
+                    "no version of the membership protocol is understood by both: one of the two needs another release"
+                );
+                self.bus.publish(&NetworkEvent::Incompatible { node, theirs, ours });
+            }
             EngineEvent::Partitioned(rdb_swim::Partition { reachable, unreachable, .. }) => {
                 tracing::warn!(
                     reachable,
