@@ -168,6 +168,9 @@ pub enum EngineEvent {
     Partitioned(rdb_swim::Partition),
     /// Most of those who had vanished are back. Who is still missing may be so for reasons of his own.
     Healed(rdb_swim::Partition),
+    /// The split-brain strategy has decided whether this node's side goes on: after somebody has failed, and again when that is
+    /// over.
+    SplitBrain(rdb_swim::Verdict),
     /// The farewell is over: nothing is sent any more.
     LeaveFinished {
         /// How many members have acknowledged it.

@@ -110,7 +110,8 @@ impl Engine {
             self.order(Command::ForgetPeer { node: id.clone() });
         }
         self.is_list_stale = true;
-        self.tell(EngineEvent::Membership(change));
+        self.tell(EngineEvent::Membership(change.clone()));
+        self.stir_split(now, &change);
     }
 
     fn on_health(&mut self, now: Duration, event: rdb_health::HealthEvent) {

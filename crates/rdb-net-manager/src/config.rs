@@ -57,7 +57,8 @@ pub use keys::KEYS;
 pub use loader::Loader;
 pub use reference::reference_markdown;
 pub use settings::{
-    Admin, Compression, Config, Gossip, GossipProfile, GossipTransport, LoadBalancing, Node, SharedSecret, State, Tls,
+    Admin, Compression, Config, Gossip, GossipProfile, GossipTransport, LoadBalancing, Node, SharedSecret, SplitBrain,
+    SplitBrainStrategy, State, Tls,
 };
 
 #[cfg(test)]

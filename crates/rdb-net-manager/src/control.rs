@@ -13,6 +13,10 @@ use rdb_net_types::{
 
 use crate::events::EventSubscription;
 
+mod apart;
+
+pub use apart::{PartitionView, SplitBrainView};
+
 /// A node seen from this one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PeerView {
@@ -43,6 +47,10 @@ pub struct Topology {
     pub links: Vec<NodeId>,
     /// The same number at all nodes that hold the same view.
     pub view_digest: u64,
+    /// The members that have vanished together, where many have.
+    pub partition: Option<PartitionView>,
+    /// What the split-brain strategy says; `None` where there is none.
+    pub split_brain: Option<SplitBrainView>,
 }
 
 /// What a node has carried and counted.
@@ -60,6 +68,8 @@ pub struct NetworkStatistics {
     pub gossip_waited_max: Duration,
     /// How many members have vanished together and are not back: 0 but in a partition.
     pub members_vanished: usize,
+    /// Whether a split-brain strategy has decided that this node's side does not go on.
+    pub is_withdrawn: bool,
     /// Links of this node's own that carry traffic, and are asked about on an interval.
     pub links_busy: usize,
     /// Things that were dropped at a limit, by what they were.
@@ -248,6 +258,13 @@ pub enum NetworkEvent {
         reachable: usize,
         /// How many are still missing.
         unreachable: usize,
+    },
+    /// The split-brain strategy has decided whether this node's side goes on.
+    SplitBrain {
+        /// Whether it does not: messages to other nodes are refused until another decision.
+        withdraws: bool,
+        /// The strategy, what it has seen, and why it decides so.
+        reason: String,
     },
     /// No seed answers; retries go on.
     SeedsUnreachable {

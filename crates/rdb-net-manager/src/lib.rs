@@ -43,12 +43,14 @@ mod seal;
 #[cfg(feature = "secure")]
 mod security;
 mod sources;
+#[cfg(all(test, feature = "tcp", feature = "discovery-static"))]
+mod split_tests;
 mod way;
 mod wiring;
 
 pub use control::{
     CertificateView, ControlError, ControlPlane, DiscoveryView, GossipKeyView, NetworkEvent, NetworkStatistics,
-    PeerView, RegistrationView, SecurityView, SourceState, SourceView, Topology,
+    PartitionView, PeerView, RegistrationView, SecurityView, SourceState, SourceView, SplitBrainView, Topology,
 };
 pub use error::{FatalError, StartError};
 pub use events::EventSubscription;

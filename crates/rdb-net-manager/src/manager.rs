@@ -1,6 +1,7 @@
 //! The manager: from a configuration to a running node, and back to nothing.
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -242,6 +243,7 @@ impl NetworkManager {
             phi: config.failure_detector,
             strategy: config.balancer().strategy,
             seed_retry_max: config.service_discovery.retry_max,
+            split_brain: config.split_brain(),
             ..EngineConfig::with_swim(config.swim())
         };
         let clock = self.transport.clock();
@@ -269,6 +271,7 @@ impl NetworkManager {
             joined: watch::Sender::new(false),
             left: watch::Sender::new(None),
             fatal: watch::Sender::new(None),
+            is_withdrawn: AtomicBool::new(false),
             request_timeout: config.request_timeout,
             configuration: config.to_toml(),
             sources: self.sources.each().to_vec(),

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use rdb_net_types::{BoxFuture, HealthReport, HealthStatus, NodeAddress, NodeId, NodeInfo, NodeState};
 
-use crate::control::{ControlError, ControlPlane, DiscoveryView, NetworkStatistics, PeerView, SecurityView, Topology};
+use crate::control::{
+    ControlError, ControlPlane, DiscoveryView, NetworkStatistics, PartitionView, PeerView, SecurityView,
+    SplitBrainView, Topology,
+};
 use crate::events::{EventBus, EventSubscription};
 use crate::node::Node;
 
@@ -83,12 +86,30 @@ impl ControlPlane for Plane {
         let Some(node) = self.node.get() else {
             let local = self.fallback.id.clone();
             let members = vec![Arc::clone(&self.fallback)];
-            return Topology { local, cluster: String::new(), members, links: Vec::new(), view_digest: 0 };
+            let (cluster, links) = (String::new(), Vec::new());
+            return Topology { local, cluster, members, links, view_digest: 0, partition: None, split_brain: None };
         };
         let statistics = node.transport.statistics().peers;
         let links = statistics.into_iter().filter(|(_, peer)| peer.active_connections > 0).map(|(id, _)| id).collect();
-        let (members, view_digest) = node.gossip.look(|driven, _| (driven.0.members(), driven.0.view_digest()));
-        Topology { local: node.id.clone(), cluster: node.cluster.clone(), members, links, view_digest }
+        node.gossip.look(|driven, now| {
+            let engine = &driven.0;
+            let partition = engine.partition().map(|apart| PartitionView {
+                reachable: apart.reachable,
+                unreachable: apart.unreachable,
+                since: now.saturating_sub(apart.since),
+            });
+            let split_brain = engine.split_strategy().map(|strategy| {
+                let verdict = engine.split_verdict();
+                SplitBrainView {
+                    strategy: strategy.name(),
+                    withdraws: verdict.is_some_and(|verdict| verdict.decision == rdb_swim::Decision::Withdraw),
+                    reason: verdict.map_or_else(|| "nothing was to be decided".to_owned(), |why| why.to_string()),
+                }
+            });
+            let (members, view_digest) = (engine.members(), engine.view_digest());
+            let (local, cluster) = (node.id.clone(), node.cluster.clone());
+            Topology { local, cluster, members, links, view_digest, partition, split_brain }
+        })
     }
 
     fn statistics(&self) -> NetworkStatistics {
@@ -120,6 +141,8 @@ impl ControlPlane for Plane {
             ("refusals_seen", engine.engine.refusals_seen),
             ("phi_crossed", engine.engine.phi_crossed),
             ("versions_refused", swim.refused_versions),
+            ("partitions", swim.partitions),
+            ("partitions_healed", swim.partitions_healed),
         ]);
         let (peer_events, unhandled) = node.transport.dropped();
         let dropped = BTreeMap::from([
@@ -136,6 +159,7 @@ impl ControlPlane for Plane {
             health_check_failures: failures,
             membership,
             gossip_waited_max: std::time::Duration::from_micros(gossip.waited_us_max),
+            is_withdrawn: node.is_withdrawn.load(Ordering::Relaxed),
             members_vanished: partition.map_or(0, |partition| partition.unreachable),
             links_busy: engine.links_busy,
             dropped,

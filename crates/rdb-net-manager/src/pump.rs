@@ -155,6 +155,17 @@ impl Node {
                 tracing::info!(reachable, unreachable, "most of the members that had vanished together are back");
                 self.bus.publish(&NetworkEvent::Healed { reachable, unreachable });
             }
+            EngineEvent::SplitBrain(verdict) => {
+                let withdraws = verdict.decision == rdb_swim::Decision::Withdraw;
+                self.is_withdrawn.store(withdraws, std::sync::atomic::Ordering::Relaxed);
+                let (decision, reason) = (verdict.decision.name(), verdict.to_string());
+                if withdraws {
+                    tracing::error!(decision, reason, "this side of the cluster withdraws and sends no messages");
+                } else {
+                    tracing::warn!(decision, reason, "this side of the cluster goes on");
+                }
+                self.bus.publish(&NetworkEvent::SplitBrain { withdraws, reason });
+            }
             EngineEvent::LeaveFinished { acknowledged } => {
                 tracing::info!(acknowledged, "left the cluster");
                 self.left.send_replace(Some(acknowledged));

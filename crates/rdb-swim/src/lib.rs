@@ -86,7 +86,7 @@ pub use partition::Partition;
 pub use profile::Profile;
 pub use reconfigure::ReconfigureError;
 pub use snapshot::Snapshot;
-pub use split_brain::{Decision, Seat, Strategy};
+pub use split_brain::{Decision, Seat, Strategy, Verdict, Why};
 pub use stats::Statistics;
 pub use swim::{DropReason, LocalNode, MetaTooLong, Swim};
 pub use sync::{SyncAnswer, SyncId, SyncOutcome};

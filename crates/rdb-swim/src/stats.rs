@@ -101,6 +101,8 @@ pub struct Statistics {
     pub syncs_spared: u64,
     /// Times that many members vanished together.
     pub partitions: u64,
+    /// Times that most of those were back.
+    pub partitions_healed: u64,
     /// Calls on failed members.
     pub revisits: u64,
     /// Limit hit: a new member was not taken in.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rdb_net_manager::{
     CertificateView, ControlError, ControlPlane, DiscoveryView, EventSubscription, GossipKeyView, NetworkStatistics,
-    PeerView, RegistrationView, SecurityView, SourceState, SourceView, Topology,
+    PartitionView, PeerView, RegistrationView, SecurityView, SourceState, SourceView, SplitBrainView, Topology,
 };
 use rdb_net_session::LatencyHistogram;
 use rdb_net_types::{
@@ -79,6 +79,7 @@ impl Default for Fake {
         statistics.health_check_failures = [(node("n3"), 9)].into();
         statistics.membership = [("probes_started", 11)].into();
         statistics.gossip_waited_max = Duration::from_micros(2500);
+        statistics.is_withdrawn = true;
         (statistics.members_vanished, statistics.links_busy) = (3, 2);
         statistics.dropped = [("events", 2)].into();
         let parts = vec![("transport".to_owned(), HealthStatus::Healthy, String::new())];
@@ -129,6 +130,12 @@ impl ControlPlane for Fake {
             members: [self.local()].into_iter().chain(peers.into_values().cloned()).collect(),
             links: vec![node("n2")],
             view_digest: u64::MAX,
+            partition: Some(PartitionView { reachable: 2, unreachable: 3, since: Duration::from_millis(1500) }),
+            split_brain: Some(SplitBrainView {
+                strategy: "keep_majority",
+                withdraws: true,
+                reason: "keep_majority: 2 of 5 members are seen, not the larger side".to_owned(),
+            }),
         }
     }
 

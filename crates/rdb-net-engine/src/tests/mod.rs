@@ -8,3 +8,4 @@ mod lab;
 mod partition;
 mod peers;
 mod silent_udp;
+mod split;

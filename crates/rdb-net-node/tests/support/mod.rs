@@ -65,7 +65,15 @@ impl ControlPlane for Fake {
     fn topology(&self) -> Topology {
         let local = self.local();
         let (cluster, links) = ("test".to_owned(), Vec::new());
-        Topology { local: local.id.clone(), cluster, members: vec![local], links, view_digest: 1 }
+        Topology {
+            local: local.id.clone(),
+            cluster,
+            members: vec![local],
+            links,
+            view_digest: 1,
+            partition: None,
+            split_brain: None,
+        }
     }
 
     fn statistics(&self) -> NetworkStatistics {

@@ -178,6 +178,15 @@ fn addresses_that_are_not_set_follow_from_the_others() {
 }
 
 #[test]
+fn a_quorum_wants_a_number() {
+    let problem = |text: &str| loaded(text).check_runnable().err().map(|errors| errors.to_string());
+    let quorum = "[networking.split_brain]\nstrategy = 'static_quorum'\n";
+    expect!["node.toml:2:12: networking.split_brain.members: it is not set, and strategy = \"static_quorum\" needs it: more than half of all members that there will ever be"].assert_eq(&problem(quorum).expect("refused"));
+    assert_eq!(problem(&format!("{quorum}members = 3\n")), None);
+    assert_eq!(problem("[networking.split_brain]\nstrategy = 'keep_majority'\n"), None);
+}
+
+#[test]
 fn quic_wants_tls() {
     let problem =
         from_text("[networking.transport]\nprotocol = 'quic'\n").load().expect_err("it has no certificate").to_string();

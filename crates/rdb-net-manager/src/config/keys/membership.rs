@@ -1,0 +1,47 @@
+//! The keys of membership, and of what is decided when a cluster comes apart.
+
+use super::{HOUR_MS, count, kind, last, ms};
+use crate::config::entry::Entry;
+use crate::config::key::{Key, Range, Reload};
+
+pub(super) const KEYS: &[Key] = &[
+    key! { "networking.gossip.profile", gossip, Restart, Range::OneOf(&["lan", "wan", "local"]), "\"wan\"",
+    "For which distances the times of the protocol are set: one data centre, several continents, one host. The \
+     keys below win over it, in whichever layer they stand; the defaults that they show are those of \"lan\"." },
+    key! { "networking.gossip.transport", gossip.transport, Restart, Range::OneOf(&["auto", "udp", "stream", "quic"]), "\"stream\"",
+    "On which way gossip travels. \"udp\": packets of its own, sealed where TLS is on or nodes share a secret. \"stream\": inside the \
+     connections, which costs one to each probed member. \"quic\": the same, as datagrams of QUIC. \"auto\": as datagrams where a QUIC \
+     connection is up, by UDP where none is, and inside the connections as long as UDP does not pass." },
+    key! { "networking.gossip.key_rotation_ms", gossip.key_rotation, Restart,
+    Range::Whole { min: 0, max: 8760 * HOUR_MS, unit: "ms" }, "3600000",
+    "How long a key seals gossip packets before another takes its place. 0 never replaces it by itself. One that follows from a \
+     shared secret stays." },
+    key! { "networking.gossip.probe_interval_ms", gossip.swim.probe_interval, Restart, ms(1), "2000",
+    "Time between two probes of members. Shorter finds crashes sooner and costs two packets per member and \
+     interval." },
+    key! { "networking.gossip.probe_timeout_ms", gossip.swim.probe_timeout, Restart, ms(1), "300",
+    "How long a probe waits before others are asked to probe too, where the member's round trip is not known, and at the most; \
+     below `probe_interval_ms`." },
+    key! { "networking.gossip.probe_timeout_min_ms", gossip.swim.probe_timeout_min, Restart, ms(1), "50",
+    "The same at the least. In between the time follows the member's round trips. From `probe_timeout_ms` on it follows nothing." },
+    key! { "networking.gossip.indirect_probes", gossip.swim.indirect_probes, Restart, count(0, 16), "5",
+    "How many other members are asked to probe a silent one." },
+    key! { "networking.gossip.interval_ms", gossip.swim.gossip_interval, Restart, ms(1), "500",
+    "Time between two rounds of gossip while there is something to say." },
+    key! { "networking.gossip.fanout", gossip.swim.gossip_fanout, Restart, count(1, 16), "4",
+    "How many members a round of gossip tells." },
+    key! { "networking.gossip.suspicion_pause_ms", gossip.swim.suspicion_pause, Restart, ms(0), "5000",
+    "The pause of a healthy process that must not make it failed: garbage collection, a busy host." },
+    key! { "networking.split_brain.strategy", split_brain.strategy, Restart,
+    Range::OneOf(&["none", "static_quorum", "keep_majority", "keep_oldest"]), "\"keep_majority\"",
+    "What decides whether this node's side goes on. A side that is to withdraw sends no messages to other nodes: each is refused as \
+     not sent, and the node's health is unhealthy, until the strategy says otherwise. Membership goes on, so sides heal. \"none\": \
+     nothing is decided and nothing refused; a partition is only told. \"static_quorum\": who sees at least `members`. \
+     \"keep_majority\": who sees more than half of the members that have not left, or half with the smallest id. \"keep_oldest\": who sees the \
+     member that has been running for the longest time, unless that one is alone. Only \"static_quorum\" holds where nodes \
+     restart within a partition." },
+    key! { "networking.split_brain.members", split_brain.members, Restart, count(0, 1_000_000), "3",
+    "How many members are enough for `strategy` \"static_quorum\": more than half of all that there will ever be. 0 with any other." },
+    key! { "networking.split_brain.stable_after_ms", split_brain.stable_after, Restart, ms(1), "20000",
+    "How long nobody must have come or gone before the strategy is asked; at most four times that is waited." },
+];
