@@ -15,8 +15,8 @@ use tokio::time::{Instant, timeout};
 
 use self::fake::{Fake, node};
 use crate::views::{
-    DiscoveryView, DoneView, HealthView, PartitionView, PeerView, PeersView, ProbeView, ProblemView, SecurityView,
-    StatusView, TopologyView,
+    DiscoveryView, DoneView, HealthView, PartitionView, PeerView, PeersView, ProbeView, ProblemView, ReloadedView,
+    SecurityView, StatusView, TopologyView,
 };
 use crate::{AdminError, AdminServer};
 
@@ -224,6 +224,14 @@ async fn bad_requests_change_nothing_and_are_told_why() {
     let large = format!(r#"{{"seeds":["{}"]}}"#, "x".repeat(64 * 1024));
     assert_eq!(running.post("join", &large).await.status, 413);
     assert_eq!(running.fake.calls(), [] as [&str; 0]);
+    running.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_configuration_that_was_read_again_tells_what_is_in_force() {
+    let running = start().await;
+    let view: ReloadedView = running.post("configuration/reload", "").await.json();
+    assert_eq!([&view.taken[0].key, &view.waiting[0].key], ["networking.gossip.fanout", "networking.node_id"]);
     running.server.shutdown().await;
 }
 

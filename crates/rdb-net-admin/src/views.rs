@@ -5,6 +5,7 @@
 
 mod discovery;
 mod partition;
+mod reload;
 mod security;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::metrics::type_label;
 
 pub use discovery::{DiscoveryView, ListedView, RegistrationView, SourceView};
 pub use partition::{PartitionView, SplitBrainView};
+pub use reload::{ChangeView, ReloadedView};
 pub use security::{CertificateView, GossipKeyView, SecurityView};
 
 /// How the node is, and what that is made of.

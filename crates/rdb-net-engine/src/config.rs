@@ -101,6 +101,9 @@ pub enum EngineError {
         /// What it must satisfy.
         rule: &'static str,
     },
+    /// The node's own description does not fit into the membership settings that it is to take.
+    #[error("swim: {0}")]
+    Reconfigure(#[from] rdb_swim::ReconfigureError),
     /// What the node tells of itself does not fit into a membership record. Shorten labels, capabilities or names.
     #[error("the node's description takes {bytes} bytes, more than the {limit} that travel with membership")]
     DescriptionTooLarge {

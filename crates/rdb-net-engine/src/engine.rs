@@ -24,7 +24,7 @@ use crate::phi::LinkPhi;
 use crate::report::{Counters, Trust};
 use crate::roster::Roster;
 use crate::seeds::Seeds;
-use crate::split::Split;
+use crate::split::{Split, SplitBrainConfig};
 use crate::stream_pings::StreamPings;
 use crate::syncs::{Settling, Syncs};
 
@@ -247,6 +247,30 @@ impl Engine {
         self.publish_local();
         self.settle(now);
         Ok(())
+    }
+
+    /// Takes new settings of membership and of what is decided in a partition, at once: see [`Swim::set_config`].
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`]: no node can run with them. Nothing was changed.
+    pub fn set_membership(
+        &mut self,
+        now: Duration,
+        swim: rdb_swim::Config,
+        split_brain: SplitBrainConfig,
+    ) -> Result<(), EngineError> {
+        EngineConfig { swim: swim.clone(), split_brain, ..self.config.clone() }.validate()?;
+        self.swim.set_config(now, swim.clone())?;
+        self.config.swim = swim;
+        self.set_split(now, split_brain);
+        self.settle(now);
+        Ok(())
+    }
+
+    /// The settings that it runs with.
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
     }
 
     /// Asks the cluster to suspect a member, as an operator's request: if it is there, it refutes.

@@ -62,6 +62,20 @@ impl Engine {
         self.config.split_brain.strategy
     }
 
+    /// Another strategy decides from here on. What the former one said holds until the new one has, and ends at once where there is
+    /// none.
+    pub(crate) fn set_split(&mut self, now: Duration, config: SplitBrainConfig) {
+        let former = std::mem::replace(&mut self.config.split_brain, config);
+        if former.strategy == config.strategy {
+            return;
+        }
+        if config.strategy.is_none() {
+            self.split = Split::default();
+        } else {
+            self.split.stir(now);
+        }
+    }
+
     pub(crate) fn split_due(&self) -> Option<Duration> {
         let is_member = matches!(self.phase, Phase::Joining | Phase::Joined);
         self.config.split_brain.strategy.filter(|_| is_member).and_then(|_| self.split.due(&self.config.split_brain))

@@ -48,6 +48,7 @@ mod sources;
 
 pub use connections::{QuicCongestion, Transport, TransportProtocol};
 pub use diff::Change;
+pub(crate) use diff::is_of_membership;
 pub use discovery::{
     AddressFamily, ClientTls, ConsulSource, DiscoveryKind, DnsRecords, DnsSource, EtcdSource, ServiceDiscovery,
 };

@@ -12,6 +12,7 @@ use rdb_net_types::{
 };
 
 use crate::events::EventSubscription;
+use crate::reload::Reloaded;
 
 mod apart;
 
@@ -346,6 +347,13 @@ pub trait ControlPlane: Send + Sync {
 
     /// The effective configuration as commented TOML, secrets left out.
     fn configuration(&self) -> String;
+
+    /// Reads the configuration again, and takes what a running node can: it says what, and what waits for the next start.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Conflict`] says what is wrong with it, and the former one stays in force.
+    fn reload_configuration(&self) -> BoxFuture<'_, Result<Reloaded, ControlError>>;
 
     /// Events from here on.
     fn events(&self) -> EventSubscription;

@@ -38,6 +38,9 @@ mod messages;
 mod node;
 mod plane;
 mod pump;
+mod reload;
+#[cfg(all(test, feature = "tcp"))]
+mod reload_tests;
 #[cfg(feature = "secure")]
 mod seal;
 #[cfg(feature = "secure")]
@@ -60,4 +63,5 @@ pub use rdb_net_transport::{
     Answer, AnswerStream, CallOptions, Handler, HandlerError, HandlerOptions, Handling, Reply, ReplyStream, Request,
     StreamOptions,
 };
+pub use reload::Reloaded;
 pub use sources::configured_sources;

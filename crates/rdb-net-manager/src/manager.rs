@@ -1,7 +1,6 @@
 //! The manager: from a configuration to a running node, and back to nothing.
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -16,8 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
-use crate::control::ControlPlane;
+use crate::config::{Config, Loader};
 use crate::error::{FatalError, StartError};
 use crate::events::{EventBus, EventSubscription};
 use crate::following::Gate;
@@ -43,9 +41,10 @@ pub struct Addresses {
 /// Handlers are registered before [`start`](Self::start); messages are sent after it.
 pub struct NetworkManager {
     pub(crate) config: Config,
+    pub(crate) loader: Option<Loader>,
     boot: BootId,
     pub(crate) transport: Transport,
-    bus: Arc<EventBus>,
+    pub(crate) bus: Arc<EventBus>,
     pub(crate) node: Arc<OnceLock<Arc<Node>>>,
     gossip_address: OnceLock<SocketAddr>,
     starting: tokio::sync::Mutex<bool>,
@@ -125,6 +124,7 @@ impl NetworkManager {
         };
         Ok(Self {
             config,
+            loader: None,
             boot,
             transport,
             bus: Arc::new(EventBus::new(Arc::new(members))),
@@ -271,9 +271,9 @@ impl NetworkManager {
             joined: watch::Sender::new(false),
             left: watch::Sender::new(None),
             fatal: watch::Sender::new(None),
-            is_withdrawn: AtomicBool::new(false),
+            is_withdrawn: false.into(),
             request_timeout: config.request_timeout,
-            configuration: config.to_toml(),
+            running: Mutex::new(config.clone()),
             sources: self.sources.each().to_vec(),
             streams: Arc::new(Streams::new(config.gossip.transport, self.transport.clone())),
             #[cfg(feature = "secure")]
@@ -312,17 +312,8 @@ impl NetworkManager {
         in_time
     }
 
-    /// The node's operations.
-    pub fn control(&self) -> Arc<dyn ControlPlane> {
-        Arc::new(crate::plane::Plane {
-            node: Arc::clone(&self.node),
-            bus: Arc::clone(&self.bus),
-            fallback: self.unstarted(),
-        })
-    }
-
     /// This node before its start, as far as the configuration tells.
-    fn unstarted(&self) -> Arc<NodeInfo> {
+    pub(crate) fn unstarted(&self) -> Arc<NodeInfo> {
         Arc::new(self.config.node_info(&self.transport.advertised_address()))
     }
 
@@ -371,7 +362,7 @@ impl NetworkManager {
         }
     }
 
-    /// The configuration that runs.
+    /// The configuration that it was started with.
     pub fn config(&self) -> &Config {
         &self.config
     }

@@ -56,7 +56,8 @@ pub(crate) struct Node {
     /// A split-brain strategy has decided that this node's side does not go on.
     pub(crate) is_withdrawn: AtomicBool,
     pub(crate) request_timeout: Duration,
-    pub(crate) configuration: String,
+    /// The configuration as it is in force.
+    pub(crate) running: Mutex<crate::config::Config>,
     /// Where it finds others, the source that counts most first.
     pub(crate) sources: Vec<Arc<dyn rdb_discovery::DiscoverySource>>,
     /// Gossip inside connections.

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use rdb_net_types::{BoxFuture, HealthReport, HealthStatus, NodeAddress, NodeId, NodeInfo, NodeState};
 
+use crate::config::Loader;
 use crate::control::{
     ControlError, ControlPlane, DiscoveryView, NetworkStatistics, PartitionView, PeerView, SecurityView,
     SplitBrainView, Topology,
 };
 use crate::events::{EventBus, EventSubscription};
 use crate::node::Node;
+use crate::reload::Reloaded;
 
 const TLS_OFF: &str = "TLS is off (networking.tls.enabled)";
 /// How long an operator's join waits for a seed.
@@ -23,8 +25,22 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Plane {
     pub(crate) node: Arc<OnceLock<Arc<Node>>>,
     pub(crate) bus: Arc<EventBus>,
+    /// From where the configuration is read again.
+    pub(crate) loader: Option<Loader>,
     /// This node, before its start.
     pub(crate) fallback: Arc<NodeInfo>,
+}
+
+impl crate::NetworkManager {
+    /// The node's operations.
+    pub fn control(&self) -> Arc<dyn ControlPlane> {
+        Arc::new(Plane {
+            node: Arc::clone(&self.node),
+            bus: Arc::clone(&self.bus),
+            loader: self.loader.clone(),
+            fallback: self.unstarted(),
+        })
+    }
 }
 
 impl Plane {
@@ -217,7 +233,12 @@ impl ControlPlane for Plane {
     }
 
     fn configuration(&self) -> String {
-        self.node.get().map(|node| node.configuration.clone()).unwrap_or_default()
+        let read = |node: &Arc<Node>| node.running.lock().expect("no code panics while it holds this lock").to_toml();
+        self.node.get().map(read).unwrap_or_default()
+    }
+
+    fn reload_configuration(&self) -> BoxFuture<'_, Result<Reloaded, ControlError>> {
+        Box::pin(async move { self.running()?.reload(self.loader.clone()).await })
     }
 
     fn events(&self) -> EventSubscription {

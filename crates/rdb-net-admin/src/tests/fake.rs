@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rdb_net_manager::config::{Change, Reload};
 use rdb_net_manager::{
     CertificateView, ControlError, ControlPlane, DiscoveryView, EventSubscription, GossipKeyView, NetworkStatistics,
-    PartitionView, PeerView, RegistrationView, SecurityView, SourceState, SourceView, SplitBrainView, Topology,
+    PartitionView, PeerView, RegistrationView, Reloaded, SecurityView, SourceState, SourceView, SplitBrainView,
+    Topology,
 };
 use rdb_net_session::LatencyHistogram;
 use rdb_net_types::{
@@ -211,6 +213,14 @@ impl ControlPlane for Fake {
 
     fn configuration(&self) -> String {
         String::new()
+    }
+
+    fn reload_configuration(&self) -> BoxFuture<'_, Result<Reloaded, ControlError>> {
+        self.called("reload_configuration".to_owned());
+        let change = |key, class| Change { key, class, old: Some("1".to_owned()), new: None };
+        let taken = vec![change("networking.gossip.fanout", Reload::Hot)];
+        let waiting = vec![change("networking.node_id", Reload::Restart)];
+        Box::pin(std::future::ready(Ok(Reloaded { taken, waiting })))
     }
 
     fn events(&self) -> EventSubscription {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rdb_net_manager::{
-    ControlError, ControlPlane, EventSubscription, NetworkStatistics, PeerView, SecurityView, Topology,
+    ControlError, ControlPlane, EventSubscription, NetworkStatistics, PeerView, Reloaded, SecurityView, Topology,
 };
 use rdb_net_types::{BoxFuture, HealthReport, HealthStatus, NodeAddress, NodeId, NodeInfo, NodeState};
 
@@ -102,6 +102,10 @@ impl ControlPlane for Fake {
 
     fn configuration(&self) -> String {
         String::new()
+    }
+
+    fn reload_configuration(&self) -> BoxFuture<'_, Result<Reloaded, ControlError>> {
+        unreachable!("nothing here reads a configuration again")
     }
 
     fn events(&self) -> EventSubscription {

@@ -137,6 +137,7 @@ fn a_configuration_made_by_hand_is_checked_the_same_way() {
     config.node.labels.insert("l".repeat(65), String::from("x"));
     let errors = config.check_runnable().expect_err("much is wrong");
     expect![[r#"
+        default: networking.gossip.refusal_observers: 100 is out of range; it may be 1 to 8
         default: networking.node.labels.lllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllll: its name is longer than 64 bytes
         default: networking.transport.requests_max: 0 is out of range; it may be 1 to 1048576
         default: networking.advertise_address: it is not set, and others cannot reach the bind_address 0.0.0.0:7000; set it to the name or address under which they reach this node
