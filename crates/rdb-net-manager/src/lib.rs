@@ -20,6 +20,8 @@
 //! # }
 //! ```
 
+#[cfg(all(test, feature = "tcp", feature = "discovery-static"))]
+mod cluster_tests;
 pub mod config;
 mod control;
 mod error;
@@ -46,8 +48,6 @@ mod seal;
 #[cfg(feature = "secure")]
 mod security;
 mod sources;
-#[cfg(all(test, feature = "tcp", feature = "discovery-static"))]
-mod split_tests;
 mod way;
 mod wiring;
 

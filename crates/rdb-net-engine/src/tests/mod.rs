@@ -9,3 +9,4 @@ mod partition;
 mod peers;
 mod silent_udp;
 mod split;
+mod versions;

@@ -1,4 +1,4 @@
-//! What a split-brain strategy does to a running node: it is told, and messages to others are refused.
+//! What happens to a running node among others: a split-brain strategy keeps it from sending, and strangers are told of.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -88,6 +88,26 @@ async fn a_side_without_its_quorum_sends_nothing_until_it_has_it() {
     for manager in [third, second, first] {
         manager.shutdown().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_speaks_another_version_of_membership_is_told_of_by_name() {
+    let node = start("n1", None, &[]).await;
+    let mut events = node.events();
+    let own = node.node.get().expect("it runs").gossip.look(|driven, _| driven.0.membership().sync_request());
+    // Magic, another version, the cluster; then a kind, the sender's id, and what nobody of today can read.
+    let packet = [&own[..2], &[9], &own[3..7], &[1, 2], b"n7", b"who knows"].concat();
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    socket.send_to(&packet, node.addresses().gossip).await.expect("it is sent");
+    loop {
+        let event = tokio::time::timeout(PATIENCE, events.next()).await.expect("it is told").expect("it runs");
+        if let NetworkEvent::Incompatible { node, theirs, ours } = event {
+            assert_eq!((node.as_str(), theirs.as_str(), ours.as_str()), ("n7", "version 9", "version 1"));
+            break;
+        }
+    }
+    assert_eq!(node.control().statistics().dropped["gossip_other_version"], 1);
+    node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
