@@ -134,12 +134,13 @@ async fn livez() -> Json<ProbeView> {
 }
 
 async fn readyz(State(shared): State<Shared>) -> (StatusCode, Json<ProbeView>) {
-    if shared.control.is_joined() {
-        (StatusCode::OK, Json(ProbeView { ok: true, reason: String::new() }))
-    } else {
-        let reason = "joined: the node is not a member of its cluster".to_owned();
-        (StatusCode::SERVICE_UNAVAILABLE, Json(ProbeView { ok: false, reason }))
-    }
+    let withdrawn = || shared.control.topology().split_brain.filter(|split| split.withdraws);
+    let reason = match shared.control.is_joined() {
+        false => Some("joined: the node is not a member of its cluster".to_owned()),
+        true => withdrawn().map(|split| format!("split brain: this side withdraws: {}", split.reason)),
+    };
+    let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(ProbeView { ok: reason.is_none(), reason: reason.unwrap_or_default() }))
 }
 
 async fn join(State(shared): State<Shared>, request: Request) -> Result<Json<DoneView>, Problem> {

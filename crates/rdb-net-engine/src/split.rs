@@ -81,10 +81,11 @@ impl Engine {
         self.config.split_brain.strategy.filter(|_| is_member).and_then(|_| self.split.due(&self.config.split_brain))
     }
 
-    /// A quorum may be missing from the start.
+    /// A quorum may be missing from the start, and what was said in a former membership is asked anew.
     pub(crate) fn begin_split(&mut self, now: Duration) {
-        self.split = Split::default();
-        if matches!(self.config.split_brain.strategy, Some(Strategy::StaticQuorum { .. })) {
+        self.split.unrest = None;
+        let is_quorum = matches!(self.config.split_brain.strategy, Some(Strategy::StaticQuorum { .. }));
+        if is_quorum || self.split.verdict.is_some() {
             self.split.stir(now);
         }
     }

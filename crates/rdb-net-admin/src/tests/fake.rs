@@ -63,6 +63,8 @@ pub(crate) struct Fake {
     pub(crate) health: Mutex<HealthReport>,
     pub(crate) statistics: Mutex<NetworkStatistics>,
     pub(crate) calls: Mutex<Vec<String>>,
+    pub(crate) partition: Mutex<Option<PartitionView>>,
+    pub(crate) split_brain: Mutex<Option<SplitBrainView>>,
     /// `leave` takes a permit before it does anything.
     pub(crate) leave_permits: Semaphore,
     pub(crate) leave_begun: AtomicBool,
@@ -90,6 +92,8 @@ impl Default for Fake {
             health: Mutex::new(HealthReport::of(parts)),
             statistics: Mutex::new(statistics),
             calls: Mutex::default(),
+            partition: Mutex::default(),
+            split_brain: Mutex::default(),
             leave_permits: Semaphore::new(1),
             leave_begun: AtomicBool::new(false),
             peers,
@@ -132,12 +136,8 @@ impl ControlPlane for Fake {
             members: [self.local()].into_iter().chain(peers.into_values().cloned()).collect(),
             links: vec![node("n2")],
             view_digest: u64::MAX,
-            partition: Some(PartitionView { reachable: 2, unreachable: 3, since: Duration::from_millis(1500) }),
-            split_brain: Some(SplitBrainView {
-                strategy: "keep_majority",
-                withdraws: true,
-                reason: "keep_majority: 2 of 5 members are seen, not the larger side".to_owned(),
-            }),
+            partition: self.partition.lock().expect("not poisoned").to_owned(),
+            split_brain: self.split_brain.lock().expect("not poisoned").clone(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdb_net_types::HealthStatus;
 use rdb_swim::{Decision, Strategy, Verdict, Why};
 
-use super::lab::{Lab, id, secs};
+use super::lab::{Lab, address, id, secs};
 use crate::{EngineConfig, EngineEvent, SplitBrainConfig};
 
 fn config(strategy: Strategy) -> EngineConfig {
@@ -125,4 +125,21 @@ fn one_crash_is_decided_upon_and_told() {
     lab.act(1, |engine, now| assert!(engine.forget(now, &id(0))));
     lab.run(secs(10));
     assert!((1..5).all(|node| lab.engines[node].split_verdict().is_none() && told(&lab, node).len() == 1));
+}
+
+/// Otherwise a node that has left while it was to withdraw would never hear that this is over.
+#[test]
+fn who_leaves_while_it_withdraws_and_comes_back_is_told_when_that_is_over() {
+    let mut lab = Lab::cluster_with(3, &config(Strategy::KeepMajority));
+    (1..3).for_each(|node| lab.cut[node] = true);
+    lab.run(secs(90));
+    assert_eq!(told(&lab, 0).last().expect("it has decided").decision, Decision::Withdraw);
+    lab.act(0, |engine, now| engine.leave(now));
+    lab.run(secs(10));
+    (1..3).for_each(|node| lab.cut[node] = false);
+    lab.act(0, |engine, now| engine.join(now, vec![address(1)]));
+    lab.run(secs(60));
+    assert_eq!(lab.engines[0].census().alive, 3);
+    assert_eq!(told(&lab, 0).last().expect("it is told").decision, Decision::Stay);
+    assert_eq!(lab.engines[0].split_verdict(), None);
 }
