@@ -27,7 +27,9 @@ pub fn ask(server: SocketAddr, method: &str, path: &str, body: &str) -> io::Resu
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     let length = body.len();
-    let head = format!("{method} {path} HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\ncontent-length: {length}");
+    let kind = if method == "POST" { "\r\ncontent-type: application/json" } else { "" };
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\ncontent-length: {length}{kind}");
     stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes())?;
     let (mut answer, mut head) = (BufReader::new(stream), String::new());
     while answer.read_line(&mut head)? > 2 {}

@@ -390,6 +390,7 @@ fn is_our_own(reason: Reason) -> bool {
         reason,
         Reason::Cancelled
             | Reason::ShuttingDown
+            | Reason::Withdrawn
             | Reason::Overloaded(OverloadScope::Process | OverloadScope::Requests | OverloadScope::Lane)
     )
 }

@@ -13,6 +13,7 @@
 //! | `POST /api/v1/network/forget` | [`ForgetRequest`](views::ForgetRequest) to [`DoneView`](views::DoneView) |
 //! | `GET /api/v1/network/security` | [`SecurityView`](views::SecurityView): certificates and gossip keys, no secrets |
 //! | `POST /api/v1/network/security/reload` | nothing or `{}` to [`DoneView`](views::DoneView): reads the certificates' files now |
+//! | `POST /api/v1/network/configuration/reload` | nothing or `{}` to [`ReloadedView`](views::ReloadedView) |
 //! | `POST /api/v1/network/security/rotate-gossip-key` | nothing or `{}` to [`DoneView`](views::DoneView) |
 //! | `GET /metrics` | OpenMetrics 1.0 or the Prometheus text format 0.0.4, as `Accept` asks |
 //! | `GET /livez` | 200 while the process serves requests at all, whatever the cluster does |

@@ -22,7 +22,7 @@ use crate::metrics::{Format, Metrics};
 use crate::problem::Problem;
 use crate::views::{
     DiscoveryView, DoneView, ForgetRequest, HealthView, JoinRequest, LeaveRequest, NoArguments, PeerView, PeersView,
-    ProbeView, SecurityView, StatusView, TopologyView,
+    ProbeView, ReloadedView, SecurityView, StatusView, TopologyView,
 };
 
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -72,6 +72,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/join", post(join))
         .route("/leave", post(leave))
         .route("/forget", post(forget))
+        .route("/configuration/reload", post(reload_configuration))
         .route("/security", get(security))
         .route("/security/reload", post(reload_certificates))
         .route("/security/rotate-gossip-key", post(rotate_gossip_key));
@@ -133,12 +134,13 @@ async fn livez() -> Json<ProbeView> {
 }
 
 async fn readyz(State(shared): State<Shared>) -> (StatusCode, Json<ProbeView>) {
-    if shared.control.is_joined() {
-        (StatusCode::OK, Json(ProbeView { ok: true, reason: String::new() }))
-    } else {
-        let reason = "joined: the node is not a member of its cluster".to_owned();
-        (StatusCode::SERVICE_UNAVAILABLE, Json(ProbeView { ok: false, reason }))
-    }
+    let withdrawn = || shared.control.topology().split_brain.filter(|split| split.withdraws);
+    let reason = match shared.control.is_joined() {
+        false => Some("joined: the node is not a member of its cluster".to_owned()),
+        true => withdrawn().map(|split| format!("split brain: this side withdraws: {}", split.reason)),
+    };
+    let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(ProbeView { ok: reason.is_none(), reason: reason.unwrap_or_default() }))
 }
 
 async fn join(State(shared): State<Shared>, request: Request) -> Result<Json<DoneView>, Problem> {
@@ -173,6 +175,16 @@ async fn reload_certificates(State(shared): State<Shared>, request: Request) -> 
     let reload =
         |control: Arc<dyn ControlPlane>| -> Operation { Box::pin(async move { control.reload_certificates().await }) };
     operate(&shared, "reload_certificates", reload).await
+}
+
+async fn reload_configuration(State(shared): State<Shared>, request: Request) -> Result<Json<ReloadedView>, Problem> {
+    let NoArguments {} = read_json(request).await?;
+    tracing::info!(operation = "reload_configuration", "admin operation");
+    // In a task of its own: it goes on when the one who asked hangs up.
+    let control = Arc::clone(&shared.control);
+    let reload = shared.tasks.spawn(async move { control.reload_configuration().await });
+    let reloaded = reload.await.map_err(|error| internal(&error))??;
+    Ok(Json(ReloadedView::from(reloaded)))
 }
 
 async fn rotate_gossip_key(State(shared): State<Shared>, request: Request) -> Result<Json<DoneView>, Problem> {

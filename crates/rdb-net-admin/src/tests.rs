@@ -2,6 +2,7 @@
 
 mod exposition;
 mod fake;
+mod split;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use tokio::time::{Instant, timeout};
 
 use self::fake::{Fake, node};
 use crate::views::{
-    DiscoveryView, DoneView, HealthView, PeerView, PeersView, ProbeView, ProblemView, SecurityView, StatusView,
-    TopologyView,
+    DiscoveryView, DoneView, HealthView, PeerView, PeersView, ProbeView, ProblemView, ReloadedView, SecurityView,
+    StatusView, TopologyView,
 };
 use crate::{AdminError, AdminServer};
 
@@ -122,6 +123,7 @@ async fn the_reading_routes_show_the_node() {
     let names: Vec<_> = topology.members.iter().map(|member| member.node_id.as_str()).collect();
     assert_eq!(names, ["n1", "n2", "n3"]);
     assert_eq!(topology.view_digest, "ffffffffffffffff");
+    assert_eq!((topology.partition, topology.split_brain), (None, None));
     let seen: Vec<_> = topology.members.iter().map(|member| (member.health, member.in_state_seconds)).collect();
     assert_eq!(seen[0], (HealthStatus::Healthy, None));
     assert_eq!(seen[2], (HealthStatus::Unhealthy, Some(1.5)));
@@ -220,6 +222,14 @@ async fn bad_requests_change_nothing_and_are_told_why() {
     let large = format!(r#"{{"seeds":["{}"]}}"#, "x".repeat(64 * 1024));
     assert_eq!(running.post("join", &large).await.status, 413);
     assert_eq!(running.fake.calls(), [] as [&str; 0]);
+    running.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_configuration_that_was_read_again_tells_what_is_in_force() {
+    let running = start().await;
+    let view: ReloadedView = running.post("configuration/reload", "").await.json();
+    assert_eq!([&view.taken[0].key, &view.waiting[0].key], ["networking.gossip.fanout", "networking.node_id"]);
     running.server.shutdown().await;
 }
 

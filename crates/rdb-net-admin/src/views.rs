@@ -4,6 +4,8 @@
 //! seconds with a fraction. Numbers that JavaScript cannot hold exactly (incarnations, digests) are text.
 
 mod discovery;
+mod partition;
+mod reload;
 mod security;
 
 use std::collections::BTreeMap;
@@ -15,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::metrics::type_label;
 
 pub use discovery::{DiscoveryView, ListedView, RegistrationView, SourceView};
+pub use partition::{PartitionView, SplitBrainView};
+pub use reload::{ChangeView, ReloadedView};
 pub use security::{CertificateView, GossipKeyView, SecurityView};
 
 /// How the node is, and what that is made of.
@@ -93,6 +97,12 @@ pub struct TopologyView {
     pub members: Vec<MemberView>,
     /// To whom a connection is up from here, by ascending id.
     pub links: Vec<NodeId>,
+    /// The members that have vanished together, where many have; `null` otherwise.
+    #[serde(default)]
+    pub partition: Option<PartitionView>,
+    /// What the split-brain strategy says; `null` where there is none.
+    #[serde(default)]
+    pub split_brain: Option<SplitBrainView>,
 }
 
 /// The other members, with what was carried to and from them.
@@ -271,6 +281,8 @@ impl TopologyView {
             cluster: topology.cluster,
             view_digest: format!("{:016x}", topology.view_digest),
             links: topology.links,
+            partition: topology.partition.map(PartitionView::from),
+            split_brain: topology.split_brain.map(SplitBrainView::from),
         }
     }
 }

@@ -153,11 +153,24 @@ pub enum EngineEvent {
         /// Its boot id.
         boot: BootId,
     },
+    /// A node shares no version of the membership protocol with this one or with another member, and is refused: one of the
+    /// two must be brought to another release.
+    Incompatible {
+        /// The node.
+        node: NodeId,
+        /// What it understands, as far as is known.
+        theirs: rdb_swim::Versions,
+        /// What this node, or that other member, understands.
+        ours: rdb_swim::Versions,
+    },
     /// Many members have failed together: the network has come apart, or this node is cut off. It is degraded, and drops
     /// nobody.
     Partitioned(rdb_swim::Partition),
     /// Most of those who had vanished are back. Who is still missing may be so for reasons of his own.
     Healed(rdb_swim::Partition),
+    /// The split-brain strategy has decided whether this node's side goes on: after somebody has failed, and again when that is
+    /// over.
+    SplitBrain(rdb_swim::Verdict),
     /// The farewell is over: nothing is sent any more.
     LeaveFinished {
         /// How many members have acknowledged it.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rdb_net_types::NodeId;
 
 use crate::phi::PhiConfig;
+use crate::split::SplitBrainConfig;
 
 /// How a node finds its cluster, follows it, and chooses among its members.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +33,8 @@ pub struct EngineConfig {
     /// About how often a seed that is not a live member is called on after the cluster is joined, so that two halves which
     /// have forgotten each other find together again. Default 30 s, jittered by a quarter either way.
     pub seed_revisit: Duration,
+    /// Which side of a partition goes on. Default: nobody decides.
+    pub split_brain: SplitBrainConfig,
 }
 
 impl Default for EngineConfig {
@@ -54,6 +57,7 @@ impl EngineConfig {
             seed_retry_max: Duration::from_secs(3),
             sync_timeout: Duration::from_secs(2),
             seed_revisit: Duration::from_secs(30),
+            split_brain: SplitBrainConfig::default(),
         }
     }
 
@@ -73,6 +77,7 @@ impl EngineConfig {
             ("seed_retry_max", "at least seed_retry_first", self.seed_retry_max >= self.seed_retry_first),
             ("sync_timeout", "at least 1 ms", self.sync_timeout >= millisecond),
             ("seed_revisit", "at least 10 ms", self.seed_revisit >= millisecond * 10),
+            ("split_brain.stable_after", "at least 1 ms", self.split_brain.stable_after >= millisecond),
         ];
         match rules.into_iter().find(|(_, _, holds)| !holds) {
             Some((field, rule, _)) => Err(EngineError::Config { field, rule }),
@@ -96,6 +101,9 @@ pub enum EngineError {
         /// What it must satisfy.
         rule: &'static str,
     },
+    /// The node's own description does not fit into the membership settings that it is to take.
+    #[error("swim: {0}")]
+    Reconfigure(#[from] rdb_swim::ReconfigureError),
     /// What the node tells of itself does not fit into a membership record. Shorten labels, capabilities or names.
     #[error("the node's description takes {bytes} bytes, more than the {limit} that travel with membership")]
     DescriptionTooLarge {

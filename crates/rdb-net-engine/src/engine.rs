@@ -24,6 +24,7 @@ use crate::phi::LinkPhi;
 use crate::report::{Counters, Trust};
 use crate::roster::Roster;
 use crate::seeds::Seeds;
+use crate::split::{Split, SplitBrainConfig};
 use crate::stream_pings::StreamPings;
 use crate::syncs::{Settling, Syncs};
 
@@ -59,6 +60,7 @@ pub struct Engine {
     pub(crate) counters: Counters,
     pub(crate) random: SeededRandom,
     pub(crate) settling: Settling,
+    pub(crate) split: Split,
     pub(crate) commands: VecDeque<Command>,
     pub(crate) events: VecDeque<EngineEvent>,
     /// The balancer's list is not the roster's any more.
@@ -89,7 +91,7 @@ impl Engine {
         let own =
             LocalNode { id: local.id.clone(), boot: local.boot, incarnation: local.incarnation, address: gossip, meta };
         let mut random = SeededRandom::new(seed);
-        Ok(Self {
+        let mut engine = Self {
             swim: Swim::new(config.swim.clone(), &cluster, own, random.next_u64(), now),
             health: Health::new(config.health, random.next_u64(), now),
             balancer: Arc::new(Balancer::new(config.strategy, random.next_u64())),
@@ -104,6 +106,7 @@ impl Engine {
             trust: Trust::default(),
             counters: Counters::default(),
             settling: Settling::default(),
+            split: Split::default(),
             random,
             commands: VecDeque::new(),
             events: VecDeque::new(),
@@ -111,7 +114,9 @@ impl Engine {
             list_due: now,
             drained: Vec::new(),
             config,
-        })
+        };
+        engine.begin_split(now);
+        Ok(engine)
     }
 
     /// Plants a bug in membership.
@@ -171,6 +176,7 @@ impl Engine {
         self.mistrust_silent_links(now);
         self.expire_syncs(now);
         self.look_again(now);
+        self.decide_if_due(now);
         self.settle(now);
     }
 
@@ -180,7 +186,7 @@ impl Engine {
         let list = self.is_list_stale.then_some(self.list_due);
         let look = self.settling.poll_timeout();
         let parts = [self.swim.poll_timeout(), self.health.poll_timeout(), self.syncs.poll_timeout()];
-        let due = [self.flows.poll_timeout(), self.phi.poll_timeout(), calls, look, list];
+        let due = [self.flows.poll_timeout(), self.phi.poll_timeout(), self.split_due(), calls, look, list];
         parts.into_iter().chain(due).flatten().min()
     }
 
@@ -190,6 +196,7 @@ impl Engine {
             self.swim.rejoin(now);
             self.phase = Phase::Joining;
             self.seeds.start_anew(now);
+            self.begin_split(now);
             for node in self.roster.reachable() {
                 self.links.enter(&node.id);
             }
@@ -240,6 +247,30 @@ impl Engine {
         self.publish_local();
         self.settle(now);
         Ok(())
+    }
+
+    /// Takes new settings of membership and of what is decided in a partition, at once: see [`Swim::set_config`].
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`]: no node can run with them. Nothing was changed.
+    pub fn set_membership(
+        &mut self,
+        now: Duration,
+        swim: rdb_swim::Config,
+        split_brain: SplitBrainConfig,
+    ) -> Result<(), EngineError> {
+        EngineConfig { swim: swim.clone(), split_brain, ..self.config.clone() }.validate()?;
+        self.swim.set_config(now, swim.clone())?;
+        self.config.swim = swim;
+        self.set_split(now, split_brain);
+        self.settle(now);
+        Ok(())
+    }
+
+    /// The settings that it runs with.
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
     }
 
     /// Asks the cluster to suspect a member, as an operator's request: if it is there, it refutes.

@@ -29,8 +29,8 @@
 //!   against the node here, even where others have reached it. It tells the balancer at once.
 //! - **Events** carry each change of membership once and in order; folding them over an earlier list of members gives the
 //!   later one.
-//! - **Partitions.** Many members that fail together make this node degraded, which it tells; a split-brain strategy may be asked
-//!   which side goes on.
+//! - **Partitions.** Many members that fail together make this node degraded, which it tells; a split-brain strategy may be set,
+//!   and is asked which side goes on once the view has come to rest ([`EngineEvent::SplitBrain`]).
 //! - **A second process with one id**: the newcomer is told [`EngineEvent::DuplicateNode`] and must stop; all others are told
 //!   [`EngineEvent::Conflict`] and go on.
 //!
@@ -56,6 +56,7 @@ mod report;
 mod roster;
 mod seeds;
 mod settle;
+mod split;
 mod stream_pings;
 mod syncs;
 
@@ -68,3 +69,4 @@ pub use engine::Engine;
 pub use phi::PhiConfig;
 pub use report::{Counters, EngineStatistics};
 pub use roster::Census;
+pub use split::SplitBrainConfig;

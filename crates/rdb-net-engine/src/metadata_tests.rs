@@ -19,6 +19,7 @@ fn record(meta: Vec<u8>) -> MemberRecord {
         incarnation: Incarnation::first_of(3),
         address: gossip(),
         state: NodeState::Suspect,
+        versions: rdb_swim::Versions::SPOKEN,
         meta: Bytes::from(meta),
     }
 }

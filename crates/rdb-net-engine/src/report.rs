@@ -6,6 +6,7 @@ use std::time::Duration;
 use rdb_balance::Balancer;
 use rdb_discovery::{DiscoveryEvent, Freshness};
 use rdb_net_types::{HealthReport, HealthStatus, NodeId, NodeInfo};
+use rdb_swim::Decision;
 
 use crate::engine::{Engine, Phase};
 use crate::roster::Census;
@@ -175,12 +176,23 @@ impl Engine {
 
     /// How well this node is, worst part first.
     pub fn report(&self) -> HealthReport {
-        HealthReport::of(vec![
-            self.report_cluster(),
-            self.report_discovery(),
-            self.report_links(),
-            self.report_members(),
-        ])
+        HealthReport::of(
+            [self.report_cluster(), self.report_discovery(), self.report_links(), self.report_members()]
+                .into_iter()
+                .chain(self.report_split())
+                .collect(),
+        )
+    }
+
+    /// A side that has to withdraw is of no use, however well it is.
+    fn report_split(&self) -> Option<(String, HealthStatus, String)> {
+        self.config.split_brain.strategy?;
+        let (status, words) = match self.split_verdict() {
+            None => (HealthStatus::Healthy, "nothing was to be decided".to_owned()),
+            Some(verdict) if verdict.decision == Decision::Stay => (HealthStatus::Healthy, verdict.to_string()),
+            Some(verdict) => (HealthStatus::Unhealthy, format!("this side withdraws; {verdict}")),
+        };
+        Some(("split brain".to_owned(), status, words))
     }
 
     /// Where many members have vanished together it is more likely that this node is cut off than that they are all gone.

@@ -63,6 +63,9 @@ impl Engine {
         match event {
             Event::SelfRefuted { .. } => self.publish_local(),
             Event::Conflict { id, address, boot } => self.on_conflict(id, address, boot),
+            Event::Incompatible { node, theirs, ours } => {
+                self.tell(EngineEvent::Incompatible { node, theirs, ours });
+            }
             Event::SyncWanted { node } => self.sync_with(now, &node),
             Event::SyncAnswered { id, reply } => self.order(Command::AnswerSync { id, reply }),
             Event::Partitioned(partition) => self.tell(EngineEvent::Partitioned(partition)),
@@ -107,7 +110,8 @@ impl Engine {
             self.order(Command::ForgetPeer { node: id.clone() });
         }
         self.is_list_stale = true;
-        self.tell(EngineEvent::Membership(change));
+        self.tell(EngineEvent::Membership(change.clone()));
+        self.stir_split(now, &change);
     }
 
     fn on_health(&mut self, now: Duration, event: rdb_health::HealthEvent) {

@@ -144,7 +144,7 @@ impl Engine {
         };
         match self.swim.handle_sync_reply(now, &reply) {
             Ok(SyncOutcome::Accepted { .. }) => End::Accepted,
-            Ok(SyncOutcome::Busy) => End::Busy,
+            Ok(SyncOutcome::Busy | SyncOutcome::AnotherVersion) => End::Busy,
             Ok(SyncOutcome::Itself) => End::Itself,
             Ok(SyncOutcome::Conflict { address, .. }) => End::Duplicate(Some(address)),
             Ok(_) => End::Failed,
@@ -249,7 +249,10 @@ impl Engine {
         let timeout = self.config.sync_timeout;
         let token = self.syncs.begin(to.clone(), now + timeout);
         self.counters.syncs_started += 1;
-        let request = self.swim.sync_request();
+        let request = match &to {
+            SyncTarget::Node { node, .. } => self.swim.sync_request_to(node),
+            SyncTarget::Seed(_) => self.swim.sync_request(),
+        };
         self.order(Command::Sync { token, to, request, timeout });
     }
 }

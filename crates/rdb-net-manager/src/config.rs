@@ -48,6 +48,7 @@ mod sources;
 
 pub use connections::{QuicCongestion, Transport, TransportProtocol};
 pub use diff::Change;
+pub(crate) use diff::is_of_membership;
 pub use discovery::{
     AddressFamily, ClientTls, ConsulSource, DiscoveryKind, DnsRecords, DnsSource, EtcdSource, ServiceDiscovery,
 };
@@ -57,7 +58,8 @@ pub use keys::KEYS;
 pub use loader::Loader;
 pub use reference::reference_markdown;
 pub use settings::{
-    Admin, Compression, Config, Gossip, GossipProfile, GossipTransport, LoadBalancing, Node, SharedSecret, State, Tls,
+    Admin, Compression, Config, Gossip, GossipProfile, GossipTransport, LoadBalancing, Node, SharedSecret, SplitBrain,
+    SplitBrainStrategy, State, Tls,
 };
 
 #[cfg(test)]

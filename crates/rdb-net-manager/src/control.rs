@@ -12,6 +12,11 @@ use rdb_net_types::{
 };
 
 use crate::events::EventSubscription;
+use crate::reload::Reloaded;
+
+mod apart;
+
+pub use apart::{PartitionView, SplitBrainView};
 
 /// A node seen from this one.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +48,10 @@ pub struct Topology {
     pub links: Vec<NodeId>,
     /// The same number at all nodes that hold the same view.
     pub view_digest: u64,
+    /// The members that have vanished together, where many have.
+    pub partition: Option<PartitionView>,
+    /// What the split-brain strategy says; `None` where there is none.
+    pub split_brain: Option<SplitBrainView>,
 }
 
 /// What a node has carried and counted.
@@ -60,6 +69,8 @@ pub struct NetworkStatistics {
     pub gossip_waited_max: Duration,
     /// How many members have vanished together and are not back: 0 but in a partition.
     pub members_vanished: usize,
+    /// Whether a split-brain strategy has decided that this node's side does not go on.
+    pub is_withdrawn: bool,
     /// Links of this node's own that carry traffic, and are asked about on an interval.
     pub links_busy: usize,
     /// Things that were dropped at a limit, by what they were.
@@ -226,6 +237,15 @@ pub enum NetworkEvent {
         /// How many members it knows.
         members: usize,
     },
+    /// A node shares no version of the membership protocol with this one or with another member, and is refused.
+    Incompatible {
+        /// The node.
+        node: NodeId,
+        /// What it understands, as far as is known: "versions 2 to 3".
+        theirs: String,
+        /// What this node, or that other member, understands.
+        ours: String,
+    },
     /// Many members have failed together: the network has come apart, or this node is cut off. It is degraded, and drops nobody.
     Partitioned {
         /// How many members it reaches, itself included.
@@ -239,6 +259,13 @@ pub enum NetworkEvent {
         reachable: usize,
         /// How many are still missing.
         unreachable: usize,
+    },
+    /// The split-brain strategy has decided whether this node's side goes on.
+    SplitBrain {
+        /// Whether it does not: messages to other nodes are refused until another decision.
+        withdraws: bool,
+        /// The strategy, what it has seen, and why it decides so.
+        reason: String,
     },
     /// No seed answers; retries go on.
     SeedsUnreachable {
@@ -320,6 +347,13 @@ pub trait ControlPlane: Send + Sync {
 
     /// The effective configuration as commented TOML, secrets left out.
     fn configuration(&self) -> String;
+
+    /// Reads the configuration again, and takes what a running node can: it says what, and what waits for the next start.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Conflict`] says what is wrong with it, and the former one stays in force.
+    fn reload_configuration(&self) -> BoxFuture<'_, Result<Reloaded, ControlError>>;
 
     /// Events from here on.
     fn events(&self) -> EventSubscription;

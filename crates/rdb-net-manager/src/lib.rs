@@ -20,6 +20,8 @@
 //! # }
 //! ```
 
+#[cfg(all(test, feature = "tcp", feature = "discovery-static"))]
+mod cluster_tests;
 pub mod config;
 mod control;
 mod error;
@@ -38,6 +40,9 @@ mod messages;
 mod node;
 mod plane;
 mod pump;
+mod reload;
+#[cfg(all(test, feature = "tcp"))]
+mod reload_tests;
 #[cfg(feature = "secure")]
 mod seal;
 #[cfg(feature = "secure")]
@@ -48,7 +53,7 @@ mod wiring;
 
 pub use control::{
     CertificateView, ControlError, ControlPlane, DiscoveryView, GossipKeyView, NetworkEvent, NetworkStatistics,
-    PeerView, RegistrationView, SecurityView, SourceState, SourceView, Topology,
+    PartitionView, PeerView, RegistrationView, SecurityView, SourceState, SourceView, SplitBrainView, Topology,
 };
 pub use error::{FatalError, StartError};
 pub use events::EventSubscription;
@@ -58,4 +63,5 @@ pub use rdb_net_transport::{
     Answer, AnswerStream, CallOptions, Handler, HandlerError, HandlerOptions, Handling, Reply, ReplyStream, Request,
     StreamOptions,
 };
+pub use reload::Reloaded;
 pub use sources::configured_sources;

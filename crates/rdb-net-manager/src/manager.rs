@@ -15,8 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
-use crate::control::ControlPlane;
+use crate::config::{Config, Loader};
 use crate::error::{FatalError, StartError};
 use crate::events::{EventBus, EventSubscription};
 use crate::following::Gate;
@@ -42,9 +41,10 @@ pub struct Addresses {
 /// Handlers are registered before [`start`](Self::start); messages are sent after it.
 pub struct NetworkManager {
     pub(crate) config: Config,
+    pub(crate) loader: Option<Loader>,
     boot: BootId,
     pub(crate) transport: Transport,
-    bus: Arc<EventBus>,
+    pub(crate) bus: Arc<EventBus>,
     pub(crate) node: Arc<OnceLock<Arc<Node>>>,
     gossip_address: OnceLock<SocketAddr>,
     starting: tokio::sync::Mutex<bool>,
@@ -124,6 +124,7 @@ impl NetworkManager {
         };
         Ok(Self {
             config,
+            loader: None,
             boot,
             transport,
             bus: Arc::new(EventBus::new(Arc::new(members))),
@@ -242,6 +243,7 @@ impl NetworkManager {
             phi: config.failure_detector,
             strategy: config.balancer().strategy,
             seed_retry_max: config.service_discovery.retry_max,
+            split_brain: config.split_brain(),
             ..EngineConfig::with_swim(config.swim())
         };
         let clock = self.transport.clock();
@@ -269,8 +271,9 @@ impl NetworkManager {
             joined: watch::Sender::new(false),
             left: watch::Sender::new(None),
             fatal: watch::Sender::new(None),
+            is_withdrawn: false.into(),
             request_timeout: config.request_timeout,
-            configuration: config.to_toml(),
+            running: Mutex::new(config.clone()),
             sources: self.sources.each().to_vec(),
             streams: Arc::new(Streams::new(config.gossip.transport, self.transport.clone())),
             #[cfg(feature = "secure")]
@@ -309,17 +312,8 @@ impl NetworkManager {
         in_time
     }
 
-    /// The node's operations.
-    pub fn control(&self) -> Arc<dyn ControlPlane> {
-        Arc::new(crate::plane::Plane {
-            node: Arc::clone(&self.node),
-            bus: Arc::clone(&self.bus),
-            fallback: self.unstarted(),
-        })
-    }
-
     /// This node before its start, as far as the configuration tells.
-    fn unstarted(&self) -> Arc<NodeInfo> {
+    pub(crate) fn unstarted(&self) -> Arc<NodeInfo> {
         Arc::new(self.config.node_info(&self.transport.advertised_address()))
     }
 
@@ -368,7 +362,7 @@ impl NetworkManager {
         }
     }
 
-    /// The configuration that runs.
+    /// The configuration that it was started with.
     pub fn config(&self) -> &Config {
         &self.config
     }

@@ -1,6 +1,7 @@
 //! The running node: what its parts share.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -52,8 +53,11 @@ pub(crate) struct Node {
     pub(crate) joined: watch::Sender<bool>,
     pub(crate) left: watch::Sender<Option<usize>>,
     pub(crate) fatal: watch::Sender<Option<FatalError>>,
+    /// A split-brain strategy has decided that this node's side does not go on.
+    pub(crate) is_withdrawn: AtomicBool,
     pub(crate) request_timeout: Duration,
-    pub(crate) configuration: String,
+    /// The configuration as it is in force.
+    pub(crate) running: Mutex<crate::config::Config>,
     /// Where it finds others, the source that counts most first.
     pub(crate) sources: Vec<Arc<dyn rdb_discovery::DiscoverySource>>,
     /// Gossip inside connections.
@@ -110,6 +114,12 @@ impl Node {
         tokio::time::timeout(timeout, left.wait_for(Option::is_some)).await.is_ok()
     }
 
+    fn withdrawn(&self) -> RequestError {
+        let verdict = self.gossip.look(|driven, _| driven.0.split_verdict());
+        let error = RequestError::new(Effect::NotSent, Reason::Withdrawn);
+        verdict.map_or(error.clone(), |verdict| error.because(&verdict.to_string()))
+    }
+
     fn route(&self, node: &NodeId) -> Result<Route, RequestError> {
         let route = self.routes.load().get(node).cloned();
         // A member that membership has just taken in is one, although the routes come a moment later.
@@ -120,6 +130,7 @@ impl Node {
                 let detail = format!("the member has {}", member.state);
                 Err(RequestError::new(Effect::NotSent, Reason::Unreachable).of(node).because(&detail))
             }
+            Some(Route::Peer(_)) if self.is_withdrawn.load(Ordering::Relaxed) => Err(self.withdrawn().of(node)),
             Some(route) => Ok(route),
             None => Err(RequestError::new(Effect::NotSent, Reason::UnknownNode).of(node)),
         }
@@ -212,7 +223,7 @@ fn outcome_of(error: &RequestError) -> CallOutcome {
         }
         Reason::Overloaded(_) | Reason::Draining => CallOutcome::Overloaded,
         Reason::Expired => CallOutcome::TimedOut,
-        Reason::Cancelled | Reason::ShuttingDown | Reason::NoneEligible => CallOutcome::Cancelled,
+        Reason::Cancelled | Reason::ShuttingDown | Reason::Withdrawn | Reason::NoneEligible => CallOutcome::Cancelled,
         _ => CallOutcome::TransportError,
     }
 }

@@ -7,9 +7,14 @@ use std::time::Duration;
 
 use rdb_net_types::{BoxFuture, HealthReport, HealthStatus, NodeAddress, NodeId, NodeInfo, NodeState};
 
-use crate::control::{ControlError, ControlPlane, DiscoveryView, NetworkStatistics, PeerView, SecurityView, Topology};
+use crate::config::Loader;
+use crate::control::{
+    ControlError, ControlPlane, DiscoveryView, NetworkStatistics, PartitionView, PeerView, SecurityView,
+    SplitBrainView, Topology,
+};
 use crate::events::{EventBus, EventSubscription};
 use crate::node::Node;
+use crate::reload::Reloaded;
 
 const TLS_OFF: &str = "TLS is off (networking.tls.enabled)";
 /// How long an operator's join waits for a seed.
@@ -20,8 +25,22 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Plane {
     pub(crate) node: Arc<OnceLock<Arc<Node>>>,
     pub(crate) bus: Arc<EventBus>,
+    /// From where the configuration is read again.
+    pub(crate) loader: Option<Loader>,
     /// This node, before its start.
     pub(crate) fallback: Arc<NodeInfo>,
+}
+
+impl crate::NetworkManager {
+    /// The node's operations.
+    pub fn control(&self) -> Arc<dyn ControlPlane> {
+        Arc::new(Plane {
+            node: Arc::clone(&self.node),
+            bus: Arc::clone(&self.bus),
+            loader: self.loader.clone(),
+            fallback: self.unstarted(),
+        })
+    }
 }
 
 impl Plane {
@@ -83,12 +102,30 @@ impl ControlPlane for Plane {
         let Some(node) = self.node.get() else {
             let local = self.fallback.id.clone();
             let members = vec![Arc::clone(&self.fallback)];
-            return Topology { local, cluster: String::new(), members, links: Vec::new(), view_digest: 0 };
+            let (cluster, links) = (String::new(), Vec::new());
+            return Topology { local, cluster, members, links, view_digest: 0, partition: None, split_brain: None };
         };
         let statistics = node.transport.statistics().peers;
         let links = statistics.into_iter().filter(|(_, peer)| peer.active_connections > 0).map(|(id, _)| id).collect();
-        let (members, view_digest) = node.gossip.look(|driven, _| (driven.0.members(), driven.0.view_digest()));
-        Topology { local: node.id.clone(), cluster: node.cluster.clone(), members, links, view_digest }
+        node.gossip.look(|driven, now| {
+            let engine = &driven.0;
+            let partition = engine.partition().map(|apart| PartitionView {
+                reachable: apart.reachable,
+                unreachable: apart.unreachable,
+                since: now.saturating_sub(apart.since),
+            });
+            let split_brain = engine.split_strategy().map(|strategy| {
+                let verdict = engine.split_verdict();
+                SplitBrainView {
+                    strategy: strategy.name(),
+                    withdraws: verdict.is_some_and(|verdict| verdict.decision == rdb_swim::Decision::Withdraw),
+                    reason: verdict.map_or_else(|| "nothing was to be decided".to_owned(), |why| why.to_string()),
+                }
+            });
+            let (members, view_digest) = (engine.members(), engine.view_digest());
+            let (local, cluster) = (node.id.clone(), node.cluster.clone());
+            Topology { local, cluster, members, links, view_digest, partition, split_brain }
+        })
     }
 
     fn statistics(&self) -> NetworkStatistics {
@@ -119,6 +156,9 @@ impl ControlPlane for Plane {
             ("links_lost", engine.engine.links_lost),
             ("refusals_seen", engine.engine.refusals_seen),
             ("phi_crossed", engine.engine.phi_crossed),
+            ("versions_refused", swim.refused_versions),
+            ("partitions", swim.partitions),
+            ("partitions_healed", swim.partitions_healed),
         ]);
         let (peer_events, unhandled) = node.transport.dropped();
         let dropped = BTreeMap::from([
@@ -127,6 +167,7 @@ impl ControlPlane for Plane {
             ("gossip_socket_errors", gossip.errors),
             ("gossip_malformed", swim.dropped_malformed),
             ("gossip_other_cluster", swim.dropped_cluster),
+            ("gossip_other_version", swim.dropped_version),
         ]);
         NetworkStatistics {
             transport: node.transport.statistics(),
@@ -134,6 +175,7 @@ impl ControlPlane for Plane {
             health_check_failures: failures,
             membership,
             gossip_waited_max: std::time::Duration::from_micros(gossip.waited_us_max),
+            is_withdrawn: node.is_withdrawn.load(Ordering::Relaxed),
             members_vanished: partition.map_or(0, |partition| partition.unreachable),
             links_busy: engine.links_busy,
             dropped,
@@ -191,7 +233,12 @@ impl ControlPlane for Plane {
     }
 
     fn configuration(&self) -> String {
-        self.node.get().map(|node| node.configuration.clone()).unwrap_or_default()
+        let read = |node: &Arc<Node>| node.running.lock().expect("no code panics while it holds this lock").to_toml();
+        self.node.get().map(read).unwrap_or_default()
+    }
+
+    fn reload_configuration(&self) -> BoxFuture<'_, Result<Reloaded, ControlError>> {
+        Box::pin(async move { self.running()?.reload(self.loader.clone()).await })
     }
 
     fn events(&self) -> EventSubscription {

@@ -133,6 +133,16 @@ impl Node {
             EngineEvent::Conflict { node, address, .. } => {
                 tracing::warn!(%node, %address, "two live processes use one node id");
             }
+            EngineEvent::Incompatible { node, theirs, ours } => {
+                let (theirs, ours) = (theirs.to_string(), ours.to_string());
+                tracing::warn!(
+                    %node,
+                    theirs,
+                    ours,
+                    "no version of the membership protocol is understood by both: one of the two needs another release"
+                );
+                self.bus.publish(&NetworkEvent::Incompatible { node, theirs, ours });
+            }
             EngineEvent::Partitioned(rdb_swim::Partition { reachable, unreachable, .. }) => {
                 tracing::warn!(
                     reachable,
@@ -144,6 +154,17 @@ impl Node {
             EngineEvent::Healed(rdb_swim::Partition { reachable, unreachable, .. }) => {
                 tracing::info!(reachable, unreachable, "most of the members that had vanished together are back");
                 self.bus.publish(&NetworkEvent::Healed { reachable, unreachable });
+            }
+            EngineEvent::SplitBrain(verdict) => {
+                let withdraws = verdict.decision == rdb_swim::Decision::Withdraw;
+                self.is_withdrawn.store(withdraws, std::sync::atomic::Ordering::Relaxed);
+                let (decision, reason) = (verdict.decision.name(), verdict.to_string());
+                if withdraws {
+                    tracing::error!(decision, reason, "this side of the cluster withdraws and sends no messages");
+                } else {
+                    tracing::warn!(decision, reason, "this side of the cluster goes on");
+                }
+                self.bus.publish(&NetworkEvent::SplitBrain { withdraws, reason });
             }
             EngineEvent::LeaveFinished { acknowledged } => {
                 tracing::info!(acknowledged, "left the cluster");

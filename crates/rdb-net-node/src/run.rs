@@ -33,10 +33,11 @@ impl StartedView {
 /// Runs a node until a signal or until it cannot go on.
 pub(crate) async fn run(options: NodeOptions, output: Output) -> Result<(), Failure> {
     logging::start(options.log_level.as_deref());
-    let config = load(options.config.as_deref(), &options.set)?;
+    let loader = loader(options.config.as_deref(), &options.set);
+    let config = load_from(&loader)?;
     let mut signals = Signals::new().map_err(|error| Failure::Other(format!("cannot wait for signals: {error}")))?;
     let admin_bind = config.admin_bind();
-    let manager = NetworkManager::new(config).map_err(not_started)?;
+    let manager = NetworkManager::new(config).map_err(not_started)?.with_loader(loader);
     tokio::select! {
         started = manager.start() => started.map_err(not_started)?,
         () = signals.next() => return stop(&manager, None, &mut signals).await,
@@ -52,18 +53,43 @@ pub(crate) async fn run(options: NodeOptions, output: Output) -> Result<(), Fail
             Ok(())
         }
         fatal = manager.wait_fatal() => Err(Failure::other(fatal)),
+        never = follow_hangups(&manager) => never,
     };
     let stopped = stop(&manager, admin.as_ref(), &mut signals).await;
     ended.and(stopped)
 }
 
-/// The configuration that a node is to run with, from all its layers.
-pub(crate) fn load(file: Option<&Path>, set: &[String]) -> Result<Config, Failure> {
+/// Reads the configuration again at each SIGHUP. What became of it is in the log.
+async fn follow_hangups(manager: &NetworkManager) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangups =
+        signal(SignalKind::hangup()).map_err(|error| Failure::Other(format!("cannot wait for SIGHUP: {error}")))?;
+    while hangups.recv().await.is_some() {
+        if let Ok(reloaded) = manager.control().reload_configuration().await {
+            let (taken, waiting) = (reloaded.taken.len(), reloaded.waiting.len());
+            note(&format!(
+                "the configuration was read again: {taken} changes are in force, {waiting} wait for the next start"
+            ));
+        }
+    }
+    std::future::pending().await
+}
+
+/// The layers of a node's configuration.
+fn loader(file: Option<&Path>, set: &[String]) -> Loader {
     let loader = Loader::new().process_environment().overrides(set.iter().cloned());
-    let loader = match file {
+    match file {
         Some(file) => loader.file(file),
         None => loader,
-    };
+    }
+}
+
+/// The configuration that a node is to run with, from all its layers.
+pub(crate) fn load(file: Option<&Path>, set: &[String]) -> Result<Config, Failure> {
+    load_from(&loader(file, set))
+}
+
+fn load_from(loader: &Loader) -> Result<Config, Failure> {
     let config = loader.load().map_err(|errors| Failure::configuration(&errors))?;
     config.check_runnable().map_err(|errors| Failure::configuration(&errors))?;
     Ok(config)

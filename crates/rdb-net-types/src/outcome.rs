@@ -149,6 +149,8 @@ pub enum Reason {
     Draining,
     /// This node is shutting down.
     ShuttingDown,
+    /// This node is on a side of a partition that a split-brain strategy has withdraw.
+    Withdrawn,
 }
 
 impl Reason {
@@ -170,6 +172,7 @@ impl Reason {
             Self::Cancelled => "cancelled",
             Self::Draining => "draining",
             Self::ShuttingDown => "shutting_down",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }
@@ -196,6 +199,7 @@ impl fmt::Display for Reason {
             Self::Cancelled => f.write_str("the request was given up"),
             Self::Draining => f.write_str("the peer is draining"),
             Self::ShuttingDown => f.write_str("this node is shutting down"),
+            Self::Withdrawn => f.write_str("this side of a partition withdraws"),
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::profile::Profile;
 use crate::schedule::Timer;
 use crate::swim::{DropReason, Phase, Swim};
 use crate::table::{SELF, Slot};
+use crate::versions::Versions;
 
 /// A conflict about one id is told, and a rival outbid, at most once in this time: two processes of one id must not make the
 /// whole cluster follow their quarrel.
@@ -83,20 +84,23 @@ impl Swim {
         }
     }
 
-    /// Takes in a member that is not held, unless it is a ghost or there is no room.
+    /// Takes in a member that is not held, unless it is a ghost, shares no version, or there is no room.
     pub(crate) fn admit(&mut self, now: Duration, alive: Alive, state: NodeState, spread: Spread) {
         let is_entombed = self.tombstones.incarnation(&alive.id).is_some_and(|dead| alive.incarnation <= dead);
         if is_entombed && !self.has(Mutation::GhostsReturn) {
             self.stats.updates_entombed += 1;
             return self.tell_forgotten(now, &alive.id);
         }
+        if !self.shares_version(now, &alive) {
+            return;
+        }
         if self.table.len() >= self.config.members_max && !self.make_room(now) {
             self.stats.limit_members += 1;
             return;
         }
         self.tombstones.remove(&alive.id);
-        let Alive { id, incarnation, boot, address, meta } = alive;
-        let entry = Entry::new(Profile::new(id, boot, address, meta), incarnation, state, now);
+        let Alive { id, incarnation, boot, address, meta, versions } = alive;
+        let entry = Entry::new(Profile::of_versions(id, boot, address, meta, versions), incarnation, state, now);
         let slot = self.table.insert(entry, &mut self.random);
         self.note_change(now, slot, None, false, spread);
     }
@@ -111,11 +115,23 @@ impl Swim {
         }
         // Two lives of one incarnation are an accident; the same one must win everywhere.
         let wins_tie = next == held.standing() && alive.boot > held.boot;
+        let is_new_life = alive.boot != held.boot;
+        // Whoever does not know of versions tells a member's word on without them.
+        let is_silent = alive.versions == Versions::FIRST && !is_new_life;
+        let versions = if is_silent { held.versions } else { alive.versions };
         if !next.beats(held.standing()) && !wins_tie {
             self.stats.updates_stale += 1;
+            if !is_new_life && versions != held.versions {
+                self.table.update(slot, &mut self.random, |entry| {
+                    entry.introduce(alive.boot, entry.profile.address(), entry.profile.meta().clone(), versions);
+                });
+            }
             return;
         }
-        let is_new_life = alive.boot != held.boot;
+        if is_new_life && !self.shares_version(now, &alive) {
+            return;
+        }
+        let Some(held) = self.table.get(slot) else { return };
         let is_changed = is_new_life || held.address != alive.address || *held.meta != alive.meta;
         if !is_changed && held.state == NodeState::Alive && self.has(Mutation::EvidenceDropped) {
             return;
@@ -129,13 +145,13 @@ impl Swim {
         }
         self.drop_doubts(slot);
         self.table.update(slot, &mut self.random, |entry| {
-            let Alive { id: _, incarnation, boot, address, meta } = alive;
+            let Alive { id: _, incarnation, boot, address, meta, versions: _ } = alive;
             if is_new_life {
                 entry.set(NodeState::Alive, now);
             }
             entry.turn(NodeState::Alive, now);
             entry.incarnation = incarnation;
-            entry.introduce(boot, address, meta);
+            entry.introduce(boot, address, meta, versions);
         });
         self.note_change(now, slot, Some(former), is_new_life, spread);
         if is_changed && matches!(former, NodeState::Alive | NodeState::Suspect) && !is_new_life {

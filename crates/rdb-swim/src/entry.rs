@@ -10,6 +10,7 @@ use crate::event::MemberRecord;
 use crate::merge::{Standing, rank};
 use crate::profile::Profile;
 use crate::round_trip::RoundTrips;
+use crate::versions::Versions;
 use crate::wire::fnv64;
 
 /// A member as this node holds it.
@@ -27,6 +28,8 @@ pub struct Member<'a> {
     pub state: NodeState,
     /// What it tells of itself.
     pub meta: &'a Bytes,
+    /// Which versions of the protocol it understands.
+    pub versions: Versions,
     /// Since when it is in this state, to the millisecond.
     pub since: Duration,
     /// How long its answers to this node's probes take, smoothed; `None` before the first one.
@@ -43,6 +46,7 @@ impl Member<'_> {
             address: self.address,
             state: self.state,
             meta: self.meta.clone(),
+            versions: self.versions,
         }
     }
 
@@ -103,13 +107,13 @@ impl Entry {
     }
 
     /// Takes the member's newer word of itself. Equal words change nothing, so that the shared copy stays shared.
-    pub(crate) fn introduce(&mut self, boot: BootId, address: SocketAddr, meta: Bytes) {
+    pub(crate) fn introduce(&mut self, boot: BootId, address: SocketAddr, meta: Bytes, versions: Versions) {
         if (self.profile.boot(), self.profile.address()) != (boot, address) {
             // Another process or another way to it: what was measured says nothing of it.
             self.set_round_trips(RoundTrips::default());
         }
-        if !self.profile.says(boot, address, &meta) {
-            self.profile = Profile::new(self.profile.id().clone(), boot, address, meta);
+        if !self.profile.says(boot, address, &meta, versions) {
+            self.profile = Profile::of_versions(self.profile.id().clone(), boot, address, meta, versions);
         }
     }
 
@@ -121,6 +125,7 @@ impl Entry {
             address: self.profile.address(),
             state: self.state(),
             meta: self.profile.meta(),
+            versions: self.profile.versions(),
             since: self.since(),
             round_trip: self.round_trips().smoothed(),
         }
@@ -171,7 +176,7 @@ mod tests {
         let introduced = |boot, address: &str, meta: &'static [u8]| {
             let mut entry = Entry::new(profile.clone(), Incarnation::first_of(1), NodeState::Alive, Duration::ZERO);
             entry.set_round_trips(measured);
-            entry.introduce(BootId(boot), address.parse().expect("legal"), Bytes::from_static(meta));
+            entry.introduce(BootId(boot), address.parse().expect("legal"), Bytes::from_static(meta), Versions::FIRST);
             entry.round_trips()
         };
         assert_eq!(introduced(1, "10.0.0.1:1", b"news"), measured);

@@ -8,6 +8,7 @@ use rdb_net_types::{BootId, Incarnation, NodeId, NodeState};
 
 use crate::partition::Partition;
 use crate::sync::SyncId;
+use crate::versions::Versions;
 
 /// A member as it stood at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct MemberRecord {
     pub state: NodeState,
     /// What it tells of itself.
     pub meta: Bytes,
+    /// Which versions of the protocol it understands.
+    pub versions: Versions,
 }
 
 /// Something the application may want to act on.
@@ -71,6 +74,16 @@ pub enum Event {
         address: SocketAddr,
         /// Boot id of that process.
         boot: BootId,
+    },
+    /// A node shares no version of the protocol with this one, or with another member of this one's cluster, and is refused:
+    /// one of the two must be brought to a release that understands the other. Told once in a minute for each node.
+    Incompatible {
+        /// The node.
+        node: NodeId,
+        /// What it understands, as far as is known: of a packet that cannot be read, its version.
+        theirs: Versions,
+        /// What this node, or that other member, understands.
+        ours: Versions,
     },
     /// It is time to exchange views with this member: send it [`Swim::sync_request`](crate::Swim::sync_request).
     SyncWanted {

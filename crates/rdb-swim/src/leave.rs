@@ -117,10 +117,10 @@ impl Swim {
     }
 
     pub(crate) fn take_farewell(&mut self, now: Duration, from: SocketAddr, sender: Sender, sequence: u32) {
-        let Sender { id, boot: _, incarnation } = sender;
+        let Sender { version, id, boot: _, incarnation } = sender;
         let farewell = Accusation { id: id.clone(), incarnation, from: id.clone() };
         self.apply_claim(now, farewell, NodeState::Left, crate::apply::Spread::Yes);
-        self.send(from, id, Body::FarewellAck { sequence });
+        self.send_in(version, from, id, Body::FarewellAck { sequence });
     }
 
     pub(crate) fn take_farewell_ack(&mut self, sender: &Sender, sequence: u32) {

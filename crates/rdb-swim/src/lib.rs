@@ -16,6 +16,8 @@
 //!   partitions heal by themselves and detection may be fast without being final.
 //! - *Partitions*: many members that fail together are told of as one [`Partition`]; a [`Strategy`] says which side goes on, and
 //!   a [`Snapshot`] lets a cluster that was stopped as a whole find together again.
+//! - *Versions*: each member says which versions of the protocol it understands, packets go out in one that their receiver
+//!   understands, and who shares none is refused by name ([`Event::Incompatible`]).
 //! - *Refusals*: two members whose connections a third one's address refuses are enough for a verdict within a fraction of a
 //!   second, unless the third answers a ping.
 //!
@@ -67,6 +69,7 @@ mod tombstone;
 mod transmit;
 mod unverified;
 mod verify;
+mod versions;
 mod wire;
 
 #[cfg(test)]
@@ -83,8 +86,9 @@ pub use partition::Partition;
 pub use profile::Profile;
 pub use reconfigure::ReconfigureError;
 pub use snapshot::Snapshot;
-pub use split_brain::{Decision, Seat, Strategy};
+pub use split_brain::{Decision, Seat, Strategy, Verdict, Why};
 pub use stats::Statistics;
 pub use swim::{DropReason, LocalNode, MetaTooLong, Swim};
 pub use sync::{SyncAnswer, SyncId, SyncOutcome};
+pub use versions::Versions;
 pub use wire::DecodeError;

@@ -4,7 +4,12 @@
 //! 'R' 'S' | version u8 | cluster hash u32 | kind u8 | sender: id, boot u64, incarnation u64 | body | records
 //! id      = length u8, bytes        address = 4 or 6, octets, port u16        integers big-endian, varint = LEB128
 //! record  = varint length, tag u8, fields; unknown tags and unknown bytes at a record's end are passed over
+//! alive   = id, incarnation u64, boot u64, address, metadata: varint length, bytes; versions: lowest u8, highest u8, both
+//!           left out where they are 1
 //! ```
+//!
+//! Every version keeps the header and the id that follows it, here and in requests for a view: whoever does not understand the
+//! rest can tell whose it is, and which version it would have to understand.
 
 use std::net::SocketAddr;
 
@@ -13,10 +18,10 @@ use rdb_net_types::{BootId, ClusterId, Incarnation, NodeId};
 
 use crate::broadcast::Broadcast;
 use crate::config::PACKET_BYTES_LIMIT;
+use crate::versions::Versions;
 use crate::wire::{DecodeError, Reader, Write, fnv64};
 
 const MAGIC: [u8; 2] = *b"RS";
-const VERSION: u8 = 1;
 
 /// Kinds from here on belong to the reliable plane.
 pub(crate) const KIND_SYNC_REQUEST: u8 = 16;
@@ -28,9 +33,11 @@ pub(crate) fn cluster_hash(cluster: &ClusterId) -> u32 {
     (hash ^ (hash >> 32)) as u32
 }
 
-/// Who sent a packet.
+/// Who sent a packet, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sender {
+    /// The version in which the packet is written.
+    pub(crate) version: u8,
     pub(crate) id: NodeId,
     pub(crate) boot: BootId,
     pub(crate) incarnation: Incarnation,
@@ -85,6 +92,8 @@ pub(crate) struct Alive {
     pub(crate) boot: BootId,
     pub(crate) address: SocketAddr,
     pub(crate) meta: Bytes,
+    /// What it understands.
+    pub(crate) versions: Versions,
 }
 
 /// What one member says of another.
@@ -129,31 +138,43 @@ pub(crate) struct Packet {
     pub(crate) updates: Vec<Update>,
 }
 
-pub(crate) fn write_header(out: &mut Vec<u8>, cluster: u32, kind: u8) {
+pub(crate) fn write_header(out: &mut Vec<u8>, version: u8, cluster: u32, kind: u8) {
     out.extend_from_slice(&MAGIC);
-    out.push(VERSION);
+    out.push(version);
     out.extend_from_slice(&cluster.to_be_bytes());
     out.push(kind);
 }
 
-/// Reads a header of this cluster and gives its kind.
-pub(crate) fn read_header(reader: &mut Reader<'_>, cluster: u32) -> Result<u8, DecodeError> {
+/// Reads a header of this cluster, whatever its version, and gives its version and kind.
+pub(crate) fn read_any_header(reader: &mut Reader<'_>, cluster: u32) -> Result<(u8, u8), DecodeError> {
     if reader.take(2, "magic")? != MAGIC {
         return Err(DecodeError::Magic);
     }
-    match reader.u8("version")? {
-        VERSION => {}
-        version => return Err(DecodeError::Version { version }),
-    }
+    let version = reader.u8("version")?;
     if reader.u32("cluster")? != cluster {
         return Err(DecodeError::Cluster);
     }
-    reader.u8("kind")
+    Ok((version, reader.u8("kind")?))
+}
+
+/// Reads a header of this cluster and of a version that is understood, and gives its version and kind.
+pub(crate) fn read_header(reader: &mut Reader<'_>, versions: Versions, cluster: u32) -> Result<(u8, u8), DecodeError> {
+    match read_any_header(reader, cluster)? {
+        (version, _) if !versions.contains(version) => Err(DecodeError::Version { version }),
+        header => Ok(header),
+    }
+}
+
+/// Who sent a packet that cannot be read because of its version.
+pub(crate) fn sender_of_any_version(packet: &[u8], cluster: u32) -> Option<NodeId> {
+    let mut reader = Reader::new(packet);
+    read_any_header(&mut reader, cluster).ok()?;
+    reader.id().ok()
 }
 
 /// Writes everything of a packet but its records.
 pub(crate) fn write_start(out: &mut Vec<u8>, cluster: u32, sender: &Sender, body: &Body) {
-    write_header(out, cluster, body.kind());
+    write_header(out, sender.version, cluster, body.kind());
     out.id(&sender.id);
     out.boot(sender.boot);
     out.incarnation(sender.incarnation);
@@ -187,6 +208,7 @@ pub(crate) fn write_update(out: &mut Vec<u8>, bytes_max: usize, update: &Update)
         Update::Alive(alive) => {
             record.push(1);
             write_alive(&mut record, alive);
+            alive.versions.write(&mut record);
             return write_record(out, bytes_max, &record);
         }
         Update::Broadcast(Broadcast { origin, boot, number, payload }) => {
@@ -224,6 +246,7 @@ fn write_record(out: &mut Vec<u8>, bytes_max: usize, record: &[u8]) -> bool {
     true
 }
 
+/// Writes a member's word of itself but for its versions, which stand at the end of the whole.
 pub(crate) fn write_alive(out: &mut Vec<u8>, alive: &Alive) {
     out.id(&alive.id);
     out.incarnation(alive.incarnation);
@@ -239,7 +262,14 @@ pub(crate) fn read_alive(reader: &mut Reader<'_>) -> Result<Alive, DecodeError> 
         boot: reader.boot()?,
         address: reader.address()?,
         meta: reader.meta()?,
+        versions: Versions::FIRST,
     })
+}
+
+/// Reads a member's word of itself that ends where the bytes end.
+pub(crate) fn read_whole_alive(reader: &mut Reader<'_>) -> Result<Alive, DecodeError> {
+    let alive = read_alive(reader)?;
+    Ok(Alive { versions: Versions::read(reader)?, ..alive })
 }
 
 fn read_sequence(reader: &mut Reader<'_>) -> Result<u32, DecodeError> {
@@ -269,7 +299,7 @@ fn read_body(kind: u8, reader: &mut Reader<'_>) -> Result<Body, DecodeError> {
 fn read_update(reader: &mut Reader<'_>) -> Result<Option<Update>, DecodeError> {
     let tag = reader.u8("record")?;
     if tag == 1 {
-        return read_alive(reader).map(|alive| Some(Update::Alive(alive)));
+        return read_whole_alive(reader).map(|alive| Some(Update::Alive(alive)));
     }
     if tag == 7 {
         let (origin, boot, number) = (reader.id()?, reader.boot()?, reader.varint("number")?);
@@ -293,14 +323,14 @@ fn read_update(reader: &mut Reader<'_>) -> Result<Option<Update>, DecodeError> {
 }
 
 impl Packet {
-    /// Reads a whole datagram of this cluster. Total: any bytes give a packet or an error.
-    pub(crate) fn decode(bytes: &[u8], cluster: u32) -> Result<Self, DecodeError> {
+    /// Reads a whole datagram of this cluster and one of these versions. Total: any bytes give a packet or an error.
+    pub(crate) fn decode(bytes: &[u8], versions: Versions, cluster: u32) -> Result<Self, DecodeError> {
         if bytes.len() > PACKET_BYTES_LIMIT {
             return Err(DecodeError::TooLong { bytes: bytes.len(), limit: PACKET_BYTES_LIMIT });
         }
         let mut reader = Reader::new(bytes);
-        let kind = read_header(&mut reader, cluster)?;
-        let sender = Sender { id: reader.id()?, boot: reader.boot()?, incarnation: reader.incarnation()? };
+        let (version, kind) = read_header(&mut reader, versions, cluster)?;
+        let sender = Sender { version, id: reader.id()?, boot: reader.boot()?, incarnation: reader.incarnation()? };
         let body = read_body(kind, &mut reader)?;
         let mut updates = Vec::new();
         while !reader.is_empty() {

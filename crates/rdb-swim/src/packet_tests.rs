@@ -11,7 +11,7 @@ fn id(text: &str) -> NodeId {
 }
 
 fn sender() -> Sender {
-    Sender { id: id("a"), boot: BootId(0x1112), incarnation: Incarnation::from_u64(0x0000_0021_0000_0022) }
+    Sender { version: 1, id: id("a"), boot: BootId(0x1112), incarnation: Incarnation::from_u64(0x0000_0021_0000_0022) }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -25,7 +25,7 @@ fn golden(body: Body, updates: Vec<Update>, kind: &str, rest: &str) {
     let bytes = packet.encode(CLUSTER);
     let start = format!("5253 01 01020304 {kind} 0161 0000000000001112 0000002100000022").replace(' ', "");
     assert_eq!(hex(&bytes), start + &rest.replace(' ', ""));
-    assert_eq!(Packet::decode(&bytes, CLUSTER), Ok(packet));
+    assert_eq!(Packet::decode(&bytes, Versions::SPOKEN, CLUSTER), Ok(packet));
 }
 
 #[test]
@@ -54,9 +54,13 @@ fn the_bytes_of_every_record_never_change() {
         boot: BootId(9),
         address: "10.0.0.1:7001".parse().expect("legal"),
         meta: Bytes::from_static(b"m"),
+        versions: Versions::FIRST,
     };
     let alive_bytes = "1c 01 0178 0000000100000002 0000000000000009 04 0a000001 1b59 01 6d";
     golden(Body::Gossip, vec![Update::Alive(alive.clone())], "05", alive_bytes);
+    let ranged = Alive { versions: Versions::new(1, 2).expect("a range"), ..alive.clone() };
+    let ranged_bytes = "1e 01 0178 0000000100000002 0000000000000009 04 0a000001 1b59 01 6d 01 02";
+    golden(Body::Gossip, vec![Update::Alive(ranged)], "05", ranged_bytes);
     let v6 = Alive { address: "[::1]:7001".parse().expect("legal"), meta: Bytes::new(), ..alive };
     let v6_bytes = "27 01 0178 0000000100000002 0000000000000009 06 00000000000000000000000000000001 1b59 00";
     golden(Body::Gossip, vec![Update::Alive(v6)], "05", v6_bytes);
@@ -79,7 +83,7 @@ fn records_of_a_later_version_are_passed_over() {
     // An unknown tag, and a known one that has grown at its end.
     bytes.extend_from_slice(&[3, 99, 1, 2]);
     bytes.extend_from_slice(&[13, 4, 1, b'x', 0, 0, 0, 1, 0, 0, 0, 0, 0xee, 0xee]);
-    assert_eq!(Packet::decode(&bytes, CLUSTER), Ok(packet));
+    assert_eq!(Packet::decode(&bytes, Versions::SPOKEN, CLUSTER), Ok(packet));
 }
 
 #[test]
@@ -96,7 +100,8 @@ fn every_cut_of_a_packet_is_an_error_or_a_shorter_packet() {
     let left = Update::Left(Accusation { id: id("x"), incarnation: Incarnation::first_of(1), from: id("x") });
     let body = Body::Ping { sequence: 1, target: id("t"), target_boot: BootId(2) };
     let bytes = Packet { sender: sender(), body, updates: vec![left] }.encode(CLUSTER);
-    let readable: Vec<usize> = (0..bytes.len()).filter(|end| Packet::decode(&bytes[..*end], CLUSTER).is_ok()).collect();
+    let readable: Vec<usize> =
+        (0..bytes.len()).filter(|end| Packet::decode(&bytes[..*end], Versions::SPOKEN, CLUSTER).is_ok()).collect();
     assert_eq!(readable, [bytes.len() - 12], "only without its record is it whole");
 }
 
@@ -105,7 +110,7 @@ fn impossible_incarnations_are_refused() {
     let mut bytes = Packet { sender: sender(), body: Body::Gossip, updates: vec![] }.encode(CLUSTER);
     let end = bytes.len();
     bytes[end - 8..].fill(0xff);
-    assert_eq!(Packet::decode(&bytes, CLUSTER), Err(DecodeError::Value { field: "incarnation" }));
+    assert_eq!(Packet::decode(&bytes, Versions::SPOKEN, CLUSTER), Err(DecodeError::Value { field: "incarnation" }));
 }
 
 fn any_id() -> impl Strategy<Value = NodeId> {
@@ -116,15 +121,19 @@ fn any_incarnation() -> impl Strategy<Value = Incarnation> {
     (0u64..0xffff_0000_0000_0000).prop_map(Incarnation::from_u64)
 }
 
+fn any_versions() -> impl Strategy<Value = Versions> {
+    (1u8..=255, 0u8..=3).prop_map(|(lowest, more)| Versions::new(lowest, lowest.saturating_add(more)).expect("a range"))
+}
+
 fn any_update() -> impl Strategy<Value = Update> {
     let address = prop_oneof![
         (any::<[u8; 4]>(), any::<u16>()).prop_map(SocketAddr::from),
         (any::<[u8; 16]>(), any::<u16>()).prop_map(SocketAddr::from),
     ];
     let meta = proptest::collection::vec(any::<u8>(), 0..=512);
-    let alive = (any_id(), any_incarnation(), any::<u64>(), address, meta).prop_map(
-        |(id, incarnation, boot, address, meta)| {
-            Update::Alive(Alive { id, incarnation, boot: BootId(boot), address, meta: meta.into() })
+    let alive = (any_id(), any_incarnation(), any::<u64>(), address, meta, any_versions()).prop_map(
+        |(id, incarnation, boot, address, meta, versions)| {
+            Update::Alive(Alive { id, incarnation, boot: BootId(boot), address, meta: meta.into(), versions })
         },
     );
     let accusation = (any_id(), any_incarnation(), any_id(), 2u8..7).prop_map(|(id, incarnation, from, tag)| {
@@ -176,16 +185,16 @@ proptest! {
         boot: u64,
         incarnation in any_incarnation(),
     ) {
-        let packet = Packet { sender: Sender { id, boot: BootId(boot), incarnation }, body, updates };
-        prop_assert_eq!(Packet::decode(&packet.encode(CLUSTER), CLUSTER), Ok(packet));
+        let packet = Packet { sender: Sender { version: 1, id, boot: BootId(boot), incarnation }, body, updates };
+        prop_assert_eq!(Packet::decode(&packet.encode(CLUSTER), Versions::SPOKEN, CLUSTER), Ok(packet));
     }
 
     #[test]
     fn any_bytes_are_a_packet_or_an_error(kind in 0u8..20, bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-        let _ = Packet::decode(&bytes, CLUSTER);
+        let _ = Packet::decode(&bytes, Versions::SPOKEN, CLUSTER);
         let mut headed = Vec::new();
-        write_header(&mut headed, CLUSTER, kind);
+        write_header(&mut headed, 1, CLUSTER, kind);
         headed.extend_from_slice(&bytes);
-        let _ = Packet::decode(&headed, CLUSTER);
+        let _ = Packet::decode(&headed, Versions::SPOKEN, CLUSTER);
     }
 }

@@ -92,6 +92,7 @@ impl Swim {
         let known = self.table.alive_count() + self.table.failed().len();
         // Half of what it takes to begin: who is on the edge does not go back and forth.
         if self.vanished.failed.len() <= ordinary_failures(known) / 2 {
+            self.stats.partitions_healed += 1;
             self.emit_partition(Event::Healed);
             self.vanished.begun = None;
         }

@@ -90,6 +90,8 @@ impl Probes {
 pub(crate) struct Relay {
     origin: SocketAddr,
     origin_id: NodeId,
+    /// In which version the origin asked.
+    version: u8,
     sequence: u32,
     target: NodeId,
 }
@@ -269,7 +271,8 @@ impl Swim {
         // to so many members, and the accuser may not have been among them.
         let introduces = target_boot != own.boot || is_accused;
         let body = Body::Ack { sequence, digest: self.table.digest() };
-        self.send_outgoing(Outgoing { to: from, node: sender.id, body, introduces });
+        let version = Some(sender.version);
+        self.send_outgoing(Outgoing { to: from, node: sender.id, body, introduces, version });
         Ok(())
     }
 
@@ -349,7 +352,7 @@ impl Swim {
     ) {
         let Some(slot) = self.table.slot_of(target) else {
             // Pinging an address on a stranger's word would let him aim this node at anybody.
-            self.send(from, sender.id, Body::Nack { sequence });
+            self.send_in(sender.version, from, sender.id, Body::Nack { sequence });
             return;
         };
         if self.relays.len() >= RELAYS_MAX {
@@ -358,7 +361,8 @@ impl Swim {
         }
         let own_sequence = self.next_sequence();
         let budget = Duration::from_millis(budget_ms).min(self.config.probe_interval);
-        let relay = Relay { origin: from, origin_id: sender.id, sequence, target: target.clone() };
+        let Sender { version, id: origin_id, .. } = sender;
+        let relay = Relay { origin: from, origin_id, version, sequence, target: target.clone() };
         self.relays.insert(own_sequence, relay);
         self.stats.pings_relayed += 1;
         self.ping(slot, own_sequence);
@@ -373,14 +377,14 @@ impl Swim {
         self.schedule.cancel(Timer::Relay(sequence));
         if let Some(relay) = self.relays.remove(&sequence) {
             let body = Body::RelayedAck { sequence: relay.sequence, target: id.clone(), target_boot: boot };
-            self.send(relay.origin, relay.origin_id, body);
+            self.send_in(relay.version, relay.origin, relay.origin_id, body);
         }
         true
     }
 
     pub(crate) fn relay_expired(&mut self, sequence: u32) {
         if let Some(relay) = self.relays.remove(&sequence) {
-            self.send(relay.origin, relay.origin_id, Body::Nack { sequence: relay.sequence });
+            self.send_in(relay.version, relay.origin, relay.origin_id, Body::Nack { sequence: relay.sequence });
         }
     }
 

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rdb_net_types::{BootId, NodeId};
 
+use crate::versions::Versions;
+
 static NO_META: Bytes = Bytes::new();
 
 /// Which process a member is, where its gossip socket listens, and its metadata. Clones share one copy.
@@ -22,6 +24,7 @@ struct Content {
     /// Most members of most clusters have some; those that have none pay one word.
     meta: Option<Box<Bytes>>,
     address: Packed,
+    versions: Versions,
 }
 
 /// An address as it travels, without IPv6 scope and flow label: 20 bytes instead of 32.
@@ -33,10 +36,16 @@ struct Packed {
 }
 
 impl Profile {
-    /// A member's word of itself. IPv6 scope and flow label do not travel, and are left out.
+    /// A member's word of itself. IPv6 scope and flow label do not travel, and are left out. It understands what this release
+    /// does.
     pub fn new(id: NodeId, boot: BootId, address: SocketAddr, meta: Bytes) -> Self {
+        Self::of_versions(id, boot, address, meta, Versions::SPOKEN)
+    }
+
+    /// The same of a member that may be of another release.
+    pub fn of_versions(id: NodeId, boot: BootId, address: SocketAddr, meta: Bytes, versions: Versions) -> Self {
         let meta = (!meta.is_empty()).then(|| Box::new(meta));
-        Self(Arc::new(Content { id, boot, meta, address: Packed::new(address) }))
+        Self(Arc::new(Content { id, boot, meta, address: Packed::new(address), versions }))
     }
 
     /// The member's id.
@@ -59,9 +68,15 @@ impl Profile {
         self.0.meta.as_deref().unwrap_or(&NO_META)
     }
 
+    /// Which versions of the protocol it understands.
+    pub fn versions(&self) -> Versions {
+        self.0.versions
+    }
+
     /// Whether these would be the same words: then the copy that is held stays.
-    pub(crate) fn says(&self, boot: BootId, address: SocketAddr, meta: &Bytes) -> bool {
-        self.boot() == boot && self.0.address == Packed::new(address) && self.meta() == meta
+    pub(crate) fn says(&self, boot: BootId, address: SocketAddr, meta: &Bytes, versions: Versions) -> bool {
+        let is_same = self.boot() == boot && self.0.address == Packed::new(address) && self.meta() == meta;
+        is_same && self.versions() == versions
     }
 }
 
@@ -109,8 +124,8 @@ mod tests {
         let profile = with(b"");
         assert!(Arc::ptr_eq(&profile.0, &profile.clone().0));
         assert_eq!(profile.meta(), &Bytes::new());
-        assert!(profile.says(BootId(1), "10.1.2.3:7000".parse().expect("legal"), &Bytes::new()));
-        assert!(!with(b"x").says(BootId(1), "10.1.2.3:7000".parse().expect("legal"), &Bytes::new()));
+        assert!(profile.says(BootId(1), "10.1.2.3:7000".parse().expect("legal"), &Bytes::new(), Versions::FIRST));
+        assert!(!with(b"x").says(BootId(1), "10.1.2.3:7000".parse().expect("legal"), &Bytes::new(), Versions::FIRST));
         assert_eq!(size_of::<Content>(), 56);
     }
 }

@@ -13,11 +13,15 @@ use rdb_net_types::{ClusterId, Incarnation, NodeId, NodeState};
 
 use crate::apply::Spread;
 use crate::event::MemberRecord;
-use crate::packet::{Alive, cluster_hash, read_alive, read_header, write_alive, write_header};
+use crate::packet::{Alive, cluster_hash, read_header, read_whole_alive, write_alive, write_header};
 use crate::swim::Swim;
+use crate::versions::Versions;
 use crate::wire::{DecodeError, Reader, Write, fnv64};
 
 const KIND_SNAPSHOT: u8 = 18;
+
+/// The version of the file, which is not that of packets.
+const FORMAT: u8 = 1;
 
 /// A view at one moment, without members that have left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,12 +38,13 @@ impl Snapshot {
     /// The bytes of a file.
     pub fn encode(&self, cluster: &ClusterId) -> Vec<u8> {
         let mut out = Vec::new();
-        write_header(&mut out, cluster_hash(cluster), KIND_SNAPSHOT);
+        write_header(&mut out, FORMAT, cluster_hash(cluster), KIND_SNAPSHOT);
         out.id(&self.node);
         out.incarnation(self.incarnation);
         for member in &self.members {
             let mut record = vec![u8::from(member.state == NodeState::Failed)];
             write_alive(&mut record, &alive_of(member));
+            member.versions.write(&mut record);
             out.varint(record.len() as u64);
             out.extend_from_slice(&record);
         }
@@ -56,9 +61,9 @@ impl Snapshot {
     pub fn decode(bytes: &[u8], cluster: &ClusterId) -> Result<Self, DecodeError> {
         let (bytes, sum) = bytes.split_last_chunk::<8>().ok_or(DecodeError::Truncated { field: "checksum" })?;
         let mut reader = Reader::new(bytes);
-        match read_header(&mut reader, cluster_hash(cluster))? {
-            KIND_SNAPSHOT => {}
-            kind => return Err(DecodeError::Kind { kind }),
+        match read_header(&mut reader, Versions::only(FORMAT), cluster_hash(cluster))? {
+            (_, KIND_SNAPSHOT) => {}
+            (_, kind) => return Err(DecodeError::Kind { kind }),
         }
         if fnv64(bytes) != u64::from_be_bytes(*sum) {
             return Err(DecodeError::Value { field: "checksum" });
@@ -79,13 +84,13 @@ fn read_member(reader: &mut Reader<'_>) -> Result<MemberRecord, DecodeError> {
         1 => NodeState::Failed,
         _ => return Err(DecodeError::Value { field: "state" }),
     };
-    let Alive { id, incarnation, boot, address, meta } = read_alive(reader)?;
-    Ok(MemberRecord { id, boot, incarnation, address, state, meta })
+    let Alive { id, incarnation, boot, address, meta, versions } = read_whole_alive(reader)?;
+    Ok(MemberRecord { id, boot, incarnation, address, state, meta, versions })
 }
 
 fn alive_of(member: &MemberRecord) -> Alive {
-    let MemberRecord { id, boot, incarnation, address, meta, .. } = member.clone();
-    Alive { id, incarnation, boot, address, meta }
+    let MemberRecord { id, boot, incarnation, address, meta, versions, .. } = member.clone();
+    Alive { id, incarnation, boot, address, meta, versions }
 }
 
 impl Swim {

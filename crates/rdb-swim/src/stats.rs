@@ -14,8 +14,12 @@ pub struct Statistics {
     pub packets_received: u64,
     /// Bytes of them.
     pub bytes_received: u64,
-    /// Packets dropped: not readable, or of another version.
+    /// Packets dropped: not readable.
     pub dropped_malformed: u64,
+    /// Packets dropped: of a version that is not understood here.
+    pub dropped_version: u64,
+    /// Nodes not taken in, and requests refused: of no version that is understood here, or at another member.
+    pub refused_versions: u64,
     /// Packets dropped: of another cluster.
     pub dropped_cluster: u64,
     /// Packets dropped: pings meant for another node or another life.
@@ -97,6 +101,8 @@ pub struct Statistics {
     pub syncs_spared: u64,
     /// Times that many members vanished together.
     pub partitions: u64,
+    /// Times that most of those were back.
+    pub partitions_healed: u64,
     /// Calls on failed members.
     pub revisits: u64,
     /// Limit hit: a new member was not taken in.

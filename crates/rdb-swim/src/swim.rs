@@ -17,7 +17,7 @@ use crate::gossip::{Queue, Topic};
 use crate::health::Health;
 use crate::inquiry::Inquiries;
 use crate::leave::Leaving;
-use crate::packet::{Body, Packet, Sender, cluster_hash};
+use crate::packet::{Body, Packet, Sender, cluster_hash, sender_of_any_version};
 use crate::partition::Vanished;
 use crate::passage::Passage;
 use crate::probe::{Probes, Relay};
@@ -31,6 +31,7 @@ use crate::tombstone::Tombstones;
 use crate::transmit::Outgoing;
 use crate::unverified::Unverified;
 use crate::verify::Verification;
+use crate::versions::{self, Versions};
 use crate::wire::DecodeError;
 
 /// Advice (round trips, failed probes) is dropped while this many events wait; transitions never are.
@@ -111,6 +112,10 @@ pub struct Swim {
     pub(crate) vanished: Vanished,
     pub(crate) verifications: BTreeMap<u64, Verification>,
     pub(crate) unverified: Unverified,
+    /// The version of a request for the view of somebody of whom nothing is known.
+    pub(crate) greeting: u8,
+    pub(crate) incompatible_told: versions::Told,
+    pub(crate) refused_once: versions::Told,
     pub(crate) next_sync: u64,
     pub(crate) sync_with: Option<NodeId>,
     pub(crate) differences: Differences,
@@ -164,6 +169,9 @@ impl Swim {
             vanished: Vanished::default(),
             verifications: BTreeMap::new(),
             unverified: Unverified::new(),
+            greeting: Versions::SPOKEN.lowest(),
+            incompatible_told: versions::Told::new(),
+            refused_once: versions::Told::new(),
             next_sync: 0,
             sync_with: None,
             differences: Differences::new(now),
@@ -197,11 +205,8 @@ impl Swim {
             self.stats.dropped_silent += 1;
             return Err(DropReason::Silent);
         }
-        let Packet { sender, body, updates } =
-            Packet::decode(packet, self.cluster).inspect_err(|error| match error {
-                DecodeError::Cluster => self.stats.dropped_cluster += 1,
-                _ => self.stats.dropped_malformed += 1,
-            })?;
+        let Packet { sender, body, updates } = Packet::decode(packet, self.versions(), self.cluster)
+            .inspect_err(|error| self.note_unreadable(now, packet, error))?;
         self.check_sender(now, from, &sender)?;
         self.forgive_pause(now);
         let is_accused = updates.iter().any(|update| update.accuses(self.table.local().id));
@@ -210,6 +215,19 @@ impl Swim {
         }
         self.note_life(now, &sender);
         self.answer(now, from, sender, body, is_accused)
+    }
+
+    fn note_unreadable(&mut self, now: Duration, packet: &[u8], error: &DecodeError) {
+        match error {
+            DecodeError::Cluster => self.stats.dropped_cluster += 1,
+            DecodeError::Version { version } => {
+                self.stats.dropped_version += 1;
+                if let Some(node) = sender_of_any_version(packet, self.cluster).filter(|_| *version > 0) {
+                    self.tell_incompatible(now, node, Versions::only(*version));
+                }
+            }
+            _ => self.stats.dropped_malformed += 1,
+        }
     }
 
     /// Does what is due. Hand over every packet that has arrived before calling this.
@@ -280,13 +298,17 @@ impl Swim {
         if meta.len() > limit {
             return Err(MetaTooLong { bytes: meta.len(), limit });
         }
-        self.speak_anew(now, |own| own.introduce(own.profile.boot(), own.profile.address(), meta));
+        self.speak_anew(now, |own| {
+            own.introduce(own.profile.boot(), own.profile.address(), meta, own.profile.versions());
+        });
         Ok(())
     }
 
     /// Tells the cluster that this node's gossip socket has another address.
     pub fn update_address(&mut self, now: Duration, address: SocketAddr) {
-        self.speak_anew(now, |own| own.introduce(own.profile.boot(), address, own.profile.meta().clone()));
+        self.speak_anew(now, |own| {
+            own.introduce(own.profile.boot(), address, own.profile.meta().clone(), own.profile.versions());
+        });
     }
 
     /// Raises the own incarnation with a change of the own record, and tells everybody.

@@ -3,6 +3,16 @@
 //! The request says who asks and how its view hashes, whole and by buckets; the reply says whether the asker is accepted, what is
 //! remembered of it, and, where the views differ, every member of each bucket that does. What the reply calls failed is only suspected by an asker that held it alive:
 //! views differ most after a partition, and a suspicion can be refuted before anybody acts on it.
+//!
+//! ```text
+//! request = header, alive without versions, summary, versions        reply = header, verdict u8, and:
+//! 1 accepted     what is remembered, records: varint length, state u8, alive; an unknown state is passed over
+//! 2 conflict     address, boot of the other process
+//! 3 busy, 4 itself
+//! 5 versions     lowest u8, highest u8, id of whose they are: the replier, or a member with whom the asker shares none
+//! ```
+//!
+//! A reply is written in the version of its request, which the asker understands; the fifth verdict is the same in all versions.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,7 +25,8 @@ use crate::event::Event;
 use crate::merge::{Standing, rank};
 use crate::mutation::Mutation;
 use crate::packet::{
-    Accusation, Alive, Body, KIND_SYNC_REPLY, KIND_SYNC_REQUEST, read_alive, read_header, write_alive, write_header,
+    Accusation, Alive, Body, KIND_SYNC_REPLY, KIND_SYNC_REQUEST, read_alive, read_any_header, read_header,
+    read_whole_alive, write_alive, write_header,
 };
 use crate::schedule::Timer;
 use crate::summary::Summary;
@@ -23,6 +34,7 @@ use crate::swim::{Phase, Swim};
 use crate::table::SELF;
 use crate::transmit::alive_of;
 use crate::unverified::UNVERIFIED_MAX;
+use crate::versions::Versions;
 use crate::wire::{DecodeError, Reader, Write};
 
 /// After a failed member's return, views are exchanged with it within this time.
@@ -32,6 +44,7 @@ const ACCEPTED: u8 = 1;
 const CONFLICT: u8 = 2;
 pub(crate) const BUSY: u8 = 3;
 const ITSELF: u8 = 4;
+const VERSIONS: u8 = 5;
 
 /// A request whose answer is pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +79,10 @@ pub enum SyncOutcome {
     Busy,
     /// The request came back to this very process: the address is its own.
     Itself,
+    /// The member does not understand the version of the request. The next request is in one that both understand.
+    AnotherVersion,
+    /// The member, or another one of its cluster, shares no version with this node; [`Event::Incompatible`] tells of it.
+    Incompatible,
 }
 
 /// How often views that differ are exchanged out of turn, and views that are equal are not exchanged.
@@ -97,26 +114,36 @@ const SPARED_MAX: u32 = 9;
 type Record = (NodeState, Alive);
 
 impl Swim {
-    /// The bytes by which this node introduces itself to a member, and asks for its view.
+    /// The bytes by which this node introduces itself to somebody of whom it knows nothing, and asks for its view.
     pub fn sync_request(&self) -> Vec<u8> {
+        self.sync_request_in(self.greeting)
+    }
+
+    /// The same to this member.
+    pub fn sync_request_to(&self, node: &NodeId) -> Vec<u8> {
+        self.sync_request_in(self.version_for(node))
+    }
+
+    fn sync_request_in(&self, version: u8) -> Vec<u8> {
         let mut request = Vec::new();
-        write_header(&mut request, self.cluster, KIND_SYNC_REQUEST);
+        write_header(&mut request, version, self.cluster, KIND_SYNC_REQUEST);
         write_alive(&mut request, &alive_of(&self.table.local()));
         Summary::of(&self.table).write(&mut request);
+        self.versions().write(&mut request);
         request
     }
 
-    /// Whom another node's request speaks for, by its own word: who knows by other means whose connection it came over
+    /// Whom another node's request speaks for, by its own word and whatever its version: who knows by other means whose connection it came over
     /// compares the two before handing it over.
     ///
     /// # Errors
     ///
-    /// The bytes are no request of this version and cluster.
+    /// The bytes are no request of this cluster.
     pub fn sync_asker(&self, request: &[u8]) -> Result<NodeId, DecodeError> {
         let mut reader = Reader::new(request);
-        match read_header(&mut reader, self.cluster)? {
-            KIND_SYNC_REQUEST => Ok(read_alive(&mut reader)?.id),
-            kind => Err(DecodeError::Kind { kind }),
+        match read_any_header(&mut reader, self.cluster)? {
+            (_, KIND_SYNC_REQUEST) => reader.id(),
+            (_, kind) => Err(DecodeError::Kind { kind }),
         }
     }
 
@@ -127,22 +154,26 @@ impl Swim {
     /// The bytes are no request of this version and cluster. Nothing was changed.
     pub fn handle_sync_request(&mut self, now: Duration, request: &[u8]) -> Result<SyncAnswer, DecodeError> {
         let mut reader = Reader::new(request);
-        match read_header(&mut reader, self.cluster)? {
-            KIND_SYNC_REQUEST => {}
-            kind => return Err(DecodeError::Kind { kind }),
+        let version = match read_any_header(&mut reader, self.cluster)? {
+            (version, KIND_SYNC_REQUEST) => version,
+            (_, kind) => return Err(DecodeError::Kind { kind }),
+        };
+        if !self.versions().contains(version) {
+            return Ok(SyncAnswer::Ready(self.refuse_version(now, version, reader.id()?)));
         }
         let (newcomer, summary) = (read_alive(&mut reader)?, Summary::read(&mut reader)?);
+        let newcomer = Alive { versions: Versions::read(&mut reader)?, ..newcomer };
         if !matches!(self.phase, Phase::Active) {
-            return Ok(SyncAnswer::Ready(self.verdict(BUSY)));
+            return Ok(SyncAnswer::Ready(self.verdict(version, BUSY)));
         }
         let own = self.table.local();
         if newcomer.id == *own.id {
             let (boot, address) = (own.boot, own.address);
             if newcomer.boot == boot {
-                return Ok(SyncAnswer::Ready(self.verdict(ITSELF)));
+                return Ok(SyncAnswer::Ready(self.verdict(version, ITSELF)));
             }
             self.tell_conflict(now, newcomer.id, newcomer.address, newcomer.boot);
-            return Ok(SyncAnswer::Ready(self.conflict_reply(address, boot)));
+            return Ok(SyncAnswer::Ready(self.conflict_reply(version, address, boot)));
         }
         // Another life at the same address is a restart: one socket has one process. At another address, the known life
         // must be given the chance to say that it is there.
@@ -151,8 +182,8 @@ impl Swim {
             held.state.is_routable() && held.boot != newcomer.boot && held.address != newcomer.address
         };
         match held.filter(is_rival).map(|held| held.boot) {
-            Some(boot) => Ok(self.verify(now, newcomer, summary, boot)),
-            None => Ok(SyncAnswer::Ready(self.accept(now, newcomer, &summary))),
+            Some(boot) => Ok(self.verify(now, version, newcomer, summary, boot)),
+            None => Ok(SyncAnswer::Ready(self.accept(now, version, newcomer, &summary))),
         }
     }
 
@@ -163,9 +194,9 @@ impl Swim {
     /// The bytes are no reply of this version and cluster. Nothing was changed.
     pub fn handle_sync_reply(&mut self, now: Duration, reply: &[u8]) -> Result<SyncOutcome, DecodeError> {
         let mut reader = Reader::new(reply);
-        match read_header(&mut reader, self.cluster)? {
-            KIND_SYNC_REPLY => {}
-            kind => return Err(DecodeError::Kind { kind }),
+        match read_header(&mut reader, self.versions(), self.cluster)? {
+            (_, KIND_SYNC_REPLY) => {}
+            (_, kind) => return Err(DecodeError::Kind { kind }),
         }
         match reader.u8("verdict")? {
             ACCEPTED => {}
@@ -177,6 +208,7 @@ impl Swim {
             }
             BUSY => return Ok(SyncOutcome::Busy),
             ITSELF => return Ok(SyncOutcome::Itself),
+            VERSIONS => return self.take_refusal_of_version(now, &mut reader),
             _ => return Err(DecodeError::Value { field: "verdict" }),
         }
         let remembered = read_remembered(&mut reader)?;
@@ -257,10 +289,10 @@ impl Swim {
         let former = held.state;
         let is_changed = (held.boot, held.address, held.meta) != (alive.boot, alive.address, &alive.meta);
         self.table.update(slot, &mut self.random, |entry| {
-            let Alive { id: _, incarnation, boot, address, meta } = alive;
+            let Alive { id: _, incarnation, boot, address, meta, versions } = alive;
             entry.turn(state, now);
             entry.incarnation = incarnation;
-            entry.introduce(boot, address, meta);
+            entry.introduce(boot, address, meta, versions);
         });
         if is_changed && former == state {
             self.emit_of(slot, Event::Updated);
@@ -268,8 +300,43 @@ impl Swim {
         self.note_change(now, slot, Some(former), false, spread);
     }
 
+    /// The answer to a request that cannot be read.
+    fn refuse_version(&mut self, now: Duration, version: u8, asker: NodeId) -> Vec<u8> {
+        if version > 0 {
+            self.note_refused(now, asker, version);
+        }
+        let own = self.table.local();
+        self.versions_reply(version, own.versions, own.id)
+    }
+
+    fn versions_reply(&self, version: u8, versions: Versions, node: &NodeId) -> Vec<u8> {
+        let mut reply = self.verdict(version, VERSIONS);
+        reply.extend_from_slice(&[versions.lowest(), versions.highest()]);
+        reply.id(node);
+        reply
+    }
+
+    /// Somebody does not understand the version of this node's request, or is in a cluster with somebody who does not.
+    fn take_refusal_of_version(&mut self, now: Duration, reader: &mut Reader<'_>) -> Result<SyncOutcome, DecodeError> {
+        let (lowest, highest) = (reader.u8("versions")?, reader.u8("versions")?);
+        let versions = Versions::new(lowest, highest).ok_or(DecodeError::Value { field: "versions" })?;
+        let node = reader.id()?;
+        if let Some(version) = versions.shared(self.versions()) {
+            self.greeting = version;
+            return Ok(SyncOutcome::AnotherVersion);
+        }
+        self.stats.refused_versions += 1;
+        self.tell_incompatible(now, node, versions);
+        Ok(SyncOutcome::Incompatible)
+    }
+
     /// Takes the newcomer in, and writes what it needs to know.
-    pub(crate) fn accept(&mut self, now: Duration, newcomer: Alive, summary: &Summary) -> Vec<u8> {
+    pub(crate) fn accept(&mut self, now: Duration, version: u8, newcomer: Alive, summary: &Summary) -> Vec<u8> {
+        if let Some((node, versions)) = self.rival_in_version(&newcomer) {
+            self.stats.refused_versions += 1;
+            self.tell_incompatible_with(now, newcomer.id, newcomer.versions, versions);
+            return self.versions_reply(version, versions, &node);
+        }
         let remembered = self.remembered(&newcomer);
         let asker = newcomer.id.clone();
         let is_member = self.table.find(&asker).is_some_and(|held| held.boot == newcomer.boot);
@@ -277,7 +344,7 @@ impl Swim {
         if is_member {
             self.compare_views(now, &asker, summary.digest);
         }
-        let mut reply = self.verdict(ACCEPTED);
+        let mut reply = self.verdict(version, ACCEPTED);
         match remembered {
             None => reply.push(0),
             Some((incarnation, boot)) => {
@@ -307,15 +374,15 @@ impl Swim {
         (held.incarnation >= newcomer.incarnation && !is_known).then_some((held.incarnation, held.boot))
     }
 
-    pub(crate) fn verdict(&self, verdict: u8) -> Vec<u8> {
+    pub(crate) fn verdict(&self, version: u8, verdict: u8) -> Vec<u8> {
         let mut reply = Vec::new();
-        write_header(&mut reply, self.cluster, KIND_SYNC_REPLY);
+        write_header(&mut reply, version, self.cluster, KIND_SYNC_REPLY);
         reply.push(verdict);
         reply
     }
 
-    pub(crate) fn conflict_reply(&self, address: SocketAddr, boot: BootId) -> Vec<u8> {
-        let mut reply = self.verdict(CONFLICT);
+    pub(crate) fn conflict_reply(&self, version: u8, address: SocketAddr, boot: BootId) -> Vec<u8> {
+        let mut reply = self.verdict(version, CONFLICT);
         reply.address(address);
         reply.boot(boot);
         reply
@@ -383,6 +450,7 @@ impl Swim {
 fn write_record(reply: &mut Vec<u8>, entry: &Member<'_>) {
     let mut record = vec![rank(entry.state)];
     write_alive(&mut record, &alive_of(entry));
+    entry.versions.write(&mut record);
     reply.varint(record.len() as u64);
     reply.extend_from_slice(&record);
 }
@@ -405,9 +473,10 @@ fn read_records(reader: &mut Reader<'_>) -> Result<Vec<Record>, DecodeError> {
             1 => NodeState::Suspect,
             2 => NodeState::Failed,
             3 => NodeState::Left,
-            _ => return Err(DecodeError::Value { field: "state" }),
+            // Of a later release.
+            _ => continue,
         };
-        records.push((state, read_alive(&mut record)?));
+        records.push((state, read_whole_alive(&mut record)?));
     }
     Ok(records)
 }

@@ -26,9 +26,9 @@ fn the_bytes_of_a_request_and_of_each_reply_never_change() {
     // A small view is asked for whole, so there are no buckets.
     let request = format!("{header} 10 {alive} {digest} 00").replace(' ', "");
     assert_eq!(hex(&swim.sync_request()), request);
-    let conflict = swim.conflict_reply(address(1), BootId(9));
+    let conflict = swim.conflict_reply(1, address(1), BootId(9));
     assert_eq!(hex(&conflict), format!("{header} 11 02 04 0a000002 1b59 0000000000000009").replace(' ', ""));
-    assert_eq!(hex(&swim.verdict(BUSY)), format!("{header} 11 03").replace(' ', ""));
+    assert_eq!(hex(&swim.verdict(1, BUSY)), format!("{header} 11 03").replace(' ', ""));
 
     let mut swim = machine();
     let newcomer = Swim::new(Config::lan(), &cluster(), local(1, 0x88, 5), 1, secs(1));
@@ -157,7 +157,7 @@ fn a_leaver_leaves_no_newcomer_without_an_answer() {
     let answer = net.act(0, |swim, now| swim.handle_sync_request(now, &rival.0)).expect("a request");
     assert_eq!(answer, SyncAnswer::Pending(SyncId(0)));
     net.leave(0);
-    let reply = net.nodes[0].swim.verdict(BUSY);
+    let reply = net.nodes[0].swim.verdict(1, BUSY);
     let told = Event::SyncAnswered { id: SyncId(0), reply };
     assert!(net.nodes[0].events.iter().any(|(_, event)| *event == told));
 }
@@ -210,7 +210,7 @@ proptest! {
     fn any_bytes_are_taken_or_refused(kind in 14u8..20, bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let mut swim = machine();
         let mut headed = Vec::new();
-        write_header(&mut headed, swim.cluster, kind);
+        write_header(&mut headed, 1, swim.cluster, kind);
         headed.extend_from_slice(&bytes);
         for input in [&bytes, &headed] {
             let _ = swim.handle_sync_request(secs(2), input);

@@ -28,6 +28,8 @@ pub(crate) struct Outgoing {
     pub(crate) body: Body,
     /// Whether the receiver must learn who this node is.
     pub(crate) introduces: bool,
+    /// An answer is written in the version of its question; everything else in that for the receiver.
+    pub(crate) version: Option<u8>,
 }
 
 impl Swim {
@@ -50,7 +52,12 @@ impl Swim {
     }
 
     pub(crate) fn send(&mut self, to: SocketAddr, node: NodeId, body: Body) {
-        self.send_outgoing(Outgoing { to, node, body, introduces: false });
+        self.send_outgoing(Outgoing { to, node, body, introduces: false, version: None });
+    }
+
+    /// Sends in this version.
+    pub(crate) fn send_in(&mut self, version: u8, to: SocketAddr, node: NodeId, body: Body) {
+        self.send_outgoing(Outgoing { to, node, body, introduces: false, version: Some(version) });
     }
 
     pub(crate) fn send_outgoing(&mut self, outgoing: Outgoing) {
@@ -85,7 +92,8 @@ impl Swim {
     /// Writes the packet and as many records as fit, and gives their number.
     fn encode(&mut self, outgoing: &Outgoing, packet: &mut Vec<u8>) -> usize {
         let own = self.table.local();
-        let sender = Sender { id: own.id.clone(), boot: own.boot, incarnation: own.incarnation };
+        let version = outgoing.version.unwrap_or_else(|| self.version_for(&outgoing.node));
+        let sender = Sender { version, id: own.id.clone(), boot: own.boot, incarnation: own.incarnation };
         write_start(packet, self.cluster, &sender, &outgoing.body);
         let bytes_max = self.config.packet_bytes_max;
         let receiver = self.table.slot_of(&outgoing.node);
@@ -202,5 +210,6 @@ pub(crate) fn alive_of(entry: &Member<'_>) -> Alive {
         boot: entry.boot,
         address: entry.address,
         meta: entry.meta.clone(),
+        versions: entry.versions,
     }
 }

@@ -42,6 +42,9 @@ impl Swim {
         if self.unverified.values().any(|candidate| candidate.alive.id == alive.id) {
             return;
         }
+        if !self.shares_version(now, &alive) {
+            return;
+        }
         let is_full = self.table.len() >= self.config.members_max && self.table.longest_gone().is_none();
         if is_full || self.unverified.len() >= UNVERIFIED_MAX {
             self.stats.limit_unverified += 1;
@@ -55,8 +58,8 @@ impl Swim {
     /// Asks again, or gives up.
     pub(crate) fn unverified_step(&mut self, now: Duration, sequence: u32) {
         let Some(candidate) = self.unverified.get_mut(&sequence) else { return };
-        let Alive { id, boot, address, .. } = &candidate.alive;
-        let (id, boot, address) = (id.clone(), *boot, *address);
+        let Alive { id, boot, address, versions, .. } = &candidate.alive;
+        let (id, boot, address, versions) = (id.clone(), *boot, *address, *versions);
         if candidate.asked >= PINGS || self.table.slot_of(&id).is_some() {
             self.stats.unverified_silent += u64::from(self.table.slot_of(&id).is_none());
             self.unverified.remove(&sequence);
@@ -66,7 +69,9 @@ impl Swim {
         let (is_first, asked) = (candidate.asked == 1, candidate.asked);
         self.schedule.set(Timer::Unverified(sequence), now + self.config.probe_interval / PINGS);
         self.stats.unverified_asked += u64::from(is_first);
-        self.send(address, id.clone(), Body::Ping { sequence, target: id.clone(), target_boot: boot });
+        let own = self.versions();
+        let version = versions.shared(own).unwrap_or(own.lowest());
+        self.send_in(version, address, id.clone(), Body::Ping { sequence, target: id.clone(), target_boot: boot });
         if !is_first {
             // A relay may have to connect first, where datagrams do not pass: it has all the time that is left.
             let left = self.config.probe_interval / PINGS * (PINGS + 1 - asked);

@@ -25,21 +25,30 @@ const PINGS: u32 = 3;
 pub(crate) struct Verification {
     newcomer: Alive,
     summary: Summary,
+    /// In which version it asked.
+    version: u8,
     boot: BootId,
     sequence: u32,
     pings: u32,
 }
 
 impl Swim {
-    pub(crate) fn verify(&mut self, now: Duration, newcomer: Alive, summary: Summary, boot: BootId) -> SyncAnswer {
+    pub(crate) fn verify(
+        &mut self,
+        now: Duration,
+        version: u8,
+        newcomer: Alive,
+        summary: Summary,
+        boot: BootId,
+    ) -> SyncAnswer {
         if self.verifications.len() >= VERIFICATIONS_MAX {
             self.stats.limit_verifications += 1;
-            return SyncAnswer::Ready(self.verdict(BUSY));
+            return SyncAnswer::Ready(self.verdict(version, BUSY));
         }
         let id = self.next_sync;
         self.next_sync += 1;
         let sequence = self.next_sequence();
-        self.verifications.insert(id, Verification { newcomer, summary, boot, sequence, pings: 0 });
+        self.verifications.insert(id, Verification { newcomer, summary, version, boot, sequence, pings: 0 });
         self.verification_step(now, id);
         SyncAnswer::Pending(SyncId(id))
     }
@@ -56,8 +65,8 @@ impl Swim {
             }
             return;
         }
-        let Some(Verification { newcomer, summary, .. }) = self.verifications.remove(&id) else { return };
-        let reply = self.accept(now, newcomer, &summary);
+        let Some(Verification { newcomer, summary, version, .. }) = self.verifications.remove(&id) else { return };
+        let reply = self.accept(now, version, newcomer, &summary);
         self.emit(Event::SyncAnswered { id: SyncId(id), reply });
     }
 
@@ -66,10 +75,10 @@ impl Swim {
         let mut waiting = self.verifications.iter();
         let found = waiting.find(|(_, v)| v.sequence == sequence && v.newcomer.id == *node && v.boot == boot);
         let Some(id) = found.map(|(id, _)| *id) else { return false };
-        let Some(Verification { newcomer, .. }) = self.verifications.remove(&id) else { return false };
+        let Some(Verification { newcomer, version, .. }) = self.verifications.remove(&id) else { return false };
         self.schedule.cancel(Timer::Verification(id));
         let Some(address) = self.table.find(node).map(|entry| entry.address) else { return false };
-        let reply = self.conflict_reply(address, boot);
+        let reply = self.conflict_reply(version, address, boot);
         self.tell_conflict(now, newcomer.id, newcomer.address, newcomer.boot);
         self.emit(Event::SyncAnswered { id: SyncId(id), reply });
         true
@@ -77,9 +86,9 @@ impl Swim {
 
     /// Asks those who wait for an answer to come again.
     pub(crate) fn give_up_verifications(&mut self) {
-        for id in std::mem::take(&mut self.verifications).into_keys() {
+        for (id, waiting) in std::mem::take(&mut self.verifications) {
             self.schedule.cancel(Timer::Verification(id));
-            let reply = self.verdict(BUSY);
+            let reply = self.verdict(waiting.version, BUSY);
             self.emit(Event::SyncAnswered { id: SyncId(id), reply });
         }
     }

@@ -12,6 +12,7 @@ const BACK: Duration = Duration::from_secs(5);
 pub(crate) const NO_UDP_AT_ONE: Row = Row {
     fault: "UDP blocked at one node",
     outcome: "nobody failed; gossip falls back to streams; told",
+    settings: &[],
     play: |scene| {
         let victim = port(1);
         no_udp(scene, &[1], &[format!("ip protocol udp iifname {victim}"), format!("ip protocol udp oifname {victim}")])
@@ -21,18 +22,20 @@ pub(crate) const NO_UDP_AT_ONE: Row = Row {
 pub(crate) const NO_UDP_AT_ALL: Row = Row {
     fault: "UDP blocked at all",
     outcome: "nobody failed; gossip falls back to streams; told",
+    settings: &[],
     play: |scene| no_udp(scene, &[0, 1, 2, 3, 4], &["ip protocol udp".to_owned()]),
 };
 
 pub(crate) const ONE_IN_FIVE: Row =
-    Row { fault: "20 % loss everywhere", outcome: "nobody failed", play: |scene| loss(scene, 20) };
+    Row { fault: "20 % loss everywhere", outcome: "nobody failed", settings: &[], play: |scene| loss(scene, 20) };
 
 pub(crate) const TWO_IN_FIVE: Row =
-    Row { fault: "40 % loss everywhere", outcome: "nobody failed", play: |scene| loss(scene, 40) };
+    Row { fault: "40 % loss everywhere", outcome: "nobody failed", settings: &[], play: |scene| loss(scene, 40) };
 
 pub(crate) const FLAPPING: Row = Row {
     fault: "one node's link flaps, 1 s on, 1 s off",
     outcome: "only that node may fail; it is back within 5 s after the end",
+    settings: &[],
     play: |scene| {
         const HALF: Duration = Duration::from_secs(1);
         let victim = 1;

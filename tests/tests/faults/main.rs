@@ -57,6 +57,8 @@ const NOT_ALWAYS_MET: &str = losses::TWO_IN_FIVE.fault;
 struct Row {
     fault: &'static str,
     outcome: &'static str,
+    /// What its nodes are told besides the defaults.
+    settings: &'static [&'static str],
     /// Plays it; what was measured.
     play: fn(&mut Scene) -> String,
 }
@@ -125,7 +127,7 @@ fn each_fault_of_network_host_and_process_has_its_outcome() {
 fn play(rdbnet: &Rdbnet, number: usize, row: &Row, lengths: Lengths) -> Result<String, String> {
     let began = Instant::now();
     let played = std::panic::catch_unwind(|| {
-        let mut scene = Scene::open(rdbnet, number, lengths);
+        let mut scene = Scene::open(rdbnet, number, row.settings, lengths);
         let measured = (row.play)(&mut scene);
         format!("{measured}; {}", scene.close(began))
     });

@@ -10,15 +10,24 @@ use crate::scene::{NODES, Scene, secs};
 const SILENT: Duration = Duration::from_secs(11);
 const BACK: Duration = Duration::from_secs(5);
 
-pub(crate) const ONE_SECOND: Row =
-    Row { fault: "pauses of 1 s", outcome: "not failed", play: |scene| pauses(scene, Duration::from_secs(1)) };
+pub(crate) const ONE_SECOND: Row = Row {
+    fault: "pauses of 1 s",
+    outcome: "not failed",
+    settings: &[],
+    play: |scene| pauses(scene, Duration::from_secs(1)),
+};
 
-pub(crate) const THREE_SECONDS: Row =
-    Row { fault: "pauses of 3 s", outcome: "not failed", play: |scene| pauses(scene, Duration::from_secs(3)) };
+pub(crate) const THREE_SECONDS: Row = Row {
+    fault: "pauses of 3 s",
+    outcome: "not failed",
+    settings: &[],
+    play: |scene| pauses(scene, Duration::from_secs(3)),
+};
 
 pub(crate) const LONG: Row = Row {
     fault: "a pause of 30 s",
     outcome: "failed; recovered within 5 s of waking, and it fails nobody else",
+    settings: &[],
     play: |scene| {
         let victim = 1;
         let others = scene.cluster.others(victim);
@@ -38,6 +47,7 @@ pub(crate) const LONG: Row = Row {
 pub(crate) const STARVED: Row = Row {
     fault: "one node at 5 % of a core, shared with a busy process",
     outcome: "nobody else failed",
+    settings: &[],
     play: |scene| {
         let victim = 1;
         let pid = scene.cluster.node(victim).pid();

@@ -27,11 +27,14 @@ pub(crate) struct Scene {
 
 impl Scene {
     #[track_caller]
-    pub(crate) fn open(rdbnet: &Rdbnet, number: usize, lengths: Lengths) -> Self {
+    pub(crate) fn open(rdbnet: &Rdbnet, number: usize, settings: &[&str], lengths: Lengths) -> Self {
         let lab = Lab::new(&format!("faults{number}"), NODES).unwrap_or_else(|told| panic!("{told}"));
         lab.heal();
         let mut cluster = Cluster::in_lab(rdbnet, &lab, NODES);
-        (0..NODES).for_each(|index| cluster.spawn(index));
+        for index in 0..NODES {
+            cluster.spec_mut(index).set.extend(settings.iter().map(|setting| (*setting).to_owned()));
+            cluster.spawn(index);
+        }
         cluster.wait_agreed();
         let marks = cluster.marks();
         Self { cluster, lab, lengths, marks }

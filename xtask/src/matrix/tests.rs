@@ -59,6 +59,7 @@ fn every_crate_of_the_workspace_is_in_the_matrix() {
         "rdb-net-session-previous",
         "rdb-net-tests",
         "rdb-net-wire-previous",
+        "rdb-swim-previous",
         "xtask",
     ];
     expected.extend(others.map(String::from));

@@ -6,6 +6,7 @@
 //! `networking_message_roundtrip_seconds` is a proper histogram of the same durations beside it.
 
 mod discovery;
+mod members;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -80,6 +81,7 @@ pub(crate) struct Exposition {
     membership: BTreeMap<&'static str, u64>,
     gossip_waited_max: Duration,
     members_vanished: usize,
+    is_withdrawn: bool,
     links_busy: usize,
     dropped: BTreeMap<&'static str, u64>,
     security: SecurityView,
@@ -120,6 +122,7 @@ impl Exposition {
             membership: statistics.membership.clone(),
             gossip_waited_max: statistics.gossip_waited_max,
             members_vanished: statistics.members_vanished,
+            is_withdrawn: statistics.is_withdrawn,
             links_busy: statistics.links_busy,
             dropped: statistics.dropped.clone(),
             security: control.security(),
@@ -287,31 +290,7 @@ impl Exposition {
             "How long the node has been running.",
             [(NO_LABELS, self.uptime.as_secs_f64())],
         )?;
-        families.gauge(
-            "networking_members",
-            "Members of the cluster in the view of this node, itself included, by state.",
-            self.members.iter().map(|(state, count)| ([("state", state.name())], *count)),
-        )?;
-        families.gauge(
-            "networking_members_vanished",
-            "Members that have vanished together and are not back: 0 unless the network has come apart.",
-            [(NO_LABELS, self.members_vanished as u64)],
-        )?;
-        families.gauge(
-            "networking_links_busy",
-            "Connections of this node's own that carry traffic, and are asked about on an interval.",
-            [(NO_LABELS, self.links_busy as u64)],
-        )?;
-        families.gauge(
-            "networking_gossip_waited_seconds_max",
-            "The longest that a gossip packet has waited in the socket for this process, since its start.",
-            [(NO_LABELS, self.gossip_waited_max.as_secs_f64())],
-        )?;
-        families.counter(
-            "networking_membership",
-            "Counters of the membership protocol, by name.",
-            self.membership.iter().map(|(name, count)| ([("counter", *name)], *count)),
-        )?;
+        self.members(families)?;
         families.counter(
             "networking_dropped",
             "What was dropped because a limit was reached, by what it was.",

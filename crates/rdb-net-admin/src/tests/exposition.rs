@@ -26,7 +26,7 @@ fn value(families: &Families, family: &str, labels: &[(&str, &str)]) -> f64 {
 }
 
 /// Every family: its name in the text format, its type, its labels.
-const FAMILIES: [(&str, &str, &[&str]); 32] = [
+const FAMILIES: [(&str, &str, &[&str]); 33] = [
     ("networking_messages_sent_total", "counter", &["message_type", "node_id"]),
     ("networking_messages_received_total", "counter", &["message_type", "node_id"]),
     ("networking_message_latency_seconds", "gauge", &["node_id", "percentile"]),
@@ -55,6 +55,7 @@ const FAMILIES: [(&str, &str, &[&str]); 32] = [
     ("networking_uptime_seconds", "gauge", &[]),
     ("networking_members", "gauge", &["state"]),
     ("networking_members_vanished", "gauge", &[]),
+    ("networking_split_brain_withdrawn", "gauge", &[]),
     ("networking_links_busy", "gauge", &[]),
     ("networking_gossip_waited_seconds_max", "gauge", &[]),
     ("networking_membership_total", "counter", &["counter"]),
@@ -115,6 +116,7 @@ fn values_are_those_of_the_statistics() {
     assert_eq!(of("networking_members", &[("state", "left")]), 0.0);
     assert_eq!(of("networking_membership_total", &[("counter", "probes_started")]), 11.0);
     assert_eq!(of("networking_gossip_waited_seconds_max", &[]), 0.0025);
+    assert_eq!(of("networking_split_brain_withdrawn", &[]), 1.0);
     assert_eq!((of("networking_members_vanished", &[]), of("networking_links_busy", &[])), (3.0, 2.0));
     assert_eq!(of("networking_dropped_total", &[("what", "events")]), 2.0);
     assert_eq!(of("networking_uptime_seconds", &[]), 90.5);

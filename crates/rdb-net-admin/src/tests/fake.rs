@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rdb_net_manager::config::{Change, Reload};
 use rdb_net_manager::{
     CertificateView, ControlError, ControlPlane, DiscoveryView, EventSubscription, GossipKeyView, NetworkStatistics,
-    PeerView, RegistrationView, SecurityView, SourceState, SourceView, Topology,
+    PartitionView, PeerView, RegistrationView, Reloaded, SecurityView, SourceState, SourceView, SplitBrainView,
+    Topology,
 };
 use rdb_net_session::LatencyHistogram;
 use rdb_net_types::{
@@ -61,6 +63,8 @@ pub(crate) struct Fake {
     pub(crate) health: Mutex<HealthReport>,
     pub(crate) statistics: Mutex<NetworkStatistics>,
     pub(crate) calls: Mutex<Vec<String>>,
+    pub(crate) partition: Mutex<Option<PartitionView>>,
+    pub(crate) split_brain: Mutex<Option<SplitBrainView>>,
     /// `leave` takes a permit before it does anything.
     pub(crate) leave_permits: Semaphore,
     pub(crate) leave_begun: AtomicBool,
@@ -79,6 +83,7 @@ impl Default for Fake {
         statistics.health_check_failures = [(node("n3"), 9)].into();
         statistics.membership = [("probes_started", 11)].into();
         statistics.gossip_waited_max = Duration::from_micros(2500);
+        statistics.is_withdrawn = true;
         (statistics.members_vanished, statistics.links_busy) = (3, 2);
         statistics.dropped = [("events", 2)].into();
         let parts = vec![("transport".to_owned(), HealthStatus::Healthy, String::new())];
@@ -87,6 +92,8 @@ impl Default for Fake {
             health: Mutex::new(HealthReport::of(parts)),
             statistics: Mutex::new(statistics),
             calls: Mutex::default(),
+            partition: Mutex::default(),
+            split_brain: Mutex::default(),
             leave_permits: Semaphore::new(1),
             leave_begun: AtomicBool::new(false),
             peers,
@@ -129,6 +136,8 @@ impl ControlPlane for Fake {
             members: [self.local()].into_iter().chain(peers.into_values().cloned()).collect(),
             links: vec![node("n2")],
             view_digest: u64::MAX,
+            partition: self.partition.lock().expect("not poisoned").to_owned(),
+            split_brain: self.split_brain.lock().expect("not poisoned").clone(),
         }
     }
 
@@ -204,6 +213,14 @@ impl ControlPlane for Fake {
 
     fn configuration(&self) -> String {
         String::new()
+    }
+
+    fn reload_configuration(&self) -> BoxFuture<'_, Result<Reloaded, ControlError>> {
+        self.called("reload_configuration".to_owned());
+        let change = |key, class| Change { key, class, old: Some("1".to_owned()), new: None };
+        let taken = vec![change("networking.gossip.fanout", Reload::Hot)];
+        let waiting = vec![change("networking.node_id", Reload::Restart)];
+        Box::pin(std::future::ready(Ok(Reloaded { taken, waiting })))
     }
 
     fn events(&self) -> EventSubscription {

@@ -8,3 +8,5 @@ mod lab;
 mod partition;
 mod peers;
 mod silent_udp;
+mod split;
+mod versions;

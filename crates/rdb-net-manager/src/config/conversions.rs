@@ -2,10 +2,11 @@
 
 use rdb_net_session::{CompressionConfig, Identity};
 use rdb_net_types::{BootId, Incarnation, NodeAddress, NodeId, NodeInfo, ProtocolRange};
+use rdb_swim::Strategy;
 
-use super::settings::Config;
 #[cfg(feature = "secure")]
 use super::settings::Tls;
+use super::settings::{Config, SplitBrainStrategy};
 
 const THIS_VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -170,6 +171,17 @@ impl Config {
             return rdb_swim::Config { packet_bytes_max, ..swim };
         }
         swim
+    }
+
+    /// Which side of a partition goes on.
+    pub fn split_brain(&self) -> rdb_net_engine::SplitBrainConfig {
+        let strategy = match self.split_brain.strategy {
+            SplitBrainStrategy::None => None,
+            SplitBrainStrategy::StaticQuorum => Some(Strategy::StaticQuorum { members: self.split_brain.members }),
+            SplitBrainStrategy::KeepMajority => Some(Strategy::KeepMajority),
+            SplitBrainStrategy::KeepOldest => Some(Strategy::KeepOldest),
+        };
+        rdb_net_engine::SplitBrainConfig { strategy, stable_after: self.split_brain.stable_after }
     }
 
     /// Health checks.

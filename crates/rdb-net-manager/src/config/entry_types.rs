@@ -13,7 +13,7 @@ use super::connections::{QuicCongestion, TransportProtocol};
 use super::discovery::{AddressFamily, DiscoveryKind, DnsRecords};
 use super::entry::{Entry, Reader, quoted};
 use super::input::{self, Input, Value};
-use super::settings::{Gossip, GossipProfile, GossipTransport};
+use super::settings::{Gossip, GossipProfile, GossipTransport, SplitBrainStrategy};
 
 /// The longest capability, label and label value, in bytes: they travel in gossip packets.
 const LABEL_BYTES_MAX: usize = 64;
@@ -295,6 +295,7 @@ named! {
     TransportProtocol { "tcp" => TransportProtocol::Tcp, "quic" => TransportProtocol::Quic, "auto" => TransportProtocol::Auto }
     DnsRecords { "srv" => DnsRecords::Srv, "addresses" => DnsRecords::Addresses, "srv_then_addresses" => DnsRecords::SrvThenAddresses }
     AddressFamily { "either" => AddressFamily::Either, "ipv4" => AddressFamily::V4, "ipv6" => AddressFamily::V6 }
+    SplitBrainStrategy { "none" => SplitBrainStrategy::None, "static_quorum" => SplitBrainStrategy::StaticQuorum, "keep_majority" => SplitBrainStrategy::KeepMajority, "keep_oldest" => SplitBrainStrategy::KeepOldest }
     GossipProfile { "lan" => GossipProfile::Lan, "wan" => GossipProfile::Wan, "local" => GossipProfile::Local }
 }
 

@@ -27,6 +27,10 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ),
     ("networking.admin", "The listener for operators."),
     ("networking.gossip", "The membership protocol. All nodes of a cluster should have the same settings."),
+    (
+        "networking.split_brain",
+        "Which side of a cluster that has come apart goes on. All nodes of a cluster should have the same settings.",
+    ),
     ("networking.node", "What this node tells others of itself."),
     ("networking.state", "What the node remembers over a restart."),
     ("networking.transport", "Connections in detail. The defaults suit most clusters."),
@@ -82,12 +86,13 @@ macro_rules! key {
 }
 
 mod discovery;
+mod membership;
 
-const COUNT: usize = FIRST.len() + discovery::KEYS.len() + LAST.len();
+const COUNT: usize = FIRST.len() + discovery::KEYS.len() + ADMIN.len() + membership::KEYS.len() + LAST.len();
 
 /// Every key, in order. A key that comes later is applied later, so that a gossip setting wins over the gossip profile.
 pub static KEYS: &[Key] = &{
-    let parts = [FIRST, discovery::KEYS, LAST];
+    let parts = [FIRST, discovery::KEYS, ADMIN, membership::KEYS, LAST];
     let mut keys = [FIRST[0]; COUNT];
     let (mut filled, mut part) = (0, 0);
     while part < parts.len() {
@@ -211,39 +216,15 @@ const FIRST: &[Key] = &[
      anyway." },
 ];
 
-const LAST: &[Key] = &[
+const ADMIN: &[Key] = &[
     key! { "networking.admin.enabled", admin.enabled, Restart, Range::Any, "false",
     "Whether there is a listener for operators." },
     key! { "networking.admin.bind_address", admin.bind_address, Restart, Range::Any, "\"127.0.0.1:9000\"",
     "Where it listens. Port 0 lets the system pick one.",
     unset "127.0.0.1 and the port of `networking.bind_address` + 2, or port 0 where that has port 0" },
-    key! { "networking.gossip.profile", gossip, Restart, Range::OneOf(&["lan", "wan", "local"]), "\"wan\"",
-    "For which distances the times of the protocol are set: one data centre, several continents, one host. The \
-     keys below win over it, in whichever layer they stand; the defaults that they show are those of \"lan\"." },
-    key! { "networking.gossip.transport", gossip.transport, Restart, Range::OneOf(&["auto", "udp", "stream", "quic"]), "\"stream\"",
-    "On which way gossip travels. \"udp\": packets of its own, sealed where TLS is on or nodes share a secret. \"stream\": inside the \
-     connections, which costs one to each probed member. \"quic\": the same, as datagrams of QUIC. \"auto\": as datagrams where a QUIC \
-     connection is up, by UDP where none is, and inside the connections as long as UDP does not pass." },
-    key! { "networking.gossip.key_rotation_ms", gossip.key_rotation, Restart,
-    Range::Whole { min: 0, max: 8760 * HOUR_MS, unit: "ms" }, "3600000",
-    "How long a key seals gossip packets before another takes its place. 0 never replaces it by itself. One that follows from a \
-     shared secret stays." },
-    key! { "networking.gossip.probe_interval_ms", gossip.swim.probe_interval, Restart, ms(1), "2000",
-    "Time between two probes of members. Shorter finds crashes sooner and costs two packets per member and \
-     interval." },
-    key! { "networking.gossip.probe_timeout_ms", gossip.swim.probe_timeout, Restart, ms(1), "300",
-    "How long a probe waits before others are asked to probe too, where the member's round trip is not known, and at the most; \
-     below `probe_interval_ms`." },
-    key! { "networking.gossip.probe_timeout_min_ms", gossip.swim.probe_timeout_min, Restart, ms(1), "50",
-    "The same at the least. In between the time follows the member's round trips. From `probe_timeout_ms` on it follows nothing." },
-    key! { "networking.gossip.indirect_probes", gossip.swim.indirect_probes, Restart, count(0, 16), "5",
-    "How many other members are asked to probe a silent one." },
-    key! { "networking.gossip.interval_ms", gossip.swim.gossip_interval, Restart, ms(1), "500",
-    "Time between two rounds of gossip while there is something to say." },
-    key! { "networking.gossip.fanout", gossip.swim.gossip_fanout, Restart, count(1, 16), "4",
-    "How many members a round of gossip tells." },
-    key! { "networking.gossip.suspicion_pause_ms", gossip.swim.suspicion_pause, Restart, ms(0), "5000",
-    "The pause of a healthy process that must not make it failed: garbage collection, a busy host." },
+];
+
+const LAST: &[Key] = &[
     key! { "networking.node.capabilities", node.capabilities, Hot, Range::Entries(32), "[\"read\", \"write\"]",
     "What the node can do: `read`, `write`, `analytics`, or names of your own." },
     key! { "networking.node.region", node.locality.region, Hot, Range::Length(64), "\"eu-west\"",

@@ -36,7 +36,9 @@ folder, anywhere else at the working directory. Unknown keys, values out of rang
 errors, with file, line and column; everything that is wrong is told at once.
 
 How a change can take effect: *hot* at once, *reconnect* for connections made from then on, *restart* at the next start of the
-process. This version reads its configuration at the start only; a running node takes no change yet.
+process. This version takes changes of `[networking.gossip]` and
+`[networking.split_brain]` that are *hot* while it runs: on SIGHUP, or on `POST /api/v1/network/configuration/reload`, a node reads its
+layers again. What is wrong in them changes nothing. Changes of all other keys are named, and wait for the next start.
 ";
 
 impl Config {

@@ -6,7 +6,7 @@ use rdb_net_types::NodeAddress;
 
 use super::connections::TransportProtocol;
 use super::error::{ConfigError, ConfigErrors, Origin};
-use super::settings::{Admin, Config, GossipTransport};
+use super::settings::{Admin, Config, GossipTransport, SplitBrainStrategy};
 
 /// Values that do not go together.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ const STATE: &str = "networking.state.path";
 const STATE_KEY: &str = "networking.state.key_path";
 const GOSSIP_TRANSPORT: &str = "networking.gossip.transport";
 const PROTOCOL: &str = "networking.transport.protocol";
+const QUORUM: &str = "networking.split_brain.members";
 const STATE_VARIABLE: &str = "networking.state.key_variable";
 
 impl Config {
@@ -44,6 +45,7 @@ impl Config {
         errors.extend(findings(self).into_iter().map(|finding| finding.error));
         errors.extend(self.not_built());
         errors.extend(self.plaintext());
+        errors.extend(self.no_quorum());
         errors.extend(self.idle_sources());
         ConfigErrors::unless_empty(errors)
     }
@@ -98,6 +100,19 @@ impl Config {
             }
             _ => None,
         }
+    }
+
+    /// A quorum of which nobody has said how many it takes.
+    fn no_quorum(&self) -> Option<ConfigError> {
+        let split = &self.split_brain;
+        let is_missing = split.strategy == SplitBrainStrategy::StaticQuorum && split.members == 0;
+        is_missing.then(|| ConfigError::Conflict {
+            at: self.first_origin(&[QUORUM, "networking.split_brain.strategy"]),
+            key: QUORUM.to_owned(),
+            problem: String::from(
+                "it is not set, and strategy = \"static_quorum\" needs it: more than half of all members that there will ever be",
+            ),
+        })
     }
 
     /// Whether it would talk in plain text to others than this host, without having been allowed to.

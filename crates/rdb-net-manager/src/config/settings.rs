@@ -59,6 +59,8 @@ pub struct Config {
     pub admin: Admin,
     /// Membership.
     pub gossip: Gossip,
+    /// Which side of a partition goes on.
+    pub split_brain: SplitBrain,
     /// What this node tells of itself.
     pub node: Node,
     /// What it remembers over a restart.
@@ -221,6 +223,38 @@ impl Gossip {
     }
 }
 
+/// How a node decides which side of a partition goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum SplitBrainStrategy {
+    /// Not at all.
+    #[default]
+    None,
+    /// A side with enough members goes on.
+    StaticQuorum,
+    /// The larger side goes on.
+    KeepMajority,
+    /// The side with the oldest member goes on.
+    KeepOldest,
+}
+
+/// Which side of a partition goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SplitBrain {
+    /// How that is decided.
+    pub strategy: SplitBrainStrategy,
+    /// How many members are enough, where that is the strategy; 0 elsewhere.
+    pub members: usize,
+    /// How long the view must have been at rest.
+    pub stable_after: Duration,
+}
+
+impl Default for SplitBrain {
+    fn default() -> Self {
+        let stable_after = rdb_net_engine::SplitBrainConfig::default().stable_after;
+        Self { strategy: SplitBrainStrategy::None, members: 0, stable_after }
+    }
+}
+
 /// What a node tells of itself.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Node {
@@ -261,6 +295,7 @@ impl Default for Config {
             service_discovery: ServiceDiscovery::default(),
             admin: Admin { enabled: true, bind_address: None },
             gossip: Gossip::new(GossipProfile::Lan),
+            split_brain: SplitBrain::default(),
             node: Node::default(),
             state: State::default(),
             transport: Transport::default(),

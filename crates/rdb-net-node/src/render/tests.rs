@@ -40,6 +40,8 @@ fn topology() -> TopologyView {
         node_id: "n1".parse().expect("legal"),
         cluster: "test".to_owned(),
         view_digest: "00".repeat(8),
+        partition: None,
+        split_brain: None,
         members: vec![local, hostile, failed],
         links: vec!["n2".parse().expect("legal")],
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rdb_net_manager::{
-    ControlError, ControlPlane, EventSubscription, NetworkStatistics, PeerView, SecurityView, Topology,
+    ControlError, ControlPlane, EventSubscription, NetworkStatistics, PeerView, Reloaded, SecurityView, Topology,
 };
 use rdb_net_types::{BoxFuture, HealthReport, HealthStatus, NodeAddress, NodeId, NodeInfo, NodeState};
 
@@ -65,7 +65,15 @@ impl ControlPlane for Fake {
     fn topology(&self) -> Topology {
         let local = self.local();
         let (cluster, links) = ("test".to_owned(), Vec::new());
-        Topology { local: local.id.clone(), cluster, members: vec![local], links, view_digest: 1 }
+        Topology {
+            local: local.id.clone(),
+            cluster,
+            members: vec![local],
+            links,
+            view_digest: 1,
+            partition: None,
+            split_brain: None,
+        }
     }
 
     fn statistics(&self) -> NetworkStatistics {
@@ -94,6 +102,10 @@ impl ControlPlane for Fake {
 
     fn configuration(&self) -> String {
         String::new()
+    }
+
+    fn reload_configuration(&self) -> BoxFuture<'_, Result<Reloaded, ControlError>> {
+        unreachable!("nothing here reads a configuration again")
     }
 
     fn events(&self) -> EventSubscription {

@@ -15,7 +15,8 @@ fn claim(from: usize, of: usize) -> Accusation {
 }
 
 fn hear(swim: &mut Swim, now: Duration, from: usize, update: Update) {
-    let sender = Sender { id: id(from), boot: BootId(100 + from as u64), incarnation: Incarnation::first_of(1_000) };
+    let sender =
+        Sender { version: 1, id: id(from), boot: BootId(100 + from as u64), incarnation: Incarnation::first_of(1_000) };
     let packet = Packet { sender, body: Body::Gossip, updates: vec![update] }.encode(cluster_hash(&cluster()));
     assert_eq!(swim.handle_packet(now, address(from), &packet), Ok(()));
 }
@@ -122,7 +123,7 @@ fn refusals_convict_whoever_hears_of_them_after_the_verdict() {
     early.gossip_tick(secs(2) + ms(311));
     let mut packet = Vec::new();
     early.poll_transmit(secs(2) + ms(311), &mut packet).expect("gossip");
-    let told = Packet::decode(&packet, cluster_hash(&cluster())).expect("its own").updates;
+    let told = Packet::decode(&packet, crate::Versions::SPOKEN, cluster_hash(&cluster())).expect("its own").updates;
     assert!(told.iter().any(|update| matches!(update, Update::Failed(_))));
     let mut late = machine(Lifeguard::ON);
     told.into_iter().for_each(|update| late.apply(secs(3), update));

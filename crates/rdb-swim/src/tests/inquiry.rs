@@ -36,7 +36,7 @@ fn whoever_accuses_a_member_by_its_ping_is_answered_with_its_word_however_often_
     assert!(net.nodes[0].swim.queue.is_empty(), "it has told its word often enough");
     let (accuser, boot) = (net.nodes[1].swim.local(), net.nodes[0].swim.local().boot);
     let ping = Packet {
-        sender: Sender { id: accuser.id.clone(), boot: accuser.boot, incarnation: accuser.incarnation },
+        sender: Sender { version: 1, id: accuser.id.clone(), boot: accuser.boot, incarnation: accuser.incarnation },
         body: Body::Ping { sequence: 7, target: id(0), target_boot: boot },
         updates: vec![Update::Suspect(Accusation { id: id(0), incarnation: accused, from: id(1) })],
     };
@@ -44,7 +44,7 @@ fn whoever_accuses_a_member_by_its_ping_is_answered_with_its_word_however_often_
     let (swim, mut answer) = (&mut net.nodes[0].swim, Vec::new());
     swim.handle_packet(now, from, &ping.encode(number)).expect("a ping for this node");
     assert_eq!(swim.poll_transmit(now, &mut answer), Some(from));
-    let answer = Packet::decode(&answer, number).expect("an answer");
+    let answer = Packet::decode(&answer, crate::Versions::SPOKEN, number).expect("an answer");
     let is_word = |update: &Update| matches!(update, Update::Alive(own) if own.incarnation == accused.next());
     assert!(answer.updates.iter().any(is_word), "{answer:?}");
 }

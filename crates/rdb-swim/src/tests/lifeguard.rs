@@ -99,7 +99,8 @@ pub(crate) fn machine(lifeguard: Lifeguard) -> Swim {
 
 /// What `from` says: that `of` is suspect.
 fn accusation(from: usize, of: usize) -> Vec<u8> {
-    let sender = Sender { id: id(from), boot: BootId(100 + from as u64), incarnation: Incarnation::first_of(1_000) };
+    let sender =
+        Sender { version: 1, id: id(from), boot: BootId(100 + from as u64), incarnation: Incarnation::first_of(1_000) };
     let claim = Accusation { id: id(of), incarnation: Incarnation::first_of(1_000), from: id(from) };
     Packet { sender, body: Body::Gossip, updates: vec![Update::Suspect(claim)] }.encode(cluster_hash(&cluster()))
 }
@@ -134,7 +135,7 @@ fn a_suspect_is_told_first_unless_the_buddy_system_is_off() {
         }
         swim.ping(swim.table.slot_of(&id(5)).expect("held"), 9);
         swim.poll_transmit(secs(2), &mut packet).expect("a ping");
-        let sent = Packet::decode(&packet, cluster_hash(&cluster())).expect("its own");
+        let sent = Packet::decode(&packet, crate::Versions::SPOKEN, cluster_hash(&cluster())).expect("its own");
         let told = sent.updates.iter().any(|update| matches!(update, Update::Suspect(claim) if claim.id == id(5)));
         assert_eq!(told, is_told);
     }

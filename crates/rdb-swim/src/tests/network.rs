@@ -73,6 +73,8 @@ pub(crate) struct Network {
     pending: BTreeMap<(usize, SyncId), usize>,
     pub(crate) packets: u64,
     pub(crate) trace: u64,
+    /// Between which nodes packets of which version were sent.
+    pub(crate) versions: BTreeSet<(usize, usize, u8)>,
 }
 
 impl Network {
@@ -91,6 +93,7 @@ impl Network {
             pending: BTreeMap::new(),
             packets: 0,
             trace: 0,
+            versions: BTreeSet::new(),
         }
     }
 
@@ -286,6 +289,7 @@ impl Network {
             self.trace =
                 packet.iter().fold(self.trace, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
             let target = self.nodes.iter().rposition(|node| node.swim.local().address == to);
+            self.versions.extend(target.map(|target| (n, target, packet[2])));
             if self.random.chance(self.loss) || target.is_some_and(|target| self.cuts.contains(&(n, target))) {
                 continue;
             }

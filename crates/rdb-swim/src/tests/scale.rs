@@ -10,18 +10,25 @@ use super::network::{address, cluster, ms, secs};
 use crate::packet::{Accusation, Alive, Body, Packet, Sender, Update};
 use crate::profile::Profile;
 use crate::swim::Swim;
-use crate::{Config, LocalNode};
+use crate::{Config, LocalNode, Versions};
 
 fn id(n: usize) -> NodeId {
     NodeId::new(&format!("node-{n:05}")).expect("legal")
 }
 
 fn alive(n: usize, incarnation: Incarnation) -> Alive {
-    Alive { id: id(n), incarnation, boot: BootId(n as u64), address: address(n), meta: Bytes::new() }
+    Alive {
+        id: id(n),
+        incarnation,
+        boot: BootId(n as u64),
+        address: address(n),
+        meta: Bytes::new(),
+        versions: Versions::FIRST,
+    }
 }
 
 fn member(n: usize, config: Config) -> Swim {
-    let Alive { id, incarnation, boot, address, meta } = alive(n, Incarnation::first_of(1));
+    let Alive { id, incarnation, boot, address, meta, .. } = alive(n, Incarnation::first_of(1));
     Swim::new(config, &cluster(), LocalNode { id, boot, incarnation, address, meta }, 7, secs(1))
 }
 
@@ -29,7 +36,7 @@ fn member(n: usize, config: Config) -> Swim {
 fn knowing(n: usize, config: Config) -> Swim {
     let mut swim = member(0, config);
     let others = (1..n).map(|n| {
-        let Alive { id, incarnation, boot, address, meta } = alive(n, Incarnation::first_of(1));
+        let Alive { id, incarnation, boot, address, meta, .. } = alive(n, Incarnation::first_of(1));
         (Profile::new(id, boot, address, meta), incarnation)
     });
     swim.restore(secs(1), others);
@@ -41,9 +48,9 @@ fn answer_all(swim: &mut Swim, now: Duration) {
     let mut bytes = Vec::new();
     let mut answers = Vec::new();
     while swim.poll_transmit(now, &mut bytes).is_some() {
-        let packet = Packet::decode(&bytes, swim.cluster).expect("its own bytes");
+        let packet = Packet::decode(&bytes, crate::Versions::SPOKEN, swim.cluster).expect("its own bytes");
         if let Body::Ping { sequence, target, target_boot } = packet.body {
-            let sender = Sender { id: target, boot: target_boot, incarnation: Incarnation::first_of(1) };
+            let sender = Sender { version: 1, id: target, boot: target_boot, incarnation: Incarnation::first_of(1) };
             let body = Body::Ack { sequence, digest: swim.digest() };
             answers.push(Packet { sender, body, updates: Vec::new() });
         }
@@ -66,7 +73,8 @@ fn looks_in_two_minutes(n: usize) -> u64 {
         let from = id(n / 2);
         let accusation = Accusation { id: id(3), incarnation, from: from.clone() };
         incarnation = incarnation.next();
-        let sender = Sender { id: from, boot: BootId((n / 2) as u64), incarnation: Incarnation::first_of(1) };
+        let sender =
+            Sender { version: 1, id: from, boot: BootId((n / 2) as u64), incarnation: Incarnation::first_of(1) };
         let updates = vec![Update::Suspect(accusation), Update::Alive(alive(3, incarnation))];
         let rumour = Packet { sender, body: Body::Gossip, updates }.encode(swim.cluster);
         swim.handle_packet(start, address(n / 2), &rumour).expect("a packet");
@@ -115,7 +123,7 @@ fn ten_thousand_members_are_held_in_two_megabytes_and_160_bytes_each() {
 fn a_view_that_shares_what_members_say_holds_at_most_64_bytes_each() {
     let profiles: Vec<_> = (1..10_000)
         .map(|n| {
-            let Alive { id, incarnation, boot, address, meta } = alive(n, Incarnation::first_of(1));
+            let Alive { id, incarnation, boot, address, meta, .. } = alive(n, Incarnation::first_of(1));
             (Profile::new(id, boot, address, meta), incarnation)
         })
         .collect();

@@ -91,7 +91,7 @@ fn who_is_no_member_is_pinged_for_nobody() {
     let mut net = Network::cluster_of(3, 704);
     let now = net.now;
     let asker = net.nodes[1].swim.table.local();
-    let sender = Sender { id: asker.id.clone(), boot: asker.boot, incarnation: asker.incarnation };
+    let sender = Sender { version: 1, id: asker.id.clone(), boot: asker.boot, incarnation: asker.incarnation };
     let body = Body::PingRequest { sequence: 9, target: id(42), target_boot: asker.boot, budget_ms: 500 };
     let packet = Packet { sender, body, updates: Vec::new() }.encode(net.nodes[0].swim.cluster);
     let swim = &mut net.nodes[0].swim;
@@ -99,7 +99,7 @@ fn who_is_no_member_is_pinged_for_nobody() {
     let mut answer = Vec::new();
     assert_eq!(swim.poll_transmit(now, &mut answer), Some(address(1)), "a refusal, to who has asked");
     assert_eq!(swim.poll_transmit(now, &mut Vec::new()), None, "and nothing to anybody else");
-    let answer = Packet::decode(&answer, swim.cluster).expect("a packet");
+    let answer = Packet::decode(&answer, crate::Versions::SPOKEN, swim.cluster).expect("a packet");
     assert!(matches!(answer.body, Body::Nack { sequence: 9 }));
     assert_eq!(swim.stats().pings_relayed, 0);
 }

@@ -15,7 +15,7 @@ fn with_a_stranger(seed: u64, is_there: bool) -> Network {
         net.add(local(7, 700, 1));
     }
     let LocalNode { id, boot, incarnation, address, meta } = local(7, 700, 1);
-    let alive = Alive { id, boot, incarnation, address, meta };
+    let alive = Alive { id, boot, incarnation, address, meta, versions: crate::Versions::SPOKEN };
     net.act(1, |swim, now| swim.admit(now, alive, NodeState::Alive, Spread::No));
     // The first node of a cluster was given no view yet.
     net.nodes[0].swim.differences.has_view = true;

@@ -211,9 +211,9 @@ fn columns_count_characters() {
     check(
         &["[networking]\nlabel = \"ä\"\n", "networking = { cluster_id = \"käse\", colour = 1 }\n"],
         expect![[r#"
-            node.toml:2:1: there is no key networking.label; [networking] has admin, advertise_address, allow_plaintext, bind_address, cluster_id, compression_codecs, compression_threshold_bytes, connection_timeout_ms, connections_per_peer, enable_compression, failure_detector, gossip, gossip_address, health_check, load_balancing, max_connections, node, node_id, request_timeout_ms, service_discovery, shared_secret, shutdown_timeout_ms, state, tls, transport
+            node.toml:2:1: there is no key networking.label; [networking] has admin, advertise_address, allow_plaintext, bind_address, cluster_id, compression_codecs, compression_threshold_bytes, connection_timeout_ms, connections_per_peer, enable_compression, failure_detector, gossip, gossip_address, health_check, load_balancing, max_connections, node, node_id, request_timeout_ms, service_discovery, shared_secret, shutdown_timeout_ms, split_brain, state, tls, transport
             node.toml:1:29: networking.cluster_id: an id is made of letters, digits, '.', '_' and '-', not 'ä'
-            node.toml:1:37: there is no key networking.colour; [networking] has admin, advertise_address, allow_plaintext, bind_address, cluster_id, compression_codecs, compression_threshold_bytes, connection_timeout_ms, connections_per_peer, enable_compression, failure_detector, gossip, gossip_address, health_check, load_balancing, max_connections, node, node_id, request_timeout_ms, service_discovery, shared_secret, shutdown_timeout_ms, state, tls, transport
+            node.toml:1:37: there is no key networking.colour; [networking] has admin, advertise_address, allow_plaintext, bind_address, cluster_id, compression_codecs, compression_threshold_bytes, connection_timeout_ms, connections_per_peer, enable_compression, failure_detector, gossip, gossip_address, health_check, load_balancing, max_connections, node, node_id, request_timeout_ms, service_discovery, shared_secret, shutdown_timeout_ms, split_brain, state, tls, transport
         "#]],
     );
 }

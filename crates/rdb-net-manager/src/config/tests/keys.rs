@@ -27,6 +27,7 @@ fn company(key: &Key) -> &'static str {
         | "networking.service_discovery.consul.cert_path"
         | "networking.service_discovery.consul.key_path"
         | "networking.service_discovery.consul.server_name" => "ca_cert_path = '/ca'\n",
+        "networking.split_brain.members" => "strategy = 'static_quorum'\n",
         "networking.compression_threshold_bytes" | "networking.compression_codecs" => "enable_compression = true\n",
         _ => "",
     }
@@ -70,7 +71,7 @@ fn handed_on(config: &Config) -> String {
     );
     let addresses = (config.gossip_bind(), config.admin_bind(), config.node_info(&advertised));
     let (tcp, discovery) = ((config.tcp(), config.quic()), (config.static_discovery(), remote_discovery(config)));
-    let machines = (config.swim(), config.health(), config.failure_detector, config.balancer());
+    let machines = (config.swim(), config.split_brain(), config.health(), config.failure_detector, config.balancer());
     format!(
         "{identity:?} {limits:?} {addresses:?} {tcp:?} {:?} {discovery:?} {machines:?} {:?}",
         config.tls, config.shared_secret

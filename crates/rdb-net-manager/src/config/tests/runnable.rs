@@ -137,6 +137,7 @@ fn a_configuration_made_by_hand_is_checked_the_same_way() {
     config.node.labels.insert("l".repeat(65), String::from("x"));
     let errors = config.check_runnable().expect_err("much is wrong");
     expect![[r#"
+        default: networking.gossip.refusal_observers: 100 is out of range; it may be 1 to 8
         default: networking.node.labels.lllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllll: its name is longer than 64 bytes
         default: networking.transport.requests_max: 0 is out of range; it may be 1 to 1048576
         default: networking.advertise_address: it is not set, and others cannot reach the bind_address 0.0.0.0:7000; set it to the name or address under which they reach this node
@@ -175,6 +176,15 @@ fn addresses_that_are_not_set_follow_from_the_others() {
         "[networking]\nbind_address = '127.0.0.1:65534'\n[networking.admin]\nbind_address = '127.0.0.1:0'\n",
         ["127.0.0.1:65534", "127.0.0.1:65535", "127.0.0.1:0", "127.0.0.1-65534"],
     );
+}
+
+#[test]
+fn a_quorum_wants_a_number() {
+    let problem = |text: &str| loaded(text).check_runnable().err().map(|errors| errors.to_string());
+    let quorum = "[networking.split_brain]\nstrategy = 'static_quorum'\n";
+    expect!["node.toml:2:12: networking.split_brain.members: it is not set, and strategy = \"static_quorum\" needs it: more than half of all members that there will ever be"].assert_eq(&problem(quorum).expect("refused"));
+    assert_eq!(problem(&format!("{quorum}members = 3\n")), None);
+    assert_eq!(problem("[networking.split_brain]\nstrategy = 'keep_majority'\n"), None);
 }
 
 #[test]
