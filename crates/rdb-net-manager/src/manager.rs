@@ -270,7 +270,7 @@ impl NetworkManager {
             left: watch::Sender::new(None),
             fatal: watch::Sender::new(None),
             request_timeout: config.request_timeout,
-            configuration: config.to_toml(),
+            configuration: config.clone(),
             sources: self.sources.each().to_vec(),
             streams: Arc::new(Streams::new(config.gossip.transport, self.transport.clone())),
             #[cfg(feature = "secure")]

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::FatalError;
+use crate::config::Config;
 use crate::events::EventBus;
 use crate::gather::{Gatherings, NodeOutcome, Requests};
 use crate::pump::{Driven, Outbox, SyncWaiters};
@@ -53,7 +54,8 @@ pub(crate) struct Node {
     pub(crate) left: watch::Sender<Option<usize>>,
     pub(crate) fatal: watch::Sender<Option<FatalError>>,
     pub(crate) request_timeout: Duration,
-    pub(crate) configuration: String,
+    /// What the node runs with. As text it is forty kilobytes, which are made for whoever asks.
+    pub(crate) configuration: Config,
     /// Where it finds others, the source that counts most first.
     pub(crate) sources: Vec<Arc<dyn rdb_discovery::DiscoverySource>>,
     /// Gossip inside connections.

@@ -191,7 +191,7 @@ impl ControlPlane for Plane {
     }
 
     fn configuration(&self) -> String {
-        self.node.get().map(|node| node.configuration.clone()).unwrap_or_default()
+        self.node.get().map(|node| node.configuration.to_toml()).unwrap_or_default()
     }
 
     fn events(&self) -> EventSubscription {
