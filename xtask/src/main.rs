@@ -15,6 +15,7 @@ mod features;
 mod fuzz;
 mod house;
 mod layers;
+mod layout;
 mod lint;
 mod matrix;
 mod process;
@@ -85,6 +86,12 @@ const COMMANDS: &[Command] = &[
         arguments: "",
         summary: "play the table of faults in network namespaces for its whole length: some six minutes",
         run: faults::run,
+    },
+    Command {
+        name: "layout",
+        arguments: "PROGRAM FILE...",
+        summary: "put the functions that a node runs side by side in its program, from recordings of callgrind",
+        run: layout::run,
     },
     Command {
         name: "fuzz",

@@ -45,6 +45,8 @@ pub(crate) struct Figures {
     /// From the last start, and from the first one, until all know all.
     pub(crate) agreed: Duration,
     pub(crate) agreed_since_first: Duration,
+    /// The processor time of all of them until then. Where a machine is busy with other things too, it tells more than the clock.
+    pub(crate) agreed_cpu: Duration,
     pub(crate) cost: Cost,
     /// From a kill, or a stop, until the first, and until the last of the others tells it.
     pub(crate) killed: Vec<(Duration, Duration)>,
@@ -116,6 +118,7 @@ fn join(plan: &Plan, launcher: Launcher, figures: &mut Figures) -> Result<Cluste
     }
     let last = Instant::now();
     let agreed = cluster.wait_agreed(first, PATIENCE)?;
+    figures.agreed_cpu = cluster.cpu();
     figures.agreed = agreed.saturating_duration_since(last);
     figures.agreed_since_first = agreed - first;
     Ok(cluster)

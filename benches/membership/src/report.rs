@@ -42,6 +42,7 @@ type Show = fn(&Figures) -> String;
 const ROWS: &[(&str, Show)] = &[
     ("all agree after the last start, s", |figures| secs(figures.agreed)),
     ("after the first of them, s", |figures| secs(figures.agreed_since_first)),
+    ("processor of all until then, s", |figures| secs(figures.agreed_cpu)),
     ("killed: the first knows, median, s", |figures| median(&figures.killed, |times| times.0)),
     ("killed: all know, median, s", |figures| median(&figures.killed, |times| times.1)),
     ("killed: all know, worst, s", |figures| worst(&figures.killed)),

@@ -90,6 +90,11 @@ impl Node {
     pub(crate) async fn pump(self: Arc<Self>) {
         loop {
             let (commands, events) = self.outbox.take().await;
+            // Once for all of them: in a cluster that starts they come by the dozen, and each time it is as much work as there are
+            // members.
+            if events.iter().any(|event| matches!(event, EngineEvent::Membership(_))) {
+                self.refresh_routes();
+            }
             for event in events {
                 self.tell(event);
             }
@@ -106,7 +111,6 @@ impl Node {
                 let (id, state) = (node.id.as_str(), node.state.name());
                 tracing::info!(node = id, state, address = %node.address, event = event.name(), "membership changed");
                 self.note_change(&event);
-                self.refresh_routes();
                 self.let_dial(&event);
                 self.bus.publish(&NetworkEvent::Membership(event));
             }

@@ -117,6 +117,11 @@ impl Collected {
 
     /// An environment variable. Those of others are passed over.
     pub(super) fn variable(&mut self, name: &str, value: &str) {
+        // Most variables of a process are others', and to look each of them up among all keys takes a millisecond of its start.
+        let plain = collapsed(name);
+        if !plain.starts_with("RUSTYDB_") {
+            return;
+        }
         let origin = Origin::Environment(Arc::from(name));
         if let Some(key) = KEYS.iter().find(|key| key.environment_name() == name) {
             self.values.push((key, Input::literal(value, origin)));
@@ -126,7 +131,7 @@ impl Collected {
             Some(rest) => nearest_path(&rest.replace("__", ".")),
             // One underscore between the parts, or small letters. Others, such as those that Kubernetes makes for a service
             // of this name, are none of ours.
-            None => KEYS.iter().find(|key| collapsed(&key.environment_name()) == collapsed(name)),
+            None => KEYS.iter().find(|key| collapsed(&key.environment_name()) == plain),
         };
         if meant.is_none() && !name.starts_with(VARIABLE_PREFIX) {
             return;

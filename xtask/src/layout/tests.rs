@@ -1,0 +1,58 @@
+use super::*;
+
+const RECORDING: &str = "\
+events: Ir
+ob=(1) /lib/libc.so.6
+fn=(1) malloc
+0 5
+ob=(2) /target/release/rdbnet
+fn=(2) _RNvCsabc123_4swim4step
+0 9
+cob=(1)
+cfn=(3) free
+calls=1 0
+fn=(4) _RNvCsabc123_4swim4stop'2
+0 1
+fn=(5) 0x0000000000438430
+ob=(1)
+fn=(3)
+0 2
+";
+
+#[test]
+fn what_ran_is_what_has_costs_of_its_own_in_the_program() {
+    assert_eq!(executed(RECORDING, "rdbnet"), ["_RNvCsabc123_4swim4step", "_RNvCsabc123_4swim4stop"].into());
+    assert_eq!(executed(RECORDING, "libc.so.6"), ["free", "malloc"].into());
+    assert_eq!(executed("no recording", "rdbnet"), BTreeSet::new());
+}
+
+#[test]
+fn functions_with_the_same_code_are_found_by_each_name() {
+    let aliases =
+        Aliases::of("0010 T push_ping\n0010 t push_pong\n0020 t stop\n0010 D data\n         U malloc\n0030 t stop\n");
+    let of = |name| aliases.of_same_code(name).collect::<Vec<_>>();
+    assert_eq!(of("push_pong"), ["push_ping", "push_pong"]);
+    assert_eq!(of("stop"), ["stop", "stop"]);
+    assert_eq!(of("malloc"), [""; 0]);
+}
+
+#[test]
+fn a_name_is_held_without_the_hashes_of_crates() {
+    let check = |name: &str, expected: &str| assert_eq!(pattern(name), expected);
+    check("_RNvCsjrHSEGnQ3l9_3std4exit", "_RNvCs*_3std4exit");
+    check(
+        "_RINvNtCs1a_4core3ptr4dropNtCs2b_4swim4SwimECs3c_6rdbnet",
+        "_RINvNtCs*_4core3ptr4dropNtCs*_4swim4SwimECs*_6rdbnet",
+    );
+    check("_RNvCsab_4swim4step.llvm.123", "_RNvCs*_4swim4step");
+    check("_RNvNtC4swim5specs4step", "_RNvNtC4swim5specs4step");
+    check("aws_lc_0_47_0_EVP_Cs12_3", "aws_lc_0_47_0_EVP_Cs12_3");
+}
+
+#[test]
+fn the_list_is_a_script_that_leaves_all_else_in_its_place() {
+    let functions = ["_RNvCs*_4swim4step".to_owned()].into();
+    let script = list(&functions);
+    assert!(script.contains("    *(.text._RNvCs*_4swim4step* .text.unlikely._RNvCs*_4swim4step*)\n"), "{script}");
+    assert!(script.contains("INSERT BEFORE .text;\n") && script.ends_with("INSERT AFTER .rodata;\n"));
+}
