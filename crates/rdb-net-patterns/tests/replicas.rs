@@ -185,6 +185,12 @@ async fn a_replica_that_lacks_what_was_compacted_begins_again_from_a_copy() {
     check_equal(&replicas, 51).await;
     let status = replicas[2].status().await.expect("open");
     assert_eq!(status.base, base);
+    // A log that was compacted is known to be committed that far as soon as it is opened.
+    replicas[2].close().await;
+    let mut log = MemoryLog::new();
+    log.restore(base).expect("memory");
+    let again = open(&nodes[2], 3, log);
+    assert!(*again.committed().borrow() >= base.index);
     shut_down(nodes).await;
 }
 

@@ -11,6 +11,9 @@ use super::mutation::Mutation;
 use super::progress::State;
 use super::replica::Replica;
 
+/// No log gets there. What lies beyond is a mistake.
+const INDEX_MAX: u64 = u64::MAX / 2;
+
 impl<S: LogStorage> Replica<S> {
     /// Drops the entries up to this index, which the application needs no more: it has applied them, and keeps what came of them for
     /// good. Returns the place behind which the log begins now: whoever is given a copy of the data needs it to
@@ -40,17 +43,24 @@ impl<S: LogStorage> Replica<S> {
     }
 
     /// The application has got a copy of the data up to this place, of a node whose log was compacted there or which knows the place to
-    /// be committed: the log goes on behind it. Where the log has the place already, nothing is dropped.
+    /// be committed: the log goes on behind it. Where the log has the place already, nothing is dropped. It is durable with the next
+    /// sync: an application says it again after a restart, with the place of its own data.
     ///
     /// # Errors
     ///
-    /// [`RestoreError`]; nothing has changed.
+    /// [`RestoreError`]; nothing has changed, but where the storage failed.
     pub fn restore(&mut self, base: Position) -> Result<(), RestoreError> {
         if self.has_failed {
             return Err(RestoreError::Failed);
         }
         if self.leadership.is_some() {
             return Err(RestoreError::Leads);
+        }
+        if base.index > INDEX_MAX {
+            return Err(RestoreError::NoPlace { index: base.index });
+        }
+        if base.index < self.log.base().index {
+            return Err(RestoreError::Older { index: base.index, base: self.log.base().index });
         }
         let own = self.log.position(base.index);
         if base.index <= self.committed && own.is_some_and(|own| own != base) {
@@ -69,9 +79,10 @@ impl<S: LogStorage> Replica<S> {
                 Ok(())
             });
         }
-        if !self.has_failed {
-            self.commit(base.index);
+        if self.has_failed {
+            return Err(RestoreError::Failed);
         }
+        self.commit(base.index);
         Ok(())
     }
 

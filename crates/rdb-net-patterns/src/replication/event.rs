@@ -198,6 +198,23 @@ pub enum RestoreError {
     /// It leads, or wants to: it has everything that is committed.
     #[error("this node leads the log, or wants to: it has nothing to be given")]
     Leads,
+    /// The log begins behind a later place: with this copy the entries between the two would be missing. Take a newer copy, or keep the
+    /// one that the log was compacted for.
+    #[error(
+        "the log begins behind entry {base}: with a copy as of {index} the entries between the two are nowhere; take a newer one"
+    )]
+    Older {
+        /// The place of the copy.
+        index: u64,
+        /// Where the log begins.
+        base: u64,
+    },
+    /// No log has such an index.
+    #[error("{index} is no place of a log")]
+    NoPlace {
+        /// The index.
+        index: u64,
+    },
     /// The log says something else at this place, and knows it to be committed: one of the two is damaged.
     #[error(
         "the log says something else at entry {index}, which is committed: the copy is of another log, or one of them is damaged"

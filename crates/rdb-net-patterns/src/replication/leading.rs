@@ -121,6 +121,12 @@ impl<S: LogStorage> Replica<S> {
             Resumed::Refused { epoch, refusal: Refusal::Fenced, .. } => {
                 self.step_down(NotLeading::Fenced { epoch });
             }
+            // It was restored while it was asked: the two do not differ any more.
+            Resumed::Refused { refusal: Refusal::Committed, last, .. }
+                if self.log.position(last.index) == Some(last) || last.index < self.log.base().index =>
+            {
+                self.wait(now, node);
+            }
             Resumed::Refused { refusal: Refusal::Committed, .. } => self.found_damaged(node),
             Resumed::Refused { refusal, last, .. } => {
                 if refusal == Refusal::Behind {

@@ -119,7 +119,7 @@ pub trait LogStorage: Send {
     /// [`LogError`]; the replica stops.
     fn restore(&mut self, base: Position) -> Result<(), LogError>;
 
-    /// Entries from this index on: as many as fit into so many bytes of data and into this count, and at least one where there
+    /// Entries from this index on, or from the first that is there: as many as fit into so many bytes of data and into this count, and at least one where there
     /// is one.
     ///
     /// # Errors

@@ -40,6 +40,13 @@ impl MemoryLog {
         entries.iter().map(|entry| (entry.data.len() + size_of::<Kept>()) as u64).sum()
     }
 
+    /// Gives back memory that is mostly empty.
+    fn give_back(&mut self) {
+        if self.entries.capacity() / 4 > self.entries.len().max(64) {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
+    }
+
     /// The number of entries up to this index, of those that are there.
     fn count_to(&self, index: u64) -> usize {
         usize::try_from(index.saturating_sub(self.base.index)).unwrap_or(usize::MAX).min(self.entries.len())
@@ -92,6 +99,7 @@ impl LogStorage for MemoryLog {
     fn cut(&mut self, keep: u64) -> Result<(), LogError> {
         let gone = self.entries.drain(self.count_to(keep)..);
         self.data_bytes -= gone.map(|(data, _)| data.len()).sum::<usize>();
+        self.give_back();
         Ok(())
     }
 
@@ -100,11 +108,13 @@ impl LogStorage for MemoryLog {
             self.data_bytes -= data.len();
             self.base = position;
         }
+        self.give_back();
         Ok(())
     }
 
     fn restore(&mut self, base: Position) -> Result<(), LogError> {
         self.entries.clear();
+        self.give_back();
         (self.base, self.data_bytes) = (base, 0);
         Ok(())
     }
@@ -211,5 +221,8 @@ mod tests {
         let elsewhere = Position { index: 7, epoch: 3, digest: 9 };
         log.restore(elsewhere).unwrap();
         assert_eq!((log.base(), log.last(), log.position(7)), (elsewhere, elsewhere, Some(elsewhere)));
+        assert!(whole.entries.capacity() >= 10_000);
+        whole.compact(9_900).unwrap();
+        assert!(whole.entries.capacity() <= 256, "memory is given back");
     }
 }

@@ -1,6 +1,6 @@
 //! A replica's log over a durable log of records: what is written survives a loss of power, what is read comes from memory.
 //!
-//! It holds its entries in memory until it is compacted, each with its data and 40 bytes more, and [`within`](RecordedLog::within) says how
+//! It holds its entries in memory until it is compacted, each with its data and 56 bytes more, and [`within`](RecordedLog::within) says how
 //! large that may become. The file is not shortened by a compaction: it is for logs that may grow. A database that has a log of its own
 //! implements [`LogStorage`] over that.
 

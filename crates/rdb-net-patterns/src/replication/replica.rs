@@ -105,7 +105,7 @@ impl<S: LogStorage> Replica<S> {
             this.follow(Promise { epoch, leader: Some(this.id.clone()) })?;
             this.claim(now)
         });
-        Ok(())
+        if self.has_failed { Err(LeadError::Failed) } else { Ok(()) }
     }
 
     /// Leads no longer. Entries that wait for a quorum may be committed by the next leader all the same.
@@ -115,7 +115,7 @@ impl<S: LogStorage> Replica<S> {
 
     /// Appends entries to the log, as its leader. They are committed when [`Event::Committed`] reaches the last of these indexes
     /// while the node leads in the same epoch; after [`Event::NotLeading`] nobody knows what becomes of them. No entries are an empty
-    /// range, and nothing is waited for.
+    /// range, and nothing is waited for. Entries of 16 KiB and more are not copied: what they are slices of is kept whole.
     ///
     /// # Errors
     ///

@@ -23,11 +23,11 @@ impl Tail {
     }
 
     /// Puts entries together as they may travel.
-    pub(super) fn packed(&self, mut entries: Vec<LogEntry>) -> Vec<Entries> {
-        let mut batches = Vec::new();
-        while !entries.is_empty() {
-            let rest = entries.split_off(self.fits(entries.iter()));
-            batches.push(Entries::packed(std::mem::replace(&mut entries, rest)));
+    pub(super) fn packed(&self, entries: Vec<LogEntry>) -> Vec<Entries> {
+        let (mut batches, mut rest) = (Vec::new(), entries.into_iter());
+        while !rest.as_slice().is_empty() {
+            let count = self.fits(rest.as_slice().iter());
+            batches.push(Entries::packed(rest.by_ref().take(count).collect()));
         }
         batches
     }
@@ -134,5 +134,13 @@ mod tests {
         assert_eq!(indexes(tail.read(12)), Some(vec![12]));
         let held: usize = tail.batches.iter().map(Entries::memory_bytes).sum();
         assert_eq!(tail.memory_bytes, held);
+    }
+
+    #[test]
+    fn many_small_entries_at_once_take_what_is_counted() {
+        let tail = Tail::new(1 << 30, 1000, 100);
+        for batch in tail.packed(entries(1..=5000)) {
+            assert!(batch.capacity() <= batch.len() + 4, "{} for {}", batch.capacity(), batch.len());
+        }
     }
 }

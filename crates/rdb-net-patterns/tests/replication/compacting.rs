@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use rdb_net_patterns::replication::{
-    CompactError, Event, FollowerState, LogStorage, MemoryLog, Position, RestoreError, Role,
+    CompactError, Config, Event, FollowerState, LeadError, LogError, LogStorage, MemoryLog, Message, Position, Promise,
+    Question, Replica, RestoreError, Resume, Role,
 };
+use rdb_net_types::LogEntry;
 
 use crate::steps::{Cluster, data, id, log_of};
 
@@ -126,4 +128,101 @@ fn a_replica_is_restored_where_it_lacks_something_and_loses_nothing_where_it_doe
     let third = cluster.at(3);
     assert_eq!((third.log().base(), third.log().last(), third.committed()), (late, late, 41));
     assert_eq!((third.promise(), third.log().promise()), (&promise, promise.clone()), "a promise is not forgotten");
+}
+
+#[test]
+fn a_copy_that_is_older_than_what_the_log_was_compacted_for_is_refused() {
+    let mut cluster = without_the_third();
+    let early = cluster.at(2).log().position(10).unwrap();
+    cluster.at(2).compact(20).expect("it is committed");
+    let second = cluster.at(2);
+    assert_eq!(second.restore(early), Err(RestoreError::Older { index: 10, base: 20 }), "11 to 20 would be nowhere");
+    let nowhere = Position { index: u64::MAX, ..early };
+    assert_eq!(second.restore(nowhere), Err(RestoreError::NoPlace { index: u64::MAX }));
+    assert_eq!(second.log().base().index, 20);
+}
+
+#[test]
+fn a_follower_that_is_restored_while_it_is_told_to_cut_is_not_taken_for_damaged() {
+    let first = log_of(&[(1, "a"), (1, "b"), (3, "c"), (3, "d")]);
+    let third = log_of(&[(1, "a"), (1, "b"), (2, "other"), (2, "other")]);
+    let mut cluster = Cluster::new(vec![first.clone(), first, third], |_| {});
+    cluster.silent.insert(3);
+    cluster.lead(1, 4);
+    // The third hears everything late, one question at a time; its application has got a copy before it hears that it has to cut.
+    let copy = cluster.at(1).log().last();
+    assert_eq!(cluster.at(1).committed(), 5);
+    cluster.hear_held(|cluster, message| {
+        if matches!(message, Message::Resume(Resume { question: Question::Keep(_), .. })) {
+            cluster.at(3).restore(copy).expect("it lacks something");
+        }
+    });
+    cluster.silent.clear();
+    assert!(!cluster.has(|event| matches!(event, Event::Damaged { .. })), "{:?}", cluster.events);
+    cluster.later(Duration::from_secs(1));
+    cluster.propose(1, data(1, 1));
+    cluster.check_equal(6);
+}
+
+#[test]
+fn who_cannot_write_its_promise_does_not_lead_and_says_so() {
+    let mut replica = Replica::new(id(1), Config::new(7, (1..=3).map(id)), FullDisk).expect("a member");
+    assert_eq!(replica.lead(Duration::ZERO, 1), Err(LeadError::Failed));
+    assert_eq!(replica.restore(Position::START), Err(RestoreError::Failed));
+}
+
+/// An empty log that takes nothing.
+#[derive(Debug)]
+struct FullDisk;
+
+impl FullDisk {
+    fn full() -> Result<(), LogError> {
+        Err(LogError { operation: "write", source: std::io::Error::other("the disk is full") })
+    }
+}
+
+impl LogStorage for FullDisk {
+    fn promise(&self) -> Promise {
+        Promise::default()
+    }
+
+    fn keep_promise(&mut self, _: &Promise) -> Result<(), LogError> {
+        Self::full()
+    }
+
+    fn base(&self) -> Position {
+        Position::START
+    }
+
+    fn last(&self) -> Position {
+        Position::START
+    }
+
+    fn position(&self, index: u64) -> Option<Position> {
+        (index == 0).then_some(Position::START)
+    }
+
+    fn append(&mut self, _: &[LogEntry]) -> Result<(), LogError> {
+        Self::full()
+    }
+
+    fn cut(&mut self, _: u64) -> Result<(), LogError> {
+        Self::full()
+    }
+
+    fn compact(&mut self, _: u64) -> Result<(), LogError> {
+        Self::full()
+    }
+
+    fn restore(&mut self, _: Position) -> Result<(), LogError> {
+        Self::full()
+    }
+
+    fn read(&self, _: u64, _: usize, _: usize) -> Result<Vec<LogEntry>, LogError> {
+        Ok(Vec::new())
+    }
+
+    fn sync(&mut self) -> Result<(), LogError> {
+        Self::full()
+    }
 }

@@ -130,6 +130,26 @@ impl Cluster {
         self.settle();
     }
 
+    /// What was held arrives, one after the other, and what comes of it too; before each it is shown to the test.
+    pub(crate) fn hear_held(&mut self, before: impl Fn(&mut Self, &Message)) {
+        while let Some((from, to, ticket, message)) = self.held.pop_front() {
+            before(self, &message);
+            self.at(to).handle_message(&id(from), ticket, message);
+            let mut reply = None;
+            while let Some(action) = self.at(to).poll_action() {
+                match action {
+                    Action::Reply { ticket: answered, reply: answer } if answered == ticket => reply = Some(answer),
+                    Action::Sync { mark } => self.at(to).handle_synced(mark),
+                    Action::Event(event) => self.events.push((to, event)),
+                    other => panic!("a follower that asks nothing: {other:?}"),
+                }
+            }
+            let (now, reply) = (self.now, reply.expect("its log is synced at once"));
+            self.at(from).handle_reply(now, &id(to), ticket, reply);
+            self.settle();
+        }
+    }
+
     #[track_caller]
     pub(crate) fn check_equal(&self, committed: u64) {
         let last = self.replicas[0].log().last();

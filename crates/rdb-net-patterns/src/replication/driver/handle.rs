@@ -205,7 +205,7 @@ impl ReplicaHandle {
         self.strangers.load(Ordering::Relaxed)
     }
 
-    /// Entries from this index on, committed or not, as many as fit into so many bytes and at least one; `None` when the replica
+    /// Entries from this index on, or from the first that was not dropped, committed or not, as many as fit into so many bytes and at least one; `None` when the replica
     /// is closed. What opens an epoch has no data.
     ///
     /// # Errors

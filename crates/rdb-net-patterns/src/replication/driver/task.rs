@@ -61,7 +61,7 @@ pub(super) fn begin<S: LogStorage + 'static>(
 ) -> ReplicaHandle {
     let (orders, ordered) = mpsc::channel(ORDERS_MAX);
     let (proposals, proposed) = mpsc::channel(ORDERS_MAX);
-    let (committed, sees_committed) = watch::channel(0);
+    let (committed, sees_committed) = watch::channel(replica.committed());
     let events = Arc::new(broadcast::Sender::new(EVENTS_MAX));
     let log_id = config.log_id;
     let task = Task {
