@@ -19,6 +19,11 @@ use crate::transport::Inner;
 /// How often a dial makes room for its connection, where others are quicker to take it.
 const ROOM_TRIES: usize = 4;
 
+/// News of a peer let a dial begin anew that has been under way for so long, and so often at most. Whoever began to dial before the peer
+/// was there, and was refused by nobody, waits longer and longer between its tries; the peer is there now.
+const ANEW_AFTER: Duration = Duration::from_millis(100);
+const ANEW_MAX: usize = 4;
+
 impl Inner {
     /// Carries out what the peer's machine wants, from any thread; before the transport has met a runtime, nothing.
     pub(crate) fn drive_peer(self: &Arc<Self>, peer: &Arc<PeerShared>) {
@@ -122,6 +127,21 @@ impl Inner {
             tracing::error!(%error, "no connection can be made");
             DialFailure::Io
         })?;
+        for _ in 0..ANEW_MAX {
+            let news = async {
+                tokio::time::sleep(ANEW_AFTER).await;
+                peer.hurried.notified().await;
+            };
+            tokio::select! {
+                biased;
+                dialled = self.dial_once(peer) => return dialled,
+                () = news => tracing::debug!(peer = ?peer.target, "there is news of the peer: it is dialled anew"),
+            }
+        }
+        self.dial_once(peer).await
+    }
+
+    async fn dial_once(&self, peer: &PeerShared) -> Result<Box<dyn Connection>, DialFailure> {
         let address = peer.address.load_full();
         let dialled = tokio::time::timeout(self.config.dial_timeout, self.backend.dial(&address)).await;
         let dialled = dialled.map_err(|_| DialFailure::TimedOut)?;

@@ -89,10 +89,9 @@ impl PeerHandle {
         self.inner.drive_peer(&self.peer);
     }
 
-    /// Lets the next dial happen now.
+    /// Lets the next dial happen now: something says that the peer is there. A dial that has been under way for a while begins anew.
     pub fn hurry(&self) {
-        let now = self.inner.clock.now();
-        self.peer.with_machine(|machine| machine.hurry(now));
+        self.peer.hurry(self.inner.clock.now());
         self.inner.drive_peer(&self.peer);
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct PeerShared {
     pub(crate) changed: Notify,
     /// Something about what is due has changed, for the task that waits for it.
     pub(crate) due_changed: Notify,
+    /// Something was heard of the peer for which a dial under way begins anew.
+    pub(crate) hurried: Notify,
 }
 
 /// The machine that decides about the connections, and the connections that it knows.
@@ -159,7 +161,14 @@ impl PeerShared {
             }),
             changed: Notify::new(),
             due_changed: Notify::new(),
+            hurried: Notify::new(),
         }
+    }
+
+    /// The next dial happens now, and one that has been under way for a while begins anew.
+    pub(crate) fn hurry(&self, now: Duration) {
+        self.with_machine(|machine| machine.hurry(now));
+        self.hurried.notify_waiters();
     }
 
     pub(crate) fn with_machine<T>(&self, change: impl FnOnce(&mut Peer) -> T) -> T {

@@ -276,7 +276,7 @@ impl Transport {
         let peer = self.inner.named_peer(node, address);
         if **peer.address.load() != *address {
             peer.address.store(Arc::new(address.clone()));
-            peer.with_machine(|machine| machine.hurry(self.inner.clock.now()));
+            peer.hurry(self.inner.clock.now());
             self.inner.drive_peer(&peer);
         }
         PeerHandle::new(Arc::clone(&self.inner), peer)

@@ -1,5 +1,6 @@
 //! Which connection a peer's messages take.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -109,6 +110,27 @@ async fn a_peer_that_moved_is_dialled_at_once() {
     let _b = start(&network, config("b")).await;
     to(&a, "b");
     until("it is up", || peer.is_up()).await;
+}
+
+#[tokio::test]
+async fn a_dial_that_nobody_answers_begins_anew_with_the_first_news_of_the_peer() {
+    let network = Network::default();
+    network.unanswered.store(1, Ordering::SeqCst);
+    let a = start(&network, config("a")).await;
+    let _b = start(&network, config("b")).await;
+    let peer = to(&a, "b");
+    let begun = std::time::Instant::now();
+    let waiting = tokio::spawn({
+        let peer = peer.clone();
+        async move { echo(&peer).await }
+    });
+    until("it is dialled", || network.unanswered.load(Ordering::SeqCst) == 0).await;
+    while !waiting.is_finished() && begun.elapsed() < Duration::from_secs(2) {
+        peer.hurry();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    waiting.await.expect("no panic").expect("it is dialled again");
+    assert!(begun.elapsed() < Duration::from_secs(2), "and not only when the first dial is given up");
 }
 
 #[tokio::test]

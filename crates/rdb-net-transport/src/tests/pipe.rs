@@ -19,6 +19,8 @@ pub(super) struct Network {
     listeners: Arc<Mutex<BTreeMap<NodeAddress, mpsc::Sender<DuplexStream>>>>,
     /// Dials that may succeed.
     pub(super) dials: Arc<Semaphore>,
+    /// So many dials are answered by nobody.
+    pub(super) unanswered: Arc<AtomicUsize>,
     /// Dials under way, and the most that ever were at once.
     pub(super) under_way: Arc<(AtomicUsize, AtomicUsize)>,
     /// Whether the next read of any connection panics.
@@ -47,6 +49,7 @@ impl Default for Network {
         Self {
             listeners: Arc::default(),
             dials: Arc::new(Semaphore::new(1000)),
+            unanswered: Arc::default(),
             under_way: Arc::default(),
             panics: Arc::default(),
         }
@@ -65,6 +68,10 @@ impl Backend for Network {
     fn dial<'a>(&'a self, address: &'a NodeAddress) -> BoxFuture<'a, Result<Box<dyn Connection>, DialError>> {
         Box::pin(async move {
             let _under_way = UnderWay::begin(&self.under_way);
+            let is_unanswered = |left: usize| left.checked_sub(1);
+            if self.unanswered.fetch_update(Ordering::SeqCst, Ordering::SeqCst, is_unanswered).is_ok() {
+                std::future::pending::<()>().await;
+            }
             self.dials.acquire().await.expect("never closed").forget();
             let refused = || DialError::new(address, io::ErrorKind::ConnectionRefused.into());
             let listener = self.listeners.lock().expect("no panic").get(address).cloned().ok_or_else(refused)?;
