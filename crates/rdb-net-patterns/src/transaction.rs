@@ -44,8 +44,8 @@ mod window;
 mod tests;
 
 pub use coordinator::{
-    AbortCause, BeginError, Coordinator, CoordinatorAction, CoordinatorConfig, CoordinatorStats, GiveUpError, Untold,
-    Verdict,
+    AbortCause, BeginError, Coordinator, CoordinatorAction, CoordinatorConfig, CoordinatorStats, GiveUpError, GivenUp,
+    Untold, Verdict,
 };
 #[cfg(feature = "manager")]
 pub use driver::{
