@@ -311,6 +311,8 @@ async fn an_operator_resolves_what_a_lost_node_left_open_and_the_next_life_knows
     let kept = a.transactions.resolved_by_hand();
     assert!(matches!(kept.as_slice(), [kept] if kept.txn == gone && !kept.is_contradicted), "{kept:?}");
     assert_eq!((a.transactions.in_doubt(), a.transactions.untold()), (Vec::new(), Vec::new()));
+    let listed: Vec<_> = a.transactions.given_up().into_iter().map(|given_up| given_up.transactions).collect();
+    assert_eq!(listed, [[own]], "what is to be done should it come back can still be looked up");
     assert!(a.transactions.forget_resolved(gone));
     a.stop().await;
 }

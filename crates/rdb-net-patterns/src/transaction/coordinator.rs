@@ -6,6 +6,7 @@
 
 mod config;
 mod giving_up;
+mod recovering;
 mod telling;
 mod voting;
 
@@ -15,7 +16,8 @@ use std::time::Duration;
 use rdb_net_types::{AbortTransaction, CommitTransaction, NodeId, Payload, PrepareTransaction, TransactionId, Vote};
 
 pub use config::{AbortCause, BeginError, CoordinatorConfig, CoordinatorStats};
-pub use giving_up::{GiveUpError, Untold};
+pub use giving_up::{GiveUpError, GivenUp, Untold};
+use recovering::Found;
 
 #[cfg(feature = "mutations")]
 use super::mutation::Mutation;
@@ -90,6 +92,13 @@ pub enum CoordinatorAction {
         /// The commits that no longer wait for it.
         transactions: Vec<TransactionId>,
     },
+    /// Tell the operator of a new life which commits of former ones do not wait for a participant, because it is given up.
+    StillGivenUp {
+        /// Who.
+        node: NodeId,
+        /// The commits.
+        transactions: Vec<TransactionId>,
+    },
 }
 
 /// What a participant in doubt is answered.
@@ -114,7 +123,7 @@ enum Progress {
     Told,
     /// It may not have heard of the commit.
     Untold,
-    /// It has acknowledged the commit, or needs none.
+    /// It has acknowledged the commit, or needs none, or is given up.
     Done,
 }
 
@@ -177,9 +186,9 @@ pub struct Coordinator {
     tickets: u64,
     /// Whose decision is durable when a ticket is.
     deciding: BTreeMap<Ticket, TransactionId>,
-    /// Participants that are given up, each up to a transaction; and those of which the record is being written.
-    given_up: BTreeMap<NodeId, TransactionId>,
-    giving_up: BTreeMap<Ticket, (NodeId, TransactionId)>,
+    /// Participants that are given up, and those of which the record is being written.
+    given_up: BTreeMap<NodeId, GivenUp>,
+    giving_up: BTreeMap<Ticket, GivenUp>,
     /// The ticket of this life's own record, until it is durable.
     starting: Option<Ticket>,
     stats: CoordinatorStats,
@@ -196,28 +205,7 @@ impl Coordinator {
         records: impl IntoIterator<Item = Record>,
         now: Duration,
     ) -> Self {
-        let mut epoch = 0;
-        let mut decided: BTreeMap<TransactionId, Vec<NodeId>> = BTreeMap::new();
-        let mut given_up: BTreeMap<NodeId, TransactionId> = BTreeMap::new();
-        for record in records {
-            match record {
-                Record::Started { epoch: stored } => epoch = epoch.max(stored),
-                Record::Decided { txn, participants } => {
-                    decided.insert(txn, participants);
-                }
-                Record::Ended { txn } => {
-                    decided.remove(&txn);
-                }
-                Record::GivenUp { node, newest } => {
-                    given_up.insert(node, newest);
-                }
-                _ => {}
-            }
-        }
-        for (txn, participants) in &mut decided {
-            participants.retain(|node| given_up.get(node).is_none_or(|newest| txn > newest));
-        }
-        decided.retain(|_, participants| !participants.is_empty());
+        let Found { epoch, decided, given_up } = Found::read(records);
         let life = Life::new(&node, epoch.saturating_add(1).max(epoch_min));
         let mut coordinator = Self {
             config,
@@ -237,18 +225,7 @@ impl Coordinator {
         };
         let ticket = coordinator.append_forced(Record::Started { epoch: life.epoch });
         coordinator.starting = Some(ticket);
-        for (txn, participants) in decided {
-            let member = |node| Member::new(node, Payload::new(), Progress::Untold);
-            let transaction = Transaction {
-                phase: Phase::Telling,
-                members: participants.into_iter().map(member).collect(),
-                deadline: now,
-                wait: coordinator.config.tell_again,
-            };
-            coordinator.open.insert(txn, transaction);
-            coordinator.stats.recovered += 1;
-            coordinator.tell(now, txn);
-        }
+        coordinator.recover(now, decided);
         coordinator
     }
 
@@ -256,8 +233,16 @@ impl Coordinator {
     #[cfg(feature = "mutations")]
     pub fn plant(&mut self, mutation: Mutation) {
         self.planted.mutation = Some(mutation);
-        if mutation == Mutation::EpochForgotten {
-            self.life.epoch = 1;
+        match mutation {
+            Mutation::EpochForgotten => self.life.epoch = 1,
+            Mutation::GivenUpIsNoMember => {
+                let members = self.open.values_mut().map(|open| &mut open.members);
+                members.for_each(|members| members.retain(|member| member.progress != Progress::Done));
+            }
+            Mutation::GivenUpCommitsForgotten => {
+                self.given_up.values_mut().for_each(|given_up| given_up.transactions.clear());
+            }
+            _ => {}
         }
     }
 
@@ -268,7 +253,8 @@ impl Coordinator {
 
     /// What was counted.
     pub fn stats(&self) -> CoordinatorStats {
-        CoordinatorStats { open: self.open.len(), given_up: self.given_up.len(), ..self.stats }
+        let parts_given_up = self.given_up.values().map(|given_up| given_up.transactions.len()).sum();
+        CoordinatorStats { open: self.open.len(), given_up: self.given_up.len(), parts_given_up, ..self.stats }
     }
 
     /// The transactions that are open.
@@ -289,8 +275,7 @@ impl Coordinator {
             participants: transaction.committed().cloned().collect(),
         });
         // What is being written is in the new log as well: it is durable with it.
-        let given_up = self.given_up.iter().chain(self.giving_up.values().map(|(node, newest)| (node, newest)));
-        let given_up = given_up.map(|(node, newest)| Record::GivenUp { node: node.clone(), newest: *newest });
+        let given_up = self.given_up.values().chain(self.giving_up.values()).map(GivenUp::record);
         std::iter::once(Record::Started { epoch: self.life.epoch }).chain(decided).chain(given_up).collect()
     }
 

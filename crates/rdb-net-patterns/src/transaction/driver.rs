@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 pub use resource::{Prepared, Resource};
 
 use super::{
-    AbortCause, BeginError, CoordinatorConfig, CoordinatorStats, Decision, GiveUpError, InDoubt, Occurrence,
+    AbortCause, BeginError, CoordinatorConfig, CoordinatorStats, Decision, GiveUpError, GivenUp, InDoubt, Occurrence,
     ParticipantConfig, ParticipantStats, Record, RecordError, ResolveError, ResolvedByHand, Untold,
 };
 use crate::storage::{Log, LogError};

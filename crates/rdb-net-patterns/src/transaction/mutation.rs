@@ -23,6 +23,12 @@ pub enum Mutation {
     DoubtNeverAsks,
     /// The coordinator begins each life with the same epoch, so that ids are used again.
     EpochForgotten,
+    /// The coordinator's next life knows nothing of a given-up participant's part in commits that it still tells to others.
+    GivenUpIsNoMember,
+    /// The coordinator goes on counting the votes of a participant that is given up.
+    GiveUpLeavesVoting,
+    /// The coordinator's next life does not know which commits were given up.
+    GivenUpCommitsForgotten,
 }
 
 /// The bug that is planted in a machine, if any.

@@ -80,6 +80,8 @@ pub enum Record {
         node: NodeId,
         /// The newest transaction at that time.
         newest: TransactionId,
+        /// The commits that do without it, those of earlier such records included.
+        transactions: Vec<TransactionId>,
     },
 }
 
@@ -127,7 +129,7 @@ mod tests {
             Record::Over { life: Life::of(txn), highest: 5, bits: vec![u64::MAX] },
             Record::Resolved { txn, coordinator: node.clone(), decision: Decision::Abort },
             Record::ResolvedForgotten { txn },
-            Record::GivenUp { node, newest: txn },
+            Record::GivenUp { node, newest: txn, transactions: vec![txn] },
         ];
         for (kind, record) in records.into_iter().enumerate() {
             let bytes = record.encode();

@@ -1,6 +1,7 @@
 //! The protocol's steps, one by one: what is sent, written, answered and refused.
 
 mod coordinating;
+mod giving_up;
 mod participating;
 
 use std::time::Duration;

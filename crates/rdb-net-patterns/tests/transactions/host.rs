@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rdb_net_patterns::transaction::{
-    CallId, Coordinator, CoordinatorAction, CoordinatorConfig, Decision, Mutation, Occurrence, Participant,
+    CallId, Coordinator, CoordinatorAction, CoordinatorConfig, Decision, GivenUp, Mutation, Occurrence, Participant,
     ParticipantAction, ParticipantAnswer, ParticipantConfig, Record, Refusal, Ticket, Verdict,
 };
 use rdb_net_types::{
@@ -26,6 +26,8 @@ pub(crate) enum Message {
     Abort(AbortTransaction),
     /// A vote, sent again by who is in doubt.
     Question(TransactionVote),
+    /// The sender's operator wants to know what was given up with it.
+    GivenUp,
 }
 
 #[derive(Debug, Clone)]
@@ -33,15 +35,17 @@ pub(crate) enum Answer {
     Vote(TransactionVote),
     Ack(TransactionAck),
     Verdict(Verdict),
+    GivenUp(Option<GivenUp>),
 }
 
 /// What an outcome belongs to.
 #[derive(Debug, Clone)]
-enum Tag {
+pub(crate) enum Tag {
     Prepare(TransactionId, NodeId),
     Commit(TransactionId, NodeId),
     Abort,
     Question(TransactionId),
+    GivenUp(NodeId),
 }
 
 /// What the resource is busy with.
@@ -51,15 +55,19 @@ enum Busy {
     Applying(TransactionId, Decision),
 }
 
+/// How often somebody gives up who is waited for, where he could begin a transaction.
+const GIVES_UP: f64 = 0.3;
 /// The log is replaced when it has this many records more than it needs.
 const RECORDS_MAX: usize = 40;
 
 pub(crate) struct TransactionNode {
     nodes: Vec<NodeId>,
-    random: SeededRandom,
-    now: Duration,
-    coordinator: Coordinator,
-    participant: Participant,
+    pub(crate) random: SeededRandom,
+    pub(crate) now: Duration,
+    pub(crate) coordinator: Coordinator,
+    pub(crate) participant: Participant,
+    /// When its operator looks at it.
+    pub(crate) looks_at: Duration,
     tags: BTreeMap<u64, Tag>,
     next_tag: u64,
     /// Tickets of the log, and which machine's they are.
@@ -97,6 +105,7 @@ impl Host for TransactionNode {
             now,
             coordinator,
             participant,
+            looks_at: now,
             tags: BTreeMap::new(),
             next_tag: 0,
             tickets: BTreeMap::new(),
@@ -105,6 +114,7 @@ impl Host for TransactionNode {
             busy: BTreeMap::new(),
             outputs: VecDeque::from([Output::Note(Occurrence::Started)]),
         };
+        host.look_later();
         host.settle();
         host
     }
@@ -119,15 +129,25 @@ impl Host for TransactionNode {
                 self.coordinator.handle_timeout(now);
                 self.participant.handle_timeout(now);
                 self.finish_work();
+                if self.looks_at <= now {
+                    self.look();
+                }
             }
-            Input::Command => self.begin(),
+            Input::Command => {
+                if !(self.random.chance(GIVES_UP) && self.give_up()) {
+                    self.begin();
+                }
+            }
         }
         self.settle();
     }
 
     fn poll_timeout(&self) -> Option<Duration> {
         let busy = self.busy.keys().next().map(|(at, _)| *at);
-        [self.coordinator.poll_timeout(), self.participant.poll_timeout(), busy].into_iter().flatten().min()
+        [self.coordinator.poll_timeout(), self.participant.poll_timeout(), busy, Some(self.looks_at)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn poll(&mut self) -> Option<Output<Self>> {
@@ -168,6 +188,10 @@ impl TransactionNode {
                 let verdict = self.coordinator.handle_question(self.now, from, vote);
                 self.outputs.push_back(Output::Answer { call, result: Ok(Answer::Verdict(verdict)) });
             }
+            Message::GivenUp => {
+                let list = self.coordinator.given_up().find(|given_up| given_up.node == *from).cloned();
+                self.outputs.push_back(Output::Answer { call, result: Ok(Answer::GivenUp(list)) });
+            }
         }
     }
 
@@ -196,6 +220,11 @@ impl TransactionNode {
                 });
                 self.participant.handle_verdict(now, txn, verdict);
             }
+            Tag::GivenUp(coordinator) => match result {
+                Ok(Answer::GivenUp(Some(list))) => self.resolve(&coordinator, &list),
+                Ok(Answer::GivenUp(None)) | Err(_) => {}
+                Ok(other) => panic!("an operator is given a list, not {other:?}"),
+            },
         }
     }
 
@@ -227,7 +256,7 @@ impl TransactionNode {
         self.outputs.push_back(Output::Note(note));
     }
 
-    fn send(&mut self, tag: Tag, to: NodeId, request: Message, timeout: Duration) {
+    pub(crate) fn send(&mut self, tag: Tag, to: NodeId, request: Message, timeout: Duration) {
         self.next_tag += 1;
         self.tags.insert(self.next_tag, tag);
         self.outputs.push_back(Output::Send { tag: self.next_tag, to, request, timeout });
@@ -295,7 +324,11 @@ impl TransactionNode {
                 self.send(Tag::Abort, node, Message::Abort(message), timeout);
             }
             CoordinatorAction::Decided { txn, decision, .. } => self.note(Occurrence::Decided { txn, decision }),
-            CoordinatorAction::Ended { .. } | CoordinatorAction::GivenUp { .. } => {}
+            CoordinatorAction::Ended { .. } | CoordinatorAction::StillGivenUp { .. } => {}
+            CoordinatorAction::GivenUp { node, transactions, .. } => {
+                let list = self.coordinator.given_up().find(|given_up| given_up.node == node).expect("it is given up");
+                assert!(transactions.iter().all(|txn| list.transactions.contains(txn)), "{transactions:?}, {list:?}");
+            }
         }
     }
 
@@ -324,9 +357,11 @@ impl TransactionNode {
                 };
                 self.be_busy(Busy::Working(txn, vote));
             }
-            ParticipantAction::Restore { .. }
-            | ParticipantAction::Resolved { .. }
-            | ParticipantAction::Contradicted { .. } => {}
+            ParticipantAction::Restore { .. } => {}
+            ParticipantAction::Resolved { txn, decision } => self.note(Occurrence::Resolved { txn, decision }),
+            ParticipantAction::Contradicted { txn, .. } => {
+                assert!(PLANTED.get().is_some(), "the operator did as documented, and {txn:?} is mixed");
+            }
             ParticipantAction::Append { record, forced } => self.append(&record, forced, false),
             ParticipantAction::Apply { txn, decision } => {
                 self.note(Occurrence::Applying { txn, decision });

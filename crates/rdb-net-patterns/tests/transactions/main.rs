@@ -6,6 +6,7 @@
 //! ```
 
 mod host;
+mod operator;
 #[path = "../world/mod.rs"]
 mod world;
 
@@ -65,10 +66,17 @@ fn decided(history: &History, wanted: Decision) -> usize {
     history.events().iter().filter(is_it).count()
 }
 
+/// How many times an operator decided so by hand.
+fn resolved(history: &History, wanted: Decision) -> usize {
+    let is_it = |event: &&Event| matches!(event.what, Occurrence::Resolved { decision, .. } if decision == wanted);
+    history.events().iter().filter(is_it).count()
+}
+
 #[test]
 fn every_run_is_atomic_durable_and_comes_to_an_end() {
     let mut sum = Counts::default();
     let (mut committed, mut aborted) = (0, 0);
+    let (mut by_hand_committed, mut by_hand_aborted) = (0, 0);
     let runs = variable("RDB_RUNS").unwrap_or(RUNS);
     for seed in 0..runs {
         let run = play(seed);
@@ -76,9 +84,13 @@ fn every_run_is_atomic_durable_and_comes_to_an_end() {
         sum = sum + run.counts;
         committed += decided(&run.history, Decision::Commit);
         aborted += decided(&run.history, Decision::Abort);
+        by_hand_committed += resolved(&run.history, Decision::Commit);
+        by_hand_aborted += resolved(&run.history, Decision::Abort);
     }
     println!("{runs} runs: {committed} committed, {aborted} aborted, {sum:?}");
+    println!("resolved by hand: {by_hand_committed} committed, {by_hand_aborted} aborted");
     // Nothing is shown by runs in which nothing happened.
+    assert!(by_hand_committed as u64 > runs / 10 && by_hand_aborted as u64 > runs / 20, "operators had nothing to do");
     assert!(committed as u64 > 5 * runs && aborted as u64 > 2 * runs, "{committed} and {aborted}");
     assert!(sum.deaths > runs && sum.deaths_unsynced > runs / 10 && sum.cuts > runs, "{sum:?}");
     assert!([sum.not_sent, sum.not_started, sum.unknown, sum.copies].iter().all(|count| *count > runs), "{sum:?}");
@@ -96,18 +108,24 @@ fn one_seed() {
     assert_eq!(run.history, play(seed).history, "one seed is one run");
 }
 
-/// Which checks find a bug, in so many runs.
-fn found_by(mutation: Mutation, runs: u64) -> BTreeSet<&'static str> {
+/// A bug is to be found by this check, in so many runs at the most.
+#[track_caller]
+fn assert_found_in(runs: u64, mutation: Mutation, by: &str) {
     PLANTED.set(Some(mutation));
-    let found = (0..runs).flat_map(|seed| check::all(&play(seed).history)).map(|violation| violation.check).collect();
+    let mut found = BTreeSet::new();
+    for seed in 0..runs {
+        found.extend(check::all(&play(seed).history).into_iter().map(|violation| violation.check));
+        if found.contains(by) {
+            break;
+        }
+    }
     PLANTED.set(None);
-    found
+    assert!(found.contains(by), "{mutation:?} is to be found by {by}, and was found by {found:?}");
 }
 
 #[track_caller]
 fn assert_found(mutation: Mutation, by: &str) {
-    let found = found_by(mutation, 200);
-    assert!(found.contains(by), "{mutation:?} is to be found by {by}, and was found by {found:?}");
+    assert_found_in(200, mutation, by);
 }
 
 #[test]
@@ -148,4 +166,19 @@ fn a_doubt_that_asks_nobody_is_found_by_progress() {
 #[test]
 fn ids_that_are_used_twice_are_found_by_atomicity() {
     assert_found(Mutation::EpochForgotten, "atomicity");
+}
+
+#[test]
+fn a_restart_that_forgets_the_part_of_who_was_given_up_is_found_by_atomicity() {
+    assert_found(Mutation::GivenUpIsNoMember, "atomicity");
+}
+
+#[test]
+fn a_vote_of_who_was_given_up_that_still_counts_is_found_by_atomicity() {
+    assert_found_in(1000, Mutation::GiveUpLeavesVoting, "atomicity");
+}
+
+#[test]
+fn a_restart_that_forgets_which_commits_were_given_up_is_found_by_atomicity() {
+    assert_found(Mutation::GivenUpCommitsForgotten, "atomicity");
 }

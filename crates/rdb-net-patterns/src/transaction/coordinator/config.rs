@@ -14,6 +14,8 @@ pub struct CoordinatorConfig {
     pub participants_max: usize,
     /// How many participants that do not come back may be given up, which are remembered for good. Default 1,024.
     pub given_up_max: usize,
+    /// How many parts of commits, all in all, may be listed as given up with them. Default 65,536, in 1 MiB.
+    pub parts_given_up_max: usize,
     /// How long a participant that has not voted, and may have been reached, is waited for before it is asked again. Default
     /// 500 ms.
     pub ask_again: Duration,
@@ -32,6 +34,7 @@ impl Default for CoordinatorConfig {
             open_max: 4096,
             participants_max: 64,
             given_up_max: 1024,
+            parts_given_up_max: 65_536,
             ask_again: Duration::from_millis(500),
             tell_again: Duration::from_millis(200),
             tell_again_max: Duration::from_secs(5),
@@ -104,6 +107,11 @@ pub enum AbortCause {
     },
     /// The application wanted it.
     Requested,
+    /// An operator has given a participant up. Try again without it.
+    GivenUp {
+        /// Who.
+        node: NodeId,
+    },
 }
 
 impl std::fmt::Display for AbortCause {
@@ -117,6 +125,7 @@ impl std::fmt::Display for AbortCause {
                 write!(f, "no vote came in time of {}", silent.join(", "))
             }
             Self::Requested => f.write_str("the application gave it up"),
+            Self::GivenUp { node } => write!(f, "{node} was given up by hand"),
         }
     }
 }
@@ -140,6 +149,8 @@ pub struct CoordinatorStats {
     pub aborted_at_deadline: u64,
     /// Those aborted because the application wanted it.
     pub aborted_by_request: u64,
+    /// Those aborted because a participant was given up.
+    pub aborted_by_give_up: u64,
     /// Commits of former lives that were found in the log and are told again.
     pub recovered: u64,
     /// Participants asked again for a vote.
@@ -152,8 +163,8 @@ pub struct CoordinatorStats {
     pub questions_of_given_up: u64,
     /// Participants that are given up.
     pub given_up: usize,
-    /// Parts of commits that were given up with them.
-    pub parts_given_up: u64,
+    /// Parts of commits that were given up with them, and are listed.
+    pub parts_given_up: usize,
     /// Messages that named a transaction of another coordinator, or came from no participant of it.
     pub strangers: u64,
 }

@@ -81,7 +81,7 @@ impl Coordinator {
         if transaction.phase != Phase::Telling {
             return Verdict::Undecided;
         }
-        // Who is not told of the commit has nothing to commit.
+        // Who is not told of the commit has nothing to commit. Who is given up is a member still.
         let is_told = transaction.member(from).is_some();
         Verdict::Decided(if is_told { Decision::Commit } else { Decision::Abort })
     }

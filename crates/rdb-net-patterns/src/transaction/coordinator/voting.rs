@@ -102,6 +102,7 @@ impl Coordinator {
             AbortCause::NotReached { .. } => &mut stats.aborted_not_reached,
             AbortCause::Deadline { .. } => &mut stats.aborted_at_deadline,
             AbortCause::Requested => &mut stats.aborted_by_request,
+            AbortCause::GivenUp { .. } => &mut stats.aborted_by_give_up,
         } += 1;
         let reason = cause.to_string();
         for Member { node, progress, .. } in transaction.members {

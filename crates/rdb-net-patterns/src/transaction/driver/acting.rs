@@ -62,6 +62,12 @@ impl Shared {
                     let _sent = waiting.send(transactions);
                 }
             }
+            CoordinatorAction::StillGivenUp { node, transactions } => {
+                for txn in transactions {
+                    let txn = format_args!("{:032x}", txn.0);
+                    tracing::warn!(%node, %txn, "the participant was given up by hand before this start; its part of this commit is not waited for");
+                }
+            }
         }
     }
 

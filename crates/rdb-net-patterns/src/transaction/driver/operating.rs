@@ -3,7 +3,7 @@
 use rdb_net_types::{NodeId, TransactionId};
 use tokio::sync::oneshot;
 
-use super::{Decision, GiveUpError, InDoubt, ResolveError, ResolvedByHand, TransactionManager, Untold};
+use super::{Decision, GiveUpError, GivenUp, InDoubt, ResolveError, ResolvedByHand, TransactionManager, Untold};
 
 impl TransactionManager {
     /// The transactions that wait here for their coordinators' decisions, with their locks taken.
@@ -53,9 +53,16 @@ impl TransactionManager {
         self.shared.with(|machines, _| machines.coordinator.untold().collect())
     }
 
-    /// Gives up a participant that does not come back, and returns when that is durable: no commit of until now waits for it. Returns
-    /// which ones did. Its part of those is lost, unless it did it before it was. Should it come back all the same, it is told nothing
-    /// about what it is in doubt of: those that are returned here are to be committed there, by hand, and all others are to be aborted.
+    /// The participants that are given up, and which commits did without them: of this life and of former ones.
+    pub fn given_up(&self) -> Vec<GivenUp> {
+        self.shared.with(|machines, _| machines.coordinator.given_up().cloned().collect())
+    }
+
+    /// Gives up a participant that does not come back, and returns when that is durable: no commit of until now waits for it. What is voted
+    /// on and names it is aborted. Returns the commits that waited for it. Its part of those is lost, unless it did it before it was.
+    ///
+    /// Should it come back all the same, look at [`given_up`](Self::given_up): of what it is in doubt of up to the newest transaction that
+    /// stands there, the commits that are listed are to be committed there, by hand, and all others are to be aborted.
     ///
     /// # Errors
     ///
@@ -63,7 +70,8 @@ impl TransactionManager {
     ///
     /// # Cancel safety
     ///
-    /// Once it was polled, dropping the future does not take it back; the log names the transactions.
+    /// Once it was polled, dropping the future does not take it back, and neither does a crash once it is durable: [`given_up`](Self::given_up) says what
+    /// was given up.
     pub async fn give_up(&self, node: &NodeId) -> Result<Vec<TransactionId>, GiveUpError> {
         let durable = self.shared.with(|machines, _| {
             if machines.is_stopped() {

@@ -3,13 +3,12 @@
 use rdb_net_types::{Effect, NodeId, Payload, Reason, RequestError, TransactionAck, TransactionId, Vote};
 
 use super::super::{
-    BeginError, Coordinator, CoordinatorAction, CoordinatorConfig, Decision, GiveUpError, Life, Record, Ticket, Untold,
-    Verdict,
+    BeginError, Coordinator, CoordinatorAction, CoordinatorConfig, Decision, Life, Record, Ticket, Verdict,
 };
 use super::{ms, node, vote};
 
 /// A coordinator named `c` whose own record is durable.
-fn coordinator(config: CoordinatorConfig, records: Vec<Record>) -> Coordinator {
+pub(super) fn coordinator(config: CoordinatorConfig, records: Vec<Record>) -> Coordinator {
     let mut coordinator = Coordinator::new(config, node("c"), 1, records, ms(0));
     let started = coordinator.poll_action();
     assert!(matches!(
@@ -20,12 +19,12 @@ fn coordinator(config: CoordinatorConfig, records: Vec<Record>) -> Coordinator {
     coordinator
 }
 
-fn parts(names: &[&str]) -> Vec<(NodeId, Payload)> {
+pub(super) fn parts(names: &[&str]) -> Vec<(NodeId, Payload)> {
     names.iter().map(|name| (node(name), Payload::from("work"))).collect()
 }
 
 /// What it wants done, a word for each.
-fn actions(coordinator: &mut Coordinator) -> Vec<String> {
+pub(super) fn actions(coordinator: &mut Coordinator) -> Vec<String> {
     let words = |action| match action {
         CoordinatorAction::Prepare { node, .. } => format!("prepare {node}"),
         CoordinatorAction::GiveUp { node, .. } => format!("give up {node}"),
@@ -39,12 +38,13 @@ fn actions(coordinator: &mut Coordinator) -> Vec<String> {
         CoordinatorAction::Decided { decision, .. } => format!("decided {decision}"),
         CoordinatorAction::Ended { .. } => "ended".to_owned(),
         CoordinatorAction::GivenUp { node, .. } => format!("given up {node}"),
+        CoordinatorAction::StillGivenUp { node, .. } => format!("still given up {node}"),
     };
     std::iter::from_fn(|| coordinator.poll_action()).map(words).collect()
 }
 
 /// A transaction of these, all asked.
-fn begun(names: &[&str]) -> (Coordinator, TransactionId) {
+pub(super) fn begun(names: &[&str]) -> (Coordinator, TransactionId) {
     let mut coordinator = coordinator(CoordinatorConfig::default(), Vec::new());
     let txn = coordinator.begin(ms(0), parts(names), ms(1000)).expect("legal");
     let asked: Vec<String> = names.iter().map(|name| format!("prepare {name}")).collect();
@@ -52,7 +52,7 @@ fn begun(names: &[&str]) -> (Coordinator, TransactionId) {
     (coordinator, txn)
 }
 
-fn acknowledge(coordinator: &mut Coordinator, txn: TransactionId, name: &str) {
+pub(super) fn acknowledge(coordinator: &mut Coordinator, txn: TransactionId, name: &str) {
     coordinator.handle_told(txn, &node(name), Ok(TransactionAck { txn_id: txn }));
 }
 
@@ -221,68 +221,4 @@ fn nothing_begins_before_the_life_is_durable() {
     let mut coordinator = Coordinator::new(CoordinatorConfig::default(), node("c"), 7, [], ms(0));
     assert_eq!(coordinator.begin(ms(0), parts(&["a"]), ms(100)), Err(BeginError::Starting));
     assert_eq!(coordinator.life().epoch, 7);
-}
-
-/// Two commits, told to `a` and `b`, of which `b` has acknowledged the first.
-fn untold() -> (Coordinator, [TransactionId; 2]) {
-    let (mut coordinator, first) = begun(&["a", "b"]);
-    let second = coordinator.begin(ms(0), parts(&["a"]), ms(1000)).expect("legal");
-    for (txn, name) in [(first, "a"), (first, "b"), (second, "a")] {
-        coordinator.handle_prepared(ms(1), txn, &node(name), Ok(vote(txn, Vote::Commit)));
-    }
-    coordinator.handle_synced(ms(1), Ticket(3));
-    acknowledge(&mut coordinator, first, "b");
-    actions(&mut coordinator);
-    (coordinator, [first, second])
-}
-
-#[test]
-fn who_is_given_up_is_waited_for_no_more_and_never_answered_by_a_presumption() {
-    let (mut coordinator, [first, second]) = untold();
-    let waits = |txn| Untold { txn, nodes: vec![node("a")] };
-    assert_eq!(coordinator.untold().collect::<Vec<_>>(), [waits(first), waits(second)]);
-    assert_eq!(coordinator.give_up(&node("b")), Err(GiveUpError::NothingWaits { node: node("b") }));
-    let ticket = coordinator.give_up(&node("a")).expect("two commits wait for it");
-    assert_eq!(actions(&mut coordinator), ["force GivenUp"]);
-    assert_eq!(coordinator.untold().count(), 2, "nothing is given up before that is durable");
-    let third = coordinator.begin(ms(2), parts(&["a"]), ms(1000)).expect("legal");
-    coordinator.handle_synced(ms(3), ticket);
-    let ended = ["prepare a", "append Ended", "ended", "append Ended", "ended", "given up a"];
-    assert_eq!(actions(&mut coordinator), ended);
-    coordinator.abort(third);
-    let ask = |coordinator: &mut Coordinator, txn, name: &str| {
-        coordinator.handle_question(ms(4), &node(name), vote(txn, Vote::Commit))
-    };
-    assert_eq!(ask(&mut coordinator, first, "a"), Verdict::Undecided, "it was committed");
-    assert_eq!(ask(&mut coordinator, first, "b"), Verdict::Decided(Decision::Abort), "it has acknowledged");
-    assert_eq!(ask(&mut coordinator, third, "a"), Verdict::Decided(Decision::Abort), "it was begun later");
-    let stats = coordinator.stats();
-    assert_eq!((stats.given_up, stats.parts_given_up, stats.questions_of_given_up), (1, 2, 1));
-    let mut next = self::coordinator(CoordinatorConfig::default(), coordinator.live_records());
-    assert_eq!(ask(&mut next, second, "a"), Verdict::Undecided, "the next life knows it too");
-}
-
-#[test]
-fn the_next_life_does_not_tell_those_that_were_given_up() {
-    let (former, [first, second]) = untold();
-    let mut records = former.live_records();
-    records.push(Record::GivenUp { node: node("a"), newest: first });
-    let mut coordinator = coordinator(CoordinatorConfig::default(), records);
-    assert_eq!(actions(&mut coordinator), ["commit b", "commit a"]);
-    let told: Vec<_> = coordinator.untold().collect();
-    assert_eq!(told[0], Untold { txn: first, nodes: vec![node("b")] });
-    assert_eq!(told[1], Untold { txn: second, nodes: vec![node("a")] });
-}
-
-#[test]
-fn participants_that_are_given_up_are_bounded() {
-    let config = CoordinatorConfig { given_up_max: 1, ..CoordinatorConfig::default() };
-    let life = Life::new(&node("c"), 1);
-    let records = vec![
-        Record::Decided { txn: life.transaction(1), participants: vec![node("a")] },
-        Record::Decided { txn: life.transaction(2), participants: vec![node("b")] },
-    ];
-    let mut coordinator = coordinator(config, records);
-    coordinator.give_up(&node("a")).expect("there is room for one");
-    assert_eq!(coordinator.give_up(&node("b")), Err(GiveUpError::TooMany { given_up_max: 1 }));
 }
