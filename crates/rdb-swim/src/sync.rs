@@ -286,6 +286,10 @@ impl Swim {
             self.stats.updates_stale += 1;
             return;
         }
+        if !self.shares_version(now, &alive) {
+            return;
+        }
+        let Some(held) = self.table.get(slot) else { return };
         let former = held.state;
         let is_changed = (held.boot, held.address, held.meta) != (alive.boot, alive.address, &alive.meta);
         self.table.update(slot, &mut self.random, |entry| {
@@ -340,7 +344,9 @@ impl Swim {
         let remembered = self.remembered(&newcomer);
         let asker = newcomer.id.clone();
         let is_member = self.table.find(&asker).is_some_and(|held| held.boot == newcomer.boot);
+        let (boot, versions) = (newcomer.boot, newcomer.versions);
         self.apply_alive(now, newcomer, Spread::Yes);
+        self.hear_own_versions(&asker, boot, versions);
         if is_member {
             self.compare_views(now, &asker, summary.digest);
         }
@@ -369,7 +375,9 @@ impl Swim {
             let dead = self.tombstones.incarnation(&newcomer.id)?;
             return (newcomer.incarnation <= dead).then_some((dead, BootId(0)));
         };
-        let is_same = held.boot == newcomer.boot && held.incarnation == newcomer.incarnation;
+        let is_same = held.boot == newcomer.boot
+            && held.incarnation == newcomer.incarnation
+            && (held.versions == newcomer.versions || held.versions == Versions::FIRST);
         let is_known = is_same && held.state == NodeState::Alive;
         (held.incarnation >= newcomer.incarnation && !is_known).then_some((held.incarnation, held.boot))
     }

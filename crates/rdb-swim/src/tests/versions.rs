@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rdb_net_types::Incarnation;
+
 use super::network::{Network, address, cluster, id, local, secs};
 use crate::packet::{Alive, Update, cluster_hash, write_header};
 use crate::transmit::alive_of;
@@ -150,7 +152,7 @@ fn another_members_word_of_one_that_shares_no_version_is_not_taken() {
 
 /// A member of a release that knows nothing of versions tells a newer one's word on without them.
 #[test]
-fn versions_that_were_lost_on_the_way_are_learned_from_the_next_word_and_kept() {
+fn versions_that_were_lost_on_the_way_are_learned_from_the_same_word_that_comes_whole() {
     let mut net = strangers(&[(1, 2), (1, 2)]);
     let word = alive_of(&net.nodes[1].swim.local());
     let mute = Alive { versions: Versions::FIRST, ..word.clone() };
@@ -159,9 +161,15 @@ fn versions_that_were_lost_on_the_way_are_learned_from_the_next_word_and_kept() 
     assert_eq!(heard(&net), Versions::FIRST);
     net.nodes[0].swim.apply(secs(1), Update::Alive(word));
     assert_eq!(heard(&net), range(1, 2), "of the same incarnation");
+    net.nodes[0].swim.apply(secs(1), Update::Alive(mute.clone()));
+    assert_eq!(heard(&net), range(1, 2), "what is known is not lost again");
     let newer = Alive { incarnation: mute.incarnation.next(), ..mute };
     net.nodes[0].swim.apply(secs(1), Update::Alive(newer));
-    assert_eq!(heard(&net), range(1, 2), "of the same life");
+    assert_eq!(heard(&net), Versions::FIRST, "until the newer word comes whole, or the member itself");
+    net.act(1, |swim, now| swim.rise_to(now, Incarnation::first_of(1_000).next()));
+    net.sync(1, 0);
+    assert_eq!(heard(&net), range(1, 2));
+    assert_eq!(net.nodes[1].swim.stats().refutations, 1, "that it was lost is nothing to refute");
 }
 
 /// A packet of the future: nothing but its start is as it is today.
