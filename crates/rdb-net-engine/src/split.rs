@@ -70,7 +70,10 @@ impl Engine {
             return;
         }
         if config.strategy.is_none() {
-            self.split = Split::default();
+            let ended = std::mem::take(&mut self.split);
+            if ended.verdict.is_some() {
+                self.tell(EngineEvent::SplitBrainEnded);
+            }
         } else {
             self.split.stir(now);
         }

@@ -170,6 +170,14 @@ impl Node {
                 }
                 self.bus.publish(&NetworkEvent::SplitBrain { withdraws, reason });
             }
+            EngineEvent::SplitBrainEnded => {
+                if self.is_withdrawn.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                    let reason = "no strategy decides any more".to_owned();
+                    let decision = rdb_swim::Decision::Stay.name();
+                    tracing::warn!(decision, reason, "this side of the cluster goes on");
+                    self.bus.publish(&NetworkEvent::SplitBrain { withdraws: false, reason });
+                }
+            }
             EngineEvent::LeaveFinished { acknowledged } => {
                 tracing::info!(acknowledged, "left the cluster");
                 self.left.send_replace(Some(acknowledged));

@@ -143,3 +143,21 @@ fn who_leaves_while_it_withdraws_and_comes_back_is_told_when_that_is_over() {
     assert_eq!(told(&lab, 0).last().expect("it is told").decision, Decision::Stay);
     assert_eq!(lab.engines[0].split_verdict(), None);
 }
+
+/// Whoever follows the events hears in their order what holds: a verdict that was told a moment before is over too.
+#[test]
+fn that_no_strategy_decides_any_more_is_told_after_what_it_has_said() {
+    let mut lab = Lab::cluster_with(3, &config(Strategy::KeepMajority));
+    (1..3).for_each(|node| lab.cut[node] = true);
+    lab.run(secs(90));
+    let swim = lab.engines[0].config().swim.clone();
+    lab.act(0, |engine, now| engine.set_membership(now, swim, SplitBrainConfig::default()).expect("legal"));
+    let is_of_split = |event: &&EngineEvent| matches!(event, EngineEvent::SplitBrain(_) | EngineEvent::SplitBrainEnded);
+    let told: Vec<_> = lab.events[0].iter().filter(is_of_split).collect();
+    assert!(
+        matches!(told[..], [EngineEvent::SplitBrain(verdict), EngineEvent::SplitBrainEnded]
+            if verdict.decision == Decision::Withdraw),
+        "{told:?}"
+    );
+    assert_eq!(lab.engines[0].split_verdict(), None);
+}
