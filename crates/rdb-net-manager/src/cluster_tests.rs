@@ -47,7 +47,7 @@ fn health(manager: &NetworkManager) -> Option<HealthStatus> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_side_without_its_quorum_sends_nothing_until_it_has_it() {
+async fn a_side_without_its_quorum_takes_no_new_message_once_it_has_decided() {
     let split = [
         "networking.split_brain.strategy=static_quorum",
         "networking.split_brain.members=3",

@@ -164,7 +164,11 @@ impl Node {
                 self.is_withdrawn.store(withdraws, std::sync::atomic::Ordering::Relaxed);
                 let (decision, reason) = (verdict.decision.name(), verdict.to_string());
                 if withdraws {
-                    tracing::error!(decision, reason, "this side of the cluster withdraws and sends no messages");
+                    tracing::error!(
+                        decision,
+                        reason,
+                        "this side of the cluster withdraws and takes no new messages to other nodes"
+                    );
                 } else {
                     tracing::warn!(decision, reason, "this side of the cluster goes on");
                 }
