@@ -58,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) request_timeout: Duration,
     /// The configuration as it is in force.
     pub(crate) running: Mutex<crate::config::Config>,
+    /// Whose turn it is to read the configuration again.
+    pub(crate) reloading: tokio::sync::Mutex<()>,
     /// Where it finds others, the source that counts most first.
     pub(crate) sources: Vec<Arc<dyn rdb_discovery::DiscoverySource>>,
     /// Gossip inside connections.

@@ -24,11 +24,17 @@ impl NetworkManager {
 }
 
 impl Node {
-    /// Reads the layers again, and takes what a running node can.
+    /// Reads the layers again, and takes what a running node can. One at a time: who asks later reads later.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it has read takes nothing.
     pub(crate) async fn reload(&self, loader: Option<Loader>) -> Result<Reloaded, ControlError> {
         let loader = loader.ok_or_else(|| {
             ControlError::Conflict("this node was not started from a file, which could be read again".to_owned())
         })?;
+        // From the reading to the taking: otherwise what was read earlier might be taken later.
+        let _turn = self.reloading.lock().await;
         let read = tokio::task::spawn_blocking(move || {
             let config = loader.load()?;
             config.check_runnable().map(|()| config)

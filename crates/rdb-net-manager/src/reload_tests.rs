@@ -141,6 +141,20 @@ async fn until_withdrawn(scene: &Scene, is_withdrawn: bool) {
 }
 
 #[tokio::test]
+async fn a_configuration_is_not_read_before_the_one_that_was_read_earlier_is_taken() {
+    let scene = Scene::start("[networking.gossip]\nfanout = 2\n").await;
+    let earlier = scene.node().reloading.lock().await;
+    let mut later = Box::pin(scene.reload("[networking.gossip]\nfanout = 4\n"));
+    let waits = tokio::time::timeout(Duration::from_millis(100), &mut later).await;
+    assert!(waits.is_err(), "it is not its turn: {waits:?}");
+    write(scene.folder.path(), "[networking.gossip]\nfanout = 5\n");
+    drop(earlier);
+    later.await.expect("legal");
+    assert_eq!(scene.swim().gossip_fanout, 5, "it has read what was there when its turn came");
+    scene.manager.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_strategy_that_is_taken_away_keeps_nobody_from_sending() {
     let scene = Scene::start(QUORUM).await;
     until_withdrawn(&scene, true).await;
