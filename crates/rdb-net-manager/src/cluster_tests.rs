@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdb_net_transport::{Answer, CallOptions, HandlerOptions, Handling, Request};
-use rdb_net_types::{Effect, HealthStatus, MessageType, NodeId, QueryRequest, QueryResponse, Reason, RequestError};
+use rdb_net_types::{Effect, HealthMonitor, HealthStatus, MessageType, NodeId, QueryRequest, QueryResponse, Reason, RequestError};
 
 use crate::config::Loader;
 use crate::{NetworkEvent, NetworkManager};
@@ -67,6 +67,8 @@ async fn a_side_without_its_quorum_takes_no_new_message_once_it_has_decided() {
         "not sent (node n2): this side of a partition withdraws: static_quorum: 2 of 2 members are seen, 3 are needed";
     assert_eq!(error.to_string(), told);
     ask(&first, "n1").await.expect("what a node asks itself stays with it");
+    let checked = first.check_health(&NodeId::new("n2").expect("legal")).await;
+    assert_eq!(checked.ok(), Some(HealthStatus::Healthy), "health is asked all the same");
     let view = first.control().topology().split_brain.expect("a strategy decides");
     assert_eq!((view.strategy, view.withdraws), ("static_quorum", true));
 
