@@ -68,6 +68,15 @@ impl Outbox {
         }
     }
 
+    /// Gives out what a test makes up.
+    #[cfg(test)]
+    pub(crate) fn give(&self, command: Command, event: EngineEvent) {
+        let mut given = self.given.lock().expect(LOCKED);
+        given.0.push(command);
+        given.1.push(event);
+        self.filled.notify_one();
+    }
+
     async fn take(&self) -> (Vec<Command>, Vec<EngineEvent>) {
         loop {
             let taken = std::mem::take(&mut *self.given.lock().expect(LOCKED));
@@ -90,6 +99,10 @@ impl Node {
     pub(crate) async fn pump(self: Arc<Self>) {
         loop {
             let (commands, events) = self.outbox.take().await;
+            // Before the routes are made anew: none may hold a peer that the transport has forgotten.
+            for command in commands {
+                self.carry_out(command);
+            }
             // Once for all of them: in a cluster that starts they come by the dozen, and each time it is as much work as there are
             // members.
             if events.iter().any(|event| matches!(event, EngineEvent::Membership(_))) {
@@ -97,9 +110,6 @@ impl Node {
             }
             for event in events {
                 self.tell(event);
-            }
-            for command in commands {
-                self.carry_out(command);
             }
         }
     }
