@@ -115,6 +115,42 @@ fn a_newcomer_asks_anew_in_a_version_that_it_shares_with_the_replier() {
 }
 
 #[test]
+fn a_member_that_is_asked_in_a_wrong_version_is_asked_in_a_right_one_next() {
+    let mut net = strangers(&[(1, 3), (1, 1), (1, 3)]);
+    (1..3).for_each(|n| net.sync(n, 0));
+    let swim = &mut net.nodes[0].swim;
+    for n in [1, 2] {
+        let slot = swim.table.slot_of(&id(n)).expect("held");
+        swim.note_versions(slot, range(2, 3));
+    }
+    let request = swim.sync_request_to(&id(1));
+    let answer = net.nodes[1].swim.handle_sync_request(secs(1), &request).expect("a request");
+    let SyncAnswer::Ready(reply) = answer else { panic!("{answer:?}") };
+    let swim = &mut net.nodes[0].swim;
+    let held = |swim: &Swim, n| swim.member(&id(n)).expect("held").versions;
+    assert_eq!(swim.handle_sync_reply_of(secs(1), &id(2), &reply), Ok(SyncOutcome::AnotherVersion));
+    assert_eq!((held(swim, 1), held(swim, 2)), (range(2, 3), range(2, 3)), "another one was asked");
+    assert_eq!(swim.handle_sync_reply_of(secs(1), &id(1), &reply), Ok(SyncOutcome::AnotherVersion));
+    assert_eq!((held(swim, 1), held(swim, 2)), (range(1, 1), range(2, 3)));
+    let request = swim.sync_request_to(&id(1));
+    let answer = net.nodes[1].swim.handle_sync_request(secs(1), &request).expect("a request");
+    let SyncAnswer::Ready(reply) = answer else { panic!("{answer:?}") };
+    let taken = net.nodes[0].swim.handle_sync_reply_of(secs(1), &id(1), &reply);
+    assert!(matches!(taken, Ok(SyncOutcome::Accepted { .. })), "{taken:?}");
+}
+
+/// It would be asked in that version again, and refuse it again.
+#[test]
+fn a_reply_that_refuses_a_version_and_names_it_is_no_reply() {
+    let mut net = strangers(&[(1, 3)]);
+    let swim = &mut net.nodes[0].swim;
+    let refusal = swim.versions_reply(2, range(1, 2), &id(1));
+    assert_eq!(swim.handle_sync_reply(secs(1), &refusal), Err(DecodeError::Value { field: "versions" }));
+    let refusal = swim.versions_reply(1, range(2, 3), &id(1));
+    assert_eq!(swim.handle_sync_reply(secs(1), &refusal), Ok(SyncOutcome::AnotherVersion));
+}
+
+#[test]
 fn who_comes_again_with_a_version_that_nobody_understands_is_told_of() {
     let mut net = strangers(&[(2, 3), (1, 1)]);
     net.sync(1, 0);
