@@ -301,7 +301,8 @@ impl Swim {
     fn hear_of_self(&mut self, now: Duration, alive: &Alive) {
         let own = self.table.local();
         let is_same_word = alive.incarnation == own.incarnation && alive.boot == own.boot;
-        if is_same_word && alive.versions != own.versions && alive.versions != Versions::FIRST {
+        let is_other_range = alive.versions != own.versions && alive.versions != Versions::FIRST;
+        if is_same_word && is_other_range && own.state == NodeState::Alive {
             // Not lost on the way, but made up: packets of a version that is not understood here may follow.
             return self.rise_to(now, alive.incarnation.next());
         }
