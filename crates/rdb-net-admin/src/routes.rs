@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
-use rdb_net_manager::{ControlError, ControlPlane};
+use rdb_net_manager::{ControlError, ControlPlane, Reloaded};
 use rdb_net_types::{HealthStatus, NodeId};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
@@ -172,18 +172,18 @@ async fn security(State(shared): State<Shared>) -> Json<SecurityView> {
 
 async fn reload_certificates(State(shared): State<Shared>, request: Request) -> Result<Json<DoneView>, Problem> {
     let NoArguments {} = read_json(request).await?;
-    let reload =
-        |control: Arc<dyn ControlPlane>| -> Operation { Box::pin(async move { control.reload_certificates().await }) };
+    let reload = |control: Arc<dyn ControlPlane>| -> Operation<()> {
+        Box::pin(async move { control.reload_certificates().await })
+    };
     operate(&shared, "reload_certificates", reload).await
 }
 
 async fn reload_configuration(State(shared): State<Shared>, request: Request) -> Result<Json<ReloadedView>, Problem> {
     let NoArguments {} = read_json(request).await?;
-    tracing::info!(operation = "reload_configuration", "admin operation");
-    // In a task of its own: it goes on when the one who asked hangs up.
-    let control = Arc::clone(&shared.control);
-    let reload = shared.tasks.spawn(async move { control.reload_configuration().await });
-    let reloaded = reload.await.map_err(|error| internal(&error))??;
+    let reload = |control: Arc<dyn ControlPlane>| -> Operation<Reloaded> {
+        Box::pin(async move { control.reload_configuration().await })
+    };
+    let reloaded = carry_out(&shared, "reload_configuration", reload).await?;
     Ok(Json(ReloadedView::from(reloaded)))
 }
 
@@ -204,14 +204,24 @@ async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, Problem> 
     serde_json::from_slice(body).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body: {error}")))
 }
 
-type Operation = std::pin::Pin<Box<dyn Future<Output = Result<(), ControlError>> + Send>>;
+type Operation<T> = std::pin::Pin<Box<dyn Future<Output = Result<T, ControlError>> + Send>>;
 
-/// Carries an operation out in a task of its own: it goes on when the one who asked hangs up, and ends when the server does.
+/// Carries an operation out whose end is all there is to tell.
 async fn operate(
     shared: &Shared,
     operation: &'static str,
-    start: impl FnOnce(Arc<dyn ControlPlane>) -> Operation,
+    start: impl FnOnce(Arc<dyn ControlPlane>) -> Operation<()>,
 ) -> Result<Json<DoneView>, Problem> {
+    carry_out(shared, operation, start).await?;
+    Ok(Json(DoneView { operation: operation.to_owned(), joined: shared.control.is_joined() }))
+}
+
+/// Carries an operation out in a task of its own: it goes on when the one who asked hangs up, and ends when the server does.
+async fn carry_out<T: Send + 'static>(
+    shared: &Shared,
+    operation: &'static str,
+    start: impl FnOnce(Arc<dyn ControlPlane>) -> Operation<T>,
+) -> Result<T, Problem> {
     let Ok(permit) = Arc::clone(&shared.operations).try_acquire_owned() else {
         let detail = format!("{OPERATIONS_MAX} operations are under way; try again when one has ended");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
@@ -223,16 +233,15 @@ async fn operate(
         cancel.run_until_cancelled(run).await
     });
     match timeout(OPERATION_TIMEOUT, task).await {
-        Ok(Ok(Some(Ok(())))) => {}
-        Ok(Ok(Some(Err(error)))) => return Err(error.into()),
-        Ok(Ok(None)) => return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the node is being shut down")),
-        Ok(Err(error)) => return Err(internal(&error)),
+        Ok(Ok(Some(Ok(done)))) => Ok(done),
+        Ok(Ok(Some(Err(error)))) => Err(error.into()),
+        Ok(Ok(None)) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the node is being shut down")),
+        Ok(Err(error)) => Err(internal(&error)),
         Err(_) => {
             let detail = format!("{operation} did not end within {} s; it goes on", OPERATION_TIMEOUT.as_secs());
-            return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail));
+            Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail))
         }
     }
-    Ok(Json(DoneView { operation: operation.to_owned(), joined: shared.control.is_joined() }))
 }
 
 /// A task that panicked: a bug of this program.

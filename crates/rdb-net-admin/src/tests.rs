@@ -344,6 +344,24 @@ async fn an_operation_that_takes_long_is_answered_and_goes_on_until_shutdown() {
     assert_eq!(running.fake.calls(), [] as [&str; 0]);
 }
 
+/// A file system that hangs, for example.
+#[tokio::test(start_paused = true)]
+async fn a_configuration_that_cannot_be_read_holds_up_so_many_requests_and_no_shutdown() {
+    let running = start().await;
+    running.fake.reload_permits.try_acquire().expect("one").forget();
+    let mut answers = tokio::task::JoinSet::new();
+    for _ in 0..9 {
+        let (address, request) = (running.address, running.post_head("configuration/reload", 0));
+        answers.spawn(async move { raw(address, &request).await.status });
+    }
+    let mut statuses = answers.join_all().await;
+    statuses.sort_unstable();
+    assert_eq!(statuses, [503, 504, 504, 504, 504, 504, 504, 504, 504]);
+    running.server.shutdown().await;
+    assert!(running.server.has_no_tasks());
+    assert_eq!(running.fake.calls(), [] as [&str; 0]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn operations_at_a_time_are_limited() {
     let running = start().await;

@@ -171,6 +171,8 @@ pub enum EngineEvent {
     /// The split-brain strategy has decided whether this node's side goes on: after somebody has failed, and again when that is
     /// over.
     SplitBrain(rdb_swim::Verdict),
+    /// No strategy decides any more: what the last one has said holds no longer.
+    SplitBrainEnded,
     /// The farewell is over: nothing is sent any more.
     LeaveFinished {
         /// How many members have acknowledged it.

@@ -70,7 +70,10 @@ impl Engine {
             return;
         }
         if config.strategy.is_none() {
-            self.split = Split::default();
+            let ended = std::mem::take(&mut self.split);
+            if ended.verdict.is_some() {
+                self.tell(EngineEvent::SplitBrainEnded);
+            }
         } else {
             self.split.stir(now);
         }
@@ -81,11 +84,12 @@ impl Engine {
         self.config.split_brain.strategy.filter(|_| is_member).and_then(|_| self.split.due(&self.config.split_brain))
     }
 
-    /// A quorum may be missing from the start, and what was said in a former membership is asked anew.
+    /// A quorum may be missing from the start, and what was said in a former membership, or was to be, is asked anew.
     pub(crate) fn begin_split(&mut self, now: Duration) {
         self.split.unrest = None;
-        let is_quorum = matches!(self.config.split_brain.strategy, Some(Strategy::StaticQuorum { .. }));
-        if is_quorum || self.split.verdict.is_some() {
+        let Some(strategy) = self.config.split_brain.strategy else { return };
+        let is_quorum = matches!(strategy, Strategy::StaticQuorum { .. });
+        if is_quorum || self.split.verdict.is_some() || self.roster.census().failed > 0 {
             self.split.stir(now);
         }
     }

@@ -130,19 +130,23 @@ impl Engine {
             self.counters.late_replies += 1;
             return;
         };
-        let end = self.judge(now, reply);
+        let end = self.judge(now, &sync.target, reply);
         self.end_sync(now, &sync.target, &end);
         self.settle(now);
     }
 
-    fn judge(&mut self, now: Duration, reply: Result<Vec<u8>, Reason>) -> End {
+    fn judge(&mut self, now: Duration, target: &SyncTarget, reply: Result<Vec<u8>, Reason>) -> End {
         let reply = match reply {
             Ok(reply) => reply,
             Err(Reason::Refused(RefusalReason::SelfConnection)) => return End::Itself,
             Err(Reason::Refused(RefusalReason::DuplicateNode)) => return End::Duplicate(None),
             Err(_) => return End::Failed,
         };
-        match self.swim.handle_sync_reply(now, &reply) {
+        let outcome = match target {
+            SyncTarget::Node { node, .. } => self.swim.handle_sync_reply_of(now, node, &reply),
+            SyncTarget::Seed(_) => self.swim.handle_sync_reply(now, &reply),
+        };
+        match outcome {
             Ok(SyncOutcome::Accepted { .. }) => End::Accepted,
             Ok(SyncOutcome::Busy | SyncOutcome::AnotherVersion) => End::Busy,
             Ok(SyncOutcome::Itself) => End::Itself,

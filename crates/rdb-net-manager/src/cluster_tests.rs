@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rdb_net_engine::{Command, EngineEvent};
 use rdb_net_transport::{Answer, CallOptions, HandlerOptions, Handling, Request};
-use rdb_net_types::{Effect, HealthStatus, MessageType, NodeId, QueryRequest, QueryResponse, Reason, RequestError};
+use rdb_net_types::{
+    Effect, HealthMonitor, HealthStatus, MembershipEvent, MessageType, NodeId, QueryRequest, QueryResponse, Reason,
+    RequestError,
+};
 
 use crate::config::Loader;
 use crate::{NetworkEvent, NetworkManager};
@@ -47,7 +51,7 @@ fn health(manager: &NetworkManager) -> Option<HealthStatus> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_side_without_its_quorum_sends_nothing_until_it_has_it() {
+async fn a_side_without_its_quorum_takes_no_new_message_once_it_has_decided() {
     let split = [
         "networking.split_brain.strategy=static_quorum",
         "networking.split_brain.members=3",
@@ -67,6 +71,8 @@ async fn a_side_without_its_quorum_sends_nothing_until_it_has_it() {
         "not sent (node n2): this side of a partition withdraws: static_quorum: 2 of 2 members are seen, 3 are needed";
     assert_eq!(error.to_string(), told);
     ask(&first, "n1").await.expect("what a node asks itself stays with it");
+    let checked = first.check_health(&NodeId::new("n2").expect("legal")).await;
+    assert_eq!(checked.ok(), Some(HealthStatus::Healthy), "health is asked all the same");
     let view = first.control().topology().split_brain.expect("a strategy decides");
     assert_eq!((view.strategy, view.withdraws), ("static_quorum", true));
 
@@ -118,6 +124,33 @@ async fn without_a_strategy_nothing_is_decided_and_nothing_refused() {
     ask(&second, "n1").await.expect("it is there");
     let topology = second.control().topology();
     assert_eq!((topology.partition, topology.split_brain, health(&second)), (None, None, None));
+    second.shutdown().await;
+    first.shutdown().await;
+}
+
+/// Who leaves and comes back within one round of the pump: its connection is given up, and messages take a new one.
+#[tokio::test]
+async fn no_route_holds_a_peer_that_was_forgotten_a_moment_before() {
+    let first = start("n1", None, &[]).await;
+    let second = start("n2", Some(&first), &[]).await;
+    second.wait_joined().await;
+    let deadline = Instant::now() + PATIENCE;
+    while ask(&first, "n2").await.is_err() {
+        assert!(Instant::now() < deadline, "it is never reached");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (node, id) = (first.node.get().expect("it runs"), NodeId::new("n2").expect("legal"));
+    let member = first.members().into_iter().find(|member| member.id == id).expect("a member");
+    let mut events = first.events();
+    let joined = MembershipEvent::NodeJoined(member);
+    node.outbox.give(Command::ForgetPeer { node: id }, EngineEvent::Membership(joined.clone()));
+    loop {
+        let event = tokio::time::timeout(PATIENCE, events.next()).await.expect("it is told").expect("it runs");
+        if event == NetworkEvent::Membership(joined.clone()) {
+            break;
+        }
+    }
+    ask(&first, "n2").await.expect("over a new connection");
     second.shutdown().await;
     first.shutdown().await;
 }

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use rdb_net_transport::CallOptions;
 use rdb_net_types::{
-    BoxFuture, ClusterMembership, Component, HealthMonitor, HealthStatus, Heartbeat, NetworkError, NodeAddress, NodeId,
-    NodeInfo, NodeState,
+    BoxFuture, ClusterMembership, Component, HealthMonitor, HealthStatus, NetworkError, NodeAddress, NodeId, NodeInfo,
+    NodeState,
 };
 
 use crate::manager::NetworkManager;
@@ -43,8 +42,7 @@ impl HealthMonitor for NetworkManager {
             if !known {
                 return Err(NetworkError::UnknownNode { node: node_id.clone() });
             }
-            let heartbeat = Heartbeat { node_id: node.id.clone(), timestamp_us: 0 };
-            let asked = node.request(node_id, &heartbeat, CallOptions::timeout(CHECK_TIMEOUT)).await;
+            let asked = node.ask(node_id, CHECK_TIMEOUT).await;
             let passive = node.gossip.look(|driven, _| driven.0.health(node_id));
             Ok(match asked {
                 Ok(_) if passive == HealthStatus::Unknown => HealthStatus::Healthy,

@@ -274,6 +274,7 @@ impl NetworkManager {
             is_withdrawn: false.into(),
             request_timeout: config.request_timeout,
             running: Mutex::new(config.clone()),
+            reloading: tokio::sync::Mutex::default(),
             sources: self.sources.each().to_vec(),
             streams: Arc::new(Streams::new(config.gossip.transport, self.transport.clone())),
             #[cfg(feature = "secure")]

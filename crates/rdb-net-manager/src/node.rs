@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rdb_net_membership::Gossip;
 use rdb_net_transport::{CallOptions, PeerHandle, Reply, ReplyStream, StreamOptions, Transport};
-use rdb_net_types::{CallOutcome, Effect, NodeId, NodeInfo, Reason, RequestError, SelectionCriteria};
+use rdb_net_types::{CallOutcome, Effect, Heartbeat, NodeId, NodeInfo, Reason, RequestError, SelectionCriteria};
 use rdb_net_wire::Encode;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) request_timeout: Duration,
     /// The configuration as it is in force.
     pub(crate) running: Mutex<crate::config::Config>,
+    /// Whose turn it is to read the configuration again.
+    pub(crate) reloading: tokio::sync::Mutex<()>,
     /// Where it finds others, the source that counts most first.
     pub(crate) sources: Vec<Arc<dyn rdb_discovery::DiscoverySource>>,
     /// Gossip inside connections.
@@ -121,6 +123,14 @@ impl Node {
     }
 
     fn route(&self, node: &NodeId) -> Result<Route, RequestError> {
+        match self.way_to(node)? {
+            Route::Peer(_) if self.is_withdrawn.load(Ordering::Relaxed) => Err(self.withdrawn().of(node)),
+            route => Ok(route),
+        }
+    }
+
+    /// The way to a member, whatever a split-brain strategy says of messages.
+    fn way_to(&self, node: &NodeId) -> Result<Route, RequestError> {
         let route = self.routes.load().get(node).cloned();
         // A member that membership has just taken in is one, although the routes come a moment later.
         let is_it = |member: &Arc<NodeInfo>| member.id == *node;
@@ -130,7 +140,6 @@ impl Node {
                 let detail = format!("the member has {}", member.state);
                 Err(RequestError::new(Effect::NotSent, Reason::Unreachable).of(node).because(&detail))
             }
-            Some(Route::Peer(_)) if self.is_withdrawn.load(Ordering::Relaxed) => Err(self.withdrawn().of(node)),
             Some(route) => Ok(route),
             None => Err(RequestError::new(Effect::NotSent, Reason::UnknownNode).of(node)),
         }
@@ -149,6 +158,16 @@ impl Node {
         match self.route(node)? {
             Route::Peer(peer) => peer.request(message, options).await,
             Route::Local | Route::Unroutable(_) => self.transport.request_local(message, options).await,
+        }
+    }
+
+    /// Asks a member whether it is there, also while this side withdraws: then membership goes on asking as well.
+    pub(crate) async fn ask(&self, node: &NodeId, timeout: Duration) -> Result<Reply, RequestError> {
+        let (heartbeat, options) =
+            (Heartbeat { node_id: self.id.clone(), timestamp_us: 0 }, CallOptions::timeout(timeout));
+        match self.way_to(node)? {
+            Route::Peer(peer) => peer.request(&heartbeat, options).await,
+            Route::Local | Route::Unroutable(_) => self.transport.request_local(&heartbeat, options).await,
         }
     }
 

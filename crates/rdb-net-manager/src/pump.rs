@@ -68,6 +68,15 @@ impl Outbox {
         }
     }
 
+    /// Gives out what a test makes up.
+    #[cfg(test)]
+    pub(crate) fn give(&self, command: Command, event: EngineEvent) {
+        let mut given = self.given.lock().expect(LOCKED);
+        given.0.push(command);
+        given.1.push(event);
+        self.filled.notify_one();
+    }
+
     async fn take(&self) -> (Vec<Command>, Vec<EngineEvent>) {
         loop {
             let taken = std::mem::take(&mut *self.given.lock().expect(LOCKED));
@@ -90,6 +99,10 @@ impl Node {
     pub(crate) async fn pump(self: Arc<Self>) {
         loop {
             let (commands, events) = self.outbox.take().await;
+            // Before the routes are made anew: none may hold a peer that the transport has forgotten.
+            for command in commands {
+                self.carry_out(command);
+            }
             // Once for all of them: in a cluster that starts they come by the dozen, and each time it is as much work as there are
             // members.
             if events.iter().any(|event| matches!(event, EngineEvent::Membership(_))) {
@@ -97,9 +110,6 @@ impl Node {
             }
             for event in events {
                 self.tell(event);
-            }
-            for command in commands {
-                self.carry_out(command);
             }
         }
     }
@@ -164,11 +174,23 @@ impl Node {
                 self.is_withdrawn.store(withdraws, std::sync::atomic::Ordering::Relaxed);
                 let (decision, reason) = (verdict.decision.name(), verdict.to_string());
                 if withdraws {
-                    tracing::error!(decision, reason, "this side of the cluster withdraws and sends no messages");
+                    tracing::error!(
+                        decision,
+                        reason,
+                        "this side of the cluster withdraws and takes no new messages to other nodes"
+                    );
                 } else {
                     tracing::warn!(decision, reason, "this side of the cluster goes on");
                 }
                 self.bus.publish(&NetworkEvent::SplitBrain { withdraws, reason });
+            }
+            EngineEvent::SplitBrainEnded => {
+                if self.is_withdrawn.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                    let reason = "no strategy decides any more".to_owned();
+                    let decision = rdb_swim::Decision::Stay.name();
+                    tracing::warn!(decision, reason, "this side of the cluster goes on");
+                    self.bus.publish(&NetworkEvent::SplitBrain { withdraws: false, reason });
+                }
             }
             EngineEvent::LeaveFinished { acknowledged } => {
                 tracing::info!(acknowledged, "left the cluster");

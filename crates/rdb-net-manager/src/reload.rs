@@ -1,13 +1,8 @@
 //! A configuration that is read again: what a running node takes of it, and what waits for the next start.
 
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-use rdb_swim::Decision;
-
 use crate::NetworkManager;
 use crate::config::{Change, Config, Key, Loader, is_of_membership};
-use crate::control::{ControlError, NetworkEvent};
+use crate::control::ControlError;
 use crate::node::Node;
 
 /// What became of the differences between the configuration that ran and the one that was read.
@@ -29,11 +24,17 @@ impl NetworkManager {
 }
 
 impl Node {
-    /// Reads the layers again, and takes what a running node can.
+    /// Reads the layers again, and takes what a running node can. One at a time: who asks later reads later.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it has read takes nothing.
     pub(crate) async fn reload(&self, loader: Option<Loader>) -> Result<Reloaded, ControlError> {
         let loader = loader.ok_or_else(|| {
             ControlError::Conflict("this node was not started from a file, which could be read again".to_owned())
         })?;
+        // From the reading to the taking: otherwise what was read earlier might be taken later.
+        let _turn = self.reloading.lock().await;
         let read = tokio::task::spawn_blocking(move || {
             let config = loader.load()?;
             config.check_runnable().map(|()| config)
@@ -47,7 +48,7 @@ impl Node {
         self.take(&config).map_err(problem)
     }
 
-    fn take(&self, config: &Config) -> Result<Reloaded, String> {
+    pub(crate) fn take(&self, config: &Config) -> Result<Reloaded, String> {
         let mut running = self.running.lock().expect("no code panics while it holds this lock");
         let is_taken = |change: &Change| Key::find(change.key).is_some_and(is_of_membership);
         let (taken, waiting): (Vec<_>, Vec<_>) = Config::diff(&running, config).into_iter().partition(is_taken);
@@ -57,7 +58,6 @@ impl Node {
             self.gossip
                 .with(|driven, now| driven.0.set_membership(now, next.swim(), next.split_brain()))
                 .map_err(|error| error.to_string())?;
-            self.follow_split();
             *running = next;
         }
         for Change { key, old, new, .. } in &taken {
@@ -68,16 +68,5 @@ impl Node {
             tracing::warn!(key, "this key has another value, which needs a restart");
         }
         Ok(Reloaded { taken, waiting })
-    }
-
-    /// A strategy that is there no more keeps nobody from sending.
-    fn follow_split(&self) {
-        let verdict = self.gossip.look(|driven, _: Duration| driven.0.split_verdict());
-        let withdraws = verdict.is_some_and(|verdict| verdict.decision == Decision::Withdraw);
-        if self.is_withdrawn.swap(withdraws, Ordering::Relaxed) && !withdraws {
-            let reason = "no strategy decides any more".to_owned();
-            tracing::warn!(decision = Decision::Stay.name(), reason, "this side of the cluster goes on");
-            self.bus.publish(&NetworkEvent::SplitBrain { withdraws, reason });
-        }
     }
 }

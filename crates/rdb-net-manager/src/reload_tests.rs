@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::config::{Change, KEYS, Key, Loader, is_of_membership};
-use crate::{ControlError, NetworkManager, Reloaded};
+use crate::{ControlError, NetworkEvent, NetworkManager, Reloaded};
 
 /// Only a broken node takes so long.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -130,24 +130,61 @@ async fn what_is_wrong_changes_nothing_and_what_cannot_be_taken_is_named() {
     scene.manager.shutdown().await;
 }
 
+const QUORUM: &str = "[networking.split_brain]\nstrategy = 'static_quorum'\nmembers = 2\nstable_after_ms = 50\n";
+
+async fn until_withdrawn(scene: &Scene, is_withdrawn: bool) {
+    let began = Instant::now();
+    while scene.manager.control().statistics().is_withdrawn != is_withdrawn {
+        assert!(began.elapsed() < PATIENCE, "withdrawn is not {is_withdrawn}: one is no quorum of two");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_is_not_read_before_the_one_that_was_read_earlier_is_taken() {
+    let scene = Scene::start("[networking.gossip]\nfanout = 2\n").await;
+    let earlier = scene.node().reloading.lock().await;
+    let mut later = Box::pin(scene.reload("[networking.gossip]\nfanout = 4\n"));
+    let waits = tokio::time::timeout(Duration::from_millis(100), &mut later).await;
+    assert!(waits.is_err(), "it is not its turn: {waits:?}");
+    write(scene.folder.path(), "[networking.gossip]\nfanout = 5\n");
+    drop(earlier);
+    later.await.expect("legal");
+    assert_eq!(scene.swim().gossip_fanout, 5, "it has read what was there when its turn came");
+    scene.manager.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_strategy_that_is_taken_away_keeps_nobody_from_sending() {
-    let quorum = "[networking.split_brain]\nstrategy = 'static_quorum'\nmembers = 2\nstable_after_ms = 50\n";
-    let scene = Scene::start(quorum).await;
-    let is_withdrawn = || scene.manager.control().statistics().is_withdrawn;
-    let began = Instant::now();
-    while !is_withdrawn() {
-        assert!(began.elapsed() < PATIENCE, "one is no quorum of two");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let scene = Scene::start(QUORUM).await;
+    until_withdrawn(&scene, true).await;
     scene.reload("").await.expect("legal");
-    assert!(!is_withdrawn());
     assert_eq!(scene.manager.control().topology().split_brain, None);
-    scene.reload(quorum).await.expect("legal");
-    let began = Instant::now();
-    while !is_withdrawn() {
-        assert!(began.elapsed() < PATIENCE, "the strategy that came back decides");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    until_withdrawn(&scene, false).await;
+    scene.reload(QUORUM).await.expect("legal");
+    until_withdrawn(&scene, true).await;
+    scene.manager.shutdown().await;
+}
+
+/// The verdict is on its way to whoever refuses messages while its strategy is taken away: it must not be the last word.
+#[tokio::test]
+async fn a_verdict_that_was_just_given_ends_with_its_strategy() {
+    let scene = Scene::start(&QUORUM.replace("= 50", "= 60000")).await;
+    let mut events = scene.manager.events();
+    let node = scene.node();
+    // On the one thread of this test, nobody takes the verdict before the strategy is gone.
+    node.gossip.with(|driven, now| driven.0.handle_timeout(now + Duration::from_secs(120)));
+    assert!(node.gossip.look(|driven, _| driven.0.split_verdict()).is_some(), "it has decided");
+    node.take(&Loader::new().text("node.toml", BASE).load().expect("legal")).expect("it is taken");
+    assert!(!scene.manager.control().statistics().is_withdrawn, "the verdict is still on its way");
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        let event = tokio::time::timeout(PATIENCE, events.next()).await.expect("it is told").expect("it runs");
+        if let NetworkEvent::SplitBrain { withdraws, .. } = event {
+            told.push(withdraws);
+        }
     }
+    assert_eq!(told, [true, false]);
+    assert!(!scene.manager.control().statistics().is_withdrawn);
     scene.manager.shutdown().await;
 }

@@ -35,7 +35,8 @@ pub(crate) async fn run(options: NodeOptions, output: Output) -> Result<(), Fail
     logging::start(options.log_level.as_deref());
     let loader = loader(options.config.as_deref(), &options.set);
     let config = load_from(&loader)?;
-    let mut signals = Signals::new().map_err(|error| Failure::Other(format!("cannot wait for signals: {error}")))?;
+    let no_signals = |error| Failure::Other(format!("cannot wait for signals: {error}"));
+    let (mut signals, mut hangups) = (Signals::new().map_err(no_signals)?, Hangups::new().map_err(no_signals)?);
     let admin_bind = config.admin_bind();
     let manager = NetworkManager::new(config).map_err(not_started)?.with_loader(loader);
     tokio::select! {
@@ -53,18 +54,16 @@ pub(crate) async fn run(options: NodeOptions, output: Output) -> Result<(), Fail
             Ok(())
         }
         fatal = manager.wait_fatal() => Err(Failure::other(fatal)),
-        never = follow_hangups(&manager) => never,
+        () = follow_hangups(&manager, &mut hangups) => Ok(()),
     };
     let stopped = stop(&manager, admin.as_ref(), &mut signals).await;
     ended.and(stopped)
 }
 
 /// Reads the configuration again at each SIGHUP. What became of it is in the log.
-async fn follow_hangups(manager: &NetworkManager) -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut hangups =
-        signal(SignalKind::hangup()).map_err(|error| Failure::Other(format!("cannot wait for SIGHUP: {error}")))?;
-    while hangups.recv().await.is_some() {
+async fn follow_hangups(manager: &NetworkManager, hangups: &mut Hangups) {
+    loop {
+        hangups.next().await;
         if let Ok(reloaded) = manager.control().reload_configuration().await {
             let (taken, waiting) = (reloaded.taken.len(), reloaded.waiting.len());
             note(&format!(
@@ -72,7 +71,6 @@ async fn follow_hangups(manager: &NetworkManager) -> Result<(), Failure> {
             ));
         }
     }
-    std::future::pending().await
 }
 
 /// The layers of a node's configuration.
@@ -158,5 +156,36 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// SIGHUP, which would otherwise end the process: to be waited for before the node starts. One that comes meanwhile is kept.
+struct Hangups(tokio::signal::unix::Signal);
+
+impl Hangups {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without somebody who waits for it, the signal ends this very process.
+    #[tokio::test]
+    async fn a_hangup_that_comes_before_the_node_runs_is_kept_until_it_does() {
+        let mut hangups = Hangups::new().expect("a runtime");
+        let sent = std::process::Command::new("kill").args(["-HUP", &std::process::id().to_string()]).status();
+        assert!(sent.expect("kill is there").success());
+        let kept = tokio::time::timeout(std::time::Duration::from_secs(20), hangups.next()).await;
+        assert!(kept.is_ok(), "it was lost");
     }
 }

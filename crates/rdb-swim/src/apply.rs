@@ -105,7 +105,10 @@ impl Swim {
         self.note_change(now, slot, None, false, spread);
     }
 
-    /// Takes a held member's newer word of itself.
+    /// Takes a held member's newer word of itself, its range of versions with the rest: whatever was said of it before, the newest
+    /// word stands. One process understands one range, so words of one incarnation differ only where the range was lost on the way,
+    /// with whoever does not know of versions. That costs little: they are members of the first version, which all others understand
+    /// then.
     fn renew(&mut self, now: Duration, slot: Slot, alive: Alive, spread: Spread) {
         let Some(held) = self.table.get(slot) else { return };
         let next = Standing::new(alive.incarnation, NodeState::Alive);
@@ -116,23 +119,21 @@ impl Swim {
         // Two lives of one incarnation are an accident; the same one must win everywhere.
         let wins_tie = next == held.standing() && alive.boot > held.boot;
         let is_new_life = alive.boot != held.boot;
-        // Whoever does not know of versions tells a member's word on without them.
-        let is_silent = alive.versions == Versions::FIRST && !is_new_life;
-        let versions = if is_silent { held.versions } else { alive.versions };
         if !next.beats(held.standing()) && !wins_tie {
             self.stats.updates_stale += 1;
-            if !is_new_life && versions != held.versions {
-                self.table.update(slot, &mut self.random, |entry| {
-                    entry.introduce(alive.boot, entry.profile.address(), entry.profile.meta().clone(), versions);
-                });
+            let is_same_word = !is_new_life && alive.incarnation == held.incarnation;
+            let is_more = held.versions == Versions::FIRST && alive.versions != Versions::FIRST;
+            if is_same_word && is_more && alive.versions.shared(self.versions()).is_some() {
+                self.note_versions(slot, alive.versions);
             }
             return;
         }
-        if is_new_life && !self.shares_version(now, &alive) {
+        if !self.shares_version(now, &alive) {
             return;
         }
         let Some(held) = self.table.get(slot) else { return };
-        let is_changed = is_new_life || held.address != alive.address || *held.meta != alive.meta;
+        let (said, known) = ((alive.address, &alive.meta, alive.versions), (held.address, held.meta, held.versions));
+        let is_changed = is_new_life || said != known;
         if !is_changed && held.state == NodeState::Alive && self.has(Mutation::EvidenceDropped) {
             return;
         }
@@ -145,7 +146,7 @@ impl Swim {
         }
         self.drop_doubts(slot);
         self.table.update(slot, &mut self.random, |entry| {
-            let Alive { id: _, incarnation, boot, address, meta, versions: _ } = alive;
+            let Alive { id: _, incarnation, boot, address, meta, versions } = alive;
             if is_new_life {
                 entry.set(NodeState::Alive, now);
             }
@@ -299,7 +300,13 @@ impl Swim {
     /// Somebody tells this node's own record. A former life that stands higher is outbid; a living rival is told of.
     fn hear_of_self(&mut self, now: Duration, alive: &Alive) {
         let own = self.table.local();
-        if alive.incarnation < own.incarnation || alive.incarnation == own.incarnation && alive.boot == own.boot {
+        let is_same_word = alive.incarnation == own.incarnation && alive.boot == own.boot;
+        let is_other_range = alive.versions != own.versions && alive.versions != Versions::FIRST;
+        if is_same_word && is_other_range && own.state == NodeState::Alive {
+            // Not lost on the way, but made up: packets of a version that is not understood here may follow.
+            return self.rise_to(now, alive.incarnation.next());
+        }
+        if is_same_word || alive.incarnation < own.incarnation {
             return;
         }
         if alive.boot == own.boot {

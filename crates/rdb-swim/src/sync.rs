@@ -187,17 +187,35 @@ impl Swim {
         }
     }
 
-    /// Takes the answer to this node's own request.
+    /// Takes the answer to this node's own request to somebody of whom it knows no more than where it is.
     ///
     /// # Errors
     ///
     /// The bytes are no reply of this version and cluster. Nothing was changed.
     pub fn handle_sync_reply(&mut self, now: Duration, reply: &[u8]) -> Result<SyncOutcome, DecodeError> {
+        self.take_reply(now, None, reply)
+    }
+
+    /// The same of this member, to which the request was.
+    ///
+    /// # Errors
+    ///
+    /// As with [`handle_sync_reply`](Self::handle_sync_reply).
+    pub fn handle_sync_reply_of(
+        &mut self,
+        now: Duration,
+        asked: &NodeId,
+        reply: &[u8],
+    ) -> Result<SyncOutcome, DecodeError> {
+        self.take_reply(now, Some(asked), reply)
+    }
+
+    fn take_reply(&mut self, now: Duration, asked: Option<&NodeId>, reply: &[u8]) -> Result<SyncOutcome, DecodeError> {
         let mut reader = Reader::new(reply);
-        match read_header(&mut reader, self.versions(), self.cluster)? {
-            (_, KIND_SYNC_REPLY) => {}
+        let version = match read_header(&mut reader, self.versions(), self.cluster)? {
+            (version, KIND_SYNC_REPLY) => version,
             (_, kind) => return Err(DecodeError::Kind { kind }),
-        }
+        };
         match reader.u8("verdict")? {
             ACCEPTED => {}
             CONFLICT => {
@@ -208,7 +226,7 @@ impl Swim {
             }
             BUSY => return Ok(SyncOutcome::Busy),
             ITSELF => return Ok(SyncOutcome::Itself),
-            VERSIONS => return self.take_refusal_of_version(now, &mut reader),
+            VERSIONS => return self.take_refusal_of_version(now, asked, version, &mut reader),
             _ => return Err(DecodeError::Value { field: "verdict" }),
         }
         let remembered = read_remembered(&mut reader)?;
@@ -286,6 +304,10 @@ impl Swim {
             self.stats.updates_stale += 1;
             return;
         }
+        if !self.shares_version(now, &alive) {
+            return;
+        }
+        let Some(held) = self.table.get(slot) else { return };
         let former = held.state;
         let is_changed = (held.boot, held.address, held.meta) != (alive.boot, alive.address, &alive.meta);
         self.table.update(slot, &mut self.random, |entry| {
@@ -309,7 +331,7 @@ impl Swim {
         self.versions_reply(version, own.versions, own.id)
     }
 
-    fn versions_reply(&self, version: u8, versions: Versions, node: &NodeId) -> Vec<u8> {
+    pub(crate) fn versions_reply(&self, version: u8, versions: Versions, node: &NodeId) -> Vec<u8> {
         let mut reply = self.verdict(version, VERSIONS);
         reply.extend_from_slice(&[versions.lowest(), versions.highest()]);
         reply.id(node);
@@ -317,12 +339,29 @@ impl Swim {
     }
 
     /// Somebody does not understand the version of this node's request, or is in a cluster with somebody who does not.
-    fn take_refusal_of_version(&mut self, now: Duration, reader: &mut Reader<'_>) -> Result<SyncOutcome, DecodeError> {
+    fn take_refusal_of_version(
+        &mut self,
+        now: Duration,
+        asked: Option<&NodeId>,
+        refused: u8,
+        reader: &mut Reader<'_>,
+    ) -> Result<SyncOutcome, DecodeError> {
         let (lowest, highest) = (reader.u8("versions")?, reader.u8("versions")?);
         let versions = Versions::new(lowest, highest).ok_or(DecodeError::Value { field: "versions" })?;
         let node = reader.id()?;
+        if versions.contains(refused) {
+            // Nobody refuses what it understands; whoever does would be asked the same for ever.
+            return Err(DecodeError::Value { field: "versions" });
+        }
         if let Some(version) = versions.shared(self.versions()) {
-            self.greeting = version;
+            match asked {
+                None => self.greeting = version,
+                // What others have said of its range was wrong, and it would be asked in that again.
+                Some(asked) if *asked == node => {
+                    self.table.slot_of(&node).into_iter().for_each(|slot| self.note_versions(slot, versions));
+                }
+                Some(_) => {}
+            }
             return Ok(SyncOutcome::AnotherVersion);
         }
         self.stats.refused_versions += 1;
@@ -340,7 +379,9 @@ impl Swim {
         let remembered = self.remembered(&newcomer);
         let asker = newcomer.id.clone();
         let is_member = self.table.find(&asker).is_some_and(|held| held.boot == newcomer.boot);
+        let (boot, versions) = (newcomer.boot, newcomer.versions);
         self.apply_alive(now, newcomer, Spread::Yes);
+        self.hear_own_versions(&asker, boot, versions);
         if is_member {
             self.compare_views(now, &asker, summary.digest);
         }
@@ -369,7 +410,9 @@ impl Swim {
             let dead = self.tombstones.incarnation(&newcomer.id)?;
             return (newcomer.incarnation <= dead).then_some((dead, BootId(0)));
         };
-        let is_same = held.boot == newcomer.boot && held.incarnation == newcomer.incarnation;
+        let is_same = held.boot == newcomer.boot
+            && held.incarnation == newcomer.incarnation
+            && (held.versions == newcomer.versions || held.versions == Versions::FIRST);
         let is_known = is_same && held.state == NodeState::Alive;
         (held.incarnation >= newcomer.incarnation && !is_known).then_some((held.incarnation, held.boot))
     }

@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use rdb_net_types::NodeId;
+use rdb_net_types::{BootId, NodeId, NodeState};
 
+use crate::entry::Member;
 use crate::event::Event;
 use crate::packet::Alive;
 use crate::swim::Swim;
+use crate::table::Slot;
 use crate::wire::{DecodeError, Reader};
 
 /// One node is told of as incompatible at most once in this time.
@@ -118,6 +120,25 @@ impl Swim {
     pub(crate) fn version_for(&self, node: &NodeId) -> u8 {
         let shared = self.table.find(node).and_then(|held| held.versions.shared(self.versions()));
         shared.unwrap_or(self.versions().lowest())
+    }
+
+    /// Holds a member to understand this range.
+    pub(crate) fn note_versions(&mut self, slot: Slot, versions: Versions) {
+        self.table.update(slot, &mut self.random, |entry| {
+            let profile = entry.profile.clone();
+            entry.introduce(profile.boot(), profile.address(), profile.meta().clone(), versions);
+        });
+        if self.table.get(slot).is_some_and(|entry| entry.state == NodeState::Alive) {
+            self.emit_of(slot, Event::Updated);
+        }
+    }
+
+    /// Takes the range that a member says itself, over its own connection: whatever others have said of this process.
+    pub(crate) fn hear_own_versions(&mut self, node: &NodeId, boot: BootId, versions: Versions) {
+        let is_it = |held: &Member<'_>| held.boot == boot && held.versions != versions;
+        if self.table.find(node).is_some_and(|held| is_it(&held)) && versions.shared(self.versions()).is_some() {
+            self.table.slot_of(node).into_iter().for_each(|slot| self.note_versions(slot, versions));
+        }
     }
 
     /// Whether this member and that one share a version. If not, that is counted and told.

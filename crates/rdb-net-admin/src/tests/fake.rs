@@ -68,6 +68,8 @@ pub(crate) struct Fake {
     /// `leave` takes a permit before it does anything.
     pub(crate) leave_permits: Semaphore,
     pub(crate) leave_begun: AtomicBool,
+    /// `reload_configuration` waits until there is one.
+    pub(crate) reload_permits: Semaphore,
     peers: Vec<PeerView>,
 }
 
@@ -96,6 +98,7 @@ impl Default for Fake {
             split_brain: Mutex::default(),
             leave_permits: Semaphore::new(1),
             leave_begun: AtomicBool::new(false),
+            reload_permits: Semaphore::new(1),
             peers,
         }
     }
@@ -216,11 +219,14 @@ impl ControlPlane for Fake {
     }
 
     fn reload_configuration(&self) -> BoxFuture<'_, Result<Reloaded, ControlError>> {
-        self.called("reload_configuration".to_owned());
         let change = |key, class| Change { key, class, old: Some("1".to_owned()), new: None };
         let taken = vec![change("networking.gossip.fanout", Reload::Hot)];
         let waiting = vec![change("networking.node_id", Reload::Restart)];
-        Box::pin(std::future::ready(Ok(Reloaded { taken, waiting })))
+        Box::pin(async {
+            let _permit = self.reload_permits.acquire().await.expect("never closed");
+            self.called("reload_configuration".to_owned());
+            Ok(Reloaded { taken, waiting })
+        })
     }
 
     fn events(&self) -> EventSubscription {

@@ -18,7 +18,7 @@ pub struct PartitionView {
 pub struct SplitBrainView {
     /// `static_quorum`, `keep_majority` or `keep_oldest`.
     pub strategy: String,
-    /// `stay` or `withdraw`: a side that withdraws sends no messages to other nodes.
+    /// `stay` or `withdraw`: a side that withdraws takes no new messages to other nodes.
     pub decision: String,
     /// Why.
     pub reason: String,

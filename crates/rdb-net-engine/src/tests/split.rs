@@ -6,7 +6,7 @@ use rdb_net_types::HealthStatus;
 use rdb_swim::{Decision, Strategy, Verdict, Why};
 
 use super::lab::{Lab, address, id, secs};
-use crate::{EngineConfig, EngineEvent, SplitBrainConfig};
+use crate::{Engine, EngineConfig, EngineEvent, SplitBrainConfig};
 
 fn config(strategy: Strategy) -> EngineConfig {
     let split_brain = SplitBrainConfig { strategy: Some(strategy), ..SplitBrainConfig::default() };
@@ -142,4 +142,56 @@ fn who_leaves_while_it_withdraws_and_comes_back_is_told_when_that_is_over() {
     assert_eq!(lab.engines[0].census().alive, 3);
     assert_eq!(told(&lab, 0).last().expect("it is told").decision, Decision::Stay);
     assert_eq!(lab.engines[0].split_verdict(), None);
+}
+
+/// Whoever follows the events hears in their order what holds: a verdict that was told a moment before is over too.
+#[test]
+fn that_no_strategy_decides_any_more_is_told_after_what_it_has_said() {
+    let mut lab = Lab::cluster_with(3, &config(Strategy::KeepMajority));
+    (1..3).for_each(|node| lab.cut[node] = true);
+    lab.run(secs(90));
+    let swim = lab.engines[0].config().swim.clone();
+    lab.act(0, |engine, now| engine.set_membership(now, swim, SplitBrainConfig::default()).expect("legal"));
+    let is_of_split = |event: &&EngineEvent| matches!(event, EngineEvent::SplitBrain(_) | EngineEvent::SplitBrainEnded);
+    let told: Vec<_> = lab.events[0].iter().filter(is_of_split).collect();
+    assert!(
+        matches!(told[..], [EngineEvent::SplitBrain(verdict), EngineEvent::SplitBrainEnded]
+            if verdict.decision == Decision::Withdraw),
+        "{told:?}"
+    );
+    assert_eq!(lab.engines[0].split_verdict(), None);
+}
+
+/// Leaves with two members failed and nothing decided, and comes back on the same side.
+fn leave_and_rejoin(lab: &mut Lab, meanwhile: impl FnOnce(&mut Engine, Duration)) {
+    assert_eq!((lab.engines[0].census().failed, told(lab, 0)), (2, vec![]));
+    lab.act(0, |engine, now| engine.leave(now));
+    lab.run(secs(10));
+    lab.act(0, meanwhile);
+    lab.act(0, |engine, now| engine.join(now, vec![address(1)]));
+    lab.run(secs(60));
+    assert_eq!(told(lab, 0).last().map(|verdict| verdict.decision), Some(Decision::Withdraw));
+}
+
+#[test]
+fn who_leaves_before_the_verdict_and_comes_back_to_the_same_side_decides() {
+    let mut lab = Lab::cluster_with(3, &config(Strategy::KeepMajority));
+    (1..3).for_each(|node| lab.cut[node] = true);
+    let end = lab.now + secs(120);
+    while lab.engines[0].census().failed < 2 {
+        lab.run(Duration::from_millis(100));
+        assert!(lab.now < end, "nobody fails");
+    }
+    leave_and_rejoin(&mut lab, |_, _| ());
+}
+
+#[test]
+fn a_strategy_that_was_set_after_the_farewell_decides_after_the_return() {
+    let mut lab = Lab::cluster(3);
+    (1..3).for_each(|node| lab.cut[node] = true);
+    lab.run(secs(90));
+    leave_and_rejoin(&mut lab, |engine, now| {
+        let swim = engine.config().swim.clone();
+        engine.set_membership(now, swim, config(Strategy::KeepMajority).split_brain).expect("legal");
+    });
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,17 +11,17 @@ use super::input::Input;
 use super::keys::KEYS;
 use super::rules;
 use super::settings::Config;
-use super::sources::Collected;
+use super::sources::{Collected, is_ours};
 
 /// Where the text of a file comes from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Document {
     File(PathBuf),
     Text(Arc<Path>, String),
 }
 
 /// Gathers layers and loads them. It can be kept and load again, which reads the file again.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Loader {
     document: Option<Document>,
     shared: bool,
@@ -56,7 +57,7 @@ impl Loader {
         self
     }
 
-    /// With the variables of this process, as they are at this moment.
+    /// With the variables of this process, as they are at this moment. Those of others are not kept: they may be secrets.
     #[must_use]
     pub fn process_environment(self) -> Self {
         self.system_variables(std::env::vars_os())
@@ -65,7 +66,7 @@ impl Loader {
     pub(super) fn system_variables(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         for (name, value) in variables {
             // A name that is no text is none of ours.
-            if let Ok(name) = name.into_string() {
+            if let Some(name) = name.into_string().ok().filter(|name| is_ours(name)) {
                 self.variables.insert(name, value.into_string().ok());
             }
         }
@@ -79,7 +80,7 @@ impl Loader {
         variables: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), Some(value.into())));
-        self.variables.extend(variables);
+        self.variables.extend(variables.filter(|(name, _)| is_ours(name)));
         self
     }
 
@@ -110,6 +111,23 @@ impl Loader {
         }
         self.overrides.iter().for_each(|text| collected.assignment(text));
         resolve(collected)
+    }
+}
+
+/// Where the layers come from and which keys they name, without a value: any of them may be a secret.
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let document = self.document.as_ref().map(|document| match document {
+            Document::File(path) => path.as_path(),
+            Document::Text(path, _) => path,
+        });
+        let name = |text: &String| text.split_once('=').map_or_else(String::new, |(name, _)| name.trim().to_owned());
+        f.debug_struct("Loader")
+            .field("document", &document)
+            .field("shared", &self.shared)
+            .field("variables", &self.variables.keys().collect::<Vec<_>>())
+            .field("overrides", &self.overrides.iter().map(name).collect::<Vec<_>>())
+            .finish()
     }
 }
 

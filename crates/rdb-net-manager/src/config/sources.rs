@@ -117,9 +117,7 @@ impl Collected {
 
     /// An environment variable. Those of others are passed over.
     pub(super) fn variable(&mut self, name: &str, value: &str) {
-        // Most variables of a process are others', and to look each of them up among all keys takes a millisecond of its start.
-        let plain = collapsed(name);
-        if !plain.starts_with("RUSTYDB_") {
+        if !is_ours(name) {
             return;
         }
         let origin = Origin::Environment(Arc::from(name));
@@ -129,13 +127,9 @@ impl Collected {
         }
         let meant = match name.strip_prefix(VARIABLE_PREFIX) {
             Some(rest) => nearest_path(&rest.replace("__", ".")),
-            // One underscore between the parts, or small letters. Others, such as those that Kubernetes makes for a service
-            // of this name, are none of ours.
-            None => KEYS.iter().find(|key| collapsed(&key.environment_name()) == plain),
+            // One underscore between the parts, or small letters.
+            None => KEYS.iter().find(|key| collapsed(&key.environment_name()) == collapsed(name)),
         };
-        if meant.is_none() && !name.starts_with(VARIABLE_PREFIX) {
-            return;
-        }
         let path = name.strip_prefix("RUSTYDB_").unwrap_or(name).replace("__", ".").to_ascii_lowercase();
         let hint = match meant {
             Some(meant) => format!("; did you mean {}?", meant.environment_name()),
@@ -199,6 +193,15 @@ fn nearest_path(wrong: &str) -> Option<&'static Key> {
     let tails = KEYS.iter().filter_map(|key| key.path.strip_prefix("networking."));
     let meant = nearest_name(wrong, tails)?;
     KEYS.iter().find(|key| key.path.strip_prefix("networking.") == Some(meant))
+}
+
+/// Whether an environment variable is a key's, or looks as if it were meant for one. Others, such as those that Kubernetes makes for
+/// a service of this name, are none of ours.
+pub(super) fn is_ours(name: &str) -> bool {
+    let plain = collapsed(name);
+    // Most variables of a process are others', and to look each of them up among all keys takes a millisecond of its start.
+    plain.starts_with("RUSTYDB_NETWORKING_")
+        && (name.starts_with(VARIABLE_PREFIX) || KEYS.iter().any(|key| collapsed(&key.environment_name()) == plain))
 }
 
 fn collapsed(name: &str) -> String {

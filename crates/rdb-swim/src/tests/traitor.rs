@@ -5,10 +5,10 @@
 
 use rdb_net_types::{Incarnation, NodeState};
 
-use super::network::{Network, address, id, secs};
-use crate::Event;
+use super::network::{Network, address, id, local, secs};
 use crate::packet::{Accusation, Alive, Body, Packet, Sender, Update};
 use crate::transmit::alive_of;
+use crate::{Event, SyncOutcome, Versions};
 
 /// What node `of` would say of itself, under another incarnation.
 fn forged(net: &Network, of: usize, incarnation: Incarnation) -> Update {
@@ -83,6 +83,97 @@ fn a_forged_verdict_is_answered_by_whom_it_is_about() {
     net.act(0, |swim, now| swim.apply(now, verdict));
     net.run_until(secs(10), "it has spoken", |net| net.agrees(5) && net.nodes[3].swim.stats().refutations > 0);
     assert_eq!(net.count(|event| matches!(event, Event::Forgotten(_) | Event::Failed(_))), 0);
+}
+
+fn range(lowest: u8, highest: u8) -> Versions {
+    Versions::new(lowest, highest).expect("a range")
+}
+
+/// A cluster whose last member understands the first version alone, and the others this range.
+fn mixed_cluster(members: usize, seed: u64, others: Versions) -> Network {
+    let mut net = Network::new(seed);
+    for n in 0..members {
+        net.add(local(n, 100 + n as u64, 1_000));
+        net.nodes[n].swim.speak(if n + 1 < members { others } else { Versions::FIRST });
+        if n > 0 {
+            net.sync(n, 0);
+        }
+    }
+    net.run_until(secs(20), "everybody knows everybody", |net| net.agrees(members));
+    net.run(secs(3));
+    net
+}
+
+/// Tells these nodes that a member understands this range, by a word of this incarnation.
+fn forge_range(net: &mut Network, at: std::ops::Range<usize>, of: usize, incarnation: Incarnation, versions: Versions) {
+    let word = alive_of(&net.nodes[of].swim.table.local());
+    for n in at {
+        let word = Alive { incarnation, versions, ..word.clone() };
+        net.act(n, |swim, now| swim.apply(now, Update::Alive(word)));
+    }
+}
+
+fn hold_range(net: &Network, of: usize, versions: Versions) -> bool {
+    net.nodes.iter().all(|node| node.swim.member(&id(of)).is_some_and(|held| held.versions == versions))
+}
+
+/// Has a newcomer of the first version ask each of these seeds, and gives whether all have taken it in.
+fn joins_through_each(net: &mut Network, seeds: usize) -> bool {
+    let newcomers = net.nodes.len();
+    for seed in 0..seeds {
+        let newcomer = net.add(local(20 + newcomers + seed, 500 + seed as u64, 2_000));
+        net.sync(newcomer, seed);
+    }
+    let outcomes = net.nodes[newcomers..].iter().flat_map(|node| &node.outcomes);
+    outcomes.filter(|outcome| matches!(outcome, SyncOutcome::Accepted { .. })).count() == seeds
+}
+
+/// S17: a range that shares no version with whoever hears of it is taken from no word, stale, known or new.
+#[test]
+fn a_forged_range_that_nobody_shares_keeps_no_newcomer_out() {
+    for step in [-1, 0, 1] {
+        let mut net = Network::cluster_of(5, 705);
+        net.act(3, |swim, now| swim.rise_to(now, swim.local().incarnation.next()));
+        net.run_until(secs(10), "its word is known", |net| net.agrees(5));
+        let own = net.nodes[3].swim.local().incarnation.as_u64();
+        forge_range(&mut net, 0..3, 3, Incarnation::from_u64(own.saturating_add_signed(step)), range(2, 3));
+        assert!(hold_range(&net, 3, Versions::FIRST), "{step}");
+        assert!(joins_through_each(&mut net, 5), "{step}");
+    }
+}
+
+/// S17: where the others understand the forged range it is taken; the member's own word, by whichever way it learns, is the last.
+#[test]
+fn a_forged_range_is_undone_by_whom_it_is_about_and_newcomers_join_through_any_seed() {
+    for hears_itself in [true, false] {
+        let mut net = mixed_cluster(5, 706, range(1, 3));
+        let own = net.nodes[4].swim.local().incarnation;
+        forge_range(&mut net, 0..4, 4, own, range(2, 3));
+        let newcomer = net.add(local(19, 499, 2_000));
+        net.sync(newcomer, 0);
+        assert_eq!(net.nodes[newcomer].outcomes, [SyncOutcome::Incompatible], "for a while the lie is believed");
+        net.nodes.pop();
+        if hears_itself {
+            forge_range(&mut net, 4..5, 4, own, range(2, 3));
+        } else {
+            net.sync(4, 1);
+        }
+        net.run_until(secs(10), "its own word is the last", |net| hold_range(net, 4, Versions::FIRST));
+        assert!(net.nodes[4].swim.local().incarnation > own);
+        assert!(joins_through_each(&mut net, 5));
+        net.run_until(secs(60), "one view", |net| net.agrees(10));
+    }
+}
+
+/// S17: one process understands one range: what is said of it later, in the same breath, is not taken.
+#[test]
+fn a_range_that_is_known_is_changed_by_no_word_of_the_same_incarnation() {
+    let mut net = mixed_cluster(3, 707, range(1, 3));
+    let own = net.nodes[1].swim.local().incarnation;
+    for forged in [range(2, 2), range(1, 9), Versions::FIRST] {
+        forge_range(&mut net, 0..1, 1, own, forged);
+        assert_eq!(net.nodes[0].swim.member(&id(1)).map(|held| held.versions), Some(range(1, 3)));
+    }
 }
 
 /// S16: a node pings members for others, and nobody else: it is no way to reach addresses that the asker cannot.

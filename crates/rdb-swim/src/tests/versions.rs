@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rdb_net_types::Incarnation;
+
 use super::network::{Network, address, cluster, id, local, secs};
 use crate::packet::{Alive, Update, cluster_hash, write_header};
 use crate::transmit::alive_of;
@@ -113,6 +115,42 @@ fn a_newcomer_asks_anew_in_a_version_that_it_shares_with_the_replier() {
 }
 
 #[test]
+fn a_member_that_is_asked_in_a_wrong_version_is_asked_in_a_right_one_next() {
+    let mut net = strangers(&[(1, 3), (1, 1), (1, 3)]);
+    (1..3).for_each(|n| net.sync(n, 0));
+    let swim = &mut net.nodes[0].swim;
+    for n in [1, 2] {
+        let slot = swim.table.slot_of(&id(n)).expect("held");
+        swim.note_versions(slot, range(2, 3));
+    }
+    let request = swim.sync_request_to(&id(1));
+    let answer = net.nodes[1].swim.handle_sync_request(secs(1), &request).expect("a request");
+    let SyncAnswer::Ready(reply) = answer else { panic!("{answer:?}") };
+    let swim = &mut net.nodes[0].swim;
+    let held = |swim: &Swim, n| swim.member(&id(n)).expect("held").versions;
+    assert_eq!(swim.handle_sync_reply_of(secs(1), &id(2), &reply), Ok(SyncOutcome::AnotherVersion));
+    assert_eq!((held(swim, 1), held(swim, 2)), (range(2, 3), range(2, 3)), "another one was asked");
+    assert_eq!(swim.handle_sync_reply_of(secs(1), &id(1), &reply), Ok(SyncOutcome::AnotherVersion));
+    assert_eq!((held(swim, 1), held(swim, 2)), (range(1, 1), range(2, 3)));
+    let request = swim.sync_request_to(&id(1));
+    let answer = net.nodes[1].swim.handle_sync_request(secs(1), &request).expect("a request");
+    let SyncAnswer::Ready(reply) = answer else { panic!("{answer:?}") };
+    let taken = net.nodes[0].swim.handle_sync_reply_of(secs(1), &id(1), &reply);
+    assert!(matches!(taken, Ok(SyncOutcome::Accepted { .. })), "{taken:?}");
+}
+
+/// It would be asked in that version again, and refuse it again.
+#[test]
+fn a_reply_that_refuses_a_version_and_names_it_is_no_reply() {
+    let mut net = strangers(&[(1, 3)]);
+    let swim = &mut net.nodes[0].swim;
+    let refusal = swim.versions_reply(2, range(1, 2), &id(1));
+    assert_eq!(swim.handle_sync_reply(secs(1), &refusal), Err(DecodeError::Value { field: "versions" }));
+    let refusal = swim.versions_reply(1, range(2, 3), &id(1));
+    assert_eq!(swim.handle_sync_reply(secs(1), &refusal), Ok(SyncOutcome::AnotherVersion));
+}
+
+#[test]
 fn who_comes_again_with_a_version_that_nobody_understands_is_told_of() {
     let mut net = strangers(&[(2, 3), (1, 1)]);
     net.sync(1, 0);
@@ -150,7 +188,7 @@ fn another_members_word_of_one_that_shares_no_version_is_not_taken() {
 
 /// A member of a release that knows nothing of versions tells a newer one's word on without them.
 #[test]
-fn versions_that_were_lost_on_the_way_are_learned_from_the_next_word_and_kept() {
+fn versions_that_were_lost_on_the_way_are_learned_from_the_same_word_that_comes_whole() {
     let mut net = strangers(&[(1, 2), (1, 2)]);
     let word = alive_of(&net.nodes[1].swim.local());
     let mute = Alive { versions: Versions::FIRST, ..word.clone() };
@@ -159,9 +197,15 @@ fn versions_that_were_lost_on_the_way_are_learned_from_the_next_word_and_kept() 
     assert_eq!(heard(&net), Versions::FIRST);
     net.nodes[0].swim.apply(secs(1), Update::Alive(word));
     assert_eq!(heard(&net), range(1, 2), "of the same incarnation");
+    net.nodes[0].swim.apply(secs(1), Update::Alive(mute.clone()));
+    assert_eq!(heard(&net), range(1, 2), "what is known is not lost again");
     let newer = Alive { incarnation: mute.incarnation.next(), ..mute };
     net.nodes[0].swim.apply(secs(1), Update::Alive(newer));
-    assert_eq!(heard(&net), range(1, 2), "of the same life");
+    assert_eq!(heard(&net), Versions::FIRST, "until the newer word comes whole, or the member itself");
+    net.act(1, |swim, now| swim.rise_to(now, Incarnation::first_of(1_000).next()));
+    net.sync(1, 0);
+    assert_eq!(heard(&net), range(1, 2));
+    assert_eq!(net.nodes[1].swim.stats().refutations, 1, "that it was lost is nothing to refute");
 }
 
 /// A packet of the future: nothing but its start is as it is today.

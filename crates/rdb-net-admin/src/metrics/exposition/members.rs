@@ -18,7 +18,7 @@ impl Exposition {
         )?;
         families.gauge(
             "networking_split_brain_withdrawn",
-            "1 while a split-brain strategy has this node's side withdraw: it sends no messages to other nodes.",
+            "1 while a split-brain strategy has this node's side withdraw: it takes no new messages to other nodes.",
             [(NO_LABELS, u64::from(self.is_withdrawn))],
         )?;
         families.gauge(

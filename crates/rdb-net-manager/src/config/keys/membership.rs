@@ -62,7 +62,7 @@ pub(super) const KEYS: &[Key] = &[
     "The largest gossip packet that is sent, its seal included." },
     key! { "networking.split_brain.strategy", split_brain.strategy, Hot,
     Range::OneOf(&["none", "static_quorum", "keep_majority", "keep_oldest"]), "\"keep_majority\"",
-    "What decides whether this node's side goes on. A side that is to withdraw sends no messages to other nodes: each is refused as \
+    "What decides whether this node's side goes on. A side that has decided to withdraw takes no new messages to other nodes: each is refused as \
      not sent, and the node's health is unhealthy, until the strategy says otherwise. Membership goes on, so sides heal. \"none\": \
      nothing is decided and nothing refused; a partition is only told. \"static_quorum\": who sees at least `members`. \
      \"keep_majority\": who sees more than half of the members that have not left, or half with the smallest id. \"keep_oldest\": who sees the \

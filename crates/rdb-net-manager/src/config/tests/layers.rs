@@ -163,6 +163,23 @@ fn the_variables_of_others_are_passed_over() {
     assert_eq!(Loader::new().environment(others).load().expect("nothing of ours"), Config::default());
 }
 
+#[test]
+fn a_loader_keeps_no_secret_of_others_and_shows_none() {
+    let variables = [
+        ("PATH", "hidden-1"),
+        ("RUSTYDB_STORAGE__PASSWORD", "hidden-2"),
+        ("RUSTYDB_NETWORKING_PORT", "hidden-3"),
+        ("RUSTYDB_NETWORKING__NODE_ID", "hidden-4"),
+        ("rustydb_networking_node_id", "hidden-5"),
+    ];
+    let loader = Loader::new()
+        .system_variables(variables.map(|(name, value)| (name.into(), value.into())))
+        .text("node.toml", "[networking]\nnode_id = 'hidden-6'\n")
+        .overrides(["networking.node_id=hidden-7", "hidden-8"]);
+    expect![[r#"Loader { document: Some("node.toml"), shared: false, variables: ["RUSTYDB_NETWORKING__NODE_ID", "rustydb_networking_node_id"], overrides: ["networking.node_id", ""] }"#]]
+        .assert_eq(&format!("{loader:?}"));
+}
+
 #[cfg(unix)]
 #[test]
 fn a_variable_that_is_no_text_matters_only_where_it_is_ours() {
