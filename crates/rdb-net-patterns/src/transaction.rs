@@ -26,7 +26,7 @@
 //! | `Aborted`, `Applied` | participant | no | without them the next life asks again, or commits again |
 //! | `Ended` | coordinator | no | without it the next life tells the commit again |
 //! | `Resolved` | participant | yes | the resource does what an operator has decided of a transaction in doubt |
-//! | `GivenUp` | coordinator | yes | no commit waits any more for a participant that an operator has given up |
+//! | `GivenUp`, with the commits | coordinator | yes | no commit waits any more for a participant that an operator has given up |
 
 pub mod check;
 mod coordinator;
