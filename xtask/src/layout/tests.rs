@@ -1,3 +1,5 @@
+//! Which names of functions come into the list, and how they are written there.
+
 use super::*;
 
 const RECORDING: &str = "\

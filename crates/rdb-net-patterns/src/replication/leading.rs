@@ -76,7 +76,7 @@ impl<S: LogStorage> Replica<S> {
         Ok(())
     }
 
-    fn ask(&mut self, to: &NodeId, question: Question, search: (u64, u64)) {
+    pub(super) fn ask(&mut self, to: &NodeId, question: Question, search: (u64, u64)) {
         let (ticket, leader_last, log_id) = (self.ticket(), self.log.last(), self.config.log_id);
         let Some(leadership) = &mut self.leadership else { return };
         let epoch = leadership.epoch;
@@ -197,50 +197,6 @@ impl<S: LogStorage> Replica<S> {
         Ok(())
     }
 
-    /// Where does its log end, as seen from ours?
-    fn compare(&mut self, now: Duration, node: &NodeId, last: Position, committed: u64) {
-        if self.log.position(last.index) == Some(last) {
-            return self.stream(node, last);
-        }
-        if last.index < self.log.base().index {
-            return self.out_of_reach(now, node, last);
-        }
-        // Both have what is committed, or one of them is damaged, which the last answer shows.
-        let own = self.log.last().index;
-        let (low, high) = (committed.min(own).min(last.index), last.index.min(own));
-        self.search(node, low, high, last);
-    }
-
-    /// One step of a search for the last common entry, by halves: digests are equal up to it, and never behind it.
-    fn narrow(
-        &mut self,
-        now: Duration,
-        node: &NodeId,
-        index: u64,
-        (last, at): (Position, Position),
-        (low, high): (u64, u64),
-    ) {
-        if at.index != index {
-            return self.ask(node, Question::Last, (0, 0));
-        }
-        let is_common = self.log.position(index) == Some(at);
-        if !is_common && index <= self.log.base().index {
-            return self.out_of_reach(now, node, last);
-        }
-        let (low, high) = if is_common { (index, high) } else { (low, index - 1) };
-        self.search(node, low, high, last);
-    }
-
-    fn search(&mut self, node: &NodeId, low: u64, high: u64, last: Position) {
-        if low < high {
-            // Before its base this log says nothing.
-            let middle = (low + (high - low).div_ceil(2)).max(self.log.base().index);
-            return self.ask(node, Question::At(middle), (low, high));
-        }
-        self.actions.push_back(Action::Event(Event::Differs { node: node.clone(), common: low, last }));
-        self.ask(node, Question::Keep(low), (low, low));
-    }
-
     fn found_damaged(&mut self, node: &NodeId) {
         let progress = self.leadership.as_mut().and_then(|leadership| leadership.followers.get_mut(node));
         if let Some(progress) = progress {
@@ -249,7 +205,7 @@ impl<S: LogStorage> Replica<S> {
         }
     }
 
-    fn stream(&mut self, node: &NodeId, last: Position) {
+    pub(super) fn stream(&mut self, node: &NodeId, last: Position) {
         let progress = self.leadership.as_mut().and_then(|leadership| leadership.followers.get_mut(node));
         if let Some(progress) = progress {
             progress.stream(last.index);

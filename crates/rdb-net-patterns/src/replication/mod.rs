@@ -18,7 +18,7 @@
 //! |---|---|
 //! | `replica` | the state machine and its inputs; `event` is what comes of them |
 //! | `following` | its part as a follower |
-//! | `leading` | its part as a leader; `progress` and `tail` are what it keeps, `entries` what it sends |
+//! | `leading` | its part as a leader; `searching` finds where a follower's log differs, `progress` and `tail` are what it keeps, `entries` what it sends |
 //! | `compacting` | how its log loses its beginning, and begins again from a copy of the data |
 //! | `log` | the log's storage as a trait; `memory` keeps it in memory, `recorded` in a file too |
 //! | `message` | the handshake |
@@ -43,6 +43,7 @@ mod mutation;
 mod progress;
 mod recorded;
 mod replica;
+mod searching;
 mod status;
 mod tail;
 
