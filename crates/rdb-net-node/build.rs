@@ -17,10 +17,16 @@ fn main() {
     }
     // The names in the list are those of optimised code.
     if env::var("PROFILE").as_deref() == Ok("release")
-        && let Ok(folder) = env::var("CARGO_MANIFEST_DIR")
+        && let Some(out) = env::var_os("OUT_DIR")
     {
-        let list = Path::new(&folder).join("layout/order.ld");
-        println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", list.display());
+        // A copy among what is built: Cargo remembers this line for a checkout that has moved, and knows where that lies now.
+        let list = Path::new(&out).join("order.ld");
+        match std::fs::copy("layout/order.ld", &list) {
+            Ok(_) => println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", list.display()),
+            Err(error) => {
+                println!("cargo::warning=the program is laid out as ever: layout/order.ld cannot be copied: {error}")
+            }
+        }
     }
 }
 
