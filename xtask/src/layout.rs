@@ -19,19 +19,22 @@ use crate::process;
 const LIST: &str = "crates/rdb-net-node/layout/order.ld";
 
 /// What the list begins with.
-const HEAD: &str = "/* What a node runs, in front of all else. Made by `cargo xtask layout`; see README.md. */\n\
-                    SECTIONS\n{\n  .text.node :\n  {\n";
+const HEAD: &str = "/* What a node runs, behind all else. Made by `cargo xtask layout`; see README.md. */\n\
+                    SECTIONS\n{\n  .init : { KEEP(*(.init)) }\n  .fini : { KEEP(*(.fini)) }\n  .text.node :\n  {\n    \
+                    *crt1.o(.text)\n    *crtbeginS.o(.text)\n    *(.text.startup .text.startup.*)\n";
 
 /// Code of aws-lc that has no section for each function: what TLS 1.3 needs of it with the suites and groups that are on. The last one is
 /// the largest, and most of it is for packets of other lengths.
 const ASSEMBLER: &[&str] = &[
     "p256-x86_64-asm",
+    "p256_beeu-x86_64-asm",
     "bignum_montinv_p256",
     "x86_64-mont",
     "curve25519_x25519",
     "curve25519_x25519base",
     "sha256-x86_64",
     "sha512-x86_64",
+    "rdrand-x86_64",
     "sha3_keccak_f1600",
     "sha3_keccak4_f1600*",
     "mlkem_*_avx2_asm",
@@ -40,18 +43,26 @@ const ASSEMBLER: &[&str] = &[
     "aesni-gcm-avx512",
 ];
 
-/// Tables that a node seldom reads: of other checksums and curves, of transports that are not in use, for people and the demo.
+/// Constants that a node seldom reads: tables of other checksums, curves and numbers, and all of the crates that are for transports that are
+/// not in use, for people and the demo.
 const SELDOM: &[&str] = &[
+    "*(.rodata._R*5gimli*)",
     "*(.rodata._RNv*8crc_fast6tables*)",
+    "*(.rodata._RNv*7dec2flt5table*)",
+    "*(.rodata._RNv*4zmij11STATIC_DATA*)",
     "*(.rodata.p521_* .rodata.p384_* .rodata.p224_*)",
     "*edwards25519_scalarmul*.o(.rodata)",
     "*curve25519_x25519base_alt.o(.rodata)",
-    "*.unicode_segmentation-*(.rodata .rodata.*)",
-    "*.unicode_width-*(.rodata .rodata.*)",
+    "*.clap_complete-*(.rodata .rodata.*)",
     "*.comfy_table-*(.rodata .rodata.*)",
     "*.quinn_proto-*(.rodata .rodata.*)",
-    "*.regex_syntax-*(.rodata .rodata.*)",
+    "*.rcgen-*(.rodata .rodata.*)",
     "*.rdb_net_patterns-*(.rodata .rodata.*)",
+    "*.rdb_net_quic-*(.rodata .rodata.*)",
+    "*.regex_automata-*(.rodata .rodata.*)",
+    "*.regex_syntax-*(.rodata .rodata.*)",
+    "*.unicode_segmentation-*(.rodata .rodata.*)",
+    "*.unicode_width-*(.rodata .rodata.*)",
 ];
 
 /// Writes the list from recordings of a program.
@@ -63,13 +74,12 @@ pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
     let symbols = process::capture(Command::new("nm").arg(program))?;
     let symbols = String::from_utf8_lossy(&symbols);
     let aliases = Aliases::of(&symbols);
-    let object = Path::new(program).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut functions = BTreeSet::new();
     for path in recordings {
         let text = read(Path::new(path))?;
         // A list of names, one a line, adds what a processor runs and valgrind's does not know.
         let is_recording = text.lines().any(|line| line.starts_with("fn="));
-        let names = if is_recording { executed(&text, &object) } else { text.lines().map(str::trim).collect() };
+        let names = if is_recording { executed(&text) } else { text.lines().map(str::trim).collect() };
         for name in names {
             functions.extend(aliases.of_same_code(name).map(pattern));
         }
@@ -113,30 +123,21 @@ impl<'a> Aliases<'a> {
     }
 }
 
-/// The functions of an object of this file name that were run, by their names in the table of symbols. The format: "Callgrind Format
-/// Specification" in valgrind's manual; a name is written out where it is met first, and is a number from there on.
-fn executed<'a>(recording: &'a str, object: &str) -> BTreeSet<&'a str> {
-    let (mut objects, mut names): (BTreeMap<&str, &str>, BTreeMap<&str, &str>) = Default::default();
-    let (mut is_ours, mut found) = (false, BTreeSet::new());
+/// The functions that were run, by their names in the table of symbols, of whatever object: valgrind does not know of each where it is from.
+/// The format: "Callgrind Format Specification" in valgrind's manual; a name is written out where it is met first, and is a number from
+/// there on.
+fn executed(recording: &str) -> BTreeSet<&str> {
+    let (mut names, mut found) = (BTreeMap::new(), BTreeSet::new());
     for line in recording.lines() {
-        let Some((key, value)) = line.split_once('=') else { continue };
-        let table = match key {
-            "ob" | "cob" => &mut objects,
-            "fn" | "cfn" => &mut names,
-            _ => continue,
-        };
+        let Some((key @ ("fn" | "cfn"), value)) = line.split_once('=') else { continue };
         let (number, name) = value.split_once(' ').unwrap_or((value, ""));
         if !name.is_empty() {
-            table.insert(number, name);
+            names.insert(number, name);
         }
-        let name = table.get(number).copied().unwrap_or_default();
-        match key {
-            "ob" => is_ours = name.rsplit('/').next().is_some_and(|file| file == object),
-            "fn" if is_ours && !name.starts_with("0x") && !name.starts_with('(') => {
-                // A function in a cycle of calls is followed by its depth.
-                found.insert(name.split('\'').next().unwrap_or(name));
-            }
-            _ => {}
+        let name = names.get(number).copied().unwrap_or_default();
+        if key == "fn" && !name.starts_with("0x") && !name.starts_with('(') {
+            // A function in a cycle of calls is followed by its depth.
+            found.insert(name.split('\'').next().unwrap_or(name));
         }
     }
     found
@@ -170,7 +171,7 @@ fn list(functions: &BTreeSet<String>) -> String {
     let assembler = ASSEMBLER.iter().map(|file| format!("    *-{file}.o(.text)\n"));
     let seldom = SELDOM.iter().map(|section| format!("    {section}\n"));
     format!(
-        "{HEAD}{}  }}\n}}\nINSERT BEFORE .text;\nSECTIONS\n{{\n  .rodata.seldom :\n  {{\n{}  }}\n}}\nINSERT AFTER .rodata;\n",
+        "{HEAD}{}  }}\n}}\nINSERT AFTER .text;\nSECTIONS\n{{\n  .debug_gdb_scripts : {{ *(.debug_gdb_scripts) }}\n  .rodata.seldom :\n  {{\n{}  }}\n}}\nINSERT AFTER .rodata;\n",
         functions.chain(assembler).collect::<String>(),
         seldom.collect::<String>()
     )

@@ -26,7 +26,8 @@ const READS_BEHIND_LARGE: u8 = 8;
 const CHUNK_BYTES: usize = 1024;
 
 thread_local! {
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; BLOCK_BYTES].into());
+    /// Stays empty: it is read into its room, of which only as much is ever touched as came at once.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(BLOCK_BYTES));
 }
 
 /// So much freed memory may stay with the process, twice: what frames of large messages are read into comes and goes.
@@ -98,7 +99,7 @@ impl Input {
         wanted: usize,
     ) -> Poll<io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut read = ReadBuf::new(scratch);
+            let mut read = ReadBuf::uninit(scratch.spare_capacity_mut());
             ready!(io.poll_read(context, &mut read))?;
             let count = read.filled().len();
             self.append(read.filled(), wanted);
@@ -130,7 +131,7 @@ impl Input {
     ) -> Poll<io::Result<usize>> {
         self.bytes = BytesMut::new();
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut read = ReadBuf::new(scratch);
+            let mut read = ReadBuf::uninit(scratch.spare_capacity_mut());
             ready!(io.poll_read(context, &mut read))?;
             Poll::Ready(Ok(read.filled().len()))
         })
