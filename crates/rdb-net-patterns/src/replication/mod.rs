@@ -50,7 +50,7 @@ mod tail;
 pub use config::{Config, ConfigError};
 #[cfg(feature = "manager")]
 pub use driver::{AppendError, Claimed, LeadFailed, OpenError, Proposal, ReplicaHandle, Replication};
-pub use entries::Entries;
+pub use entries::{Entries, Head};
 pub use event::{Action, CompactError, Event, LeadError, NotLeading, ProposeError, RestoreError};
 pub use log::{LogError, LogStorage, Position, Promise};
 pub use memory::MemoryLog;

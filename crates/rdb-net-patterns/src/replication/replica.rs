@@ -13,10 +13,10 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdb_net_types::{LogEntry, NodeId};
+use rdb_net_types::NodeId;
 
 use super::config::{Config, ConfigError};
-use super::entries::ENTRY_BYTES;
+use super::entries::{ENTRY_BYTES, Entries};
 use super::event::{Action, Event, LeadError, NotLeading, ProposeError};
 use super::leading::Leadership;
 use super::log::{LogError, LogStorage, Promise};
@@ -133,11 +133,9 @@ impl<S: LogStorage> Replica<S> {
         if !self.has_room_for(entries.len(), bytes) {
             return Err(ProposeError::Full { pending_bytes: leadership.pending_bytes });
         }
-        let (first, epoch) = (self.log.last().index + 1, leadership.epoch);
-        let entries = entries.into_iter().zip(first..).map(|(data, index)| LogEntry { index, epoch, data });
-        let entries: Vec<LogEntry> = entries.collect();
+        let first = self.log.last().index + 1;
         let last = first + entries.len() as u64 - 1;
-        self.guarded(|this| this.write_as_leader(entries));
+        self.guarded(|this| this.write_as_leader(&entries));
         Ok(first..=last)
     }
 
@@ -294,7 +292,7 @@ impl<S: LogStorage> Replica<S> {
         self.actions.push_back(Action::Event(Event::NotLeading { epoch, reason }));
     }
 
-    pub(super) fn append(&mut self, entries: &[LogEntry]) -> Result<(), LogError> {
+    pub(super) fn append(&mut self, entries: &Entries) -> Result<(), LogError> {
         self.log.append(entries)?;
         self.durability.written += 1;
         Ok(())

@@ -238,17 +238,19 @@ impl<S: LogStorage + 'static> Task<S> {
                 // There is room again when something is committed.
                 return;
             }
-            let together = self.backlog.iter().take(count).flat_map(|proposing| proposing.entries.iter().cloned());
-            let entries: Vec<Bytes> = together.collect();
-            let taken = self.replica().propose(entries);
+            let counts: Vec<usize> = self.backlog.iter().take(count).map(|proposing| proposing.entries.len()).collect();
+            let together =
+                self.backlog.iter_mut().take(count).flat_map(|proposing| std::mem::take(&mut proposing.entries));
+            let together: Vec<Bytes> = together.collect();
+            let taken = self.replica().propose(together);
             let epoch = self.replica().promise().epoch;
             match taken {
                 Ok(indexes) => {
                     let mut first = *indexes.start();
-                    for Proposing { entries, taken } in self.backlog.drain(..count) {
-                        let end = first + entries.len() as u64;
+                    for (Proposing { taken, .. }, count) in self.backlog.drain(..count).zip(counts) {
+                        let end = first + count as u64;
                         let (committed, is_committed) = oneshot::channel();
-                        if entries.is_empty() {
+                        if count == 0 {
                             // There is nothing to wait for, and no commit would come that says so.
                             let _gone = committed.send(Ok(()));
                         } else {
