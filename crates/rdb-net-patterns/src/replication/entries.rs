@@ -19,7 +19,7 @@ pub(super) const BATCH_BYTES: usize = size_of::<Entries>() + 2 * size_of::<usize
 
 /// From which size on an entry's data stay where they are. Smaller ones are copied into one piece, which is then sent to everybody as it
 /// is, and keeps none of the memory alive that they were part of.
-const PIECE_BYTES_MIN: usize = 16 * 1024;
+pub(super) const PIECE_BYTES_MIN: usize = 16 * 1024;
 
 /// Of no data.
 const EMPTY_CHECKSUM: u64 = 0;

@@ -41,6 +41,7 @@ mod memory;
 mod message;
 mod mutation;
 mod progress;
+mod proposed;
 mod recorded;
 mod replica;
 mod searching;
@@ -57,6 +58,7 @@ pub use memory::MemoryLog;
 pub use message::{AppendEntries, Message, MessageError, Question, RESUME_TYPE, Refusal, Reply, Resume, Resumed};
 #[cfg(feature = "mutations")]
 pub use mutation::Mutation;
+pub use proposed::Piece;
 pub use recorded::RecordedLog;
 pub use replica::{ENTRY_BYTES_MAX, Replica};
 pub use status::{Counters, FollowerState, FollowerStatus, Role, Status};

@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
 use super::entries::{Entries, count_that_fits};
+use super::proposed::Proposed;
 
 /// The newest entries, within a number of bytes, as they travel: what has gone to one follower together goes to the others together.
 #[derive(Debug)]
@@ -23,14 +22,8 @@ impl Tail {
     }
 
     /// Puts entries together as they may travel, the first of them with this index.
-    pub(super) fn packed(&self, first: u64, epoch: u64, data: &[Bytes]) -> Vec<Entries> {
-        let (mut batches, mut rest, mut first) = (Vec::new(), data, first);
-        while !rest.is_empty() {
-            let (batch, behind) = rest.split_at(self.fits(rest.iter().map(Bytes::len)));
-            batches.push(Entries::packed(first, epoch, batch.iter()));
-            (rest, first) = (behind, first + batch.len() as u64);
-        }
-        batches
+    pub(super) fn packed(&self, first: u64, epoch: u64, entries: &Proposed) -> Vec<Entries> {
+        entries.packed(first, epoch, |lengths| self.fits(lengths))
     }
 
     /// Adds the entries behind those that are there, and forgets the oldest beyond its size.
@@ -87,12 +80,14 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     /// The entries of these indexes.
     fn extend(tail: &mut Tail, indexes: std::ops::RangeInclusive<u64>) {
         let data = vec![Bytes::from(vec![0; 100]); indexes.clone().count()];
-        tail.packed(*indexes.start(), 1, &data).into_iter().for_each(|batch| tail.push(batch));
+        tail.packed(*indexes.start(), 1, &data.into()).into_iter().for_each(|batch| tail.push(batch));
     }
 
     fn indexes(entries: Option<Entries>) -> Option<Vec<u64>> {
