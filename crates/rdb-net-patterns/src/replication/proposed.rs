@@ -74,13 +74,6 @@ impl Proposed {
         largest.unwrap_or_default()
     }
 
-    /// These and others behind them.
-    pub(super) fn and(self, behind: Self) -> Self {
-        let mut entries = self.into_each();
-        entries.extend(behind.into_each());
-        Self::Each(entries)
-    }
-
     fn into_each(self) -> Vec<Bytes> {
         match self {
             Self::Each(entries) => entries,
@@ -88,11 +81,6 @@ impl Proposed {
                 lengths.into_iter().map(|length| data.split_to(length)).collect()
             }
         }
-    }
-
-    /// Whether others are put together with these before they are proposed.
-    pub(super) fn is_alone(&self) -> bool {
-        matches!(self, Self::Piece(_))
     }
 
     /// Puts them together as they may travel, as many at once as this says of the lengths that are left; the first has this index.
@@ -123,6 +111,22 @@ impl Proposed {
             }
         }
         batches
+    }
+}
+
+/// For the driver, which puts together what waits.
+#[cfg(feature = "manager")]
+impl Proposed {
+    /// These and others behind them.
+    pub(super) fn and(self, behind: Self) -> Self {
+        let mut entries = self.into_each();
+        entries.extend(behind.into_each());
+        Self::Each(entries)
+    }
+
+    /// Whether others are put together with these before they are proposed.
+    pub(super) fn is_alone(&self) -> bool {
+        matches!(self, Self::Piece(_))
     }
 }
 

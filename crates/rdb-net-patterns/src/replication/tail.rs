@@ -55,12 +55,10 @@ impl Tail {
 
     /// Puts a batch and those behind it together, as far as they may travel together.
     fn join(&mut self, place: usize) {
-        let count = self.fits(self.batches.range(place..).flat_map(Entries::lengths));
-        let mut left = count;
+        let (mut bytes, mut entries) = (0, 0);
         let whole = self.batches.range(place..).take_while(|batch| {
-            let is_whole = batch.len() <= left;
-            left -= batch.len().min(left);
-            is_whole
+            (bytes, entries) = (bytes + batch.data_bytes(), entries + batch.len());
+            bytes <= self.batch_bytes_max && entries <= self.batch_entries_max
         });
         let whole = whole.count();
         if whole > 1 {
