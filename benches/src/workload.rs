@@ -22,6 +22,9 @@ pub enum Workload {
     W5,
     /// 128 KiB echo, 8 in flight: messages above one read buffer.
     W6k,
+    /// 128 KiB one-way messages from one sender: what a log with such batches is held against. In no report of the race.
+    #[value(skip)]
+    W5k,
 }
 
 /// Whether a message is answered.
@@ -34,7 +37,7 @@ pub enum Pattern {
 }
 
 impl Workload {
-    /// All workloads, in the order of the report.
+    /// All workloads of the race, in the order of the report.
     pub const ALL: [Self; 6] = [Self::W1, Self::W2, Self::W3, Self::W4, Self::W5, Self::W6k];
 
     /// Bytes of one message, without any header.
@@ -44,7 +47,7 @@ impl Workload {
             Self::W1 | Self::W2 | Self::W4 => 64,
             Self::W3 => 4 << 10,
             Self::W5 => 1 << 20,
-            Self::W6k => 128 << 10,
+            Self::W5k | Self::W6k => 128 << 10,
         }
     }
 
@@ -52,7 +55,7 @@ impl Workload {
     #[must_use]
     pub const fn callers(self) -> usize {
         match self {
-            Self::W1 | Self::W4 | Self::W5 => 1,
+            Self::W1 | Self::W4 | Self::W5 | Self::W5k => 1,
             Self::W2 | Self::W3 => 64,
             Self::W6k => 8,
         }
@@ -63,7 +66,7 @@ impl Workload {
     pub const fn pattern(self) -> Pattern {
         match self {
             Self::W1 | Self::W2 | Self::W3 | Self::W6k => Pattern::Echo,
-            Self::W4 | Self::W5 => Pattern::OneWay,
+            Self::W4 | Self::W5 | Self::W5k => Pattern::OneWay,
         }
     }
 
@@ -77,6 +80,7 @@ impl Workload {
             Self::W4 => "w4",
             Self::W5 => "w5",
             Self::W6k => "w6k",
+            Self::W5k => "w5k",
         }
     }
 }

@@ -1,5 +1,6 @@
-//! A log of 1 KiB entries to two followers, beside one-way messages of the same batch size (W5 of the race: 1 MiB), in one run: all of
-//! them processes of their own on loopback, mTLS on, rounds interleaved.
+//! A log of 1 KiB entries to two followers, beside one-way messages of the same batch size (1 MiB as W5 of the race, and 128 KiB), in one
+//! run: all of them processes of their own on loopback, mTLS on, rounds interleaved. Entries are proposed one by one, which a leader
+//! copies together, and in one piece, which it sends as it is, as W5's messages are.
 //!
 //! ```text
 //! cargo xtask bench replication [rounds]
@@ -18,21 +19,20 @@ use rdb_net_benches::measure::{Marks, Run};
 use rdb_net_benches::nodes::{Child, node, parent_gone, say, wait_members};
 use rdb_net_benches::peers::Peer;
 use rdb_net_benches::workload::{Runtime, Workload};
-use rdb_net_patterns::replication::{Config, FollowerState, MemoryLog, ReplicaHandle, Replication};
+use rdb_net_patterns::replication::{Config, FollowerState, MemoryLog, Piece, ReplicaHandle, Replication};
 use rdb_net_types::NodeId;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// As large as a message of W5.
-const BATCH_BYTES: usize = 1 << 20;
+/// One-way messages, each as large as a batch of the log beside them.
+const ONE_WAY: [Workload; 2] = [Workload::W5, Workload::W5k];
 const ENTRY_BYTES: usize = 1024;
 /// How much is replicated in a round.
 const ROUND_BYTES: usize = 512 << 20;
 /// How many committed entries a log keeps, as one does whose application has applied them. Logs are in memory.
 const KEPT: u64 = 4 * 1024;
-/// Entries of a proposal, and proposals under way.
-const TOGETHER: usize = 1024;
-const UNDER_WAY: usize = 8;
+/// How much is proposed and not yet committed, a batch in each proposal.
+const UNDER_WAY_BYTES: usize = 8 << 20;
 const WARM_UP: Duration = Duration::from_millis(200);
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -42,7 +42,9 @@ fn main() -> Result<(), Failure> {
     let runtime = Runtime::MultiThread.build()?;
     match arguments[..] {
         ["serve", certificates] => runtime.block_on(serve(Path::new(certificates))),
-        ["follow", certificates, name, seed] => runtime.block_on(follow(Path::new(certificates), name, seed)),
+        ["follow", certificates, name, seed, batch_bytes] => {
+            runtime.block_on(follow(Path::new(certificates), name, seed, batch_bytes.parse()?))
+        }
         [] => runtime.block_on(race(7)),
         [rounds] => runtime.block_on(race(rounds.parse()?)),
         _ => Err("usage: replication [rounds]".into()),
@@ -58,36 +60,35 @@ async fn serve(certificates: &Path) -> Result<(), Failure> {
     }
 }
 
-fn config() -> Config {
+fn config(batch_bytes: usize) -> Config {
     let members = (1..=3).map(|number| NodeId::new(&format!("n{number}")).expect("the name is legal"));
     Config {
-        batch_bytes_max: BATCH_BYTES,
-        window_bytes: 4 * BATCH_BYTES,
-        tail_bytes: 16 * BATCH_BYTES,
-        pending_bytes_max: 16 * BATCH_BYTES,
+        batch_bytes_max: batch_bytes,
+        // Entries cost some more than their data.
+        pending_bytes_max: 2 * UNDER_WAY_BYTES,
         ..Config::new(1, members)
     }
 }
 
 /// A follower.
-async fn follow(certificates: &Path, name: &str, seed: &str) -> Result<(), Failure> {
+async fn follow(certificates: &Path, name: &str, seed: &str, batch_bytes: usize) -> Result<(), Failure> {
     let manager = node(certificates, name, Some(seed))?;
     let replication = Replication::new(&manager);
     manager.start().await?;
-    let replica = replication.open(config(), MemoryLog::new())?;
+    let replica = replication.open(config(batch_bytes), MemoryLog::new())?;
     wait_members(&manager, 3).await;
     say("ready");
     tokio::select! {
-        failure = keep_short(&replica) => failure,
+        failure = keep_short(&replica, batch_bytes) => failure,
         () = parent_gone() => Ok(()),
     }
 }
 
 /// Drops what was committed a while ago and, of a leader, what all followers have: for ever.
-async fn keep_short(replica: &ReplicaHandle) -> Result<(), Failure> {
-    let (mut committed, mut base) = (replica.committed(), 0);
+async fn keep_short(replica: &ReplicaHandle, batch_bytes: usize) -> Result<(), Failure> {
+    let (mut committed, mut base, together) = (replica.committed(), 0, (batch_bytes / ENTRY_BYTES) as u64);
     loop {
-        let enough = committed.wait_for(|committed| *committed >= base + KEPT + TOGETHER as u64);
+        let enough = committed.wait_for(|committed| *committed >= base + KEPT + together);
         let enough = *enough.await? - KEPT;
         let followers = replica.status().await.ok_or("the replica is closed")?.followers;
         base = followers.iter().map(|follower| follower.matched).fold(enough, u64::min);
@@ -105,32 +106,33 @@ impl Marks for NoMarks {
     fn ended(&self) {}
 }
 
-/// One-way messages of 1 MiB to so many servers at once: bytes a second, to all of them together.
-async fn one_way(certificates: &Path, servers: usize) -> Result<f64, Failure> {
+/// One-way messages to so many servers at once: bytes a second, to all of them together.
+async fn one_way(certificates: &Path, workload: Workload, servers: usize) -> Result<f64, Failure> {
     let folder = certificates.to_str().ok_or("the folder's name is no text")?;
     let mut children = (0..servers).map(|_| Child::start(&["serve", folder])).collect::<Result<Vec<_>, _>>()?;
     let mut tasks = tokio::task::JoinSet::new();
     for child in &mut children {
         let (address, certificates) = (child.line()?.parse()?, certificates.to_owned());
-        let run = Run { workload: Workload::W5, warm_up: WARM_UP, length: WINDOW, marks: Arc::new(NoMarks) };
+        let run = Run { workload, warm_up: WARM_UP, length: WINDOW, marks: Arc::new(NoMarks) };
         tasks.spawn(async move { Peer::OursTls.drive(Some(&certificates), address, &run).await });
     }
     let mut rate = 0.0;
     while let Some(outcome) = tasks.join_next().await {
         let outcome = outcome??;
-        rate += outcome.operations as f64 * Workload::W5.payload_bytes() as f64 / outcome.seconds;
+        rate += outcome.operations as f64 * workload.payload_bytes() as f64 / outcome.seconds;
     }
     Ok(rate)
 }
 
 /// A log to two followers: bytes a second, to both of them together, from the first proposal until both have all of it.
-async fn replicate(certificates: &Path) -> Result<f64, Failure> {
+async fn replicate(certificates: &Path, batch_bytes: usize, are_in_one_piece: bool) -> Result<f64, Failure> {
     let folder = certificates.to_str().ok_or("the folder's name is no text")?;
     let manager = node(certificates, "n1", None)?;
     let replication = Replication::new(&manager);
     manager.start().await?;
     let seed = manager.addresses().transport.to_string();
-    let mut followers = ["n2", "n3"].map(|name| Child::start(&["follow", folder, name, &seed]));
+    let mut followers =
+        ["n2", "n3"].map(|name| Child::start(&["follow", folder, name, &seed, &batch_bytes.to_string()]));
     for follower in &mut followers {
         let line = follower.as_mut().map_err(|error| error.to_string())?.line()?;
         if line != "ready" {
@@ -138,21 +140,25 @@ async fn replicate(certificates: &Path) -> Result<f64, Failure> {
         }
     }
     wait_members(&manager, 3).await;
-    let leader = replication.open(config(), MemoryLog::new())?;
+    let leader = replication.open(config(batch_bytes), MemoryLog::new())?;
     leader.lead(1).await?;
     while !both_stream(&leader, 1).await? {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let data = Bytes::from(vec![0x5a; ENTRY_BYTES]);
+    let (entry, together) = (Bytes::from(vec![0x5a; ENTRY_BYTES]), batch_bytes / ENTRY_BYTES);
+    let piece = Piece::new(vec![0x5a; batch_bytes].into(), vec![ENTRY_BYTES; together]).ok_or("it is all of them")?;
     let short = leader.clone();
-    let short = tokio::spawn(async move { keep_short(&short).await.map_err(|error| error.to_string()) });
+    let short = tokio::spawn(async move { keep_short(&short, batch_bytes).await.map_err(|error| error.to_string()) });
     let begun = Instant::now();
-    let (mut left, mut under_way, mut last) = (ROUND_BYTES / ENTRY_BYTES, std::collections::VecDeque::new(), 0);
+    let (mut left, mut under_way, mut last) = (ROUND_BYTES / batch_bytes, std::collections::VecDeque::new(), 0);
     while left > 0 || !under_way.is_empty() {
-        while left > 0 && under_way.len() < UNDER_WAY {
-            let count = left.min(TOGETHER);
-            left -= count;
-            let proposal = leader.propose(vec![data.clone(); count]).await?;
+        while left > 0 && under_way.len() < UNDER_WAY_BYTES / batch_bytes {
+            left -= 1;
+            let proposal = if are_in_one_piece {
+                leader.propose_piece(piece.clone()).await?
+            } else {
+                leader.propose(vec![entry.clone(); together]).await?
+            };
             last = *proposal.indexes.end();
             under_way.push_back(proposal);
         }
@@ -180,28 +186,43 @@ async fn both_stream(leader: &ReplicaHandle, index: u64) -> Result<bool, Failure
 async fn race(rounds: usize) -> Result<(), Failure> {
     let names = ["server", "client", "n1", "n2", "n3"].map(str::to_owned);
     let certificates = Certificates::mint(names)?;
-    let mut ratios = [Vec::new(), Vec::new()];
-    println!("MB/s delivered      W5 to one   W5 to two   log to two   log/W5 to one   log/W5 to two");
+    let mut figures = ONE_WAY.map(|workload| (workload, Vec::new()));
+    println!(
+        "MB/s delivered        one-way to one   to two   log to two (of one, of two)   in one piece (of one, of two)"
+    );
     for round in 1..=rounds {
-        let one = one_way(certificates.dir(), 1).await?;
-        let log = replicate(certificates.dir()).await?;
-        let two = one_way(certificates.dir(), 2).await?;
-        println!(
-            "round {round:>2}           {:>9.0}   {:>9.0}   {:>10.0}   {:>13.2}   {:>13.2}",
-            one / 1e6,
-            two / 1e6,
-            log / 1e6,
-            log / one,
-            log / two
-        );
-        ratios[0].push(log / one);
-        ratios[1].push(log / two);
+        for (workload, figures) in &mut figures {
+            let (folder, batch_bytes) = (certificates.dir(), workload.payload_bytes());
+            let one = one_way(folder, *workload, 1).await?;
+            let log = replicate(folder, batch_bytes, false).await?;
+            let piece = replicate(folder, batch_bytes, true).await?;
+            let two = one_way(folder, *workload, 2).await?;
+            let of_round = [one, two, log, log / one, log / two, piece, piece / one, piece / two];
+            print(&format!("round {round:>2}"), *workload, &of_round);
+            figures.push(of_round);
+        }
     }
-    let median = |ratios: &mut Vec<f64>| {
-        ratios.sort_by(f64::total_cmp);
-        ratios[ratios.len() / 2]
-    };
-    let [one, two] = &mut ratios;
-    println!("medians: {:.2} of W5 to one receiver, {:.2} of W5 to two", median(one), median(two));
+    for (workload, figures) in &figures {
+        let medians: Vec<f64> = (0..8).map(|column| median(figures.iter().map(|figures| figures[column]))).collect();
+        print("medians ", *workload, &medians);
+    }
     Ok(())
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+fn print(what: &str, workload: Workload, figures: &[f64]) {
+    let &[one, two, log, of_one, of_two, piece, piece_of_one, piece_of_two] = figures else { return };
+    let kibibytes = workload.payload_bytes() >> 10;
+    println!(
+        "{what}  {kibibytes:>4} KiB {:>18.0} {:>8.0} {:>12.0} ({of_one:.2}, {of_two:.2}) {:>16.0} ({piece_of_one:.2}, {piece_of_two:.2})",
+        one / 1e6,
+        two / 1e6,
+        log / 1e6,
+        piece / 1e6,
+    );
 }

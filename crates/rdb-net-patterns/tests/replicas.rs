@@ -9,7 +9,7 @@ use rdb_net_manager::NetworkManager;
 use rdb_net_manager::config::Loader;
 use rdb_net_patterns::replication::{
     AppendError, CompactError, Config, ConfigError, Counters, Event, FollowerState, LeadFailed, LogStorage, MemoryLog,
-    NotLeading, OpenError, RecordedLog, ReplicaHandle, Replication,
+    NotLeading, OpenError, Piece, RecordedLog, ReplicaHandle, Replication,
 };
 use rdb_net_patterns::storage::FileLog;
 use rdb_net_types::NodeId;
@@ -236,6 +236,57 @@ async fn a_node_holds_one_replica_of_a_log_and_none_of_logs_of_others() {
     assert!(matches!(twice, Err(OpenError::Config(ConfigError::NamedTwice { .. }))));
     replica.close().await;
     open(&nodes[0], 1, MemoryLog::new());
+    shut_down(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_in_one_piece_keep_their_place_among_others() {
+    let nodes = nodes(3).await;
+    let replicas: Vec<_> = nodes.iter().map(|node| open(node, 3, MemoryLog::new())).collect();
+    timeout(LIMIT, replicas[0].lead(1)).await.expect("in time").expect("two are a quorum");
+    // Of a batch and more, of a small part of one, and of none.
+    let (mut tasks, sizes) = (tokio::task::JoinSet::new(), [400_000, 100_000, 5_000, 0]);
+    for task in 0..8u8 {
+        let leader = replicas[0].clone();
+        tasks.spawn(async move {
+            let mut places = Vec::new();
+            for number in 0..20u8 {
+                let size = sizes[usize::from(task + number) % sizes.len()];
+                let data = bytes::Bytes::from(vec![task * 20 + number; size]);
+                let mut lengths = vec![999; size / 999];
+                lengths.push(size % 999);
+                let piece = Piece::new(data, lengths.clone()).expect("that is all of it");
+                let in_a_piece = leader.propose_piece(piece).await.expect("it leads");
+                let alone = leader.append(vec![vec![task * 20 + number].into()]).await.expect("it is committed");
+                assert!(alone.start() > in_a_piece.indexes.end());
+                assert_eq!(in_a_piece.indexes.clone().count(), lengths.len());
+                places.extend(
+                    in_a_piece.indexes.clone().zip(lengths).map(|(index, length)| (index, length, task * 20 + number)),
+                );
+                places.push((*alone.start(), 1, task * 20 + number));
+                in_a_piece.committed().await.expect("what is behind it is committed");
+            }
+            places
+        });
+    }
+    let mut places = tasks.join_all().await.concat();
+    places.sort_unstable();
+    let last = places.last().expect("many").0;
+    check_equal(&replicas, last).await;
+    for replica in &replicas {
+        let (mut read, mut from) = (Vec::new(), 2);
+        while from <= last {
+            let entries = replica.read(from, 1 << 20).await.expect("open").expect("in memory");
+            from += entries.len() as u64;
+            read.extend(entries.into_iter().map(|entry| {
+                let byte = entry.data.first().copied();
+                assert!(entry.data.iter().all(|other| Some(*other) == byte));
+                (entry.index, entry.data.len(), byte)
+            }));
+        }
+        let expected = places.iter().map(|(index, length, byte)| (*index, *length, (*length > 0).then_some(*byte)));
+        assert!(read.into_iter().eq(expected));
+    }
     shut_down(nodes).await;
 }
 

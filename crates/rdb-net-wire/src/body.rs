@@ -53,6 +53,11 @@ impl BodyWriter<'_> {
         codec::put(self.buffer.bytes_mut(), field);
     }
 
+    /// Appends one field of a struct that is a sequence of numbers, as a vector of them is written.
+    pub fn numbers(&mut self, numbers: impl ExactSizeIterator<Item = u64>) {
+        codec::put_numbers(self.buffer.bytes_mut(), numbers);
+    }
+
     /// Appends plain bytes, copied.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.buffer.bytes_mut().extend_from_slice(bytes);

@@ -13,6 +13,22 @@ pub(crate) fn put<T: Serialize + ?Sized>(out: &mut Vec<u8>, field: &T) {
     appended.expect("plain data with known lengths encodes into memory");
 }
 
+/// Appends a sequence of numbers, as [`put`] does a vector of them. There are thousands in a message, and postcard copies each.
+pub(crate) fn put_numbers(out: &mut Vec<u8>, numbers: impl ExactSizeIterator<Item = u64>) {
+    put_number(out, numbers.len() as u64);
+    numbers.for_each(|number| put_number(out, number));
+}
+
+/// A varint: seven bits a byte, the lowest first, and a bit that says that there are more.
+#[inline]
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
 struct Appender<'a>(&'a mut Vec<u8>);
 
 impl Flavor for Appender<'_> {
@@ -94,3 +110,21 @@ macro_rules! wire_struct {
 }
 
 pub(crate) use wire_struct;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_a_vector_of_them_is() {
+        let edges = (0..64).flat_map(|bit| [(1u64 << bit) - 1, 1 << bit]).chain([u64::MAX]);
+        let edges: Vec<u64> = edges.collect();
+        for count in [0, 1, 127, 128, edges.len()] {
+            let numbers: Vec<u64> = edges.iter().copied().cycle().take(count).collect();
+            let (mut one, mut other) = (vec![7], vec![7]);
+            put(&mut one, &numbers);
+            put_numbers(&mut other, numbers.iter().copied());
+            assert_eq!(one, other);
+        }
+    }
+}

@@ -44,7 +44,7 @@ pub use frame::{
     CHECKSUM_BYTES, CheckedFrame, Flags, Frame, FrameHead, FrameRules, HEAD_BYTES, HEADER_BYTES, MAGIC, PayloadHeader,
     VERSION, decode_frame, frame_length, split_frame,
 };
-pub use message::{ReplicationLogOf, decode_cluster_message};
+pub use message::{EntryHead, EntryHeads, PackedReplicationLog, decode_cluster_message};
 pub use prepared::Prepared;
 
 #[cfg(test)]

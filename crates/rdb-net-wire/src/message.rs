@@ -159,10 +159,10 @@ impl Message for QueryResponse {
     }
 }
 
-/// A [`ReplicationLog`] whose entries belong to somebody else: whoever sends the same ones to several nodes puts their data together
-/// once.
-#[derive(Debug, Clone, Copy)]
-pub struct ReplicationLogOf<'a> {
+/// A [`ReplicationLog`] as it travels: what its entries are, and the data of all of them one after the other. Whoever sends the same
+/// entries to several nodes puts their data together once, and whoever receives thousands of them needs no handle for each.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PackedReplicationLog<H> {
     /// As of [`ReplicationLog`].
     pub log_id: u64,
     /// As of [`ReplicationLog`].
@@ -173,13 +173,42 @@ pub struct ReplicationLogOf<'a> {
     pub previous_epoch: u64,
     /// As of [`ReplicationLog`].
     pub committed_index: u64,
-    /// The entries, of which indexes, epochs and lengths are written.
-    pub entries: &'a [LogEntry],
+    /// What the entries are.
+    pub heads: H,
     /// The data of all of them, one after the other.
-    pub data: &'a Payload,
+    pub data: Payload,
 }
 
-impl Encode for ReplicationLogOf<'_> {
+/// What an entry is beside its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EntryHead {
+    /// Its place in the log.
+    pub index: u64,
+    /// The epoch of the leader that wrote it.
+    pub epoch: u64,
+    /// How many bytes of data it has.
+    pub length: u32,
+}
+
+/// What entries are beside their data, however their owner keeps it.
+pub trait EntryHeads {
+    /// One after the other.
+    fn heads(&self) -> impl ExactSizeIterator<Item = EntryHead>;
+}
+
+impl EntryHeads for Vec<EntryHead> {
+    fn heads(&self) -> impl ExactSizeIterator<Item = EntryHead> {
+        self.iter().copied()
+    }
+}
+
+impl EntryHeads for &[LogEntry] {
+    fn heads(&self) -> impl ExactSizeIterator<Item = EntryHead> {
+        self.iter().map(|entry| EntryHead { index: entry.index, epoch: entry.epoch, length: entry.data.len() as u32 })
+    }
+}
+
+impl<H: EntryHeads> Encode for PackedReplicationLog<H> {
     fn message_type(&self) -> MessageType {
         MessageType::REPLICATION_LOG
     }
@@ -189,17 +218,47 @@ impl Encode for ReplicationLogOf<'_> {
     }
 
     fn encode(&self, body: &mut BodyWriter<'_>) {
-        let column = |read: fn(&LogEntry) -> u64| -> Vec<u64> { self.entries.iter().map(read).collect() };
         body.field(&8u32);
         body.field(&self.log_id);
         body.field(&self.epoch);
         body.field(&self.previous_index);
         body.field(&self.previous_epoch);
         body.field(&self.committed_index);
-        body.field(&column(|entry| entry.index));
-        body.field(&column(|entry| entry.epoch));
-        body.field(&column(|entry| entry.data.len() as u64));
-        body.share(self.data);
+        body.numbers(self.heads.heads().map(|head| head.index));
+        body.numbers(self.heads.heads().map(|head| head.epoch));
+        body.numbers(self.heads.heads().map(|head| u64::from(head.length)));
+        body.share(&self.data);
+    }
+}
+
+impl Message for PackedReplicationLog<Vec<EntryHead>> {
+    const TYPE: MessageType = MessageType::REPLICATION_LOG;
+
+    fn decode(body: &Body) -> Result<Self, DecodeError> {
+        let read = || {
+            let mut fields = Fields::new(body.structure())?;
+            let log = Self {
+                log_id: fields.required()?,
+                epoch: fields.required()?,
+                previous_index: fields.required()?,
+                previous_epoch: fields.required()?,
+                committed_index: fields.required()?,
+                ..Self::default()
+            };
+            let columns: [Vec<u64>; 2] = [fields.required()?, fields.required()?];
+            Ok((log, columns, fields.required::<Vec<u32>>()?))
+        };
+        let (log, [indexes, epochs], lengths) = read().map_err(malformed(Self::TYPE))?;
+        if indexes.len() != lengths.len() || epochs.len() != lengths.len() {
+            return Err(DecodeError::Malformed { message_type: Self::TYPE });
+        }
+        let data = body.attachment();
+        if lengths.iter().map(|length| u64::from(*length)).sum::<u64>() != data.len() as u64 {
+            return Err(DecodeError::Attachment { message_type: Self::TYPE });
+        }
+        let heads = indexes.into_iter().zip(epochs).zip(lengths);
+        let heads = heads.map(|((index, epoch), length)| EntryHead { index, epoch, length }).collect();
+        Ok(Self { heads, data, ..log })
     }
 }
 
@@ -214,8 +273,9 @@ impl Encode for ReplicationLog {
 
     fn encode(&self, body: &mut BodyWriter<'_>) {
         let Self { log_id, epoch, previous_index, previous_epoch, committed_index, ref entries } = *self;
-        let data = &entries.iter().map(|entry| entry.data.clone()).collect();
-        ReplicationLogOf { log_id, epoch, previous_index, previous_epoch, committed_index, entries, data }.encode(body);
+        let (heads, data) = (entries.as_slice(), entries.iter().map(|entry| entry.data.clone()).collect());
+        PackedReplicationLog { log_id, epoch, previous_index, previous_epoch, committed_index, heads, data }
+            .encode(body);
     }
 }
 
@@ -223,28 +283,13 @@ impl Message for ReplicationLog {
     const TYPE: MessageType = MessageType::REPLICATION_LOG;
 
     fn decode(body: &Body) -> Result<Self, DecodeError> {
-        let read = || {
-            let mut fields = Fields::new(body.structure())?;
-            let log = Self {
-                log_id: fields.required()?,
-                epoch: fields.required()?,
-                previous_index: fields.required()?,
-                previous_epoch: fields.required()?,
-                committed_index: fields.required()?,
-                entries: Vec::new(),
-            };
-            let columns: [Vec<u64>; 2] = [fields.required()?, fields.required()?];
-            Ok((log, columns, fields.required::<Vec<u32>>()?))
-        };
-        let (log, [indexes, epochs], lengths) = read().map_err(malformed(Self::TYPE))?;
-        if indexes.len() != lengths.len() || epochs.len() != lengths.len() {
-            return Err(DecodeError::Malformed { message_type: Self::TYPE });
-        }
-        let attachment = body.attachment();
-        let data = cut(&attachment, &lengths, Self::TYPE)?;
-        let entries = indexes.into_iter().zip(epochs).zip(data);
-        let entries = entries.map(|((index, epoch), data)| LogEntry { index, epoch, data }).collect();
-        Ok(Self { entries, ..log })
+        let PackedReplicationLog { log_id, epoch, previous_index, previous_epoch, committed_index, heads, data } =
+            PackedReplicationLog::<Vec<EntryHead>>::decode(body)?;
+        let lengths: Vec<u32> = heads.iter().map(|head| head.length).collect();
+        let data = cut(&data, &lengths, Self::TYPE)?;
+        let entries = heads.iter().zip(data);
+        let entries = entries.map(|(&EntryHead { index, epoch, .. }, data)| LogEntry { index, epoch, data }).collect();
+        Ok(Self { log_id, epoch, previous_index, previous_epoch, committed_index, entries })
     }
 }
 

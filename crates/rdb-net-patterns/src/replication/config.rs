@@ -23,7 +23,7 @@ pub struct Config {
     /// How many bytes of its newest entries a leader holds in memory for its followers, at what they cost there. Default 16 MiB. Who is further behind is
     /// sent from the log's storage until it has caught up.
     pub tail_bytes: usize,
-    /// How many bytes may wait for a quorum, at what they cost in memory: 48 for each entry beside its data. Beyond it, appending is
+    /// How many bytes may wait for a quorum, at what they cost in memory: 32 for each entry beside its data. Beyond it, appending is
     /// refused. Default 16 MiB.
     pub pending_bytes_max: usize,
     /// How many messages of a leader may wait here until the log is durable; beyond it, they are refused. Default 1,024.

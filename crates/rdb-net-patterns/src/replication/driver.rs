@@ -13,12 +13,13 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use rdb_net_manager::{Answer, HandlerError, HandlerOptions, Handling, NetworkManager, Request};
-use rdb_net_types::{MessageType, NodeId, ReplicationLog};
+use rdb_net_types::{MessageType, NodeId};
+use rdb_net_wire::{EntryHead, PackedReplicationLog};
 use tokio::sync::{mpsc, oneshot};
 
 pub use handle::{AppendError, Claimed, LeadFailed, Proposal, ReplicaHandle};
 
-use super::{Config, ConfigError, LogStorage, Message, RESUME_TYPE, Replica, Reply, Resume};
+use super::{AppendEntries, Config, ConfigError, Entries, LogStorage, Message, RESUME_TYPE, Replica, Reply, Resume};
 
 /// How many messages of other members wait for a replica.
 const MESSAGES_MAX: usize = 256;
@@ -115,15 +116,27 @@ impl Replication {
 
 /// Puts a message into the queue of its log's replica.
 fn accept(logs: &Logs, from: &NodeId, request: Request) -> Result<oneshot::Receiver<Reply>, HandlerError> {
-    let (log_id, message) = if request.message_type == RESUME_TYPE {
+    let (incoming, message);
+    if request.message_type == RESUME_TYPE {
         let resume = Resume::from_bytes(&request.into_payload().into_bytes());
         let resume =
             resume.map_err(|error| HandlerError { malformed: true, ..HandlerError::not_started(error.to_string()) })?;
-        (resume.log_id, Message::Resume(resume))
+        incoming = way_in(logs, from, resume.log_id)?;
+        message = Message::Resume(resume);
     } else {
-        let log: ReplicationLog = request.decode()?;
-        (log.log_id, Message::Append(log.into()))
+        let log: PackedReplicationLog<Vec<EntryHead>> = request.decode()?;
+        incoming = way_in(logs, from, log.log_id)?;
+        // Reads all of the data, here where they have just been decrypted: later they would come from memory again.
+        message = Message::Append(received(log));
     };
+    let (reply, replied) = oneshot::channel();
+    let queued = incoming.try_send(Incoming { from: from.clone(), message, reply });
+    queued.map_err(|_| HandlerError::not_started("the replica of the log is busy, or closed"))?;
+    Ok(replied)
+}
+
+/// The queue of a log's replica, for its members.
+fn way_in(logs: &Logs, from: &NodeId, log_id: u64) -> Result<mpsc::Sender<Incoming>, HandlerError> {
     let logs = logs.lock().expect(LOCKED);
     let Some(door) = logs.get(&log_id) else {
         return Err(HandlerError::not_started(format!("there is no replica of log {log_id} here")));
@@ -133,10 +146,17 @@ fn accept(logs: &Logs, from: &NodeId, request: Request) -> Result<oneshot::Recei
         door.strangers.fetch_add(1, Ordering::Relaxed);
         return Err(HandlerError::not_started(format!("{from} is none of the members of log {log_id} here")));
     }
-    let (reply, replied) = oneshot::channel();
-    let queued = door.incoming.try_send(Incoming { from: from.clone(), message, reply });
-    queued.map_err(|_| HandlerError::not_started(format!("the replica of log {log_id} is busy, or closed")))?;
-    Ok(replied)
+    if door.incoming.capacity() == 0 || door.incoming.is_closed() {
+        return Err(HandlerError::not_started(format!("the replica of log {log_id} is busy, or closed")));
+    }
+    Ok(door.incoming.clone())
+}
+
+fn received(log: PackedReplicationLog<Vec<EntryHead>>) -> AppendEntries {
+    let PackedReplicationLog { log_id, epoch, previous_index, previous_epoch, committed_index, heads, data } = log;
+    let heads = heads.iter().map(|head| (head.index, head.epoch, head.length as usize));
+    let entries = Entries::of(heads, data);
+    AppendEntries { log_id, epoch, previous_index, previous_epoch, committed_index, entries }
 }
 
 fn answer(reply: Reply) -> Answer {

@@ -1,21 +1,41 @@
-//! Entries that travel together: put together once, and shared by all followers that they go to.
+//! Entries that travel together: put together once, and shared by the log and by all followers that they go to.
+//!
+//! They are one list of plain numbers and few pieces of data. Thousands of entries with a handle each would cost more than what they say.
 
-use std::ops::Deref;
+use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use crc_fast::{CrcAlgorithm, Digest};
 use rdb_net_types::{LogEntry, Payload};
 
+use super::log::Position;
+
 /// What an entry takes beside its data, and all of them together.
-pub(super) const ENTRY_BYTES: usize = size_of::<LogEntry>();
+pub(super) const ENTRY_BYTES: usize = size_of::<Head>();
 // The configuration documents it.
-#[cfg(target_pointer_width = "64")]
-const _: () = assert!(ENTRY_BYTES == 48);
-const BATCH_BYTES: usize = size_of::<Entries>() + 2 * size_of::<usize>() + size_of::<Inner>();
+const _: () = assert!(ENTRY_BYTES == 32);
+pub(super) const BATCH_BYTES: usize = size_of::<Entries>() + 2 * size_of::<usize>() + size_of::<Inner>();
 
 /// From which size on an entry's data stay where they are. Smaller ones are copied into one piece, which is then sent to everybody as it
 /// is, and keeps none of the memory alive that they were part of.
-const PIECE_BYTES_MIN: usize = 16 * 1024;
+pub(super) const PIECE_BYTES_MIN: usize = 16 * 1024;
+
+/// Of no data.
+const EMPTY_CHECKSUM: u64 = 0;
+
+/// What an entry is beside its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Its place in the log.
+    pub index: u64,
+    /// The epoch of the leader that wrote it.
+    pub epoch: u64,
+    /// Of its data, as this node has read them.
+    checksum: u64,
+    /// Where its data end.
+    end: u64,
+}
 
 /// Entries that follow each other. A clone shares them.
 #[derive(Clone, Default)]
@@ -23,44 +43,129 @@ pub struct Entries(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    entries: Vec<LogEntry>,
-    /// The data of all of them, one after the other, in few pieces. They are slices of it.
+    heads: Vec<Head>,
+    /// The data of all of them, one after the other, in few pieces.
     data: Payload,
+    /// Whether the data are all that the memory holds that they are in.
+    is_own: bool,
 }
 
 impl Entries {
-    /// Puts them together to be sent.
-    pub(super) fn packed(mut entries: Vec<LogEntry>) -> Self {
-        let (mut data, mut start) = (Payload::default(), 0);
-        while start < entries.len() {
-            let small = entries[start..].iter().take_while(|entry| entry.data.len() < PIECE_BYTES_MIN).count();
-            if small == 0 {
-                data.push(entries[start].data.clone());
-                start += 1;
-                continue;
-            }
-            let run = &mut entries[start..start + small];
-            let mut copied = BytesMut::with_capacity(run.iter().map(|entry| entry.data.len()).sum());
-            run.iter().for_each(|entry| copied.extend_from_slice(&entry.data));
-            let piece = copied.freeze();
-            data.push(piece.clone());
-            let mut rest = piece;
-            run.iter_mut().for_each(|entry| entry.data = rest.split_to(entry.data.len()));
-            start += small;
+    /// Entries whose data are in these pieces, one after the other: index, epoch and length of each. Each is read once, for its checksum.
+    pub(super) fn of(heads: impl IntoIterator<Item = (u64, u64, usize)>, data: Payload) -> Self {
+        let (mut reader, mut end) = (Reader::new(&data, 0), 0);
+        let heads = heads.into_iter().map(|(index, epoch, length)| {
+            end += length as u64;
+            Head { index, epoch, checksum: reader.checksum(length), end }
+        });
+        let heads: Vec<Head> = heads.collect();
+        debug_assert_eq!(end, data.len() as u64, "the data are those of the entries");
+        Self(Arc::new(Inner { heads, data, is_own: false }))
+    }
+
+    /// Puts them together to be sent: the data of entries from this index on.
+    pub(super) fn packed<'a>(first: u64, epoch: u64, data: impl Iterator<Item = &'a Bytes> + Clone) -> Self {
+        let mut packing = Packing::of(data.clone().map(Bytes::len));
+        packing.heads.reserve_exact(data.clone().count());
+        for (data, index) in data.zip(first..) {
+            packing.push(data);
+            // While it is at hand: a batch is larger than the nearest cache.
+            packing.heads.push(Head { index, epoch, checksum: checksum(data), end: packing.end });
         }
-        // What it takes is counted by what it holds.
-        entries.shrink_to_fit();
-        Self(Arc::new(Inner { entries, data }))
+        packing.finish()
+    }
+
+    /// Puts several together. Large pieces of their data stay where they are.
+    pub(super) fn joined<'a>(parts: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let mut packing = Packing::of(parts.clone().flat_map(|part| part.data().pieces()).map(Bytes::len));
+        packing.heads.reserve_exact(parts.clone().map(Self::len).sum());
+        for part in parts {
+            let start = packing.end;
+            part.data().pieces().iter().for_each(|piece| packing.push(piece));
+            packing.heads.extend(part.heads().iter().map(|head| Head { end: start + head.end, ..*head }));
+        }
+        packing.finish()
+    }
+
+    /// The same entries in memory of their own, which is no larger than they are.
+    pub(super) fn detached(&self) -> Self {
+        let mut heads = Vec::with_capacity(self.len());
+        heads.extend_from_slice(self.heads());
+        Self(Arc::new(Inner { heads, data: self.data().detach(), is_own: true }))
+    }
+
+    /// Some of them, which share their data.
+    pub(super) fn part(&self, range: Range<usize>) -> Self {
+        let (start, end) = (self.start(range.start), self.start(range.end));
+        let mut data = Payload::new();
+        Reader::new(self.data(), start).read((end - start) as usize, |piece, range| data.push(piece.slice(range)));
+        let heads = self.heads()[range].iter().map(|head| Head { end: head.end - start, ..*head }).collect();
+        Self(Arc::new(Inner { heads, data, is_own: false }))
+    }
+
+    /// Whether they keep no memory but what their data fill.
+    pub(super) fn own_their_memory(&self) -> bool {
+        self.0.is_own
+    }
+
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.0.heads.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.heads.is_empty()
+    }
+
+    /// What they are beside their data.
+    pub fn heads(&self) -> &[Head] {
+        &self.0.heads
     }
 
     /// The data of all of them, one after the other.
-    pub fn data(&self) -> Payload {
-        if self.0.data.is_empty() { self.iter().map(|entry| entry.data.clone()).collect() } else { self.0.data.clone() }
+    pub fn data(&self) -> &Payload {
+        &self.0.data
     }
 
     /// How many bytes of data they have.
     pub fn data_bytes(&self) -> usize {
-        self.iter().map(|entry| entry.data.len()).sum()
+        self.start(self.len()) as usize
+    }
+
+    /// How many bytes of data each has.
+    pub fn lengths(&self) -> impl ExactSizeIterator<Item = usize> + Clone {
+        let mut start = 0;
+        self.heads().iter().map(move |head| (head.end - std::mem::replace(&mut start, head.end)) as usize)
+    }
+
+    /// They one by one. An entry's data are a slice of all data, and copied where they lie on both sides of a piece's end.
+    pub fn iter(&self) -> impl Iterator<Item = LogEntry> {
+        self.iter_from(0)
+    }
+
+    pub(super) fn iter_from(&self, place: usize) -> impl Iterator<Item = LogEntry> {
+        let mut start = self.start(place);
+        let mut reader = Reader::new(self.data(), start);
+        self.heads()[place..].iter().map(move |head| {
+            let mut data = Payload::new();
+            reader.read((head.end - start) as usize, |piece, range| data.push(piece.slice(range)));
+            start = head.end;
+            LogEntry { index: head.index, epoch: head.epoch, data: data.into_bytes() }
+        })
+    }
+
+    /// Their places in a log that ends here.
+    pub fn positions(&self, last: Position) -> impl Iterator<Item = Position> {
+        self.heads().iter().zip(self.lengths()).scan(last, |last, (head, length)| {
+            *last = last.next_with(head.epoch, length, head.checksum);
+            Some(*last)
+        })
+    }
+
+    /// Where the data of the entry at this place begin.
+    fn start(&self, place: usize) -> u64 {
+        place.checked_sub(1).map_or(0, |before| self.heads()[before].end)
     }
 
     /// What they take in memory.
@@ -69,31 +174,16 @@ impl Entries {
     }
 }
 
-#[cfg(test)]
-impl Entries {
-    pub(super) fn capacity(&self) -> usize {
-        self.0.entries.capacity()
-    }
-}
-
-/// As they came, not put together.
 impl From<Vec<LogEntry>> for Entries {
     fn from(entries: Vec<LogEntry>) -> Self {
-        Self(Arc::new(Inner { entries, data: Payload::default() }))
-    }
-}
-
-impl Deref for Entries {
-    type Target = [LogEntry];
-
-    fn deref(&self) -> &[LogEntry] {
-        &self.0.entries
+        let data = entries.iter().map(|entry| entry.data.clone()).collect();
+        Self::of(entries.iter().map(|entry| (entry.index, entry.epoch, entry.data.len())), data)
     }
 }
 
 impl PartialEq for Entries {
     fn eq(&self, other: &Self) -> bool {
-        **self == **other
+        self.heads() == other.heads() && self.data() == other.data()
     }
 }
 
@@ -105,15 +195,94 @@ impl std::fmt::Debug for Entries {
     }
 }
 
-/// How many of these entries fit into so many bytes of data and into this count: at least one, where there is one.
-pub(super) fn count_that_fits<'a>(
-    entries: impl Iterator<Item = &'a LogEntry>,
-    bytes_max: usize,
-    entries_max: usize,
-) -> usize {
+/// The checksum of an entry's data.
+pub(super) fn checksum(data: &[u8]) -> u64 {
+    crc_fast::checksum(CrcAlgorithm::Crc64Nvme, data)
+}
+
+/// Puts pieces of data together, the small ones copied.
+struct Packing {
+    heads: Vec<Head>,
+    data: Payload,
+    copied: BytesMut,
+    is_own: bool,
+    end: u64,
+}
+
+impl Packing {
+    /// For pieces of these lengths.
+    fn of(lengths: impl Iterator<Item = usize>) -> Self {
+        let small = lengths.filter(|length| *length < PIECE_BYTES_MIN).sum();
+        Self { heads: Vec::new(), data: Payload::new(), copied: BytesMut::with_capacity(small), is_own: true, end: 0 }
+    }
+
+    fn push(&mut self, piece: &Bytes) {
+        self.end += piece.len() as u64;
+        if piece.len() < PIECE_BYTES_MIN {
+            self.copied.extend_from_slice(piece);
+        } else {
+            self.data.push(self.copied.split().freeze());
+            self.data.push(piece.clone());
+            self.is_own = false;
+        }
+    }
+
+    fn finish(mut self) -> Entries {
+        self.data.push(self.copied.freeze());
+        // What it takes is counted by what it holds.
+        self.heads.shrink_to_fit();
+        Entries(Arc::new(Inner { heads: self.heads, data: self.data, is_own: self.is_own }))
+    }
+}
+
+/// Reads pieces of data, one length after the other.
+struct Reader<'a> {
+    rest: std::slice::Iter<'a, Bytes>,
+    piece: Option<&'a Bytes>,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(data: &'a Payload, start: u64) -> Self {
+        let mut reader = Self { rest: data.pieces().iter(), piece: None, at: 0 };
+        reader.read(start as usize, |_, _| {});
+        reader
+    }
+
+    /// The next so many bytes: in which pieces they are, and where.
+    fn read(&mut self, mut bytes: usize, mut each: impl FnMut(&Bytes, Range<usize>)) {
+        while bytes > 0 {
+            let Some(piece) = self.piece.filter(|piece| self.at < piece.len()) else {
+                let Some(next) = self.rest.next() else { return };
+                (self.piece, self.at) = (Some(next), 0);
+                continue;
+            };
+            let range = self.at..piece.len().min(self.at + bytes);
+            bytes -= range.len();
+            self.at = range.end;
+            each(piece, range);
+        }
+    }
+
+    /// The checksum of the next so many bytes, which are mostly in one piece.
+    fn checksum(&mut self, bytes: usize) -> u64 {
+        let (mut whole, mut parts) = (EMPTY_CHECKSUM, None);
+        self.read(bytes, |piece, range| {
+            if range.len() == bytes {
+                whole = checksum(&piece[range]);
+            } else {
+                parts.get_or_insert_with(|| Digest::new(CrcAlgorithm::Crc64Nvme)).update(&piece[range]);
+            }
+        });
+        parts.map_or(whole, |parts| parts.finalize())
+    }
+}
+
+/// How many entries with so many bytes of data each fit into so many bytes and into this count: at least one, where there is one.
+pub(super) fn count_that_fits(lengths: impl Iterator<Item = usize>, bytes_max: usize, entries_max: usize) -> usize {
     let (mut bytes, mut count) = (0usize, 0);
-    for entry in entries.take(entries_max.max(1)) {
-        bytes = bytes.saturating_add(entry.data.len());
+    for length in lengths.take(entries_max.max(1)) {
+        bytes = bytes.saturating_add(length);
         if bytes > bytes_max && count > 0 {
             break;
         }
@@ -124,13 +293,15 @@ pub(super) fn count_that_fits<'a>(
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
-    fn entries(sizes: &[usize]) -> Vec<LogEntry> {
-        let data = sizes.iter().zip(0..).map(|(size, byte)| Bytes::from(vec![byte; *size]));
-        data.zip(1..).map(|(data, index)| LogEntry { index, epoch: 1, data }).collect()
+    fn data(sizes: &[usize]) -> Vec<Bytes> {
+        sizes.iter().zip(1..).map(|(size, byte)| Bytes::from(vec![byte; *size])).collect()
+    }
+
+    fn plain(data: &[Bytes]) -> Entries {
+        let entries = data.iter().zip(1..).map(|(data, index)| LogEntry { index, epoch: 1, data: data.clone() });
+        entries.collect::<Vec<_>>().into()
     }
 
     #[test]
@@ -143,24 +314,62 @@ mod tests {
             (&[1, 2, large, 3], &[3, large, 3]),
             (&[large, large, 0, 1, 2], &[large, large, 3]),
         ] {
-            let plain = entries(sizes);
-            let packed = Entries::packed(plain.clone());
-            assert_eq!(*packed, *plain);
-            let data = packed.data();
-            assert_eq!(data.pieces().iter().map(Bytes::len).collect::<Vec<_>>(), pieces);
-            assert_eq!(data, Entries::from(plain.clone()).data());
-            for (packed, plain) in packed.iter().zip(&plain).filter(|(_, plain)| !plain.data.is_empty()) {
-                let is_same = packed.data.as_ptr() == plain.data.as_ptr();
-                assert_eq!(is_same, plain.data.len() >= large, "{} bytes", plain.data.len());
+            let data = data(sizes);
+            let packed = Entries::packed(1, 1, data.iter());
+            assert_eq!(packed.data().pieces().iter().map(Bytes::len).collect::<Vec<_>>(), pieces);
+            assert_eq!(packed, plain(&data));
+            for (packed, plain) in packed.iter().zip(&data).filter(|(_, plain)| !plain.is_empty()) {
+                let is_same = packed.data.as_ptr() == plain.as_ptr();
+                assert_eq!(is_same, plain.len() >= large, "{} bytes", plain.len());
             }
         }
     }
 
     #[test]
+    fn however_data_are_cut_into_pieces_the_entries_are_the_same() {
+        let data = data(&[3, 0, 5, 1, 7, 0]);
+        let (whole, packed) = (plain(&data), Entries::packed(1, 1, data.iter()));
+        let bytes = packed.data().clone().into_bytes();
+        let heads = || (1..).zip(&data).map(|(index, data)| (index, 1, data.len()));
+        for length in 1..=bytes.len() {
+            let cut = Entries::of(heads(), bytes.chunks(length).map(Bytes::copy_from_slice).collect());
+            assert_eq!(cut, whole);
+            assert!(cut.iter().eq(whole.iter()), "pieces of {length} bytes");
+            assert!(cut.positions(Position::START).eq(whole.positions(Position::START)));
+            for end in 0..=data.len() {
+                for start in 0..=end {
+                    let part = cut.part(start..end);
+                    assert!(part.iter().eq(whole.iter().skip(start).take(end - start)), "{start} to {end}");
+                    assert_eq!(part.data_bytes(), part.iter().map(|entry| entry.data.len()).sum::<usize>());
+                    assert_eq!((part.detached(), part.heads().len()), (part.clone(), end - start));
+                    assert_eq!(Entries::joined([&cut.part(0..start), &part, &cut.part(end..6)].into_iter()), whole);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn places_are_those_that_follow_one_by_one() {
+        let data = data(&[3, 0, 5]);
+        let one_by_one = data.iter().scan(Position::START, |last, data| {
+            *last = last.next(1, data);
+            Some(*last)
+        });
+        assert!(plain(&data).positions(Position::START).eq(one_by_one));
+    }
+
+    #[test]
     fn as_many_are_counted_as_fit_and_at_least_one() {
-        let entries = entries(&[5, 5, 5]);
-        let count = |bytes, entries_max| count_that_fits(entries.iter(), bytes, entries_max);
+        let count = |bytes, entries_max| count_that_fits([5, 5, 5].into_iter(), bytes, entries_max);
         assert_eq!([count(15, 9), count(14, 9), count(1, 9), count(15, 2), count(15, 0)], [3, 2, 1, 2, 1]);
-        assert_eq!(count_that_fits([].iter(), 1, 1), 0);
+        assert_eq!(count_that_fits([].into_iter(), 1, 1), 0);
+    }
+
+    #[test]
+    fn many_small_entries_take_what_is_counted() {
+        let packed = Entries::packed(1, 1, data(&[1; 100]).iter());
+        assert_eq!((packed.0.heads.capacity(), packed.len()), (100, 100));
+        let joined = Entries::joined([packed.clone(), packed].iter());
+        assert_eq!((joined.0.heads.capacity(), joined.len()), (200, 200));
     }
 }

@@ -1,7 +1,8 @@
 //! A replica as a follower: whom it follows, and what it takes into its log.
 
-use rdb_net_types::{LogEntry, NodeId, ReplicationAck};
+use rdb_net_types::{NodeId, ReplicationAck};
 
+use super::entries::Head;
 use super::event::{Action, Event};
 use super::log::{LogError, LogStorage, Promise};
 use super::message::{AppendEntries, Question, Refusal, Reply, Resume, Resumed};
@@ -112,12 +113,12 @@ impl<S: LogStorage> Replica<S> {
             self.actions.push_back(Action::Reply { ticket, reply: Reply::Ack(ack) });
             return Ok(());
         };
-        let new = &log.entries[known..];
+        let new = if known == 0 { log.entries.clone() } else { log.entries.part(known..log.entries.len()) };
         self.counters.duplicates += known as u64;
         self.counters.entries_taken += new.len() as u64;
         let is_forgotten = self.has(Mutation::AckBeforeAppend) && self.counters.entries_taken % 7 == 1;
         if !new.is_empty() && !is_forgotten {
-            self.append(new)?;
+            self.append(&new)?;
         }
         // No entry behind these is known to be the leader's.
         let matched = log.previous_index + log.entries.len() as u64;
@@ -144,8 +145,8 @@ impl<S: LogStorage> Replica<S> {
             self.counters.gaps += 1;
             return None;
         };
-        let known = log.entries.iter().take_while(|entry| entry.index <= self.log.last().index);
-        let is_known = |entry: &LogEntry| self.log.position(entry.index).is_some_and(|at| at.epoch == entry.epoch);
+        let known = log.entries.heads().iter().take_while(|entry| entry.index <= self.log.last().index);
+        let is_known = |entry: &Head| self.log.position(entry.index).is_some_and(|at| at.epoch == entry.epoch);
         let known: Vec<bool> = known.map(is_known).collect();
         if previous.epoch != log.previous_epoch || !are_in_order(log) || known.contains(&false) {
             self.counters.contradictions += 1;
@@ -190,7 +191,7 @@ impl<S: LogStorage> Replica<S> {
 /// Whether the entries follow each other and what is before them, by index and by epoch, and none is of a later leader.
 fn are_in_order(log: &AppendEntries) -> bool {
     let mut before = (log.previous_index, log.previous_epoch);
-    log.entries.iter().all(|entry| {
+    log.entries.heads().iter().all(|entry| {
         let follows = before.0.checked_add(1) == Some(entry.index) && (before.1..=log.epoch).contains(&entry.epoch);
         before = (entry.index, entry.epoch);
         follows

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdb_net_types::{LogEntry, NodeId, ReplicationAck};
+use rdb_net_types::{NodeId, ReplicationAck};
 
 use super::entries::{ENTRY_BYTES, Entries};
 use super::event::{Action, Event, NotLeading};
@@ -12,6 +12,7 @@ use super::log::{LogError, LogStorage, Position};
 use super::message::{AppendEntries, Message, Question, Refusal, Resume, Resumed};
 use super::mutation::Mutation;
 use super::progress::{Batch, Progress, State};
+use super::proposed::Proposed;
 use super::replica::Replica;
 use super::status::FollowerStatus;
 use super::tail::Tail;
@@ -187,7 +188,7 @@ impl<S: LogStorage> Replica<S> {
         }
         // Entries of former epochs are committed with the first one of this epoch (Raft, section 5.4.2): so there is one at once.
         let (index, epoch) = (self.log.last().index + 1, leadership.epoch);
-        self.write_as_leader(vec![LogEntry { index, epoch, data: Bytes::new() }])?;
+        self.write_as_leader(&vec![Bytes::new()].into())?;
         let Some(leadership) = &mut self.leadership else { return Ok(()) };
         leadership.opened = Some(index);
         let granted = leadership.followers.iter().filter(|(_, progress)| progress.state == State::Granted);
@@ -250,16 +251,12 @@ impl<S: LogStorage> Replica<S> {
     }
 
     /// Appends to the own log, and sends it on: the followers' disks work beside the own one.
-    pub(super) fn write_as_leader(&mut self, entries: Vec<LogEntry>) -> Result<(), LogError> {
-        let (Some(last), bytes) =
-            (entries.last().map(|entry| entry.index), entries.iter().map(|e| e.data.len() + ENTRY_BYTES).sum())
-        else {
-            return Ok(());
-        };
-        let Some(leadership) = &mut self.leadership else { return Ok(()) };
-        leadership.pending.push_back((last, bytes));
+    pub(super) fn write_as_leader(&mut self, entries: &Proposed) -> Result<(), LogError> {
+        let (first, bytes) = (self.log.last().index + 1, entries.bytes() + entries.len() * ENTRY_BYTES);
+        let Some(leadership) = self.leadership.as_mut().filter(|_| entries.len() > 0) else { return Ok(()) };
+        leadership.pending.push_back((first + entries.len() as u64 - 1, bytes));
         leadership.pending_bytes += bytes;
-        for batch in leadership.tail.packed(entries) {
+        for batch in leadership.tail.packed(first, leadership.epoch, entries) {
             self.append(&batch)?;
             if let Some(leadership) = &mut self.leadership {
                 leadership.tail.push(batch);
@@ -350,7 +347,7 @@ impl<S: LogStorage> Replica<S> {
             None => {
                 let entries = self.log.read(from, config.batch_bytes_max, config.batch_entries_max)?;
                 progress.entries_from_storage += entries.len() as u64;
-                Entries::packed(entries)
+                Entries::joined([&entries.into()].into_iter())
             }
         };
         if progress.is_behind != was_behind {

@@ -7,6 +7,8 @@ use std::io;
 
 use rdb_net_types::{LogEntry, NodeId};
 
+use super::entries::{Entries, checksum};
+
 /// A place in a log, and what the log says up to there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position {
@@ -25,9 +27,13 @@ impl Position {
     /// The place of the entry behind this one.
     #[must_use]
     pub fn next(self, epoch: u64, data: &[u8]) -> Self {
+        self.next_with(epoch, data.len(), checksum(data))
+    }
+
+    /// The place of an entry with so many bytes, of which this is the checksum.
+    pub(super) fn next_with(self, epoch: u64, length: usize, checksum: u64) -> Self {
         let index = self.index + 1;
-        let content = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, data);
-        let words = [index, epoch, data.len() as u64, content];
+        let words = [index, epoch, length as u64, checksum];
         Self { index, epoch, digest: words.into_iter().fold(self.digest, mixed) }
     }
 
@@ -91,12 +97,13 @@ pub trait LogStorage: Send {
     /// The place of an entry, or of the base; `None` before the base and behind the last entry.
     fn position(&self, index: u64) -> Option<Position>;
 
-    /// Writes entries behind the last one. Their indexes follow it.
+    /// Writes entries behind the last one. Their indexes follow it. [`Entries::positions`] says the place of each without reading its
+    /// data again. Who keeps a clone keeps all of the memory that they came in.
     ///
     /// # Errors
     ///
     /// [`LogError`]; the replica stops.
-    fn append(&mut self, entries: &[LogEntry]) -> Result<(), LogError>;
+    fn append(&mut self, entries: &Entries) -> Result<(), LogError>;
 
     /// Removes every entry behind this index.
     ///

@@ -2,27 +2,31 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
 use rdb_net_types::LogEntry;
 
+use super::entries::{BATCH_BYTES, Entries};
 use super::log::{LogError, LogStorage, Position, Promise};
 
 /// From how many bytes on entries that come together are kept where they are. Slices keep all of the memory they are part of: what a
 /// leader puts together they fill, and a large message fills the buffers it was read into, but for the first and the last of them.
 const KEPT_BYTES: usize = 128 * 1024;
 
-/// A log in memory: for tests, and for what may be lost with the process. It keeps its entries until it is compacted.
+/// Up to which size a few entries are put together with those before them.
+const JOINED_BYTES: usize = 4 * 1024;
+
+/// A log in memory: for tests, and for what may be lost with the process. It keeps its entries until it is compacted, those that came
+/// together until none of them is needed.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryLog {
     promise: Promise,
     /// The place before the first entry.
     base: Position,
-    entries: VecDeque<Kept>,
-    data_bytes: usize,
+    /// Of each entry behind the base.
+    positions: VecDeque<Position>,
+    /// The entries, as they came together. Some of the first may have been dropped.
+    batches: VecDeque<Entries>,
+    batch_bytes: usize,
 }
-
-/// An entry's data, and what the log says up to it.
-type Kept = (Bytes, Position);
 
 impl MemoryLog {
     /// An empty log.
@@ -32,25 +36,51 @@ impl MemoryLog {
 
     /// How many bytes of memory its entries take.
     pub fn memory_bytes(&self) -> u64 {
-        (self.data_bytes + self.entries.len() * size_of::<Kept>()) as u64
+        (self.batch_bytes + self.positions.len() * size_of::<Position>()) as u64
     }
 
-    /// How many bytes these entries would take.
-    pub(super) fn cost_bytes(entries: &[LogEntry]) -> u64 {
-        entries.iter().map(|entry| (entry.data.len() + size_of::<Kept>()) as u64).sum()
+    /// How many it would take with these.
+    pub(super) fn memory_bytes_with(&self, entries: &Entries) -> u64 {
+        let more = entries.memory_bytes() + entries.len() * size_of::<Position>();
+        self.memory_bytes() + more as u64 - if self.joins(entries) { BATCH_BYTES as u64 } else { 0 }
+    }
+
+    /// Whether entries are put together with those before them.
+    fn joins(&self, entries: &Entries) -> bool {
+        let is_small = |batch: &Entries| batch.memory_bytes() <= JOINED_BYTES;
+        is_small(entries) && self.batches.back().is_some_and(is_small)
+    }
+
+    fn push(&mut self, batch: Entries) {
+        self.batch_bytes += batch.memory_bytes();
+        self.batches.push_back(batch);
+    }
+
+    fn pop_back(&mut self) -> Option<Entries> {
+        let batch = self.batches.pop_back()?;
+        self.batch_bytes -= batch.memory_bytes();
+        Some(batch)
     }
 
     /// Gives back memory that is mostly empty.
     fn give_back(&mut self) {
-        if self.entries.capacity() / 4 > self.entries.len().max(64) {
-            self.entries.shrink_to(2 * self.entries.len());
+        if self.positions.capacity() / 4 > self.positions.len().max(64) {
+            self.positions.shrink_to(2 * self.positions.len());
+        }
+        if self.batches.capacity() / 4 > self.batches.len().max(64) {
+            self.batches.shrink_to(2 * self.batches.len());
         }
     }
 
     /// The number of entries up to this index, of those that are there.
     fn count_to(&self, index: u64) -> usize {
-        usize::try_from(index.saturating_sub(self.base.index)).unwrap_or(usize::MAX).min(self.entries.len())
+        usize::try_from(index.saturating_sub(self.base.index)).unwrap_or(usize::MAX).min(self.positions.len())
     }
+}
+
+/// The index of a batch's last entry.
+fn last_index(batch: &Entries) -> u64 {
+    batch.heads().last().map_or(0, |head| head.index)
 }
 
 impl LogStorage for MemoryLog {
@@ -68,65 +98,81 @@ impl LogStorage for MemoryLog {
     }
 
     fn last(&self) -> Position {
-        self.entries.back().map_or(self.base, |(_, position)| *position)
+        self.positions.back().copied().unwrap_or(self.base)
     }
 
     fn position(&self, index: u64) -> Option<Position> {
         match usize::try_from(index.checked_sub(self.base.index)?).ok()?.checked_sub(1) {
             None => Some(self.base),
-            Some(place) => self.entries.get(place).map(|(_, position)| *position),
+            Some(place) => self.positions.get(place).copied(),
         }
     }
 
-    fn append(&mut self, entries: &[LogEntry]) -> Result<(), LogError> {
-        let bytes: usize = entries.iter().map(|entry| entry.data.len()).sum();
-        self.data_bytes += bytes;
-        // A few small ones are copied together.
-        let mut copied = BytesMut::with_capacity(if bytes < KEPT_BYTES { bytes } else { 0 });
-        if bytes < KEPT_BYTES {
-            entries.iter().for_each(|entry| copied.extend_from_slice(&entry.data));
+    fn append(&mut self, entries: &Entries) -> Result<(), LogError> {
+        if entries.is_empty() {
+            return Ok(());
         }
-        let (mut copied, mut last) = (copied.freeze(), self.last());
-        for entry in entries {
-            last = last.next(entry.epoch, &entry.data);
-            debug_assert_eq!(last.index, entry.index, "entries follow the last one");
-            let data = if bytes < KEPT_BYTES { copied.split_to(entry.data.len()) } else { entry.data.clone() };
-            self.entries.push_back((data, last));
+        let last = self.last();
+        debug_assert_eq!(last.index + 1, entries.heads()[0].index, "entries follow the last one");
+        self.positions.extend(entries.positions(last));
+        if self.joins(entries) {
+            let before = self.pop_back();
+            self.push(Entries::joined(before.iter().chain([entries])));
+        } else {
+            let stay = entries.own_their_memory() || entries.data_bytes() >= KEPT_BYTES;
+            self.push(if stay { entries.clone() } else { entries.detached() });
         }
         Ok(())
     }
 
     fn cut(&mut self, keep: u64) -> Result<(), LogError> {
-        let gone = self.entries.drain(self.count_to(keep)..);
-        self.data_bytes -= gone.map(|(data, _)| data.len()).sum::<usize>();
+        self.positions.truncate(self.count_to(keep));
+        let end = self.last().index;
+        while self.batches.back().is_some_and(|batch| last_index(batch) > end) {
+            let Some(batch) = self.pop_back() else { break };
+            let kept = batch.heads().partition_point(|head| head.index <= end);
+            if end > self.base.index && kept > 0 {
+                self.push(batch.part(0..kept).detached());
+            }
+        }
         self.give_back();
         Ok(())
     }
 
     fn compact(&mut self, up_to: u64) -> Result<(), LogError> {
-        for (data, position) in self.entries.drain(..self.count_to(up_to)) {
-            self.data_bytes -= data.len();
-            self.base = position;
+        let count = self.count_to(up_to);
+        self.base = self.positions.drain(..count).next_back().unwrap_or(self.base);
+        while self.batches.front().is_some_and(|batch| last_index(batch) <= self.base.index)
+            && let Some(batch) = self.batches.pop_front()
+        {
+            self.batch_bytes -= batch.memory_bytes();
         }
         self.give_back();
         Ok(())
     }
 
     fn restore(&mut self, base: Position) -> Result<(), LogError> {
-        self.entries.clear();
+        self.positions.clear();
+        self.batches.clear();
         self.give_back();
-        (self.base, self.data_bytes) = (base, 0);
+        (self.base, self.batch_bytes) = (base, 0);
         Ok(())
     }
 
     fn read(&self, from: u64, bytes_max: usize, entries_max: usize) -> Result<Vec<LogEntry>, LogError> {
+        let from = from.max(self.base.index + 1);
+        let first = self.batches.partition_point(|batch| last_index(batch) < from);
+        let entries = self
+            .batches
+            .range(first..)
+            .flat_map(|batch| batch.iter_from(batch.heads().partition_point(|head| head.index < from)));
         let (mut bytes, mut taken) = (0usize, Vec::new());
-        for (data, at) in self.entries.range(self.count_to(from.saturating_sub(1))..).take(entries_max.max(1)) {
-            bytes = bytes.saturating_add(data.len());
+        for entry in entries.take(entries_max.max(1)) {
+            bytes = bytes.saturating_add(entry.data.len());
             if bytes > bytes_max && !taken.is_empty() {
                 break;
             }
-            taken.push(LogEntry { index: at.index, epoch: at.epoch, data: data.clone() });
+            taken.push(entry);
         }
         Ok(taken)
     }
@@ -151,15 +197,15 @@ mod tests {
     #[test]
     fn the_digest_tells_whether_two_logs_are_equal_up_to_an_index() {
         let (mut one, mut other) = (MemoryLog::new(), MemoryLog::new());
-        one.append(&entries(1, 1..=9)).unwrap();
-        entries(1, 1..=5).iter().for_each(|entry| other.append(std::slice::from_ref(entry)).unwrap());
+        one.append(&entries(1, 1..=9).into()).unwrap();
+        entries(1, 1..=5).iter().for_each(|entry| other.append(&vec![entry.clone()].into()).unwrap());
         assert_eq!(one.position(5), other.position(5));
-        other.append(&[LogEntry { index: 6, epoch: 1, data: "six".into() }]).unwrap();
-        other.append(&entries(1, 7..=9)).unwrap();
+        other.append(&vec![LogEntry { index: 6, epoch: 1, data: "six".into() }].into()).unwrap();
+        other.append(&entries(1, 7..=9).into()).unwrap();
         assert_ne!(one.position(6), other.position(6));
         assert_ne!(one.position(9), other.position(9), "a difference stays in it");
         other.cut(5).unwrap();
-        other.append(&entries(1, 6..=9)).unwrap();
+        other.append(&entries(1, 6..=9).into()).unwrap();
         assert_eq!(one.last(), other.last());
     }
 
@@ -180,7 +226,8 @@ mod tests {
                 .into_iter()
                 .zip(1..)
                 .map(|(entry, index)| LogEntry { index, ..entry })
-                .collect::<Vec<_>>(),
+                .collect::<Vec<_>>()
+                .into(),
         )
         .unwrap();
         let indexes = |from, bytes, count| -> Vec<u64> {
@@ -196,7 +243,7 @@ mod tests {
     fn a_log_that_is_compacted_goes_on_from_there_and_holds_no_more_than_it_says() {
         let (mut log, mut whole) = (MemoryLog::new(), MemoryLog::new());
         for index in 1..=10_000u64 {
-            let entry = [LogEntry { index, epoch: 1, data: vec![index as u8; 1024].into() }];
+            let entry = vec![LogEntry { index, epoch: 1, data: vec![index as u8; 1024].into() }].into();
             log.append(&entry).unwrap();
             whole.append(&entry).unwrap();
             log.compact(index.saturating_sub(100)).unwrap();
@@ -212,17 +259,19 @@ mod tests {
             log.read(9901, 1, 1).unwrap(),
             "what is not there any more begins with what is"
         );
-        assert!(log.entries.len() == 100 && log.entries.capacity() <= 256);
+        assert!(log.positions.len() == 100 && log.positions.capacity() <= 256 && log.batches.capacity() <= 256);
+        let together = JOINED_BYTES as u64;
+        assert!(log.memory_bytes() <= 100 * (1024 + 56 + BATCH_BYTES as u64) + together, "{}", log.memory_bytes());
         log.compact(20_000).unwrap();
         assert_eq!((log.base(), log.last(), log.read(1, 1, 1).unwrap()), (whole.last(), whole.last(), Vec::new()));
-        log.append(&[LogEntry { index: 10_001, epoch: 1, data: "on".into() }]).unwrap();
+        log.append(&vec![LogEntry { index: 10_001, epoch: 1, data: "on".into() }].into()).unwrap();
         log.cut(0).unwrap();
         assert_eq!(log.last(), whole.last(), "what was compacted is not cut");
         let elsewhere = Position { index: 7, epoch: 3, digest: 9 };
         log.restore(elsewhere).unwrap();
         assert_eq!((log.base(), log.last(), log.position(7)), (elsewhere, elsewhere, Some(elsewhere)));
-        assert!(whole.entries.capacity() >= 10_000);
+        assert!(whole.positions.capacity() >= 10_000);
         whole.compact(9_900).unwrap();
-        assert!(whole.entries.capacity() <= 256, "memory is given back");
+        assert!(whole.positions.capacity() <= 256 && whole.batches.capacity() <= 256, "memory is given back");
     }
 }

@@ -41,6 +41,7 @@ mod memory;
 mod message;
 mod mutation;
 mod progress;
+mod proposed;
 mod recorded;
 mod replica;
 mod searching;
@@ -50,13 +51,14 @@ mod tail;
 pub use config::{Config, ConfigError};
 #[cfg(feature = "manager")]
 pub use driver::{AppendError, Claimed, LeadFailed, OpenError, Proposal, ReplicaHandle, Replication};
-pub use entries::Entries;
+pub use entries::{Entries, Head};
 pub use event::{Action, CompactError, Event, LeadError, NotLeading, ProposeError, RestoreError};
 pub use log::{LogError, LogStorage, Position, Promise};
 pub use memory::MemoryLog;
 pub use message::{AppendEntries, Message, MessageError, Question, RESUME_TYPE, Refusal, Reply, Resume, Resumed};
 #[cfg(feature = "mutations")]
 pub use mutation::Mutation;
+pub use proposed::Piece;
 pub use recorded::RecordedLog;
 pub use replica::{ENTRY_BYTES_MAX, Replica};
 pub use status::{Counters, FollowerState, FollowerStatus, Role, Status};

@@ -1,13 +1,14 @@
 //! A replica's log over a durable log of records: what is written survives a loss of power, what is read comes from memory.
 //!
-//! It holds its entries in memory until it is compacted, each with its data and 56 bytes more, and [`within`](RecordedLog::within) says how
-//! large that may become. The file is not shortened by a compaction: it is for logs that may grow. A database that has a log of its own
-//! implements [`LogStorage`] over that.
+//! It holds its entries in memory until it is compacted, each with its data and 56 bytes more, and those that came together with some
+//! 100 beside; [`within`](RecordedLog::within) says how large that may become. The file is not shortened by a compaction: it is for
+//! logs that may grow. A database that has a log of its own implements [`LogStorage`] over that.
 
 use std::io;
 
 use rdb_net_types::{LogEntry, NodeId};
 
+use super::entries::Entries;
 use super::log::{LogError, LogStorage, Position, Promise};
 use super::memory::MemoryLog;
 use crate::storage::{self, Log};
@@ -93,7 +94,7 @@ fn replay(memory: &mut MemoryLog, record: &[u8]) -> Option<()> {
         }
         ENTRY => {
             let entry = LogEntry { index: memory.last().index + 1, epoch: number, data: rest.to_vec().into() };
-            memory.append(&[entry]).ok()
+            memory.append(&vec![entry].into()).ok()
         }
         CUT => memory.cut(number).ok(),
         COMPACT => memory.compact(number).ok(),
@@ -138,8 +139,8 @@ impl<L: Log> LogStorage for RecordedLog<L> {
         self.memory.position(index)
     }
 
-    fn append(&mut self, entries: &[LogEntry]) -> Result<(), LogError> {
-        let bytes = self.memory_bytes() + MemoryLog::cost_bytes(entries);
+    fn append(&mut self, entries: &Entries) -> Result<(), LogError> {
+        let bytes = self.memory.memory_bytes_with(entries);
         if bytes > self.memory_bytes_max {
             let text = format!("{bytes} bytes of memory are more than its limit of {}", self.memory_bytes_max);
             return Err(LogError {
@@ -147,7 +148,7 @@ impl<L: Log> LogStorage for RecordedLog<L> {
                 source: io::Error::new(io::ErrorKind::QuotaExceeded, text),
             });
         }
-        for entry in entries {
+        for entry in entries.iter() {
             let written = self.records.append(&record(ENTRY, entry.epoch, &entry.data));
             written.map_err(failed("take an entry"))?;
         }
@@ -182,6 +183,7 @@ impl<L: Log> LogStorage for RecordedLog<L> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replication::entries::BATCH_BYTES;
     use crate::storage::MemoryDisk;
 
     fn entry(index: u64, epoch: u64) -> LogEntry {
@@ -193,13 +195,13 @@ mod tests {
         let disk = MemoryDisk::new();
         let mut log = RecordedLog::open(|visit| disk.open(visit)).unwrap();
         let promise = Promise { epoch: 3, leader: Some(NodeId::new("n2").unwrap()) };
-        log.append(&[entry(1, 1), entry(2, 1), entry(3, 2)]).unwrap();
+        log.append(&vec![entry(1, 1), entry(2, 1), entry(3, 2)].into()).unwrap();
         log.cut(2).unwrap();
-        log.append(&[entry(3, 3)]).unwrap();
+        log.append(&vec![entry(3, 3)].into()).unwrap();
         log.keep_promise(&promise).unwrap();
         log.sync().unwrap();
         let last = log.last();
-        log.append(&[entry(4, 3)]).unwrap();
+        log.append(&vec![entry(4, 3)].into()).unwrap();
         let mut random = rdb_net_types::SeededRandom::new(1);
         disk.crash(&mut random);
         let log = RecordedLog::open(|visit| disk.open(visit)).unwrap();
@@ -211,19 +213,26 @@ mod tests {
 
     #[test]
     fn what_it_takes_in_memory_is_counted_and_limited() {
-        let disk = MemoryDisk::new();
-        let mut log = RecordedLog::open(|visit| disk.open(visit)).unwrap().within(3 * (1 + 56));
-        log.append(&[entry(1, 1), entry(2, 1), entry(3, 1)]).unwrap();
-        assert_eq!(log.memory_bytes(), 3 * (1 + 56));
-        let error = log.append(&[entry(4, 1)]).unwrap_err().to_string();
-        assert_eq!(error, "the log's storage cannot take an entry: 228 bytes of memory are more than its limit of 171");
+        let (disk, together) = (MemoryDisk::new(), BATCH_BYTES as u64);
+        let mut log = RecordedLog::open(|visit| disk.open(visit)).unwrap().within(together + 3 * (1 + 56));
+        log.append(&vec![entry(1, 1), entry(2, 1), entry(3, 1)].into()).unwrap();
+        assert_eq!(log.memory_bytes(), together + 3 * (1 + 56));
+        let error = log.append(&vec![entry(4, 1)].into()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!(
+                "the log's storage cannot take an entry: {} bytes of memory are more than its limit of {}",
+                together + 228,
+                together + 171
+            )
+        );
         assert_eq!(log.last().index, 3, "nothing of it is there");
         log.cut(1).unwrap();
-        assert_eq!(log.memory_bytes(), 1 + 56);
-        log.append(&[entry(2, 2)]).unwrap();
+        assert_eq!(log.memory_bytes(), together + 1 + 56);
+        log.append(&vec![entry(2, 2)].into()).unwrap();
         log.sync().unwrap();
         let again = RecordedLog::open(|visit| disk.open(visit)).unwrap();
-        assert_eq!(again.memory_bytes(), 2 * (1 + 56));
+        assert_eq!(again.memory_bytes(), together + 2 * (1 + 56));
     }
 
     #[test]
@@ -231,7 +240,7 @@ mod tests {
         let disk = MemoryDisk::new();
         let mut log = RecordedLog::open(|visit| disk.open(visit)).unwrap();
         assert_eq!(log.recovered().cut_bytes, 0);
-        log.append(&[entry(1, 1)]).unwrap();
+        log.append(&vec![entry(1, 1)].into()).unwrap();
         log.sync().unwrap();
         disk.damage(crate::storage::FIRST_RECORD_BYTE);
         let log = RecordedLog::open(|visit| disk.open(visit)).unwrap();
@@ -243,14 +252,14 @@ mod tests {
     fn where_it_was_compacted_or_restored_it_begins_after_a_restart() {
         let disk = MemoryDisk::new();
         let mut log = RecordedLog::open(|visit| disk.open(visit)).unwrap();
-        log.append(&[entry(1, 1), entry(2, 1), entry(3, 2)]).unwrap();
+        log.append(&vec![entry(1, 1), entry(2, 1), entry(3, 2)].into()).unwrap();
         log.compact(2).unwrap();
         let (base, last) = (log.base(), log.last());
         let mut log = RecordedLog::open(|visit| disk.open(visit)).unwrap();
         assert_eq!((log.base(), log.last()), (base, last));
         let elsewhere = Position { index: 77, epoch: 5, digest: 6 };
         log.restore(elsewhere).unwrap();
-        log.append(&[entry(78, 5)]).unwrap();
+        log.append(&vec![entry(78, 5)].into()).unwrap();
         let last = log.last();
         let again = RecordedLog::open(|visit| disk.open(visit)).unwrap();
         assert_eq!((again.base(), again.last()), (elsewhere, last));

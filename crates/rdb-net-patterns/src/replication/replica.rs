@@ -13,14 +13,15 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdb_net_types::{LogEntry, NodeId};
+use rdb_net_types::NodeId;
 
 use super::config::{Config, ConfigError};
-use super::entries::ENTRY_BYTES;
+use super::entries::{ENTRY_BYTES, Entries};
 use super::event::{Action, Event, LeadError, NotLeading, ProposeError};
 use super::leading::Leadership;
 use super::log::{LogError, LogStorage, Promise};
 use super::message::{Message, Reply};
+use super::proposed::{Piece, Proposed};
 use super::status::{Counters, Role, Status};
 
 /// The largest entry. A message may carry twice as much.
@@ -121,21 +122,31 @@ impl<S: LogStorage> Replica<S> {
     ///
     /// [`ProposeError`]; nothing has been written.
     pub fn propose(&mut self, entries: Vec<Bytes>) -> Result<RangeInclusive<u64>, ProposeError> {
+        self.propose_all(&entries.into())
+    }
+
+    /// As [`propose`](Self::propose), of entries that are in one piece.
+    ///
+    /// # Errors
+    ///
+    /// [`ProposeError`]; nothing has been written.
+    pub fn propose_piece(&mut self, piece: Piece) -> Result<RangeInclusive<u64>, ProposeError> {
+        self.propose_all(&piece.into())
+    }
+
+    pub(super) fn propose_all(&mut self, entries: &Proposed) -> Result<RangeInclusive<u64>, ProposeError> {
         let leads = self.leadership.as_ref().filter(|leadership| leadership.opened.is_some());
         let Some(leadership) = leads else {
             let leader = self.promise.leader.clone().filter(|leader| *leader != self.id);
             return Err(ProposeError::NotLeader { leader });
         };
-        if let Some(bytes) = entries.iter().map(Bytes::len).find(|bytes| *bytes > ENTRY_BYTES_MAX) {
-            return Err(ProposeError::TooLarge { bytes });
+        if entries.largest() > ENTRY_BYTES_MAX {
+            return Err(ProposeError::TooLarge { bytes: entries.largest() });
         }
-        let bytes: usize = entries.iter().map(Bytes::len).sum();
-        if !self.has_room_for(entries.len(), bytes) {
+        if !self.has_room_for(entries.len(), entries.bytes()) {
             return Err(ProposeError::Full { pending_bytes: leadership.pending_bytes });
         }
-        let (first, epoch) = (self.log.last().index + 1, leadership.epoch);
-        let entries = entries.into_iter().zip(first..).map(|(data, index)| LogEntry { index, epoch, data });
-        let entries: Vec<LogEntry> = entries.collect();
+        let first = self.log.last().index + 1;
         let last = first + entries.len() as u64 - 1;
         self.guarded(|this| this.write_as_leader(entries));
         Ok(first..=last)
@@ -294,7 +305,7 @@ impl<S: LogStorage> Replica<S> {
         self.actions.push_back(Action::Event(Event::NotLeading { epoch, reason }));
     }
 
-    pub(super) fn append(&mut self, entries: &[LogEntry]) -> Result<(), LogError> {
+    pub(super) fn append(&mut self, entries: &Entries) -> Result<(), LogError> {
         self.log.append(entries)?;
         self.durability.written += 1;
         Ok(())

@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
-use rdb_net_types::LogEntry;
-
 use super::entries::{Entries, count_that_fits};
+use super::proposed::Proposed;
 
 /// The newest entries, within a number of bytes, as they travel: what has gone to one follower together goes to the others together.
 #[derive(Debug)]
@@ -22,14 +21,9 @@ impl Tail {
         Self { batches: VecDeque::new(), memory_bytes: 0, memory_bytes_max, batch_bytes_max, batch_entries_max }
     }
 
-    /// Puts entries together as they may travel.
-    pub(super) fn packed(&self, entries: Vec<LogEntry>) -> Vec<Entries> {
-        let (mut batches, mut rest) = (Vec::new(), entries.into_iter());
-        while !rest.as_slice().is_empty() {
-            let count = self.fits(rest.as_slice().iter());
-            batches.push(Entries::packed(rest.by_ref().take(count).collect()));
-        }
-        batches
+    /// Puts entries together as they may travel, the first of them with this index.
+    pub(super) fn packed(&self, first: u64, epoch: u64, entries: &Proposed) -> Vec<Entries> {
+        entries.packed(first, epoch, |lengths| self.fits(lengths))
     }
 
     /// Adds the entries behind those that are there, and forgets the oldest beyond its size.
@@ -45,16 +39,15 @@ impl Tail {
 
     /// Entries from this index on that travel together; `None` where it is older than what is held.
     pub(super) fn read(&mut self, from: u64) -> Option<Entries> {
-        if from < self.batches.front()?.first()?.index {
+        if from < self.batches.front()?.heads().first()?.index {
             return None;
         }
-        let place = self.batches.partition_point(|batch| batch.last().is_some_and(|entry| entry.index < from));
+        let place = self.batches.partition_point(|batch| batch.heads().last().is_some_and(|head| head.index < from));
         let Some(batch) = self.batches.get(place) else { return Some(Entries::default()) };
-        let is_known = |entry: &&LogEntry| entry.index < from;
-        let known = batch.iter().take_while(is_known).count();
+        let known = batch.heads().partition_point(|head| head.index < from);
         if known > 0 {
             // Whoever is between two of them catches up with the others by a part of one.
-            return Some(Entries::packed(batch[known..].to_vec()));
+            return Some(batch.part(known..batch.len()));
         }
         self.join(place);
         self.batches.get(place).cloned()
@@ -62,65 +55,64 @@ impl Tail {
 
     /// Puts a batch and those behind it together, as far as they may travel together.
     fn join(&mut self, place: usize) {
-        let count = self.fits(self.batches.range(place..).flat_map(|batch| batch.iter()));
-        let mut left = count;
+        let (mut bytes, mut entries) = (0, 0);
         let whole = self.batches.range(place..).take_while(|batch| {
-            let is_whole = batch.len() <= left;
-            left -= batch.len().min(left);
-            is_whole
+            (bytes, entries) = (bytes + batch.data_bytes(), entries + batch.len());
+            bytes <= self.batch_bytes_max && entries <= self.batch_entries_max
         });
         let whole = whole.count();
         if whole > 1 {
             let parts: Vec<Entries> = self.batches.drain(place + 1..place + whole).collect();
             let parts = self.batches.get(place).into_iter().chain(&parts);
             self.memory_bytes -= parts.clone().map(Entries::memory_bytes).sum::<usize>();
-            let joined = Entries::packed(parts.flat_map(|batch| batch.iter().cloned()).collect());
+            let joined = Entries::joined(parts);
             self.memory_bytes += joined.memory_bytes();
             self.batches[place] = joined;
         }
     }
 
-    fn fits<'a>(&self, entries: impl Iterator<Item = &'a LogEntry>) -> usize {
-        count_that_fits(entries, self.batch_bytes_max, self.batch_entries_max)
+    fn fits(&self, lengths: impl Iterator<Item = usize>) -> usize {
+        count_that_fits(lengths, self.batch_bytes_max, self.batch_entries_max)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
-    fn entries(indexes: std::ops::RangeInclusive<u64>) -> Vec<LogEntry> {
-        indexes.map(|index| LogEntry { index, epoch: 1, data: vec![0; 100].into() }).collect()
+    /// The entries of these indexes.
+    fn extend(tail: &mut Tail, indexes: std::ops::RangeInclusive<u64>) {
+        let data = vec![Bytes::from(vec![0; 100]); indexes.clone().count()];
+        tail.packed(*indexes.start(), 1, &data.into()).into_iter().for_each(|batch| tail.push(batch));
     }
 
     fn indexes(entries: Option<Entries>) -> Option<Vec<u64>> {
         entries.map(|entries| entries.iter().map(|entry| entry.index).collect())
     }
 
-    fn extend(tail: &mut Tail, entries: Vec<LogEntry>) {
-        tail.packed(entries).into_iter().for_each(|batch| tail.push(batch));
-    }
-
     #[test]
     fn the_oldest_entries_are_forgotten_beyond_the_limit() {
-        let mut tail = Tail::new(10 * Entries::packed(entries(1..=1)).memory_bytes(), 1000, 3);
+        let mut tail =
+            Tail::new(10 * Entries::packed(1, 1, [Bytes::from(vec![0; 100])].iter()).memory_bytes(), 1000, 3);
         assert_eq!(tail.read(1), None);
-        entries(1..=100).into_iter().for_each(|entry| extend(&mut tail, vec![entry]));
+        (1..=100).for_each(|index| extend(&mut tail, index..=index));
         assert_eq!(tail.read(90), None, "ten are held");
         assert_eq!(indexes(tail.read(91)), Some(vec![91, 92, 93]));
         assert_eq!(indexes(tail.read(101)), Some(Vec::new()), "nothing is missing");
-        extend(&mut tail, entries(101..=300));
+        extend(&mut tail, 101..=300);
         assert_eq!(tail.read(200), None);
         assert!(tail.memory_bytes <= tail.memory_bytes_max);
         let mut none = Tail::new(1, 1000, 3);
-        extend(&mut none, entries(1..=1));
+        extend(&mut none, 1..=1);
         assert_eq!((none.memory_bytes, none.read(1)), (0, None));
     }
 
     #[test]
     fn what_was_proposed_in_pieces_travels_together_and_once_together_stays_so() {
         let mut tail = Tail::new(1 << 20, 350, 100);
-        entries(1..=8).into_iter().for_each(|entry| extend(&mut tail, vec![entry]));
+        (1..=8).for_each(|index| extend(&mut tail, index..=index));
         let first = tail.read(1).expect("it is held");
         assert_eq!(indexes(Some(first.clone())), Some(vec![1, 2, 3]), "350 bytes at most");
         let again = tail.read(1).expect("it is held");
@@ -128,19 +120,11 @@ mod tests {
         assert_eq!(indexes(tail.read(2)), Some(vec![2, 3]), "a part of it");
         assert_eq!(indexes(tail.read(4)), Some(vec![4, 5, 6]));
         assert_eq!(indexes(tail.read(8)), Some(vec![8]));
-        extend(&mut tail, entries(9..=12));
+        extend(&mut tail, 9..=12);
         assert_eq!(indexes(tail.read(8)), Some(vec![8]), "with three behind it that do not fit");
         assert_eq!(indexes(tail.read(9)), Some(vec![9, 10, 11]));
         assert_eq!(indexes(tail.read(12)), Some(vec![12]));
         let held: usize = tail.batches.iter().map(Entries::memory_bytes).sum();
         assert_eq!(tail.memory_bytes, held);
-    }
-
-    #[test]
-    fn many_small_entries_at_once_take_what_is_counted() {
-        let tail = Tail::new(1 << 30, 1000, 100);
-        for batch in tail.packed(entries(1..=5000)) {
-            assert!(batch.capacity() <= batch.len() + 4, "{} for {}", batch.capacity(), batch.len());
-        }
     }
 }

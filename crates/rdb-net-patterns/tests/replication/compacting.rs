@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rdb_net_patterns::replication::{
-    CompactError, Config, Event, FollowerState, LeadError, LogError, LogStorage, MemoryLog, Message, Position, Promise,
-    Question, Replica, RestoreError, Resume, Role,
+    CompactError, Config, Entries, Event, FollowerState, LeadError, LogError, LogStorage, MemoryLog, Message, Position,
+    Promise, Question, Replica, RestoreError, Resume, Role,
 };
 use rdb_net_types::LogEntry;
 
@@ -202,7 +202,7 @@ impl LogStorage for FullDisk {
         (index == 0).then_some(Position::START)
     }
 
-    fn append(&mut self, _: &[LogEntry]) -> Result<(), LogError> {
+    fn append(&mut self, _: &Entries) -> Result<(), LogError> {
         Self::full()
     }
 

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use rdb_net_patterns::replication::{LogError, LogStorage, MemoryLog, Position, Promise};
+use rdb_net_patterns::replication::{Entries, LogError, LogStorage, MemoryLog, Position, Promise};
 use rdb_net_types::{LogEntry, SeededRandom};
 
 #[derive(Debug, Clone)]
 enum Write {
     Promise(Promise),
-    Append(Vec<LogEntry>),
+    Append(Entries),
     Cut(u64),
     Compact(u64),
     Restore(Position),
@@ -86,8 +86,8 @@ impl LogStorage for Disk {
         self.written.position(index)
     }
 
-    fn append(&mut self, entries: &[LogEntry]) -> Result<(), LogError> {
-        self.write(Write::Append(entries.to_vec()))
+    fn append(&mut self, entries: &Entries) -> Result<(), LogError> {
+        self.write(Write::Append(entries.clone()))
     }
 
     fn cut(&mut self, keep: u64) -> Result<(), LogError> {

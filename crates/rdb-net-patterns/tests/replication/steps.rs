@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdb_net_patterns::replication::{
-    Action, Config, Event, FollowerState, LeadError, LogError, LogStorage, MemoryLog, Message, NotLeading, Position,
-    Promise, ProposeError, Question, Refusal, Replica, Reply, Resume, Resumed, Role,
+    Action, Config, Event, FollowerState, Head, LeadError, LogError, LogStorage, MemoryLog, Message, NotLeading,
+    Position, Promise, ProposeError, Question, Refusal, Replica, Reply, Resume, Resumed, Role,
 };
 use rdb_net_types::{LogEntry, NodeId, ReplicationAck, ReplicationLog};
 
@@ -21,7 +21,7 @@ fn entry(index: u64, epoch: u64, data: &str) -> LogEntry {
 pub(crate) fn log_of(entries: &[(u64, &str)]) -> MemoryLog {
     let mut log = MemoryLog::new();
     for (place, (epoch, data)) in entries.iter().enumerate() {
-        log.append(&[entry(place as u64 + 1, *epoch, data)]).expect("the test is right");
+        log.append(&vec![entry(place as u64 + 1, *epoch, data)].into()).expect("the test is right");
         log.keep_promise(&Promise { epoch: *epoch, leader: None }).expect("the test is right");
     }
     log
@@ -375,15 +375,15 @@ fn more_than_may_wait_for_a_quorum_is_refused() {
     cluster.lead(1, 1);
     cluster.silent = [2, 3].into();
     cluster.propose(1, data(2, 400));
-    let pending_bytes = 2 * (400 + size_of::<LogEntry>());
-    assert_eq!(cluster.at(1).propose(data(1, 101)), Err(ProposeError::Full { pending_bytes }));
+    let pending_bytes = 2 * (400 + size_of::<Head>());
+    assert_eq!(cluster.at(1).propose(data(1, 105)), Err(ProposeError::Full { pending_bytes }));
     assert_eq!(cluster.at(1).log().last().index, 3, "nothing was written");
     let bytes = 33 * 1024 * 1024;
     assert_eq!(cluster.at(1).propose(data(1, bytes)), Err(ProposeError::TooLarge { bytes }));
     cluster.silent.clear();
     cluster.fail_held();
     cluster.later(Duration::from_millis(20));
-    cluster.propose(1, data(1, 101));
+    cluster.propose(1, data(1, 105));
     cluster.check_equal(4);
 }
 
@@ -393,7 +393,7 @@ fn entries_without_data_take_room_too() {
     cluster.lead(1, 1);
     cluster.silent = [2, 3].into();
     let taken = (0..100).take_while(|_| cluster.at(1).propose(data(1, 0)).is_ok()).count();
-    assert_eq!(taken, 1000 / size_of::<LogEntry>());
+    assert_eq!(taken, 1000 / size_of::<Head>());
     assert!(!cluster.at(1).has_room_for(1, 0));
 }
 

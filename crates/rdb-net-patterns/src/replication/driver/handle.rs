@@ -9,8 +9,9 @@ use rdb_net_types::{LogEntry, NodeId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
+use crate::replication::proposed::Proposed;
 use crate::replication::{
-    CompactError, ENTRY_BYTES_MAX, Event, LeadError, LogError, NotLeading, Position, RestoreError, Status,
+    CompactError, ENTRY_BYTES_MAX, Event, LeadError, LogError, NotLeading, Piece, Position, RestoreError, Status,
 };
 
 /// A node leads: since when.
@@ -96,7 +97,7 @@ impl Proposal {
 /// Entries on their way to the replica.
 #[derive(Debug)]
 pub(super) struct Proposing {
-    pub(super) entries: Vec<Bytes>,
+    pub(super) entries: Proposed,
     pub(super) taken: oneshot::Sender<Result<Proposal, AppendError>>,
 }
 
@@ -158,8 +159,25 @@ impl ReplicaHandle {
     ///
     /// Once it was polled, dropping the future does not take the entries back.
     pub async fn propose(&self, entries: Vec<Bytes>) -> Result<Proposal, AppendError> {
-        if let Some(bytes) = entries.iter().map(Bytes::len).find(|bytes| *bytes > ENTRY_BYTES_MAX) {
-            return Err(AppendError::TooLarge { bytes });
+        self.propose_all(entries.into()).await
+    }
+
+    /// As [`propose`](Self::propose), of entries that are in one piece.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Once it was polled, dropping the future does not take the entries back.
+    pub async fn propose_piece(&self, piece: Piece) -> Result<Proposal, AppendError> {
+        self.propose_all(piece.into()).await
+    }
+
+    async fn propose_all(&self, entries: Proposed) -> Result<Proposal, AppendError> {
+        if entries.largest() > ENTRY_BYTES_MAX {
+            return Err(AppendError::TooLarge { bytes: entries.largest() });
         }
         let (taken, proposal) = oneshot::channel();
         self.proposals.send(Proposing { entries, taken }).await.map_err(|_| AppendError::Closed)?;

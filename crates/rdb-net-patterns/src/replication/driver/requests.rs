@@ -10,11 +10,11 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use rdb_net_manager::{CallOptions, NetworkManager, ReplyStream, StreamOptions};
-use rdb_net_types::{Application, BoxFuture, Lane, NodeId, Payload, ReplicationAck};
-use rdb_net_wire::ReplicationLogOf;
+use rdb_net_types::{Application, BoxFuture, Lane, NodeId, ReplicationAck};
+use rdb_net_wire::{EntryHead, EntryHeads, PackedReplicationLog};
 
 use super::REQUEST_TIMEOUT;
-use crate::replication::{AppendEntries, Message, RESUME_TYPE, Reply, Resumed};
+use crate::replication::{AppendEntries, Entries, Message, RESUME_TYPE, Reply, Resumed};
 
 /// How many bytes an answer may have before it is taken.
 const REPLY_BYTES: u32 = 1024;
@@ -126,10 +126,7 @@ fn queue(
     let options = StreamOptions { call, window_bytes: REPLY_BYTES };
     Box::pin(async move {
         match message {
-            Message::Append(append) => {
-                let data = append.entries.data();
-                manager.stream(&to, &on_the_wire(&append, &data), options).await.ok()
-            }
+            Message::Append(append) => manager.stream(&to, &on_the_wire(append), options).await.ok(),
             Message::Resume(resume) => {
                 let message = Application { message_type: RESUME_TYPE, payload: resume.to_bytes().into() };
                 manager.stream(&to, &message, options).await.ok()
@@ -139,9 +136,17 @@ fn queue(
 }
 
 /// The spec's message, with the data as they were put together for everybody.
-fn on_the_wire<'a>(append: &'a AppendEntries, data: &'a Payload) -> ReplicationLogOf<'a> {
-    let AppendEntries { log_id, epoch, previous_index, previous_epoch, committed_index, ref entries } = *append;
-    ReplicationLogOf { log_id, epoch, previous_index, previous_epoch, committed_index, entries, data }
+fn on_the_wire(append: AppendEntries) -> PackedReplicationLog<Entries> {
+    let AppendEntries { log_id, epoch, previous_index, previous_epoch, committed_index, entries } = append;
+    let data = entries.data().clone();
+    PackedReplicationLog { log_id, epoch, previous_index, previous_epoch, committed_index, heads: entries, data }
+}
+
+impl EntryHeads for Entries {
+    fn heads(&self) -> impl ExactSizeIterator<Item = EntryHead> {
+        let heads = Self::heads(self).iter().zip(self.lengths());
+        heads.map(|(head, length)| EntryHead { index: head.index, epoch: head.epoch, length: length as u32 })
+    }
 }
 
 /// The answer of a follower; `None` for what is none.

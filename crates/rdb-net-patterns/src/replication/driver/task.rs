@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rdb_net_manager::NetworkManager;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -15,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::Incoming;
 use super::handle::{AppendError, Claimed, LeadFailed, Order, Proposal, Proposing, ReplicaHandle};
 use super::requests::{Ended, Requests};
+use crate::replication::proposed::Proposed;
 use crate::replication::{Action, Config, Event, LogStorage, ProposeError, Replica, Reply};
 
 /// How many orders, and how many proposals, wait for the task.
@@ -226,29 +226,32 @@ impl<S: LogStorage + 'static> Task<S> {
     /// Gives the replica what it has room for, some at a time, so that they travel together.
     fn propose(&mut self) {
         while !self.backlog.is_empty() {
-            let (mut bytes, mut count, mut entries) = (0, 0, 0);
+            let (mut bytes, mut entries, mut counts) = (0, 0, Vec::new());
             for proposing in &self.backlog {
-                let more = proposing.entries.iter().map(Bytes::len).sum::<usize>();
-                if count > 0 && bytes + more > self.config.batch_bytes_max {
+                let more = proposing.entries.bytes();
+                let is_alone = proposing.entries.is_alone() || self.backlog[0].entries.is_alone();
+                if !counts.is_empty() && (is_alone || bytes + more > self.config.batch_bytes_max) {
                     break;
                 }
-                (bytes, count, entries) = (bytes + more, count + 1, entries + proposing.entries.len());
+                (bytes, entries) = (bytes + more, entries + proposing.entries.len());
+                counts.push(proposing.entries.len());
             }
             if !self.replica().has_room_for(entries, bytes) {
                 // There is room again when something is committed.
                 return;
             }
-            let together = self.backlog.iter().take(count).flat_map(|proposing| proposing.entries.iter().cloned());
-            let entries: Vec<Bytes> = together.collect();
-            let taken = self.replica().propose(entries);
+            let count = counts.len();
+            let parts = self.backlog.iter_mut().take(count).map(|proposing| std::mem::take(&mut proposing.entries));
+            let together = parts.reduce(Proposed::and).unwrap_or_default();
+            let taken = self.replica().propose_all(&together);
             let epoch = self.replica().promise().epoch;
             match taken {
                 Ok(indexes) => {
                     let mut first = *indexes.start();
-                    for Proposing { entries, taken } in self.backlog.drain(..count) {
-                        let end = first + entries.len() as u64;
+                    for (Proposing { taken, .. }, count) in self.backlog.drain(..count).zip(counts) {
+                        let end = first + count as u64;
                         let (committed, is_committed) = oneshot::channel();
-                        if entries.is_empty() {
+                        if count == 0 {
                             // There is nothing to wait for, and no commit would come that says so.
                             let _gone = committed.send(Ok(()));
                         } else {
