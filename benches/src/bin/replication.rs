@@ -33,6 +33,8 @@ const ROUND_BYTES: usize = 512 << 20;
 const KEPT: u64 = 4 * 1024;
 /// How much is proposed and not yet committed, a batch in each proposal.
 const UNDER_WAY_BYTES: usize = 8 << 20;
+/// A round takes a second.
+const ROUND_MAX: Duration = Duration::from_secs(60);
 const WARM_UP: Duration = Duration::from_millis(200);
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -126,6 +128,11 @@ async fn one_way(certificates: &Path, workload: Workload, servers: usize) -> Res
 
 /// A log to two followers: bytes a second, to both of them together, from the first proposal until both have all of it.
 async fn replicate(certificates: &Path, batch_bytes: usize, are_in_one_piece: bool) -> Result<f64, Failure> {
+    let replicated = replicate_round(certificates, batch_bytes, are_in_one_piece);
+    tokio::time::timeout(ROUND_MAX, replicated).await.map_err(|_| "a round has not ended in a minute")?
+}
+
+async fn replicate_round(certificates: &Path, batch_bytes: usize, are_in_one_piece: bool) -> Result<f64, Failure> {
     let folder = certificates.to_str().ok_or("the folder's name is no text")?;
     let manager = node(certificates, "n1", None)?;
     let replication = Replication::new(&manager);

@@ -349,6 +349,20 @@ mod tests {
     }
 
     #[test]
+    fn the_checksum_of_an_entry_in_two_pieces_is_that_of_the_entry() {
+        let bytes: Bytes = (0..10_000u32).map(|number| (number * 7) as u8).collect();
+        for end in [1, 127, 128, 129, 1023, 1024, 5000] {
+            for length in [1024, 1777, 4999] {
+                let data = [bytes.slice(..end), bytes.slice(end..)].into_iter().collect();
+                let lengths = [end / 2, length, bytes.len() - end / 2 - length];
+                let cut = Entries::of((1..).zip(lengths).map(|(index, length)| (index, 1, length)), data);
+                let whole: Vec<u64> = cut.iter().map(|entry| checksum(&entry.data)).collect();
+                assert!(cut.heads().iter().map(|head| head.checksum).eq(whole), "{end} {length}");
+            }
+        }
+    }
+
+    #[test]
     fn places_are_those_that_follow_one_by_one() {
         let data = data(&[3, 0, 5]);
         let one_by_one = data.iter().scan(Position::START, |last, data| {

@@ -67,7 +67,7 @@ pub enum Event {
         /// What it is sent next.
         from: u64,
     },
-    /// A follower is sent from the leader's memory again.
+    /// A follower is sent from the leader's memory again, or has all there is.
     CaughtUp {
         /// Who.
         node: NodeId,

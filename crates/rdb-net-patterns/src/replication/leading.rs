@@ -1,6 +1,7 @@
 //! A replica as a leader: it gathers a quorum, finds where each follower's log ends or differs, and streams entries.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -332,6 +333,10 @@ impl<S: LogStorage> Replica<S> {
             return Ok(None);
         }
         if progress.next > last {
+            // It has all there is, where from matters no more.
+            if progress.in_flight.is_empty() && std::mem::take(&mut progress.is_behind) {
+                self.actions.push_back(Action::Event(Event::CaughtUp { node: to.clone() }));
+            }
             let is_told = progress.told >= self.committed || !progress.in_flight.is_empty();
             return Ok(if is_told { None } else { Some(Entries::default()) });
         }
@@ -355,6 +360,11 @@ impl<S: LogStorage> Replica<S> {
             let event = if was_behind { Event::CaughtUp { node } } else { Event::CatchingUp { node, from } };
             self.actions.push_back(Action::Event(event));
         }
-        Ok(if entries.is_empty() { None } else { Some(entries) })
+        if entries.heads().first().is_none_or(|head| head.index != from) {
+            // Nobody would ever ask again for what is not there.
+            let text = format!("entry {from} cannot be read, although the log ends with {last}");
+            return Err(LogError { operation: "be read", source: io::Error::other(text) });
+        }
+        Ok(Some(entries))
     }
 }

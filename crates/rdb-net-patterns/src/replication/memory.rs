@@ -1,6 +1,7 @@
 //! A log in memory.
 
 use std::collections::VecDeque;
+use std::io;
 
 use rdb_net_types::LogEntry;
 
@@ -62,6 +63,17 @@ impl MemoryLog {
         Some(batch)
     }
 
+    /// Gives back what the first entries took that were dropped of those that came together.
+    pub(super) fn shorten(&mut self) {
+        let Some(batch) = self.batches.front() else { return };
+        let dropped = batch.heads().partition_point(|head| head.index <= self.base.index);
+        if dropped > 0 {
+            let kept = batch.part(dropped..batch.len()).detached();
+            self.batch_bytes = self.batch_bytes - batch.memory_bytes() + kept.memory_bytes();
+            self.batches[0] = kept;
+        }
+    }
+
     /// Gives back memory that is mostly empty.
     fn give_back(&mut self) {
         if self.positions.capacity() / 4 > self.positions.len().max(64) {
@@ -112,8 +124,14 @@ impl LogStorage for MemoryLog {
         if entries.is_empty() {
             return Ok(());
         }
-        let last = self.last();
-        debug_assert_eq!(last.index + 1, entries.heads()[0].index, "entries follow the last one");
+        let (last, first) = (self.last(), entries.heads()[0].index);
+        if first != last.index + 1 {
+            let text = format!("entry {first} does not follow entry {}", last.index);
+            return Err(LogError {
+                operation: "take an entry",
+                source: io::Error::new(io::ErrorKind::InvalidInput, text),
+            });
+        }
         self.positions.extend(entries.positions(last));
         if self.joins(entries) {
             let before = self.pop_back();
@@ -237,6 +255,35 @@ mod tests {
         assert_eq!(indexes(3, 1, 100), [3]);
         assert_eq!(indexes(3, 1000, 2), [3, 4]);
         assert_eq!(indexes(10, 1000, 2), [0; 0]);
+    }
+
+    #[test]
+    fn entries_that_do_not_follow_are_refused() {
+        let mut log = MemoryLog::new();
+        log.append(&entries(1, 1..=2).into()).unwrap();
+        for first in [1, 2, 4] {
+            let refused = log.append(&entries(1, first..=first).into()).unwrap_err();
+            assert_eq!(refused.source.to_string(), format!("entry {first} does not follow entry 2"));
+        }
+        assert_eq!(log.last().index, 2);
+    }
+
+    #[test]
+    fn entries_that_were_dropped_of_those_that_came_together_are_given_back_when_room_is_wanted() {
+        let (mut log, mut short) = (MemoryLog::new(), MemoryLog::new());
+        let entries: Vec<LogEntry> =
+            (1..=1000).map(|index| LogEntry { index, epoch: 1, data: vec![7; 1024].into() }).collect();
+        log.append(&entries.clone().into()).unwrap();
+        let whole = log.memory_bytes();
+        log.compact(900).unwrap();
+        assert!(log.memory_bytes() > whole - 900 * 100, "they came together");
+        log.shorten();
+        short.restore(log.base()).unwrap();
+        short.append(&entries[900..].to_vec().into()).unwrap();
+        assert_eq!((log.memory_bytes(), log.last()), (short.memory_bytes(), short.last()));
+        assert_eq!(log.read(1, 1 << 20, 500).unwrap(), entries[900..]);
+        log.cut(950).unwrap();
+        assert_eq!(log.read(1, 1 << 20, 500).unwrap(), entries[900..950]);
     }
 
     #[test]

@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::entries::{Entries, PIECE_BYTES_MIN};
 
-/// Data of entries that lie in one piece, one after the other, as who writes its entries into one buffer has them. Nothing of a piece of
-/// 16 KiB or more is copied: it is kept, whole, as long as one of its entries is.
+/// Data of entries that lie in one piece, one after the other, as who writes its entries into one buffer has them. What is sent of a piece of
+/// 16 KiB or more is not copied; a log in memory copies what comes by less than 128 KiB at a time. A piece is kept, whole, as long as one of its
+/// entries is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
     data: Bytes,

@@ -49,9 +49,11 @@ impl<L: Log> RecordedLog<L> {
     pub fn open(
         open: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(L, storage::Recovered), storage::LogError>,
     ) -> Result<Self, LogError> {
-        let (mut memory, mut is_foreign) = (MemoryLog::new(), false);
-        let opened = open(&mut |record| is_foreign |= is_foreign || replay(&mut memory, record).is_none());
+        let (mut replay, mut is_foreign) = (Replay::default(), false);
+        let opened = open(&mut |record| is_foreign |= is_foreign || replay.record(record).is_none());
         let (records, recovered) = opened.map_err(failed("be opened"))?;
+        is_foreign |= replay.flush().is_none();
+        let memory = replay.memory;
         if is_foreign {
             let source = io::Error::new(io::ErrorKind::InvalidData, "it holds records of something else");
             return Err(LogError { operation: "be opened", source });
@@ -60,7 +62,8 @@ impl<L: Log> RecordedLog<L> {
     }
 
     /// Takes no more entries than fit into so many bytes of memory; without it there is no limit. Beyond it the replica stops, as if
-    /// its disk were full: what it has acknowledged is there.
+    /// its disk were full: what it has acknowledged is there. Of a [`Piece`](super::Piece) only the entries that are there are counted, and
+    /// all of it is kept.
     #[must_use]
     pub fn within(self, memory_bytes_max: u64) -> Self {
         Self { memory_bytes_max, ..self }
@@ -81,29 +84,53 @@ fn failed(operation: &'static str) -> impl FnOnce(storage::LogError) -> LogError
     move |error| LogError { operation, source: io::Error::other(error) }
 }
 
-/// Does again what a record says; `None` for what says nothing.
-fn replay(memory: &mut MemoryLog, record: &[u8]) -> Option<()> {
-    let (kind, rest) = record.split_first()?;
-    let (number, rest) = rest.split_first_chunk()?;
-    let number = u64::from_be_bytes(*number);
-    match *kind {
-        PROMISE => {
-            let leader = std::str::from_utf8(rest).ok()?;
-            let leader = if leader.is_empty() { None } else { Some(NodeId::new(leader).ok()?) };
-            memory.keep_promise(&Promise { epoch: number, leader }).ok()
+/// Up to how many bytes of entries are put together when a log is opened: one by one they would take more than before.
+const TOGETHER_BYTES: usize = 1024 * 1024;
+
+/// Does again what records say.
+#[derive(Default)]
+struct Replay {
+    memory: MemoryLog,
+    /// Entries that are not in the log yet, and how many bytes they have.
+    together: Vec<LogEntry>,
+    together_bytes: usize,
+}
+
+impl Replay {
+    /// Does again what a record says; `None` for what says nothing.
+    fn record(&mut self, record: &[u8]) -> Option<()> {
+        let (kind, rest) = record.split_first()?;
+        let (number, rest) = rest.split_first_chunk()?;
+        let number = u64::from_be_bytes(*number);
+        if *kind == ENTRY {
+            let index = self.memory.last().index + 1 + self.together.len() as u64;
+            self.together.push(LogEntry { index, epoch: number, data: rest.to_vec().into() });
+            self.together_bytes += rest.len();
+            return if self.together_bytes >= TOGETHER_BYTES { self.flush() } else { Some(()) };
         }
-        ENTRY => {
-            let entry = LogEntry { index: memory.last().index + 1, epoch: number, data: rest.to_vec().into() };
-            memory.append(&vec![entry].into()).ok()
+        self.flush()?;
+        let memory = &mut self.memory;
+        match *kind {
+            PROMISE => {
+                let leader = std::str::from_utf8(rest).ok()?;
+                let leader = if leader.is_empty() { None } else { Some(NodeId::new(leader).ok()?) };
+                memory.keep_promise(&Promise { epoch: number, leader }).ok()
+            }
+            CUT => memory.cut(number).ok(),
+            COMPACT => memory.compact(number).ok(),
+            RESTORE => {
+                let (epoch, rest) = rest.split_first_chunk()?;
+                let (epoch, digest) = (u64::from_be_bytes(*epoch), u64::from_be_bytes(rest.try_into().ok()?));
+                memory.restore(Position { index: number, epoch, digest }).ok()
+            }
+            _ => None,
         }
-        CUT => memory.cut(number).ok(),
-        COMPACT => memory.compact(number).ok(),
-        RESTORE => {
-            let (epoch, rest) = rest.split_first_chunk()?;
-            let (epoch, digest) = (u64::from_be_bytes(*epoch), u64::from_be_bytes(rest.try_into().ok()?));
-            memory.restore(Position { index: number, epoch, digest }).ok()
-        }
-        _ => None,
+    }
+
+    fn flush(&mut self) -> Option<()> {
+        self.together_bytes = 0;
+        let entries = Entries::from(std::mem::take(&mut self.together));
+        self.memory.append(&Entries::joined([&entries].into_iter())).ok()
     }
 }
 
@@ -140,6 +167,9 @@ impl<L: Log> LogStorage for RecordedLog<L> {
     }
 
     fn append(&mut self, entries: &Entries) -> Result<(), LogError> {
+        if self.memory.memory_bytes_with(entries) > self.memory_bytes_max {
+            self.memory.shorten();
+        }
         let bytes = self.memory.memory_bytes_with(entries);
         if bytes > self.memory_bytes_max {
             let text = format!("{bytes} bytes of memory are more than its limit of {}", self.memory_bytes_max);

@@ -346,6 +346,16 @@ fn a_follower_whose_committed_entries_differ_is_damaged_and_sent_nothing() {
 }
 
 #[test]
+fn a_follower_that_has_all_there_is_has_caught_up_wherever_it_came_from() {
+    let mut cluster = Cluster::new(vec![MemoryLog::new(); 3], |config| config.tail_bytes = 1);
+    cluster.lead(1, 1);
+    cluster.propose(1, data(10, 100));
+    let status = cluster.at(1).status().followers[1].clone();
+    assert_eq!((status.state, status.matched, status.entries_from_storage), (FollowerState::Streaming, 11, 11));
+    assert!(cluster.has(|event| matches!(event, Event::CaughtUp { node } if *node == id(3))));
+}
+
+#[test]
 fn a_slow_follower_slows_nobody_and_holds_no_more_than_its_window() {
     let mut cluster = Cluster::new(vec![MemoryLog::new(); 3], |config| {
         (config.batch_bytes_max, config.window_bytes, config.tail_bytes) = (1000, 4000, 10_000);

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use rdb_net_patterns::replication::check::{Fact, Rules};
-use rdb_net_patterns::replication::{Action, Event, LogStorage, Message, NotLeading, Position, Replica, Reply};
+use rdb_net_patterns::replication::{
+    Action, AppendEntries, Event, LogStorage, Message, NotLeading, Position, Replica, Reply,
+};
 use rdb_net_types::{NodeId, SeededRandom};
 
 use crate::disk::Disk;
@@ -384,6 +386,14 @@ impl World {
         node.next_ticket += 1;
         let own = node.next_ticket;
         node.asked.insert(own, Asked { by: from, life, ticket });
+        // Whoever gets entries computes their checksums.
+        let message = match message {
+            Message::Append(append) => {
+                let entries: Vec<_> = append.entries.iter().collect();
+                Message::Append(AppendEntries { entries: entries.into(), ..append })
+            }
+            handshake @ Message::Resume(_) => handshake,
+        };
         self.act(to, |replica, _| replica.handle_message(&id, own, message));
     }
 
