@@ -18,8 +18,8 @@ pub(super) struct Reign {
     node: NodeId,
     epoch: u64,
     opened: Position,
-    /// What its file held before that.
-    before: Vec<Position>,
+    /// What its file held before that; `None` until somebody looks.
+    before: Option<Vec<Position>>,
     /// The first number that it was to append.
     next: u64,
     acknowledged: Vec<Word>,
@@ -62,7 +62,7 @@ impl History {
             }
             LogTold::Led { epoch, opened, next } => {
                 let (node, opened) = (node.clone(), opened.into());
-                self.reigns.push(Reign { node, epoch, opened, before: Vec::new(), next, acknowledged: Vec::new() });
+                self.reigns.push(Reign { node, epoch, opened, before: None, next, acknowledged: Vec::new() });
             }
             LogTold::NotLed { epoch } => {
                 self.not_led.insert(epoch);
@@ -89,10 +89,20 @@ impl History {
         }
     }
 
-    /// The newest leader's file held this when it began, and perhaps more since.
-    pub(super) fn led_with(&mut self, log: &[Position]) {
-        if let Some(reign) = self.reigns.last_mut() {
-            reign.before = log.iter().take_while(|position| position.index < reign.opened.index).copied().collect();
+    pub(super) fn has_led_in(&self, epoch: u64) -> bool {
+        self.reigns.iter().any(|reign| reign.epoch == epoch)
+    }
+
+    /// Whether a node has begun to lead, and nobody has looked at its file since.
+    pub(super) fn is_to_be_looked_at(&self, node: &NodeId) -> bool {
+        self.reigns.iter().any(|reign| reign.node == *node && reign.before.is_none())
+    }
+
+    /// A leader's file held this when it began, and perhaps more since.
+    pub(super) fn led_with(&mut self, node: &NodeId, log: &[Position]) {
+        for reign in self.reigns.iter_mut().filter(|reign| reign.node == *node && reign.before.is_none()) {
+            let before = log.iter().take_while(|position| position.index < reign.opened.index);
+            reign.before = Some(before.copied().collect());
         }
     }
 
@@ -129,7 +139,7 @@ impl History {
         let mut rules = Rules::new(MEMBERS);
         for (place, reign) in self.reigns.iter().enumerate() {
             let Reign { node, epoch, opened, before, next, acknowledged } = reign;
-            let (node, epoch, log) = (node.clone(), *epoch, before.iter().chain([opened]).copied().collect());
+            let (node, epoch, log) = (node.clone(), *epoch, before.iter().flatten().chain([opened]).copied().collect());
             rules.see(&Fact::Led { node: node.clone(), epoch, log });
             if place + 1 == self.reigns.len() {
                 // Nobody is killed any more: all that is proposed has to come through.
@@ -154,7 +164,7 @@ impl History {
     /// Whether the follower and the leader were killed while more was under way.
     fn was_hit(&self) -> bool {
         let [follower, leader] = *self.acknowledged_at_kills.as_slice() else { return false };
-        follower < BEFORE_FOLLOWER_RETURNS && leader < FIRST_LEADERS && self.reigns.len() == 2
+        follower < BEFORE_FOLLOWER_RETURNS && leader < FIRST_LEADERS && self.reigns.len() >= 2
     }
 
     /// Notes what came of it.

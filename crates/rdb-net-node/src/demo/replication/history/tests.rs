@@ -66,7 +66,7 @@ fn history(change: impl FnOnce(&mut Draft)) -> History {
     history.saw_disks(&draft.disks);
     let opened = log[opening].at;
     history.take(&node(2), LogTold::Led { epoch: draft.epoch, opened, next: FOUND + 1 });
-    history.led_with(&draft.before);
+    history.led_with(&node(2), &draft.before);
     open(&mut history, 1);
     history.take(&node(2), LogTold::Acknowledged { entries: draft.acknowledged });
     let committed = log.len() as u64;
@@ -135,4 +135,21 @@ fn a_run_that_lacks_an_entry_a_kill_or_a_look_at_the_files_does_not_hold() {
     let mut unseen = history(|_| {});
     unseen.reigns[1].acknowledged[0].durable_at = None;
     assert_eq!(held(&unseen), [true, true, true, false]);
+}
+
+#[test]
+fn a_leader_whose_first_claim_is_told_late_had_what_its_file_held_before_each() {
+    let positions: Vec<Position> = log().iter().map(|entry| entry.at.into()).collect();
+    let mut history = History::default();
+    for (number, epoch, index) in [(1, 1, 0), (2, 2, 700), (2, 3, 800)] {
+        let opened = log()[index].at;
+        history.take(&node(number), LogTold::Led { epoch, opened, next: 1 });
+        assert!(history.has_led_in(epoch) && !history.has_led_in(epoch + 1));
+    }
+    history.led_with(&node(2), &positions[..900]);
+    assert_eq!([1, 2, 3].map(|number| history.is_to_be_looked_at(&node(number))), [true, false, false]);
+    let before = history.reigns.iter().map(|reign| reign.before.as_ref().map(Vec::len));
+    assert_eq!(before.collect::<Vec<_>>(), [None, Some(700), Some(800)]);
+    history.led_with(&node(2), &positions);
+    assert_eq!(history.reigns[2].before.as_deref(), Some(&positions[..800]), "it is looked at once");
 }
