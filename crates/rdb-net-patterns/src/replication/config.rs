@@ -21,7 +21,7 @@ pub struct Config {
     /// distant follower busy.
     pub window_bytes: usize,
     /// How many bytes of its newest entries a leader holds in memory for its followers, at what they cost there. Default 16 MiB. Who is further behind is
-    /// sent from the log's storage until it has caught up.
+    /// sent from the log's storage until it has caught up: everybody is, for each batch, where it holds none.
     pub tail_bytes: usize,
     /// How many bytes may wait for a quorum, at what they cost in memory: 32 for each entry beside its data. Beyond it, appending is
     /// refused. Default 16 MiB.

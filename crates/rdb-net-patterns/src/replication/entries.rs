@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use crc_fast::{CrcAlgorithm, Digest};
 use rdb_net_types::{LogEntry, Payload};
 
 use super::log::Position;
+use super::pieces::{Reader, checksum};
 
 /// What an entry takes beside its data, and all of them together.
 pub(super) const ENTRY_BYTES: usize = size_of::<Head>();
@@ -20,9 +20,6 @@ pub(super) const BATCH_BYTES: usize = size_of::<Entries>() + 2 * size_of::<usize
 /// From which size on an entry's data stay where they are. Smaller ones are copied into one piece, which is then sent to everybody as it
 /// is, and keeps none of the memory alive that they were part of.
 pub(super) const PIECE_BYTES_MIN: usize = 16 * 1024;
-
-/// Of no data.
-const EMPTY_CHECKSUM: u64 = 0;
 
 /// What an entry is beside its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,11 +192,6 @@ impl std::fmt::Debug for Entries {
     }
 }
 
-/// The checksum of an entry's data.
-pub(super) fn checksum(data: &[u8]) -> u64 {
-    crc_fast::checksum(CrcAlgorithm::Crc64Nvme, data)
-}
-
 /// Puts pieces of data together, the small ones copied.
 struct Packing {
     heads: Vec<Head>,
@@ -232,49 +224,6 @@ impl Packing {
         // What it takes is counted by what it holds.
         self.heads.shrink_to_fit();
         Entries(Arc::new(Inner { heads: self.heads, data: self.data, is_own: self.is_own }))
-    }
-}
-
-/// Reads pieces of data, one length after the other.
-struct Reader<'a> {
-    rest: std::slice::Iter<'a, Bytes>,
-    piece: Option<&'a Bytes>,
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn new(data: &'a Payload, start: u64) -> Self {
-        let mut reader = Self { rest: data.pieces().iter(), piece: None, at: 0 };
-        reader.read(start as usize, |_, _| {});
-        reader
-    }
-
-    /// The next so many bytes: in which pieces they are, and where.
-    fn read(&mut self, mut bytes: usize, mut each: impl FnMut(&Bytes, Range<usize>)) {
-        while bytes > 0 {
-            let Some(piece) = self.piece.filter(|piece| self.at < piece.len()) else {
-                let Some(next) = self.rest.next() else { return };
-                (self.piece, self.at) = (Some(next), 0);
-                continue;
-            };
-            let range = self.at..piece.len().min(self.at + bytes);
-            bytes -= range.len();
-            self.at = range.end;
-            each(piece, range);
-        }
-    }
-
-    /// The checksum of the next so many bytes, which are mostly in one piece.
-    fn checksum(&mut self, bytes: usize) -> u64 {
-        let (mut whole, mut parts) = (EMPTY_CHECKSUM, None);
-        self.read(bytes, |piece, range| {
-            if range.len() == bytes {
-                whole = checksum(&piece[range]);
-            } else {
-                parts.get_or_insert_with(|| Digest::new(CrcAlgorithm::Crc64Nvme)).update(&piece[range]);
-            }
-        });
-        parts.map_or(whole, |parts| parts.finalize())
     }
 }
 
@@ -349,16 +298,13 @@ mod tests {
     }
 
     #[test]
-    fn the_checksum_of_an_entry_in_two_pieces_is_that_of_the_entry() {
-        let bytes: Bytes = (0..10_000u32).map(|number| (number * 7) as u8).collect();
-        for end in [1, 127, 128, 129, 1023, 1024, 5000] {
-            for length in [1024, 1777, 4999] {
-                let data = [bytes.slice(..end), bytes.slice(end..)].into_iter().collect();
-                let lengths = [end / 2, length, bytes.len() - end / 2 - length];
-                let cut = Entries::of((1..).zip(lengths).map(|(index, length)| (index, 1, length)), data);
-                let whole: Vec<u64> = cut.iter().map(|entry| checksum(&entry.data)).collect();
-                assert!(cut.heads().iter().map(|head| head.checksum).eq(whole), "{end} {length}");
-            }
+    fn they_take_no_more_than_is_counted() {
+        let (data, large) = (vec![Bytes::from_static(b"abc"); 5000], data(&[PIECE_BYTES_MIN; 3]));
+        let packed = Entries::packed(1, 1, data.iter());
+        let parts = [packed.part(0..7), packed.part(7..5000)];
+        let joined = Entries::joined(parts.iter());
+        for entries in [&packed, &joined, &parts[1], &parts[1].detached(), &plain(&data), &plain(&large)] {
+            assert_eq!(entries.0.heads.capacity(), entries.len());
         }
     }
 

@@ -7,7 +7,8 @@ use std::io;
 
 use rdb_net_types::{LogEntry, NodeId};
 
-use super::entries::{Entries, checksum};
+use super::entries::Entries;
+use super::pieces::checksum;
 
 /// A place in a log, and what the log says up to there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

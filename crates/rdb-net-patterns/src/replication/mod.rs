@@ -40,6 +40,7 @@ mod log;
 mod memory;
 mod message;
 mod mutation;
+mod pieces;
 mod progress;
 mod proposed;
 mod recorded;
