@@ -2,7 +2,8 @@
 //!
 //! Each profile of the manager is built as its user would build it, and the crates that it promises to leave out must not
 //! be in its dependency tree. Then every library is built by itself, because in a workspace build the features of one
-//! crate lend missing ones to another; and the pure ones must not reach a runtime with all their features on.
+//! crate lend missing ones to another; the pure ones must not reach a runtime with all their features on, and the others bring no
+//! command line along.
 
 use std::collections::BTreeSet;
 
@@ -12,6 +13,9 @@ use crate::layers::RUNTIME;
 use crate::process;
 
 const MANAGER: &str = "rdb-net-manager";
+
+/// What programs are made with, so that no library brings it along.
+const OF_PROGRAMS: &[&str] = &["clap"];
 
 /// A way in which the manager is used.
 pub(crate) struct Profile {
@@ -132,7 +136,7 @@ fn plan(house: &House) -> Vec<Build<'_>> {
 
 /// The builds of one library by itself: bare, with what is on by default, and the tree of a pure one with everything on.
 fn alone(member: &Member) -> Vec<Build<'_>> {
-    let forbidden = if member.is_pure() { RUNTIME } else { &[] };
+    let forbidden = if member.is_pure() { RUNTIME } else { OF_PROGRAMS };
     let build = |features: &str, flags, compiled| Build {
         name: format!("{} with {features}", member.name),
         package: &member.name,

@@ -20,7 +20,7 @@ pub(crate) const RUNTIME: &[&str] = &["tokio", "tokio-util", "rustls", "quinn", 
 pub(crate) const OWNERS: &[(&str, &[&str])] = &[
     ("aws-lc-rs", &["rdb-net-seal", "rdb-net-tls"]),
     ("axum", &["rdb-net-admin"]),
-    ("clap", &["rdb-net-node"]),
+    ("clap", &["rdb-net-node", "rdb-net-sim"]),
     ("comfy-table", &["rdb-net-node"]),
     ("consulrs", &["rdb-discovery-consul"]),
     ("etcd-client", &["rdb-discovery-etcd"]),

@@ -7,7 +7,7 @@ use crate::process;
 
 /// Builds and runs the simulator.
 pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
-    let mut command = process::cargo(house, &["run", "--release", "-p", "rdb-net-sim", "--"]);
+    let mut command = process::cargo(house, &["run", "--release", "-p", "rdb-net-sim", "--features", "cli", "--"]);
     process::run(command.args(asked(arguments)))
 }
 

@@ -96,6 +96,17 @@ impl ChurnPlan {
         Self { members, seed, time: second * 300, a_minute: (members / 10).max(1), settle: second * 30 }
     }
 
+    /// The command that does it again.
+    pub fn replay(&self) -> String {
+        format!(
+            "rdb-net-sim churn --nodes {} --seed {} --time {} --churn {}",
+            self.members,
+            self.seed,
+            self.time.as_secs(),
+            self.a_minute
+        )
+    }
+
     /// Carries it out.
     ///
     /// # Errors
@@ -193,13 +204,7 @@ impl ChurnPlan {
             },
             figure: self.figure(outcome),
             problems,
-            replay: format!(
-                "rdb-net-sim churn --nodes {} --seed {} --time {} --churn {}",
-                self.members,
-                self.seed,
-                self.time.as_secs(),
-                self.a_minute
-            ),
+            replay: self.replay(),
         }
     }
 

@@ -54,6 +54,19 @@ impl DetectPlan {
         Self { sizes, seed, runs: None, crashes: 2_000, gossip: false }
     }
 
+    /// The command that does it again.
+    pub fn replay(&self) -> String {
+        let sizes: Vec<String> = self.sizes.iter().map(usize::to_string).collect();
+        let runs = self.runs.map_or_else(String::new, |runs| format!(" --seeds {runs}"));
+        let gossip = if self.gossip { " --gossip on" } else { "" };
+        format!(
+            "rdb-net-sim detect --nodes {} --seed {}{runs} --crashes {}{gossip}",
+            sizes.join(","),
+            self.seed,
+            self.crashes
+        )
+    }
+
     /// Carries it out.
     ///
     /// # Errors
@@ -97,9 +110,6 @@ impl DetectPlan {
             rows: sizes.iter().map(AtSize::row).collect(),
         };
         let news = if self.gossip { "gossip ticks and probes" } else { "probes and their answers alone" };
-        let list: Vec<String> = self.sizes.iter().map(usize::to_string).collect();
-        let runs = self.runs.map_or_else(String::new, |runs| format!(" --seeds {runs}"));
-        let gossip = if self.gossip { " --gossip on" } else { "" };
         Findings {
             experiment: "detect",
             about: format!(
@@ -110,12 +120,7 @@ impl DetectPlan {
             table,
             figure: figure(sizes),
             problems: sizes.iter().flat_map(AtSize::problems).collect(),
-            replay: format!(
-                "rdb-net-sim detect --nodes {} --seed {}{runs} --crashes {}{gossip}",
-                list.join(","),
-                self.seed,
-                self.crashes
-            ),
+            replay: self.replay(),
         }
     }
 }

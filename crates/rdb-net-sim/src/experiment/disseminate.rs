@@ -60,6 +60,18 @@ impl DisseminatePlan {
         Self { sizes, seed, runs: 1, rumours: 20, losses: vec![(0.0, 12), (0.3, 15)] }
     }
 
+    /// The command that does it again.
+    pub fn replay(&self) -> String {
+        let sizes: Vec<String> = self.sizes.iter().map(usize::to_string).collect();
+        format!(
+            "rdb-net-sim disseminate --nodes {} --seed {} --seeds {} --rumours {}",
+            sizes.join(","),
+            self.seed,
+            self.runs,
+            self.rumours
+        )
+    }
+
     /// Carries it out.
     ///
     /// # Errors
@@ -99,7 +111,6 @@ impl DisseminatePlan {
             ],
             rows: rows.iter().map(Row::cells).collect(),
         };
-        let list: Vec<String> = self.sizes.iter().map(usize::to_string).collect();
         Findings {
             experiment: "disseminate",
             about: "One member's new metadata spreads by gossip alone: fan-out 3, a tick every 200 ms, told 4 * ceil(log10(n + 1)) \
@@ -108,13 +119,7 @@ impl DisseminatePlan {
             table,
             figure: figure(rows),
             problems: rows.iter().flat_map(Row::problems).collect(),
-            replay: format!(
-                "rdb-net-sim disseminate --nodes {} --seed {} --seeds {} --rumours {}",
-                list.join(","),
-                self.seed,
-                self.runs,
-                self.rumours
-            ),
+            replay: self.replay(),
         }
     }
 }

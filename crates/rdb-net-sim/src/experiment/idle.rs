@@ -49,6 +49,12 @@ impl IdlePlan {
         Self { sizes, seed, time: Duration::from_secs(120) }
     }
 
+    /// The command that does it again.
+    pub fn replay(&self) -> String {
+        let sizes: Vec<String> = self.sizes.iter().map(usize::to_string).collect();
+        format!("rdb-net-sim idle --nodes {} --seed {} --time {}", sizes.join(","), self.seed, self.time.as_secs())
+    }
+
     /// Carries it out.
     pub fn run(&self, progress: &mut Progress<'_>) -> Findings {
         let total = self.sizes.len() as u64;
@@ -108,7 +114,6 @@ impl IdlePlan {
                 Cell::Count(row.dials),
             ]
         };
-        let sizes: Vec<String> = self.sizes.iter().map(ToString::to_string).collect();
         let series = Series {
             name: "packets".to_owned(),
             stroke: Stroke::Measured,
@@ -136,12 +141,7 @@ impl IdlePlan {
             },
             figure: Figure { panels: vec![panel] },
             problems,
-            replay: format!(
-                "rdb-net-sim idle --nodes {} --seed {} --time {}",
-                sizes.join(","),
-                self.seed,
-                self.time.as_secs()
-            ),
+            replay: self.replay(),
         }
     }
 }

@@ -45,6 +45,12 @@ impl KilledPlan {
         Self { sizes, seed, kills: 100 }
     }
 
+    /// The command that does it again.
+    pub fn replay(&self) -> String {
+        let sizes: Vec<String> = self.sizes.iter().map(usize::to_string).collect();
+        format!("rdb-net-sim killed --nodes {} --seed {} --crashes {}", sizes.join(","), self.seed, self.kills)
+    }
+
     /// Carries it out.
     pub fn run(&self, progress: &mut Progress<'_>) -> Findings {
         let total = (self.sizes.len() * self.kills) as u64;
@@ -110,7 +116,6 @@ impl KilledPlan {
                 Cell::Count(row.by_refusal),
             ]
         };
-        let sizes: Vec<String> = self.sizes.iter().map(ToString::to_string).collect();
         Findings {
             experiment: "killed",
             about: format!(
@@ -130,12 +135,7 @@ impl KilledPlan {
             },
             figure: figure(rows),
             problems,
-            replay: format!(
-                "rdb-net-sim killed --nodes {} --seed {} --crashes {}",
-                sizes.join(","),
-                self.seed,
-                self.kills
-            ),
+            replay: self.replay(),
         }
     }
 }

@@ -85,6 +85,13 @@ impl LifeguardPlan {
         Self { concurrency: vec![16], durations: ms([32_768]), intervals: ms([1_024]), ..Self::new(seed, seeds) }
     }
 
+    /// The command that does it again, where the grid is one that the command line knows.
+    pub fn replay(&self) -> String {
+        let small = Self { members: self.members, ..Self::small(self.seed, self.seeds) };
+        let grid = if *self == small { " --grid small" } else { "" };
+        format!("rdb-net-sim lifeguard --nodes {} --seed {} --seeds {}{grid}", self.members, self.seed, self.seeds)
+    }
+
     /// Carries it out.
     ///
     /// # Errors

@@ -64,6 +64,11 @@ impl PartitionPlan {
         Self { members, seed, cut: second * 300, heal: second * 15, notice: second * 60 }
     }
 
+    /// The command that does it again.
+    pub fn replay(&self) -> String {
+        format!("rdb-net-sim partition --nodes {} --seed {} --time {}", self.members, self.seed, self.cut.as_secs())
+    }
+
     /// Carries it out.
     ///
     /// # Errors
@@ -245,12 +250,7 @@ impl PartitionPlan {
             },
             figure: figure(runs),
             problems: runs.iter().flat_map(|run| run.problems.clone()).collect(),
-            replay: format!(
-                "rdb-net-sim partition --nodes {} --seed {} --time {}",
-                self.members,
-                self.seed,
-                self.cut.as_secs()
-            ),
+            replay: self.replay(),
         }
     }
 }

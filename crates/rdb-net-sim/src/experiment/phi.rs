@@ -76,6 +76,11 @@ impl PhiPlan {
         Self { seed, beats: 1_000_000 }
     }
 
+    /// The command that does it again.
+    pub fn replay(&self) -> String {
+        format!("rdb-net-sim phi --seed {} --beats {}", self.seed, self.beats)
+    }
+
     /// Carries it out.
     pub fn run(&self, progress: &mut Progress<'_>) -> Findings {
         let models = [(Model::Normal, "normal"), (Model::Exponential, "exponential")];
@@ -95,7 +100,7 @@ impl PhiPlan {
             table: table(&trials),
             figure: figure(&trials),
             problems: trials.iter().flat_map(Trial::problems).collect(),
-            replay: format!("rdb-net-sim phi --seed {} --beats {}", self.seed, self.beats),
+            replay: self.replay(),
         }
     }
 

@@ -57,6 +57,20 @@ impl SilentPlan {
         Self { sizes, seed, hosts: 100, quiet_runs: 20, quiet_time: Duration::from_secs(600), losses }
     }
 
+    /// The command that does it again.
+    pub fn replay(&self) -> String {
+        let sizes: Vec<String> = self.sizes.iter().map(usize::to_string).collect();
+        let losses: Vec<String> = self.losses.iter().map(|loss| format!("{:.0}", loss * 100.0)).collect();
+        format!(
+            "rdb-net-sim silent --nodes {} --seed {} --seeds {} --crashes {} --losses {}",
+            sizes.join(","),
+            self.seed,
+            self.quiet_runs,
+            self.hosts,
+            losses.join(",")
+        )
+    }
+
     /// Carries it out.
     ///
     /// # Errors
@@ -172,8 +186,6 @@ impl SilentPlan {
                 Cell::Number(row.bytes, 1),
             ]
         };
-        let sizes: Vec<String> = self.sizes.iter().map(ToString::to_string).collect();
-        let losses: Vec<String> = self.losses.iter().map(|loss| format!("{:.0}", loss * 100.0)).collect();
         Findings {
             experiment: "silent",
             about: format!(
@@ -198,14 +210,7 @@ impl SilentPlan {
             },
             figure: figure(rows),
             problems,
-            replay: format!(
-                "rdb-net-sim silent --nodes {} --seed {} --seeds {} --crashes {} --losses {}",
-                sizes.join(","),
-                self.seed,
-                self.quiet_runs,
-                self.hosts,
-                losses.join(",")
-            ),
+            replay: self.replay(),
         }
     }
 }

@@ -36,6 +36,11 @@ impl SoakPlan {
         Self { members, seed, time: second * 60, crash_every: second * 10, settle: second * 13 }
     }
 
+    /// The command that does it again.
+    pub fn replay(&self) -> String {
+        format!("rdb-net-sim soak --nodes {} --seed {} --time {}", self.members, self.seed, self.time.as_secs())
+    }
+
     /// Carries it out.
     ///
     /// # Errors
@@ -106,12 +111,7 @@ impl SoakPlan {
             table: self.table(fleet, crashes.len(), &to_all),
             figure: figure(crashes, told, fleet),
             problems,
-            replay: format!(
-                "rdb-net-sim soak --nodes {} --seed {} --time {}",
-                self.members,
-                self.seed,
-                self.time.as_secs()
-            ),
+            replay: self.replay(),
         }
     }
 

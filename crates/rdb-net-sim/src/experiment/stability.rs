@@ -100,6 +100,11 @@ impl StabilityPlan {
         Self { members, seed, time: Duration::from_secs(120), settle: Duration::from_secs(60) }
     }
 
+    /// The command that does it again.
+    pub fn replay(&self) -> String {
+        format!("rdb-net-sim stability --nodes {} --seed {} --time {}", self.members, self.seed, self.time.as_secs())
+    }
+
     /// Carries it out.
     ///
     /// # Errors
@@ -232,12 +237,7 @@ impl StabilityPlan {
             },
             figure: self.figure(runs),
             problems,
-            replay: format!(
-                "rdb-net-sim stability --nodes {} --seed {} --time {}",
-                self.members,
-                self.seed,
-                self.time.as_secs()
-            ),
+            replay: self.replay(),
         }
     }
 

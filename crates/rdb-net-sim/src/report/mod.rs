@@ -21,19 +21,6 @@ pub enum Format {
     Svg,
 }
 
-impl Format {
-    /// The format of this name.
-    pub fn find(name: &str) -> Option<Self> {
-        match name {
-            "table" => Some(Self::Table),
-            "json" => Some(Self::Json),
-            "csv" => Some(Self::Csv),
-            "svg" => Some(Self::Svg),
-            _ => None,
-        }
-    }
-}
-
 /// What an experiment has found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Findings {

@@ -1,6 +1,7 @@
 //! `rdb-net-sim`: runs scenarios and experiments, and prints for what fails the command that does it again.
 
-mod command_line;
+mod cli;
+mod experiment;
 mod progress;
 mod scenarios;
 mod storms;
@@ -13,20 +14,14 @@ use std::time::Instant;
 use rdb_net_sim::report::Format;
 use rdb_net_sim::{Outcome, Scenario};
 
-use command_line::{Experiment, Task, USAGE, parse};
+use cli::Task;
+use experiment::Experiment;
 use progress::Bar;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let task = match parse(&arguments) {
-        Ok(task) => task,
-        Err(problem) => return refuse(&format!("{problem}\n\n{USAGE}")),
-    };
+    // A wrong command line ends here, with exit code 2.
+    let task = cli::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let is_good = match task {
-        Task::Help => {
-            say(USAGE);
-            true
-        }
         Task::List => {
             say(&scenarios::list());
             true
@@ -61,20 +56,7 @@ fn run_one(scenario: Scenario, nodes: usize, first: u64, seeds: u64, json: bool)
 fn measure(experiment: &Experiment, format: Format, picture: Option<&Path>) -> Result<bool, String> {
     let begun = Instant::now();
     let mut bar = Bar::new(experiment.name());
-    let mut progress = |done, total| bar.show(done, total);
-    let findings = match experiment {
-        Experiment::Churn(plan) => plan.run(&mut progress),
-        Experiment::Detect(plan) => plan.run(&mut progress),
-        Experiment::Disseminate(plan) => plan.run(&mut progress),
-        Experiment::Lifeguard(plan) => plan.run(&mut progress),
-        Experiment::Partition(plan) => plan.run(&mut progress),
-        Experiment::Stability(plan) => plan.run(&mut progress),
-        Experiment::Silent(plan) => plan.run(&mut progress),
-        Experiment::Soak(plan) => plan.run(&mut progress),
-        Experiment::Idle(plan) => Ok(plan.run(&mut progress)),
-        Experiment::Killed(plan) => Ok(plan.run(&mut progress)),
-        Experiment::Phi(plan) => Ok(plan.run(&mut progress)),
-    };
+    let findings = experiment.run(&mut |done, total| bar.show(done, total));
     drop(bar);
     let findings = findings.map_err(|error| error.to_string())?;
     say(&findings.render(format));

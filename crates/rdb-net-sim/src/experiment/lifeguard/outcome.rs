@@ -146,17 +146,7 @@ pub(super) fn findings(plan: &LifeguardPlan, outcomes: &[Outcome]) -> Findings {
         table,
         figure: figure(outcomes),
         problems: outcomes.iter().zip(std::iter::repeat(plain)).flat_map(|(own, plain)| problems(own, plain)).collect(),
-        replay: format!(
-            "rdb-net-sim lifeguard --nodes {} --seed {} --seeds {}{}",
-            plan.members,
-            plan.seed,
-            plan.seeds,
-            if *plan == (LifeguardPlan { members: plan.members, ..LifeguardPlan::small(plan.seed, plan.seeds) }) {
-                " --grid small"
-            } else {
-                ""
-            }
-        ),
+        replay: plan.replay(),
     }
 }
 
