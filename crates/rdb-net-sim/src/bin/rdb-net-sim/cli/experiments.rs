@@ -9,7 +9,7 @@ use rdb_net_sim::experiment::{
 };
 
 use super::values::{
-    Format, Grid, SECONDS, SEED_MAX, SEEDS, Switch, TIMES, count, members, number, seconds, whole_nodes,
+    Format, Grid, SECONDS, SEED_MAX, SEEDS, Switch, TIMES, count, members, number, percent, seconds, whole_nodes,
 };
 use super::{Discord, Task};
 use crate::experiment::Experiment;
@@ -157,8 +157,7 @@ pub(super) struct SilentOptions {
     #[arg(long, value_name = "C", default_value_t = 100, value_parser = count(TIMES))]
     crashes: usize,
     /// Packets that are lost, in percent: one share or several.
-    #[arg(long, value_name = "P,..", value_delimiter = ',', default_value = "0,5,20")]
-    #[arg(value_parser = clap::value_parser!(u8).range(0..=99))]
+    #[arg(long, value_name = "P,..", value_delimiter = ',', default_value = "0,5,20", value_parser = percent())]
     losses: Vec<u8>,
     #[command(flatten)]
     common: Common,

@@ -5,9 +5,9 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
-use clap::builder::{RangedU64ValueParser, ValueParserFactory as _};
+use clap::builder::TypedValueParser;
 
-/// The last seed that can be the first of a run. As many as [`SEEDS`] allows may follow it, and more do not fit.
+/// The last seed that can be given. An experiment goes on to those after it, and has room for as many as [`SEEDS`] allows.
 pub(super) const SEED_MAX: u64 = u64::MAX - u32::MAX as u64;
 
 /// How many seeds a run may have.
@@ -20,22 +20,39 @@ pub(super) const SECONDS: RangeInclusive<u64> = 1..=1_000_000;
 pub(super) const TIMES: RangeInclusive<u64> = 1..=1_000_000;
 
 /// A number in a range.
-pub(super) fn number(range: RangeInclusive<u64>) -> RangedU64ValueParser<u64> {
-    u64::value_parser().range(range)
+pub(super) fn number(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = u64> {
+    within(range)
 }
 
 /// A number of things in a range.
-pub(super) fn count(range: RangeInclusive<u64>) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(range)
+pub(super) fn count(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = usize> {
+    within(range)
+}
+
+/// A share that is less than the whole.
+pub(super) fn percent() -> impl TypedValueParser<Value = u8> {
+    within(0..=99)
+}
+
+/// Clap's own parser tells the range to whom is out of it, but not to who has written `5%` or `1e3`.
+fn within<T>(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = T>
+where
+    T: TryFrom<u64> + Clone + Send + Sync + 'static,
+{
+    move |value: &str| {
+        let number = value.parse().ok().filter(|number| range.contains(number));
+        let number = number.and_then(|number: u64| T::try_from(number).ok());
+        number.ok_or_else(|| format!("must be a whole number from {} to {}", range.start(), range.end()))
+    }
 }
 
 /// The size of a cluster of members alone.
-pub(super) fn members() -> RangedU64ValueParser<usize> {
+pub(super) fn members() -> impl TypedValueParser<Value = usize> {
     count(2..=1_000_000)
 }
 
 /// The size of a cluster of whole nodes: no more than a node with default settings knows.
-pub(super) fn whole_nodes(least: u64) -> RangedU64ValueParser<usize> {
+pub(super) fn whole_nodes(least: u64) -> impl TypedValueParser<Value = usize> {
     count(least..=rdb_swim::Config::lan().members_max as u64)
 }
 
@@ -51,7 +68,7 @@ impl FromStr for StormSeed {
             return Ok(Self(fresh_seed()));
         }
         let seed = value.parse().ok().filter(|seed| *seed <= SEED_MAX);
-        seed.map(Self).ok_or_else(|| format!("it is `fresh` or in 0..={SEED_MAX}"))
+        seed.map(Self).ok_or_else(|| format!("must be `fresh` or a whole number from 0 to {SEED_MAX}"))
     }
 }
 
