@@ -1,3 +1,5 @@
+//! What is asked for comes out as it was asked, again from the line that is printed, and what is wrong is named.
+
 use std::path::PathBuf;
 use std::time::Duration;
 
