@@ -1,6 +1,7 @@
 //! A log of 1 KiB entries to two followers, beside one-way messages of the same batch size (1 MiB as W5 of the race, and 128 KiB), in one
 //! run: all of them processes of their own on loopback, mTLS on, rounds interleaved. Entries are proposed one by one, which a leader
-//! copies together, and in one piece, which it sends as it is, as W5's messages are.
+//! copies together, and in one piece, which it sends as it is, as W5's messages are. Receivers have one thread, as those of W5 in the
+//! race, or several; senders have several.
 //!
 //! ```text
 //! cargo xtask bench replication [rounds]
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use clap::ValueEnum as _;
 use rdb_net_benches::certificates::Certificates;
 use rdb_net_benches::measure::{Marks, Run};
 use rdb_net_benches::nodes::{Child, node, parent_gone, say, wait_members};
@@ -41,14 +43,15 @@ const WINDOW: Duration = Duration::from_secs(1);
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let runtime = Runtime::MultiThread.build()?;
+    let receives = |runtime: &str| Runtime::from_str(runtime, false)?.build().map_err(|error| error.to_string());
+    let sends = || Runtime::MultiThread.build();
     match arguments[..] {
-        ["serve", certificates] => runtime.block_on(serve(Path::new(certificates))),
-        ["follow", certificates, name, seed, batch_bytes] => {
-            runtime.block_on(follow(Path::new(certificates), name, seed, batch_bytes.parse()?))
+        ["serve", runtime, certificates] => receives(runtime)?.block_on(serve(Path::new(certificates))),
+        ["follow", runtime, certificates, name, seed, batch_bytes] => {
+            receives(runtime)?.block_on(follow(Path::new(certificates), name, seed, batch_bytes.parse()?))
         }
-        [] => runtime.block_on(race(7)),
-        [rounds] => runtime.block_on(race(rounds.parse()?)),
+        [] => sends()?.block_on(race(7)),
+        [rounds] => sends()?.block_on(race(rounds.parse()?)),
         _ => Err("usage: replication [rounds]".into()),
     }
 }
@@ -109,9 +112,10 @@ impl Marks for NoMarks {
 }
 
 /// One-way messages to so many servers at once: bytes a second, to all of them together.
-async fn one_way(certificates: &Path, workload: Workload, servers: usize) -> Result<f64, Failure> {
+async fn one_way(certificates: &Path, runtime: Runtime, workload: Workload, servers: usize) -> Result<f64, Failure> {
     let folder = certificates.to_str().ok_or("the folder's name is no text")?;
-    let mut children = (0..servers).map(|_| Child::start(&["serve", folder])).collect::<Result<Vec<_>, _>>()?;
+    let mut children =
+        (0..servers).map(|_| Child::start(&["serve", runtime.name(), folder])).collect::<Result<Vec<_>, _>>()?;
     let mut tasks = tokio::task::JoinSet::new();
     for child in &mut children {
         let (address, certificates) = (child.line()?.parse()?, certificates.to_owned());
@@ -127,19 +131,29 @@ async fn one_way(certificates: &Path, workload: Workload, servers: usize) -> Res
 }
 
 /// A log to two followers: bytes a second, to both of them together, from the first proposal until both have all of it.
-async fn replicate(certificates: &Path, batch_bytes: usize, are_in_one_piece: bool) -> Result<f64, Failure> {
-    let replicated = replicate_round(certificates, batch_bytes, are_in_one_piece);
+async fn replicate(
+    certificates: &Path,
+    runtime: Runtime,
+    batch_bytes: usize,
+    are_in_one_piece: bool,
+) -> Result<f64, Failure> {
+    let replicated = replicate_round(certificates, runtime, batch_bytes, are_in_one_piece);
     tokio::time::timeout(ROUND_MAX, replicated).await.map_err(|_| "a round has not ended in a minute")?
 }
 
-async fn replicate_round(certificates: &Path, batch_bytes: usize, are_in_one_piece: bool) -> Result<f64, Failure> {
+async fn replicate_round(
+    certificates: &Path,
+    runtime: Runtime,
+    batch_bytes: usize,
+    are_in_one_piece: bool,
+) -> Result<f64, Failure> {
     let folder = certificates.to_str().ok_or("the folder's name is no text")?;
     let manager = node(certificates, "n1", None)?;
     let replication = Replication::new(&manager);
     manager.start().await?;
     let seed = manager.addresses().transport.to_string();
-    let mut followers =
-        ["n2", "n3"].map(|name| Child::start(&["follow", folder, name, &seed, &batch_bytes.to_string()]));
+    let batch = batch_bytes.to_string();
+    let mut followers = ["n2", "n3"].map(|name| Child::start(&["follow", runtime.name(), folder, name, &seed, &batch]));
     for follower in &mut followers {
         let line = follower.as_mut().map_err(|error| error.to_string())?.line()?;
         if line != "ready" {
@@ -193,25 +207,27 @@ async fn both_stream(leader: &ReplicaHandle, index: u64) -> Result<bool, Failure
 async fn race(rounds: usize) -> Result<(), Failure> {
     let names = ["server", "client", "n1", "n2", "n3"].map(str::to_owned);
     let certificates = Certificates::mint(names)?;
-    let mut figures = ONE_WAY.map(|workload| (workload, Vec::new()));
+    let rows =
+        [Runtime::CurrentThread, Runtime::MultiThread].map(|runtime| ONE_WAY.map(|workload| (runtime, workload)));
+    let mut rows: Vec<_> = rows.into_iter().flatten().map(|row| (row, Vec::new())).collect();
     println!(
-        "MB/s delivered        one-way to one   to two   log to two (of one, of two)   in one piece (of one, of two)"
+        "MB/s delivered        receivers        one-way to one   to two   log to two (of one, of two)   in one piece (of one, of two)"
     );
     for round in 1..=rounds {
-        for (workload, figures) in &mut figures {
-            let (folder, batch_bytes) = (certificates.dir(), workload.payload_bytes());
-            let one = one_way(folder, *workload, 1).await?;
-            let log = replicate(folder, batch_bytes, false).await?;
-            let piece = replicate(folder, batch_bytes, true).await?;
-            let two = one_way(folder, *workload, 2).await?;
+        for ((runtime, workload), figures) in &mut rows {
+            let (folder, runtime, batch_bytes) = (certificates.dir(), *runtime, workload.payload_bytes());
+            let one = one_way(folder, runtime, *workload, 1).await?;
+            let log = replicate(folder, runtime, batch_bytes, false).await?;
+            let piece = replicate(folder, runtime, batch_bytes, true).await?;
+            let two = one_way(folder, runtime, *workload, 2).await?;
             let of_round = [one, two, log, log / one, log / two, piece, piece / one, piece / two];
-            print(&format!("round {round:>2}"), *workload, &of_round);
+            print(&format!("round {round:>2}"), (runtime, *workload), &of_round);
             figures.push(of_round);
         }
     }
-    for (workload, figures) in &figures {
+    for (row, figures) in &rows {
         let medians: Vec<f64> = (0..8).map(|column| median(figures.iter().map(|figures| figures[column]))).collect();
-        print("medians ", *workload, &medians);
+        print("medians ", *row, &medians);
     }
     Ok(())
 }
@@ -222,11 +238,12 @@ fn median(figures: impl Iterator<Item = f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
-fn print(what: &str, workload: Workload, figures: &[f64]) {
+fn print(what: &str, (runtime, workload): (Runtime, Workload), figures: &[f64]) {
     let &[one, two, log, of_one, of_two, piece, piece_of_one, piece_of_two] = figures else { return };
     let kibibytes = workload.payload_bytes() >> 10;
     println!(
-        "{what}  {kibibytes:>4} KiB {:>18.0} {:>8.0} {:>12.0} ({of_one:.2}, {of_two:.2}) {:>16.0} ({piece_of_one:.2}, {piece_of_two:.2})",
+        "{what}  {kibibytes:>4} KiB     {:14} {:>16.0} {:>8.0} {:>12.0} ({of_one:.2}, {of_two:.2}) {:>16.0} ({piece_of_one:.2}, {piece_of_two:.2})",
+        runtime.name(),
         one / 1e6,
         two / 1e6,
         log / 1e6,

@@ -352,7 +352,7 @@ impl<S: LogStorage> Replica<S> {
             None => {
                 let entries = self.log.read(from, config.batch_bytes_max, config.batch_entries_max)?;
                 progress.entries_from_storage += entries.len() as u64;
-                Entries::joined([&entries.into()].into_iter())
+                entries
             }
         };
         if progress.is_behind != was_behind {

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use rdb_net_types::{LogEntry, NodeId};
+use rdb_net_types::NodeId;
 
 use super::entries::Entries;
 use super::pieces::checksum;
@@ -34,8 +34,9 @@ impl Position {
     /// The place of an entry with so many bytes, of which this is the checksum.
     pub(super) fn next_with(self, epoch: u64, length: usize, checksum: u64) -> Self {
         let index = self.index + 1;
-        let words = [index, epoch, length as u64, checksum];
-        Self { index, epoch, digest: words.into_iter().fold(self.digest, mixed) }
+        // What an entry says is mixed by itself, which waits for no entry before it: only one step of the digest does.
+        let entry = [epoch, length as u64, checksum].into_iter().fold(index, mixed);
+        Self { index, epoch, digest: mixed(self.digest, entry) }
     }
 
     /// Whether a log that ends here knows everything that one ending there may have acknowledged: the comparison of Raft, section
@@ -133,7 +134,7 @@ pub trait LogStorage: Send {
     /// # Errors
     ///
     /// [`LogError`]; the replica stops.
-    fn read(&self, from: u64, bytes_max: usize, entries_max: usize) -> Result<Vec<LogEntry>, LogError>;
+    fn read(&self, from: u64, bytes_max: usize, entries_max: usize) -> Result<Entries, LogError>;
 
     /// Makes everything durable that has been written.
     ///

@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use rdb_net_types::LogEntry;
-
-use super::entries::{BATCH_BYTES, Entries};
+use super::entries::{BATCH_BYTES, Entries, count_that_fits};
 use super::log::{LogError, LogStorage, Position, Promise};
 
 /// From how many bytes on entries that come together are kept where they are. Slices keep all of the memory they are part of: what a
@@ -177,22 +175,23 @@ impl LogStorage for MemoryLog {
         Ok(())
     }
 
-    fn read(&self, from: u64, bytes_max: usize, entries_max: usize) -> Result<Vec<LogEntry>, LogError> {
+    fn read(&self, from: u64, bytes_max: usize, entries_max: usize) -> Result<Entries, LogError> {
         let from = from.max(self.base.index + 1);
         let first = self.batches.partition_point(|batch| last_index(batch) < from);
-        let entries = self
-            .batches
-            .range(first..)
-            .flat_map(|batch| batch.iter_from(batch.heads().partition_point(|head| head.index < from)));
-        let (mut bytes, mut taken) = (0usize, Vec::new());
-        for entry in entries.take(entries_max.max(1)) {
-            bytes = bytes.saturating_add(entry.data.len());
-            if bytes > bytes_max && !taken.is_empty() {
+        let batches = self.batches.range(first..);
+        let before = |batch: &Entries| batch.heads().partition_point(|head| head.index < from);
+        let lengths = batches.clone().flat_map(|batch| batch.lengths().skip(before(batch)));
+        let (mut left, mut parts) = (count_that_fits(lengths, bytes_max, entries_max), Vec::new());
+        for batch in batches {
+            let start = before(batch);
+            let count = left.min(batch.len() - start);
+            if count == 0 {
                 break;
             }
-            taken.push(entry);
+            parts.push(batch.part(start..start + count));
+            left -= count;
         }
-        Ok(taken)
+        Ok(if parts.len() == 1 { parts.swap_remove(0) } else { Entries::joined(parts.iter()) })
     }
 
     fn sync(&mut self) -> Result<(), LogError> {
@@ -206,6 +205,8 @@ impl LogStorage for MemoryLog {
 
 #[cfg(test)]
 mod tests {
+    use rdb_net_types::LogEntry;
+
     use super::*;
 
     fn entries(epoch: u64, indexes: std::ops::RangeInclusive<u64>) -> Vec<LogEntry> {
@@ -281,9 +282,9 @@ mod tests {
         short.restore(log.base()).unwrap();
         short.append(&entries[900..].to_vec().into()).unwrap();
         assert_eq!((log.memory_bytes(), log.last()), (short.memory_bytes(), short.last()));
-        assert_eq!(log.read(1, 1 << 20, 500).unwrap(), entries[900..]);
+        assert_eq!(log.read(1, 1 << 20, 500).unwrap(), entries[900..].to_vec().into());
         log.cut(950).unwrap();
-        assert_eq!(log.read(1, 1 << 20, 500).unwrap(), entries[900..950]);
+        assert_eq!(log.read(1, 1 << 20, 500).unwrap(), entries[900..950].to_vec().into());
     }
 
     #[test]
@@ -310,7 +311,7 @@ mod tests {
         let together = JOINED_BYTES as u64;
         assert!(log.memory_bytes() <= 100 * (1024 + 56 + BATCH_BYTES as u64) + together, "{}", log.memory_bytes());
         log.compact(20_000).unwrap();
-        assert_eq!((log.base(), log.last(), log.read(1, 1, 1).unwrap()), (whole.last(), whole.last(), Vec::new()));
+        assert_eq!((log.base(), log.last(), log.read(1, 1, 1).unwrap()), (whole.last(), whole.last(), Entries::default()));
         log.append(&vec![LogEntry { index: 10_001, epoch: 1, data: "on".into() }].into()).unwrap();
         log.cut(0).unwrap();
         assert_eq!(log.last(), whole.last(), "what was compacted is not cut");

@@ -6,7 +6,6 @@ use rdb_net_patterns::replication::{
     CompactError, Config, Entries, Event, FollowerState, LeadError, LogError, LogStorage, MemoryLog, Message, Position,
     Promise, Question, Replica, RestoreError, Resume, Role,
 };
-use rdb_net_types::LogEntry;
 
 use crate::steps::{Cluster, data, id, log_of};
 
@@ -33,7 +32,7 @@ fn what_is_committed_may_be_dropped_and_nothing_else() {
     let status = leader.status();
     assert_eq!((status.base, status.last.index, status.committed), (place, 42, 41));
     assert_eq!(leader.log().position(29), None);
-    assert_eq!(leader.log().read(1, 1, 1).unwrap()[0].index, 31, "it begins there");
+    assert_eq!(leader.log().read(1, 1, 1).unwrap().heads()[0].index, 31, "it begins there");
 }
 
 #[test]
@@ -218,8 +217,8 @@ impl LogStorage for FullDisk {
         Self::full()
     }
 
-    fn read(&self, _: u64, _: usize, _: usize) -> Result<Vec<LogEntry>, LogError> {
-        Ok(Vec::new())
+    fn read(&self, _: u64, _: usize, _: usize) -> Result<Entries, LogError> {
+        Ok(Entries::default())
     }
 
     fn sync(&mut self) -> Result<(), LogError> {

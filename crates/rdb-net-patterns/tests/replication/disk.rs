@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use rdb_net_patterns::replication::{Entries, LogError, LogStorage, MemoryLog, Position, Promise};
-use rdb_net_types::{LogEntry, SeededRandom};
+use rdb_net_types::SeededRandom;
 
 #[derive(Debug, Clone)]
 enum Write {
@@ -102,7 +102,7 @@ impl LogStorage for Disk {
         self.write(Write::Restore(base))
     }
 
-    fn read(&self, from: u64, bytes_max: usize, entries_max: usize) -> Result<Vec<LogEntry>, LogError> {
+    fn read(&self, from: u64, bytes_max: usize, entries_max: usize) -> Result<Entries, LogError> {
         self.written.read(from, bytes_max, entries_max)
     }
 

@@ -263,7 +263,7 @@ impl World {
         if index <= disk.base().index {
             return self.nodes[node].copy.get(usize::try_from(index.checked_sub(1)?).ok()?).copied();
         }
-        let data = disk.read(index, 1, 1).expect("memory").pop()?.data;
+        let data = disk.read(index, 1, 1).expect("memory").iter().next()?.data;
         let value = data.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
         Some(Applied { position: disk.position(index)?, value })
     }

@@ -217,7 +217,8 @@ impl<S: LogStorage + 'static> Task<S> {
             Order::Restore { base, restored } => drop(restored.send(self.replica().restore(base))),
             Order::Read { from, bytes_max, entries } => {
                 let entries_max = self.config.batch_entries_max;
-                drop(entries.send(self.replica().log().read(from, bytes_max, entries_max)));
+                let read = self.replica().log().read(from, bytes_max, entries_max);
+                drop(entries.send(read.map(|entries| entries.iter().collect())));
             }
             Order::Close => {}
         }
