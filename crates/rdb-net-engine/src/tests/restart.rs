@@ -86,9 +86,7 @@ fn who_restarts_within_a_split_is_the_minority_all_the_same() {
         assert_eq!((lab.engines[node].census().alive, lab.engines[node].census().failed), (2, 3));
         let verdict = lab.engines[node].split_verdict().expect("it has decided");
         assert_eq!((verdict.decision, verdict.seen, verdict.unseen), (Decision::Withdraw, 2, 3));
-        let stays = |event: &&EngineEvent| {
-            matches!(event, EngineEvent::SplitBrain(verdict) if verdict.decision == Decision::Stay)
-        };
+        let stays = |event: &&EngineEvent| matches!(event, EngineEvent::SplitBrain(verdict) if verdict.decision == Decision::Stay);
         assert_eq!(lab.events[node].iter().filter(stays).count(), 0, "nor was it ever anything else");
     }
     (2..5).for_each(|node| lab.cut[node] = false);

@@ -48,12 +48,7 @@ impl Known {
 }
 
 impl View {
-    pub(super) fn open(
-        state: &State,
-        folder: &Path,
-        cluster: &ClusterId,
-        node: &NodeId,
-    ) -> Result<Self, StartError> {
+    pub(super) fn open(state: &State, folder: &Path, cluster: &ClusterId, node: &NodeId) -> Result<Self, StartError> {
         let file = super::open(state, folder, FILE, FileKind::VIEW, FileOwner::of(cluster, node))?;
         Ok(Self { file, cluster: cluster.clone() })
     }
