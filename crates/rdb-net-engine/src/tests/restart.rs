@@ -123,3 +123,20 @@ fn a_remembered_member_that_is_gone_for_good_can_be_forgotten() {
     lab.run(secs(60));
     assert!((0..3).all(|node| lab.state(node, 3).is_none()), "and it does not come back");
 }
+
+/// The price of a memory: a life that is over for good is older than all that have begun since.
+#[test]
+fn after_a_restart_of_all_keep_oldest_waits_for_whoever_is_gone_until_they_are_dropped() {
+    let mut lab = Lab::cluster_with(5, &config(Strategy::KeepOldest));
+    let files: Vec<Snapshot> = (0..3).map(|node| memory(&lab, node)).collect();
+    (3..5).for_each(|node| lab.cut[node] = true);
+    for (node, file) in files.into_iter().enumerate() {
+        restart(&mut lab, node, file);
+    }
+    lab.run(secs(60));
+    let decision = |lab: &Lab, node: usize| lab.engines[node].split_verdict().map(|verdict| verdict.decision);
+    assert!((0..3).all(|node| decision(&lab, node) == Some(Decision::Withdraw)));
+    (3..5).for_each(|gone| lab.act(0, |engine, now| assert!(engine.forget(now, &id(gone)))));
+    lab.run(secs(10));
+    assert!((0..3).all(|node| decision(&lab, node).is_none()), "the three are whole");
+}
