@@ -119,6 +119,14 @@ impl Engine {
         Ok(engine)
     }
 
+    /// Takes in what a former life of this node remembered, before it begins: its members are known, as failed, until they or anybody who
+    /// holds them for there is heard of. Each is told so, a split-brain strategy counts them as missing, and nothing is sent to them.
+    /// The node belongs to its cluster no sooner than without: give [`join`](Self::join) the addresses that it remembers.
+    pub fn recall(&mut self, now: Duration, memory: rdb_swim::Snapshot) {
+        self.swim.recall(now, &memory.unheard());
+        self.settle(now);
+    }
+
     /// Plants a bug in membership.
     #[cfg(feature = "mutations")]
     pub fn plant(&mut self, mutation: rdb_swim::Mutation) {

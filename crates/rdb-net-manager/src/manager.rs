@@ -109,7 +109,10 @@ impl NetworkManager {
         let boot = BootId(entropy());
         let advertised = config.advertised(config.bind_address.port());
         #[cfg(feature = "secure")]
-        let memory = Memory::load(&config.state, &config.cluster_id, &config.effective_node_id(&advertised))?;
+        let memory = {
+            let (node, tombstone_age) = (config.effective_node_id(&advertised), config.gossip.swim.tombstone_age);
+            Memory::load(&config.state, &config.cluster_id, &node, tombstone_age)?
+        };
         #[cfg(feature = "secure")]
         let incarnation = crate::memory::first_incarnation(unix_seconds(), memory.as_ref());
         #[cfg(not(feature = "secure"))]
@@ -250,6 +253,12 @@ impl NetworkManager {
         let id = info.id.clone();
         self.transport.set_identity(|identity| identity.node = id.clone());
         let engine = Engine::new(engine_config, config.cluster_id.clone(), info, gossip, entropy(), clock.now())?;
+        #[cfg(feature = "secure")]
+        let engine = {
+            let mut engine = engine;
+            self.memory.iter().for_each(|memory| memory.remind(&mut engine, clock.now()));
+            engine
+        };
         let balancer = Arc::clone(engine.balancer());
         let weights = &config.load_balancing.weights;
         balancer.update_weights(weights.iter().map(|(node, weight)| (node.clone(), weight.value())).collect());

@@ -1,10 +1,16 @@
 //! What a node remembers over a restart: who its members were and where, and which life of its own was the last. A cluster that
 //! was down as a whole finds itself again by it, without seeds.
+//!
+//! That is two files. The first has the addresses, as every release has written it. The second has the members with all that they have
+//! said of themselves, so that who restarts within a partition still knows of the other side.
+
+mod view;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use rdb_net_engine::Engine;
 use rdb_net_seal::{DiskFiles, FileConfig, FileKind, FileOwner, SealedFile, StoreKey};
 use rdb_net_types::{ClusterId, Incarnation, NodeAddress, NodeId, NodeState};
 use serde::{Deserialize, Serialize};
@@ -12,11 +18,14 @@ use tokio::sync::Notify;
 
 use crate::config::State;
 use crate::error::StartError;
+use crate::memory::view::View;
 use crate::node::Node;
 
 const FILE: &str = "members.state";
 /// Changes that come within this time are saved together.
 const GATHER: Duration = Duration::from_secs(1);
+/// How often what has not changed is saved within the time that a tombstone stands.
+const REFRESHES: u32 = 24;
 
 const LOCKED: &str = "no code panics while it holds this lock";
 
@@ -39,9 +48,14 @@ struct Remembered {
     state: NodeState,
 }
 
-/// The file, and what was in it at the start.
+/// The files, and what was in them at the start.
 pub(crate) struct Memory {
     file: Arc<Mutex<SealedFile<DiskFiles>>>,
+    view: Arc<Mutex<View>>,
+    /// The members of the former life, until the engine has them.
+    members: Mutex<Option<rdb_swim::Snapshot>>,
+    /// Saved this often although nothing has changed: a file says by its age for how long its node was away.
+    refresh: Duration,
     /// The life after the last one that was saved.
     pub(crate) generation: u32,
     /// Where members were, those that were alive first.
@@ -53,7 +67,15 @@ pub(crate) struct Memory {
 impl Memory {
     /// Loads what is there. What is damaged is passed over and told; a key that cannot be read stops the start, since what was
     /// sealed would be lost with the next save.
-    pub(crate) fn load(state: &State, cluster: &ClusterId, node: &NodeId) -> Result<Option<Self>, StartError> {
+    ///
+    /// Who was away for longer than a dropped member's tombstone stands may remember one that nobody else does, and would bring it
+    /// back: it has addresses alone.
+    pub(crate) fn load(
+        state: &State,
+        cluster: &ClusterId,
+        node: &NodeId,
+        tombstone_age: Duration,
+    ) -> Result<Option<Self>, StartError> {
         let Some(folder) = &state.path else { return Ok(None) };
         let mut file = open(state, folder, FILE, FileKind::MEMBERSHIP, FileOwner::of(cluster, node))?;
         let loaded = file.load();
@@ -64,25 +86,45 @@ impl Memory {
         let is_gone = |member: &&Remembered| member.state == NodeState::Left || member.node == *node;
         let mut members: Vec<&Remembered> = snapshot.member.iter().filter(|member| !is_gone(member)).collect();
         members.sort_by_key(|member| member.state != NodeState::Alive);
+        let mut view = View::open(state, folder, cluster, node)?;
+        let known = view.load();
+        let generation = known.as_ref().map_or(0, |known| known.snapshot.incarnation.generation());
+        let is_fresh = |known: &view::Known| known.is_fresh(SystemTime::now(), tombstone_age);
         Ok(Some(Self {
-            generation: snapshot.generation.saturating_add(1),
+            generation: snapshot.generation.max(generation).saturating_add(1),
             addresses: members.into_iter().map(|member| member.address.clone()).collect(),
             file: Arc::new(Mutex::new(file)),
+            view: Arc::new(Mutex::new(view)),
+            members: Mutex::new(known.filter(is_fresh).map(|known| known.snapshot)),
+            refresh: (tombstone_age / REFRESHES).max(GATHER),
             changed: Notify::new(),
         }))
+    }
+
+    /// Gives the engine the members of the former life, before it begins.
+    pub(crate) fn remind(&self, engine: &mut Engine, now: Duration) {
+        if let Some(members) = self.members.lock().expect(LOCKED).take() {
+            engine.recall(now, members);
+        }
     }
 
     /// Saves whenever something has changed, until the node stops.
     pub(crate) async fn run(self: Arc<Self>, node: Arc<Node>) {
         loop {
-            let (text, file) = (node.snapshot(), Arc::clone(&self.file));
-            let saved = tokio::task::spawn_blocking(move || file.lock().expect(LOCKED).save(text.as_bytes())).await;
-            match saved {
+            let (text, members) = node.snapshot();
+            let (file, view) = (Arc::clone(&self.file), Arc::clone(&self.view));
+            let saved = tokio::task::spawn_blocking(move || {
+                let addresses = file.lock().expect(LOCKED).save(text.as_bytes());
+                // The one is of use without the other.
+                addresses.and(view.lock().expect(LOCKED).save(SystemTime::now(), &members))
+            });
+            match saved.await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::error!(%error, "what the node knows was not saved (networking.state.path)"),
                 Err(error) => tracing::error!(%error, "what the node knows was not saved"),
             }
-            self.changed.notified().await;
+            // Either way it is time to save.
+            let _changed_or_old = tokio::time::timeout(self.refresh, self.changed.notified()).await;
             tokio::time::sleep(GATHER).await;
         }
     }
@@ -117,18 +159,18 @@ fn read(path: &Path, payload: &[u8]) -> Option<Snapshot> {
 }
 
 impl Node {
-    fn snapshot(&self) -> String {
-        let (members, own) =
-            self.gossip.look(|driven, _| (driven.0.members(), driven.0.local().incarnation.generation()));
+    /// What the two files are to hold.
+    fn snapshot(&self) -> (String, rdb_swim::Snapshot) {
+        let (members, view) = self.gossip.look(|driven, _| (driven.0.members(), driven.0.membership().snapshot()));
         let others = members.iter().filter(|member| member.id != self.id);
         let member = others.map(|member| Remembered {
             node: member.id.clone(),
             address: member.address.clone(),
             state: member.state,
         });
-        let snapshot = Snapshot { generation: own, member: member.collect() };
+        let snapshot = Snapshot { generation: view.incarnation.generation(), member: member.collect() };
         // Ids, addresses and names of states are texts that TOML can hold.
-        toml::to_string(&snapshot).unwrap_or_default()
+        (toml::to_string(&snapshot).unwrap_or_default(), view)
     }
 }
 
@@ -138,36 +180,4 @@ pub(crate) fn first_incarnation(unix_seconds: u32, memory: Option<&Memory>) -> I
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_snapshot_is_read_as_it_was_written() {
-        let remembered = |name: &str, state| Remembered {
-            node: NodeId::new(name).expect("legal"),
-            address: NodeAddress::new(name, 7000).expect("legal"),
-            state,
-        };
-        let snapshot = Snapshot {
-            generation: u32::MAX,
-            member: vec![remembered("b", NodeState::Alive), remembered("c", NodeState::Failed)],
-        };
-        let text = toml::to_string(&snapshot).expect("TOML can hold it");
-        assert_eq!(read(Path::new("f"), text.as_bytes()), Some(snapshot));
-        assert_eq!(read(Path::new("f"), b"generation = true"), None);
-        assert_eq!(read(Path::new("f"), &[0xff]), None);
-    }
-
-    #[test]
-    fn a_clock_that_was_set_back_does_not_make_an_older_life() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let state = State { path: Some(folder.path().join("new")), ..State::default() };
-        let (cluster, node) = (ClusterId::new("c").expect("legal"), NodeId::new("a").expect("legal"));
-        let memory = || Memory::load(&state, &cluster, &node).expect("the folder is there").expect("it remembers");
-        assert_eq!(memory().generation, 1, "nothing was remembered");
-        let text = toml::to_string(&Snapshot { generation: 5000, member: Vec::new() }).expect("TOML can hold it");
-        memory().file.lock().expect(LOCKED).save(text.as_bytes()).expect("saved");
-        assert_eq!(first_incarnation(4000, Some(&memory())).generation(), 5001);
-        assert_eq!(first_incarnation(6000, Some(&memory())).generation(), 6000);
-    }
-}
+mod tests;

@@ -3,6 +3,10 @@
 //! Alive and failed members are remembered, never those that have left: who remembers only the living is an island after a
 //! restart that began in a partition (hashicorp/serf #333). A later life takes the generation after the remembered one.
 //!
+//! Where a cluster is restarted as a whole, a memory is about as good as a view. A single process that comes back knows less: nobody
+//! may be there whom it remembers, and it must not send to them, count them, or belong to a cluster on their account. It takes its memory
+//! as [`unheard`](Snapshot::unheard).
+//!
 //! ```text
 //! header as a packet's, of its own kind | own id, incarnation | records: varint length, state u8, alive | FNV-1a of all that u64
 //! ```
@@ -78,6 +82,22 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// The same for a process that has heard of nobody yet: whoever was alive has failed, in the incarnation before its own.
+    ///
+    /// So any word of that member, or of anybody who holds it for there, brings it back; and what this process holds against it is old
+    /// news to all who know better, which makes nobody suspect anybody. Failed in its very incarnation it would have to refute that
+    /// first, and with it everybody else, at each restart of anyone.
+    #[must_use]
+    pub fn unheard(mut self) -> Self {
+        for member in self.members.iter_mut().filter(|member| member.state != NodeState::Failed) {
+            member.state = NodeState::Failed;
+            member.incarnation = Incarnation::from_u64(member.incarnation.as_u64().saturating_sub(1));
+        }
+        self
+    }
+}
+
 fn read_member(reader: &mut Reader<'_>) -> Result<MemberRecord, DecodeError> {
     let state = match reader.u8("state")? {
         0 => NodeState::Alive,
@@ -107,13 +127,18 @@ impl Swim {
 
     /// Takes in what a former life remembered. Each member is told to the application as joined or failed, and is probed or
     /// called on like any other: who is not there fails, and who has a new life is heard of by it. Who is held already stays as
-    /// it is.
+    /// it is, and [`Config::members_max`](crate::Config::members_max) holds: nobody is dropped for one that is only remembered.
     pub fn recall(&mut self, now: Duration, snapshot: &Snapshot) {
         let own = self.table.local().id.clone();
         for member in snapshot.members.iter().filter(|member| member.id != own) {
-            if self.table.slot_of(&member.id).is_none() {
-                self.admit(now, alive_of(member), member.state, Spread::No);
+            if self.table.slot_of(&member.id).is_some() {
+                continue;
             }
+            if self.table.len() >= self.config.members_max {
+                self.stats.limit_members += 1;
+                continue;
+            }
+            self.admit(now, alive_of(member), member.state, Spread::No);
         }
     }
 }

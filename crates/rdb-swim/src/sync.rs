@@ -244,8 +244,10 @@ impl Swim {
     }
 
     fn take_view(&mut self, now: Duration, remembered: Option<(Incarnation, BootId)>, records: Vec<Record>) {
-        // What a newcomer learns, the cluster knows; what a member learns may be news to those around it.
-        let is_newcomer = self.table.len() == 1;
+        // What a newcomer learns, the cluster knows; what a member learns may be news to those around it. Who has only a memory of
+        // others has nobody around it either.
+        let is_first = !self.differences.has_view && self.table.alive_count() == 1;
+        let is_newcomer = is_first || self.table.len() == 1;
         let spread = if is_newcomer { Spread::No } else { Spread::Yes };
         let own_boot = self.table.local().boot;
         match remembered {

@@ -7,6 +7,7 @@ mod joining;
 mod lab;
 mod partition;
 mod peers;
+mod restart;
 mod silent_udp;
 mod split;
 mod versions;

@@ -251,7 +251,7 @@ const LAST: &[Key] = &[
     unset "not told" },
     key! { "networking.state.path", state.path, Restart, Range::Any, "\"/var/lib/rustydb/net\"",
     "The folder in which the node remembers who its members were, so that a cluster that was down as a whole finds itself \
-     again without seeds.",
+     again without seeds, and that one who restarts within a partition knows of the other side.",
     unset "none: nothing is remembered" },
     key! { "networking.state.key_path", state.key_path, Restart, Range::Any, "\"/etc/rustydb/state.key\"",
     "A file with the key that seals what is remembered: 32 bytes, raw, hexadecimal or base64. Nobody but its owner may read \

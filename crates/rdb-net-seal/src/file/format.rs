@@ -52,6 +52,8 @@ impl FileKind {
     pub const DISCOVERY: Self = Self(2);
     /// The gossip keys, as a [`KeyringOffer`](crate::KeyringOffer) holds them.
     pub const KEYRING: Self = Self(3);
+    /// The members with what each said of itself, and when that was written.
+    pub const VIEW: Self = Self(4);
 }
 
 /// Whose file it is. A file of another node or cluster is refused.
