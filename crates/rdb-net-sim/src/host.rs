@@ -11,7 +11,7 @@ use rdb_net_session::{Identity, InboundId};
 use rdb_net_types::{BootId, NodeAddress, NodeId};
 use rdb_swim::SyncId;
 
-use crate::queue::{Delivery, PeerKey, StreamId};
+use crate::delivery::{Delivery, PeerKey, StreamId};
 
 /// What a host does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

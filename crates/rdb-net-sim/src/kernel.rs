@@ -3,8 +3,8 @@
 use rdb_net_faults::Sent;
 use rdb_net_session::{Loss, Session, Side};
 
+use crate::delivery::{Delivery, End, PeerKey, StreamId};
 use crate::host::Life;
-use crate::queue::{Delivery, End, PeerKey, StreamId};
 use crate::simulation::Simulation;
 use crate::stream::{Socket, Stream};
 

@@ -30,6 +30,7 @@
 
 mod config;
 mod connection;
+mod delivery;
 mod dialing;
 pub mod experiment;
 pub mod fleet;
@@ -46,6 +47,7 @@ pub mod storm;
 mod stream;
 mod trace;
 mod view;
+pub mod world;
 
 #[cfg(test)]
 mod tests;

@@ -7,9 +7,9 @@ use rdb_net_faults::LinkFaults;
 use rdb_net_session::{CloseReason, Identity, Loss};
 use rdb_net_types::{BootId, ClusterId, Incarnation, NodeAddress, NodeInfo, ProtocolRange};
 
+use crate::delivery::{End, StreamId, Timer};
 use crate::host::{Life, Process};
 use crate::invariant::scene::Reason;
-use crate::queue::{End, StreamId, Timer};
 use crate::simulation::Simulation;
 
 /// Unix time at the origin of the simulated clock, in seconds: generations begin here.

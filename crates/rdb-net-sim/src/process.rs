@@ -8,8 +8,8 @@ use rdb_net_peer::PeerEvent;
 use rdb_net_types::{NodeAddress, NodeId, Reason};
 
 use crate::connection::sync_body;
+use crate::delivery::{End, PeerKey, Timer};
 use crate::host::{Job, Life};
-use crate::queue::{End, PeerKey, Timer};
 use crate::simulation::Simulation;
 
 impl Simulation {
@@ -96,7 +96,7 @@ impl Simulation {
         }
         let Some(target) = self.by_gossip.get(&to).copied() else { return };
         for delay in self.network.datagram(self.now, &node, &target, bytes.len()) {
-            let packet = crate::queue::Delivery::Packet { from: node, bytes: bytes.to_vec() };
+            let packet = crate::delivery::Delivery::Packet { from: node, bytes: bytes.to_vec() };
             self.queue.deliver(self.now + delay, target, packet);
         }
     }

@@ -8,9 +8,10 @@ use rdb_net_faults::Network;
 use rdb_net_types::{NodeAddress, NodeId, SeededRandom};
 
 use crate::config::Config;
+use crate::delivery::{Delivery, End, StreamId, Timer};
 use crate::host::{Host, Life};
 use crate::invariant::Watch;
-use crate::queue::{Delivery, End, Next, Queue, StreamId};
+use crate::queue::{Next, Queue};
 use crate::stream::Stream;
 use crate::trace::Trace;
 
@@ -27,7 +28,7 @@ pub struct Simulation {
     pub(crate) now: Duration,
     pub(crate) random: SeededRandom,
     pub(crate) network: Network<usize>,
-    pub(crate) queue: Queue,
+    pub(crate) queue: Queue<Delivery, Timer>,
     pub(crate) hosts: Vec<Host>,
     pub(crate) streams: BTreeMap<StreamId, Stream>,
     pub(crate) streams_made: u64,
@@ -76,7 +77,7 @@ impl Simulation {
             now: Duration::from_secs(1),
             network: Network::new(config.network, random.next_u64()),
             random,
-            queue: Queue::default(),
+            queue: Queue::new(),
             by_gossip: hosts.iter().enumerate().map(|(node, host)| (host.gossip, node)).collect(),
             by_address: hosts.iter().enumerate().map(|(node, host)| (host.address.clone(), node)).collect(),
             watch: Watch::new(hosts.iter().map(|host| host.id.clone()).collect()),
