@@ -59,4 +59,6 @@ pub(crate) enum Timer {
     Engine(usize),
     Session(StreamId, End),
     Peer(usize, PeerKey),
+    /// A slow process is done with what it has taken: what its clock says comes before.
+    Processing(usize),
 }

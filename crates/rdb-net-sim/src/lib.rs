@@ -43,6 +43,7 @@ mod queue;
 pub mod report;
 pub mod scenario;
 mod simulation;
+mod slow;
 pub mod storm;
 mod stream;
 mod trace;

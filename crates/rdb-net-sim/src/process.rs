@@ -28,6 +28,9 @@ impl Simulation {
 
     pub(crate) fn fire(&mut self, timer: Timer) {
         let now = self.now;
+        if let Some(free) = self.busy_until(&timer) {
+            return self.queue.arm(timer, Some(free));
+        }
         match timer {
             Timer::Engine(node) if self.hosts[node].life == Life::Running => {
                 if let Some(process) = &mut self.hosts[node].process {
@@ -50,6 +53,7 @@ impl Simulation {
                 }
             }
             Timer::Peer(node, key) if self.hosts[node].life == Life::Running => self.drive_peer(node, &key),
+            Timer::Processing(node) => self.processed(node),
             // A process that stands still looks at its clock when it wakes.
             Timer::Engine(_) | Timer::Peer(..) => {}
         }

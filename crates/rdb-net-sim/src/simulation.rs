@@ -71,6 +71,8 @@ impl Simulation {
                 process: None,
                 backlog: VecDeque::new(),
                 backlog_bytes: 0,
+                processing: Duration::ZERO,
+                busy_until: Duration::ZERO,
             })
             .collect();
         Self {
@@ -140,9 +142,10 @@ impl Simulation {
         }
     }
 
-    /// Hands a delivery to the host: to its process, to what waits for one that stands still, or to the kernel alone.
+    /// Hands a delivery to the host: to its process, to what waits for one that stands still or is slow, or to the kernel alone.
     fn arrive(&mut self, host: usize, delivery: Delivery) {
         match self.hosts[host].life {
+            Life::Running if self.hosts[host].is_slow() => self.queue_for_slow(host, delivery),
             Life::Running => self.deliver(host, delivery),
             Life::Paused => self.keep_for_later(host, delivery),
             Life::Idle | Life::Crashed | Life::Stopped => self.refuse(delivery),

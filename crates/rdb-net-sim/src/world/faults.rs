@@ -129,7 +129,7 @@ impl<M: Machine> World<M> {
         if self.hosts[host].processing.is_zero() {
             self.hosts[host].backlog_bytes = 0;
             for packet in std::mem::take(&mut self.hosts[host].backlog) {
-                self.deliver(host, &packet);
+                self.deliver(host, &packet, self.now - packet.arrived);
             }
         }
         self.take_up_waiting(host);

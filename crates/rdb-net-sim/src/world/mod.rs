@@ -233,7 +233,7 @@ impl<M: Machine> World<M> {
             return;
         }
         if !host.is_held_up() && host.processing.is_zero() && host.backlog.is_empty() {
-            return self.deliver(to, &packet);
+            return self.deliver(to, &packet, Duration::ZERO);
         }
         if host.backlog_bytes + packet.bytes.len() > self.config.buffer_bytes {
             self.traffic.overflowed += 1;
@@ -261,15 +261,17 @@ impl<M: Machine> World<M> {
         let host = &mut self.hosts[to];
         if let Some(packet) = host.backlog.pop_front() {
             host.backlog_bytes -= packet.bytes.len();
-            self.deliver(to, &packet);
+            let age = (self.now - packet.arrived).saturating_sub(host.processing);
+            self.deliver(to, &packet, age);
         }
         self.take_up_waiting(to);
     }
 
-    fn deliver(&mut self, to: usize, packet: &Packet) {
+    /// A machine takes a packet that has waited for it so long.
+    fn deliver(&mut self, to: usize, packet: &Packet, age: Duration) {
         let (now, host) = (self.now, &mut self.hosts[to]);
         let Some(machine) = &mut host.machine else { return };
-        let (local, age) = (host.clock.shows(now), now - packet.arrived);
+        let local = host.clock.shows(now);
         self.traffic.taken += 1;
         self.trace.bytes(now, to, 3, &packet.bytes);
         if !age.is_zero() {

@@ -230,6 +230,7 @@ fn a_host_with_slow_processing_takes_packets_late_and_one_after_the_other() {
     world.run_for(ms(2_000));
     let heard: Vec<Duration> = notes(&world, 1).heard.iter().map(|(at, _, _)| *at).collect();
     assert_eq!(heard, [310, 610, 910, 1_210].map(ms));
+    assert_eq!(notes(&world, 1).ages, [300, 600, 900].map(ms), "the first one was taken up at once");
     assert_eq!(notes(&world, 1).ticks, [1_210, 2_000].map(ms), "what is due waits for the packet at hand");
     world.set_processing(1, Duration::ZERO);
     say(&mut world, 0, 1, [5]);
