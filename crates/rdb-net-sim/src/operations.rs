@@ -264,7 +264,7 @@ impl Simulation {
         self.pump();
     }
 
-    /// From here on the link from one node to another is so, one way, whatever the others are. A storm takes that back.
+    /// From here on the link from one node to another is so, one way, whatever the others are.
     pub fn set_link(&mut self, from: usize, to: usize, faults: LinkFaults) {
         self.network.set_link(from, to, faults);
         self.look_at_weather();
