@@ -6,9 +6,9 @@ use rdb_net_session::{CloseReason, Event, Inbound, Loss, Outcome, RequestOptions
 use rdb_net_types::{Effect, Lane, MessageType, Payload, Reason, RequestError};
 use rdb_net_wire::{Hello, Raw, control_type};
 
+use crate::delivery::{End, StreamId, Timer};
 use crate::dialing::node_of;
 use crate::host::Job;
-use crate::queue::{End, StreamId, Timer};
 use crate::simulation::Simulation;
 
 impl Simulation {

@@ -4,8 +4,8 @@ use rdb_net_peer::{Action, DialFailure, Failure, Peer, PeerEvent, Slot};
 use rdb_net_session::{Loss, Session, Side};
 use rdb_net_types::{NodeAddress, NodeId, Reason};
 
+use crate::delivery::{End, PeerKey, StreamId, Timer};
 use crate::host::PeerSlot;
-use crate::queue::{End, PeerKey, StreamId, Timer};
 use crate::simulation::Simulation;
 use crate::stream::Socket;
 

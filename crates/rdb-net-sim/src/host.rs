@@ -11,7 +11,7 @@ use rdb_net_session::{Identity, InboundId};
 use rdb_net_types::{BootId, NodeAddress, NodeId};
 use rdb_swim::SyncId;
 
-use crate::queue::{Delivery, PeerKey, StreamId};
+use crate::delivery::{Delivery, PeerKey, StreamId};
 
 /// What a host does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +40,19 @@ pub(crate) struct Host {
     /// Processes started so far.
     pub(crate) lives: u32,
     pub(crate) process: Option<Process>,
-    /// What waits for a process that stands still.
-    pub(crate) backlog: VecDeque<Delivery>,
+    /// What waits for a process that stands still or is slow, with the time at which it came.
+    pub(crate) backlog: VecDeque<(Duration, Delivery)>,
     pub(crate) backlog_bytes: usize,
+    /// How long the process takes for one thing that arrives, and until when it has to do with the one that it has.
+    pub(crate) processing: Duration,
+    pub(crate) busy_until: Duration,
+}
+
+impl Host {
+    /// Whether what arrives has to wait for a process that runs.
+    pub(crate) fn is_slow(&self) -> bool {
+        !self.processing.is_zero() || !self.backlog.is_empty()
+    }
 }
 
 /// What a connection is wanted for.

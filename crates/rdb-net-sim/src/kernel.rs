@@ -3,8 +3,8 @@
 use rdb_net_faults::Sent;
 use rdb_net_session::{Loss, Session, Side};
 
+use crate::delivery::{Delivery, End, PeerKey, StreamId};
 use crate::host::Life;
-use crate::queue::{Delivery, End, PeerKey, StreamId};
 use crate::simulation::Simulation;
 use crate::stream::{Socket, Stream};
 
@@ -40,7 +40,7 @@ impl Simulation {
         }
     }
 
-    /// Something arrives at a host whose process stands still: the kernel answers what it can answer alone.
+    /// Something arrives at a host whose process stands still or is slow: the kernel answers what it can answer alone.
     pub(crate) fn keep_for_later(&mut self, host: usize, delivery: Delivery) {
         let delivery = match delivery {
             Delivery::Dial { stream } => {
@@ -58,7 +58,7 @@ impl Simulation {
             }
             delivery => delivery,
         };
-        self.hosts[host].backlog.push_back(delivery);
+        self.hosts[host].backlog.push_back((self.now, delivery));
     }
 
     /// Something arrives at a host that is on and has no process.

@@ -22,6 +22,10 @@
 //! assert!(took.is_some());
 //! ```
 //!
+//! A process can be killed, paused and slow ([`Simulation::set_processing`]), a host lose its power, and each link be as it wants
+//! ([`Simulation::set_link`]) or cut. A protocol that is none of this project's runs in a [`world`]: any state machine, the same faults, and
+//! besides them a clock for each host that is off and drifts.
+//!
 //! What the membership protocol does at sizes beyond that, and beside the figures of the literature, is an
 //! [`experiment`] over a [`fleet`]: members alone, ten thousand of them on one core.
 //!
@@ -30,6 +34,7 @@
 
 mod config;
 mod connection;
+mod delivery;
 mod dialing;
 pub mod experiment;
 pub mod fleet;
@@ -42,10 +47,12 @@ mod queue;
 pub mod report;
 pub mod scenario;
 mod simulation;
+mod slow;
 pub mod storm;
 mod stream;
 mod trace;
 mod view;
+pub mod world;
 
 #[cfg(test)]
 mod tests;

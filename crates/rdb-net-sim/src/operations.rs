@@ -1,15 +1,16 @@
 //! What is done to hosts, processes and the network.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rdb_net_engine::{Engine, EngineError};
 use rdb_net_faults::LinkFaults;
 use rdb_net_session::{CloseReason, Identity, Loss};
 use rdb_net_types::{BootId, ClusterId, Incarnation, NodeAddress, NodeInfo, ProtocolRange};
 
-use crate::host::{Life, Process};
+use crate::delivery::{End, StreamId, Timer};
+use crate::host::{Host, Life, Process};
 use crate::invariant::scene::Reason;
-use crate::queue::{End, StreamId, Timer};
 use crate::simulation::Simulation;
 
 /// Unix time at the origin of the simulated clock, in seconds: generations begin here.
@@ -127,6 +128,7 @@ impl Simulation {
     pub fn pause(&mut self, node: usize) {
         if self.hosts[node].life == Life::Running {
             self.hosts[node].life = Life::Paused;
+            self.queue.arm(Timer::Processing(node), None);
             self.watch.scene.paused(node);
             self.look_at_weather();
         }
@@ -140,11 +142,14 @@ impl Simulation {
         self.hosts[node].life = Life::Running;
         self.watch.scene.woken(node, self.now);
         self.look_at_weather();
-        self.hosts[node].backlog_bytes = 0;
-        for delivery in std::mem::take(&mut self.hosts[node].backlog) {
-            self.deliver(node, delivery);
-            self.pump();
+        if self.hosts[node].processing.is_zero() {
+            self.hosts[node].backlog_bytes = 0;
+            for (_, delivery) in std::mem::take(&mut self.hosts[node].backlog) {
+                self.deliver(node, delivery);
+                self.pump();
+            }
         }
+        self.take_up(node);
         self.wake_timers(node);
         self.pump();
     }
@@ -203,6 +208,8 @@ impl Simulation {
         host.life = life;
         host.backlog.clear();
         host.backlog_bytes = 0;
+        host.busy_until = Duration::ZERO;
+        self.queue.arm(Timer::Processing(node), None);
         self.watch.scene.ended(node, self.now);
         self.look_at_weather();
         self.trace.bytes(self.now, node, 2, &[life as u8]);
@@ -257,7 +264,13 @@ impl Simulation {
         self.pump();
     }
 
-    /// From here on this share of datagrams is lost.
+    /// From here on the link from one node to another is so, one way, whatever the others are.
+    pub fn set_link(&mut self, from: usize, to: usize, faults: LinkFaults) {
+        self.network.set_link(from, to, faults);
+        self.look_at_weather();
+    }
+
+    /// From here on this share of datagrams is lost, on every link that was not set by itself.
     pub fn set_loss(&mut self, loss: f64) {
         self.network.default_link().loss = loss;
         self.look_at_weather();
@@ -312,9 +325,10 @@ impl Simulation {
         is_dropped
     }
 
-    /// Whether nothing is lost and every process that there is runs, tells the rules.
-    fn look_at_weather(&mut self) {
-        let is_calm = self.network.loses_nothing() && self.hosts.iter().all(|host| host.life != Life::Paused);
+    /// Whether nothing is lost and every process that there is runs and is not slow, tells the rules.
+    pub(crate) fn look_at_weather(&mut self) {
+        let is_well = |host: &Host| host.life != Life::Paused && host.processing.is_zero();
+        let is_calm = self.network.loses_nothing() && self.hosts.iter().all(is_well);
         self.watch.scene.set_calm(is_calm, self.now);
     }
 

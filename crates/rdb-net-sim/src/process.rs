@@ -8,8 +8,8 @@ use rdb_net_peer::PeerEvent;
 use rdb_net_types::{NodeAddress, NodeId, Reason};
 
 use crate::connection::sync_body;
+use crate::delivery::{End, PeerKey, Timer};
 use crate::host::{Job, Life};
-use crate::queue::{End, PeerKey, Timer};
 use crate::simulation::Simulation;
 
 impl Simulation {
@@ -28,6 +28,9 @@ impl Simulation {
 
     pub(crate) fn fire(&mut self, timer: Timer) {
         let now = self.now;
+        if let Some(free) = self.busy_until(&timer) {
+            return self.queue.arm(timer, Some(free));
+        }
         match timer {
             Timer::Engine(node) if self.hosts[node].life == Life::Running => {
                 if let Some(process) = &mut self.hosts[node].process {
@@ -50,6 +53,7 @@ impl Simulation {
                 }
             }
             Timer::Peer(node, key) if self.hosts[node].life == Life::Running => self.drive_peer(node, &key),
+            Timer::Processing(node) => self.processed(node),
             // A process that stands still looks at its clock when it wakes.
             Timer::Engine(_) | Timer::Peer(..) => {}
         }
@@ -96,7 +100,7 @@ impl Simulation {
         }
         let Some(target) = self.by_gossip.get(&to).copied() else { return };
         for delay in self.network.datagram(self.now, &node, &target, bytes.len()) {
-            let packet = crate::queue::Delivery::Packet { from: node, bytes: bytes.to_vec() };
+            let packet = crate::delivery::Delivery::Packet { from: node, bytes: bytes.to_vec() };
             self.queue.deliver(self.now + delay, target, packet);
         }
     }

@@ -3,88 +3,34 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use rdb_net_session::Loss;
-use rdb_net_types::{NodeAddress, NodeId};
-
-/// One connection among all of a simulation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct StreamId(pub(crate) u64);
-
-/// One end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum End {
-    Dialer,
-    Acceptor,
-}
-
-impl End {
-    pub(crate) fn other(self) -> Self {
-        match self {
-            Self::Dialer => Self::Acceptor,
-            Self::Acceptor => Self::Dialer,
-        }
-    }
-}
-
-/// Whom a node dials.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum PeerKey {
-    Node(NodeId),
-    Seed(NodeAddress),
-}
-
-/// What arrives at a host.
-#[derive(Debug)]
-pub(crate) enum Delivery {
-    /// A datagram.
-    Packet { from: usize, bytes: Vec<u8> },
-    /// Somebody wants a connection.
-    Dial { stream: StreamId },
-    /// The host has taken a connection for a process that has not looked at it yet.
-    Accepted { stream: StreamId },
-    /// The answer to a dial: whether somebody listens there.
-    DialAnswered { stream: StreamId, is_taken: bool },
-    /// A dial has had its time.
-    DialTimedOut { stream: StreamId },
-    /// Bytes of a connection.
-    Segment { stream: StreamId, end: End, bytes: Vec<u8> },
-    /// The other end of a connection is gone.
-    Ended { stream: StreamId, end: End, loss: Loss },
-    /// The bytes that this end has sent since then were not acknowledged.
-    Unacknowledged { stream: StreamId, end: End, since: Duration },
-}
-
-/// Whose timer.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Timer {
-    Engine(usize),
-    Session(StreamId, End),
-    Peer(usize, PeerKey),
-}
-
-/// What is next.
-pub(crate) enum Next {
-    Delivery(usize, Delivery),
-    Timer(Timer),
+/// What is next: something arrives at a host, or a timer is due.
+pub(crate) enum Next<D, T> {
+    Delivery(usize, D),
+    Timer(T),
 }
 
 /// All that is to happen, in order; of two things at one time what arrives comes before what is due.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
+#[derive(Debug)]
+pub(crate) struct Queue<D, T> {
     serial: u64,
-    deliveries: BTreeMap<(Duration, u64), (usize, Delivery)>,
-    timers: BTreeSet<(Duration, Timer)>,
-    armed: BTreeMap<Timer, Duration>,
+    deliveries: BTreeMap<(Duration, u64), (usize, D)>,
+    timers: BTreeSet<(Duration, T)>,
+    armed: BTreeMap<T, Duration>,
 }
 
-impl Queue {
-    pub(crate) fn deliver(&mut self, at: Duration, host: usize, delivery: Delivery) {
+impl<D, T: Ord + Clone> Queue<D, T> {
+    pub(crate) fn new() -> Self {
+        Self { serial: 0, deliveries: BTreeMap::new(), timers: BTreeSet::new(), armed: BTreeMap::new() }
+    }
+
+    /// Of two deliveries at one time the one that was given first comes first.
+    pub(crate) fn deliver(&mut self, at: Duration, host: usize, delivery: D) {
         self.serial += 1;
         self.deliveries.insert((at, self.serial), (host, delivery));
     }
 
     /// Sets a timer or, with `None`, takes it off.
-    pub(crate) fn arm(&mut self, timer: Timer, at: Option<Duration>) {
+    pub(crate) fn arm(&mut self, timer: T, at: Option<Duration>) {
         let former = self.armed.get(&timer).copied();
         if former == at {
             return;
@@ -104,7 +50,7 @@ impl Queue {
     }
 
     /// The next thing that happens up to `end`, and when.
-    pub(crate) fn pop(&mut self, end: Duration) -> Option<(Duration, Next)> {
+    pub(crate) fn pop(&mut self, end: Duration) -> Option<(Duration, Next<D, T>)> {
         let delivery = self.deliveries.first_key_value().map(|((at, _), _)| *at);
         let timer = self.timers.first().map(|(at, _)| *at);
         let at = [delivery, timer].into_iter().flatten().min().filter(|at| *at <= end)?;

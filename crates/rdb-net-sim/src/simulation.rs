@@ -8,9 +8,10 @@ use rdb_net_faults::Network;
 use rdb_net_types::{NodeAddress, NodeId, SeededRandom};
 
 use crate::config::Config;
+use crate::delivery::{Delivery, End, StreamId, Timer};
 use crate::host::{Host, Life};
 use crate::invariant::Watch;
-use crate::queue::{Delivery, End, Next, Queue, StreamId};
+use crate::queue::{Next, Queue};
 use crate::stream::Stream;
 use crate::trace::Trace;
 
@@ -27,7 +28,7 @@ pub struct Simulation {
     pub(crate) now: Duration,
     pub(crate) random: SeededRandom,
     pub(crate) network: Network<usize>,
-    pub(crate) queue: Queue,
+    pub(crate) queue: Queue<Delivery, Timer>,
     pub(crate) hosts: Vec<Host>,
     pub(crate) streams: BTreeMap<StreamId, Stream>,
     pub(crate) streams_made: u64,
@@ -70,13 +71,15 @@ impl Simulation {
                 process: None,
                 backlog: VecDeque::new(),
                 backlog_bytes: 0,
+                processing: Duration::ZERO,
+                busy_until: Duration::ZERO,
             })
             .collect();
         Self {
             now: Duration::from_secs(1),
             network: Network::new(config.network, random.next_u64()),
             random,
-            queue: Queue::default(),
+            queue: Queue::new(),
             by_gossip: hosts.iter().enumerate().map(|(node, host)| (host.gossip, node)).collect(),
             by_address: hosts.iter().enumerate().map(|(node, host)| (host.address.clone(), node)).collect(),
             watch: Watch::new(hosts.iter().map(|host| host.id.clone()).collect()),
@@ -139,9 +142,10 @@ impl Simulation {
         }
     }
 
-    /// Hands a delivery to the host: to its process, to what waits for one that stands still, or to the kernel alone.
+    /// Hands a delivery to the host: to its process, to what waits for one that stands still or is slow, or to the kernel alone.
     fn arrive(&mut self, host: usize, delivery: Delivery) {
         match self.hosts[host].life {
+            Life::Running if self.hosts[host].is_slow() => self.queue_for_slow(host, delivery),
             Life::Running => self.deliver(host, delivery),
             Life::Paused => self.keep_for_later(host, delivery),
             Life::Idle | Life::Crashed | Life::Stopped => self.refuse(delivery),

@@ -7,8 +7,8 @@ use rdb_net_faults::Pipe;
 use rdb_net_session::{RequestId, Session};
 use rdb_net_types::{BootId, NodeId};
 
+use crate::delivery::{End, PeerKey};
 use crate::host::Job;
-use crate::queue::{End, PeerKey};
 
 /// One end.
 #[derive(Debug)]

@@ -28,6 +28,8 @@ const QUIET_PERIODS: u32 = 20;
 const CRASHED_PART: usize = 50;
 /// The mean must lie this close to e/(e − 1).
 const MEAN_TOLERANCE: f64 = 0.08;
+/// And the means of all sizes this close to each other: flat in n.
+const SPREAD_MAX: f64 = 0.08;
 /// Probe messages a member and period, and how close they must be to it.
 const LOAD: (f64, f64) = (2.0, 0.1);
 /// The picture's last period.
@@ -91,6 +93,10 @@ impl DetectPlan {
     }
 
     fn findings(&self, sizes: &[AtSize]) -> Findings {
+        let means = Spread::new(sizes.iter().filter_map(AtSize::mean).collect());
+        let least = means.quantile(0.0).unwrap_or(0.0);
+        let mut problems: Vec<String> = sizes.iter().flat_map(AtSize::problems).collect();
+        problems.extend(spread_problem(&means));
         let table = Table {
             columns: vec![
                 "members",
@@ -106,8 +112,9 @@ impl DetectPlan {
                 "probe packets/member/period",
                 "bytes/member/s",
                 "false suspicions",
+                "above the least mean",
             ],
-            rows: sizes.iter().map(AtSize::row).collect(),
+            rows: sizes.iter().map(|at| at.row(least)).collect(),
         };
         let news = if self.gossip { "gossip ticks and probes" } else { "probes and their answers alone" };
         Findings {
@@ -119,10 +126,17 @@ impl DetectPlan {
             ),
             table,
             figure: figure(sizes),
-            problems: sizes.iter().flat_map(AtSize::problems).collect(),
+            problems,
             replay: self.replay(),
         }
     }
+}
+
+/// What is wrong where the means of the sizes are too far from each other.
+fn spread_problem(means: &Spread) -> Option<String> {
+    let spread = means.most()? - means.quantile(0.0)?;
+    (spread > SPREAD_MAX)
+        .then(|| format!("not flat in n: the means of the sizes lie {spread:.3} periods apart, above {SPREAD_MAX}"))
 }
 
 fn paper_mean() -> f64 {
@@ -220,7 +234,11 @@ impl AtSize {
             told.iter().filter(|told| told.change == Change::Suspected && fleet.is_up(told.of)).count();
     }
 
-    fn row(&self) -> Vec<Cell> {
+    fn mean(&self) -> Option<f64> {
+        Spread::new(self.periods.clone()).mean()
+    }
+
+    fn row(&self, least_mean: f64) -> Vec<Cell> {
         let (periods, delays) = (Spread::new(self.periods.clone()), Spread::new(self.delays_s.clone()));
         let number = |number: Option<f64>, digits| number.map_or(Cell::None, |number| Cell::Number(number, digits));
         vec![
@@ -237,6 +255,7 @@ impl AtSize {
             Cell::Number(self.load(), 3),
             Cell::Number(self.quiet.bytes as f64 / self.quiet_member_seconds, 1),
             self.false_suspicions.into(),
+            number(periods.mean().map(|mean| mean - least_mean), 3),
         ]
     }
 
@@ -296,6 +315,13 @@ fn figure(sizes: &[AtSize]) -> Figure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn means_that_lie_apart_are_not_flat() {
+        let problem = |means: &[f64]| spread_problem(&Spread::new(means.to_vec()));
+        assert_eq!((problem(&[]), problem(&[1.5]), problem(&[1.54, 1.59, 1.60])), (None, None, None));
+        assert!(problem(&[1.51, 1.58, 1.60]).is_some_and(|problem| problem.contains("0.090")));
+    }
 
     #[test]
     fn the_period_is_that_of_the_probe_not_of_its_end() {

@@ -3,7 +3,9 @@
 //! A [scenario](crate::scenario) is good or bad; an experiment has figures, and bounds within which they must lie. Each is a
 //! function of its plan, seed included, and tells how far it has come.
 
+mod chance;
 mod churn;
+mod cost;
 mod detect;
 mod disseminate;
 mod idle;
@@ -18,6 +20,7 @@ mod stability;
 mod views;
 
 pub use churn::ChurnPlan;
+pub use cost::peak_bytes;
 pub use detect::DetectPlan;
 pub use disseminate::DisseminatePlan;
 pub use idle::IdlePlan;

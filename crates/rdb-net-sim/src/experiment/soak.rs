@@ -1,12 +1,14 @@
 //! `soak`: a large cluster with default settings lives for a while, and now and then a host goes silent.
 //!
 //! Gossip, suspicion and exchanges of views are on, nothing is lost. Of the living nobody may be suspected, every silent host must
-//! be failed at everybody, and at the end all views must be one.
+//! be failed at everybody, and at the end all views must be one. Of ten thousand members and more a second may cost no more than a
+//! second of one core, and all of it no more than 10 GiB; a debug build costs more and is not judged by that.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::experiment::Progress;
+use crate::experiment::cost::{Cost, Meter};
 use crate::experiment::spread::Spread;
 use crate::fleet::{Change, Fleet, FleetConfig, FleetError, Told};
 use crate::report::{Axis, Cell, Figure, Findings, Panel, Series, Stroke, Table};
@@ -47,6 +49,7 @@ impl SoakPlan {
     ///
     /// [`FleetError`] where the size is not legal.
     pub fn run(&self, progress: &mut Progress<'_>) -> Result<Findings, FleetError> {
+        let meter = Meter::start();
         let mut fleet = Fleet::new(FleetConfig { syncs: true, ..FleetConfig::lan(self.members, self.seed) })?;
         let start = fleet.now();
         let mut crashes: Vec<(Duration, usize)> = Vec::new();
@@ -61,7 +64,8 @@ impl SoakPlan {
             told.append(&mut fleet.take_told());
             progress((fleet.now() - start).as_millis() as u64, self.time.as_millis() as u64);
         }
-        Ok(self.findings(&fleet, &crashes, &told))
+        let cost = meter.read();
+        Ok(self.findings(&fleet, &crashes, &told, cost))
     }
 
     fn crash_one(&self, fleet: &mut Fleet) -> usize {
@@ -76,9 +80,9 @@ impl SoakPlan {
         }
     }
 
-    fn findings(&self, fleet: &Fleet, crashes: &[(Duration, usize)], told: &[Told]) -> Findings {
+    fn findings(&self, fleet: &Fleet, crashes: &[(Duration, usize)], told: &[Told], cost: Cost) -> Findings {
         let silent = |of: usize| crashes.iter().any(|(_, node)| *node == of);
-        let mut problems = Vec::new();
+        let mut problems = cost.problems(self.members, self.time);
         let wronged = told.iter().filter(|told| !silent(told.of) && told.change != Change::Updated).count();
         if wronged > 0 {
             problems.push(format!("{wronged} times somebody was doubted who was there"));
@@ -108,18 +112,18 @@ impl SoakPlan {
                 "{} members with default settings, {:?} of simulated time, exchanges of views included; a host goes silent every {:?}.",
                 self.members, self.time, self.crash_every
             ),
-            table: self.table(fleet, crashes.len(), &to_all),
+            table: self.table(fleet, crashes.len(), &to_all, cost),
             figure: figure(crashes, told, fleet),
             problems,
             replay: self.replay(),
         }
     }
 
-    fn table(&self, fleet: &Fleet, crashes: usize, to_all: &Spread) -> Table {
+    fn table(&self, fleet: &Fleet, crashes: usize, to_all: &Spread, cost: Cost) -> Table {
         let traffic = fleet.traffic();
         let member_seconds = self.members as f64 * self.time.as_secs_f64();
         let number = |number: Option<f64>, digits| number.map_or(Cell::None, |number| Cell::Number(number, digits));
-        Table {
+        let mut table = Table {
             columns: vec![
                 "members",
                 "simulated (s)",
@@ -148,7 +152,10 @@ impl SoakPlan {
                 fleet.under_way_max().into(),
                 Cell::Text(format!("{:016x}", fleet.trace())),
             ]],
-        }
+        };
+        table.columns.extend(Cost::COLUMNS);
+        table.rows.iter_mut().for_each(|row| row.extend(cost.cells(self.members)));
+        table
     }
 }
 

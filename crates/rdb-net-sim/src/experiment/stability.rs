@@ -2,7 +2,9 @@
 //!
 //! Rapid (Suresh and others, ATC 2018) showed with three scenarios that membership services go back and forth under failures
 //! that are none of a whole process: one member in a hundred loses 80 % of what comes in, or of what goes out; one in a hundred
-//! hears nothing for 20 s of every 40; ten crash at once. Its measure is kept here: how many different views there are.
+//! hears nothing for 20 s of every 40, which is its flip-flopping one-way partition; ten crash at once. Its measure is kept here: how
+//! many different views there are. Those that count are the views at the end of the faults, at most two, and afterwards, one; how many
+//! there ever were is shown and not judged.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -13,7 +13,8 @@ pub struct FleetConfig {
     pub seed: u64,
     /// Every member's settings.
     pub swim: rdb_swim::Config,
-    /// Every link: latency, jitter and loss count, and nothing else does.
+    /// Every link: latency, jitter and loss count. Duplication, reordering and bandwidth are ignored; jitter alone lets packets
+    /// overtake.
     pub network: LinkFaults,
     /// Bytes of metadata of each member.
     pub meta_bytes: usize,

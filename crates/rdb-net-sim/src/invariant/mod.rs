@@ -1,7 +1,9 @@
 //! What must hold of every run, whatever is done to it: one file for each rule.
 //!
 //! Some rules hear every event of every engine, some look at an engine after each step of it, at each packet that leaves, or at
-//! the whole when it has come to rest. What goes against one is kept with its time; a run with a violation has failed.
+//! the whole when it has come to rest. After a step of any engine, rules about what it holds of others look at one of them, the next one
+//! in a turn that all engines share: a step costs the same in a cluster of any size, every node is looked at again and again, and what
+//! is wrong of one for only a few steps may pass unseen. What goes against one is kept with its time; a run with a violation has failed.
 //!
 //! Rules about numbers are property tests where the numbers are: merging and plausibility in `rdb-swim`'s `merge`, the time of a
 //! suspect in its `doubt`, the 2n − 1 bound of the probe order in its `ring`, how often an update is told in its `gossip`; decoders
