@@ -309,7 +309,8 @@ impl Swim {
         }
         let Some(held) = self.table.get(slot) else { return };
         let former = held.state;
-        let is_changed = (held.boot, held.address, held.meta) != (alive.boot, alive.address, &alive.meta);
+        let (said, known) = ((alive.boot, alive.address, alive.versions), (held.boot, held.address, held.versions));
+        let is_changed = said != known || alive.meta != *held.meta;
         self.table.update(slot, &mut self.random, |entry| {
             let Alive { id: _, incarnation, boot, address, meta, versions } = alive;
             entry.turn(state, now);
