@@ -196,7 +196,7 @@ fn who_has_left_may_come_back_at_another_address() {
     assert!(matches!(net.nodes[moved].outcomes[..], [SyncOutcome::Accepted { .. }]));
 }
 
-/// hashicorp/consul #733 and scylladb/scylla #31763: an address that two names have had is a conflict, and keeps one of them out.
+/// hashicorp/consul #733 and scylladb/scylladb #31763: an address that two names have had is a conflict, and keeps one of them out.
 #[test]
 fn a_dead_members_address_may_be_given_to_another_id() {
     let mut net = Network::cluster_of(5, 310);

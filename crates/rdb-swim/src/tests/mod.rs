@@ -3,6 +3,7 @@
 mod broadcast;
 mod chaos;
 mod crash;
+mod drop;
 mod gossip;
 mod hearsay;
 mod identity;
