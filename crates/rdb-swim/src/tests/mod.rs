@@ -18,6 +18,7 @@ mod reconfigure;
 mod refusal;
 mod round_trip;
 mod scale;
+mod settings;
 mod traitor;
 mod unverified;
 mod versions;
