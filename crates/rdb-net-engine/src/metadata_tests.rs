@@ -77,6 +77,19 @@ fn a_member_that_cannot_be_read_has_no_transport() {
     }
 }
 
+/// hashicorp/consul #3023: the one float that gossip carries is a node's weight, and it is a number or the whole is not taken.
+#[test]
+fn a_weight_that_is_no_number_is_taken_from_nobody() {
+    let sound = encode(&rich(), gossip());
+    let weight = 2.5f64.to_le_bytes();
+    let at = sound.windows(8).position(|bytes| bytes == weight).expect("it travels as its bits");
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e300] {
+        let mut meta = sound.clone();
+        meta[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        assert_eq!(decode(&record(meta)), Err(Undecodable), "{value}");
+    }
+}
+
 /// S18: what a node tells of itself makes no lines of a log, moves no cursor, and is no longer than a text may be.
 #[test]
 fn texts_of_others_are_visible_and_short() {

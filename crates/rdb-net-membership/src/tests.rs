@@ -139,6 +139,63 @@ async fn a_flood_does_not_hold_up_the_clock() {
     assert!((257..=8 * 256).contains(&done_after), "{done_after}");
 }
 
+/// Sends one packet to each address that it is given, and notes what comes; it has something to do a moment after the last packet.
+#[derive(Default)]
+struct Caller {
+    calls: Vec<SocketAddr>,
+    packets: usize,
+    timeouts: usize,
+}
+
+impl PacketMachine for Caller {
+    fn handle_packet(&mut self, _: Duration, _: SocketAddr, _: &[u8]) {
+        self.packets += 1;
+    }
+
+    fn note_ingress_age(&mut self, _: Duration, _: Duration) {}
+
+    fn handle_timeout(&mut self, _: Duration) {
+        self.timeouts += 1;
+    }
+
+    fn poll_timeout(&self) -> Option<Duration> {
+        (self.timeouts < self.packets).then_some(Duration::ZERO)
+    }
+
+    fn poll_transmit(&mut self, _: Duration, packet: &mut Vec<u8>) -> Option<SocketAddr> {
+        packet.extend_from_slice(b"is anybody there");
+        self.calls.pop()
+    }
+}
+
+/// quickwit-oss/chitchat #145 and #146: an address that refuses a packet ends the loop that reads the answers of all others.
+#[tokio::test]
+async fn an_address_that_refuses_packets_does_not_end_the_loop() {
+    let socket = bind(&"127.0.0.1:0".parse().expect("legal")).await.expect("loopback has a free port");
+    let own = socket.local_addr().expect("bound");
+    // Nobody is there; who comes in between has the same address.
+    let absent = UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    // Linux tells what ICMP says to a socket that is connected, Windows to any.
+    socket.connect(absent).await.expect("loopback");
+    // As after the first turn of the runtime.
+    socket.writable().await.expect("it takes packets");
+    let (gossip, cancel) = (Gossip::new(Caller::default(), Instant::now()), CancellationToken::new());
+    let task = tokio::spawn(gossip.clone().drive(socket, InTheClear, cancel.clone(), |_, _| {}));
+    for round in 1..4 {
+        gossip.with(|machine, _| machine.calls.push(absent));
+        eventually(|| gossip.statistics().packets_sent == round).await;
+        // What is read next is the refusal, and then what has come.
+        let there = UdpSocket::bind(absent).expect("its port is free");
+        there.send_to(b"I am", own).expect("loopback");
+        let done = || gossip.look(|machine, _| (machine.packets, machine.timeouts));
+        eventually(|| done() == (round as usize, round as usize)).await;
+        assert_eq!(gossip.statistics().errors, round);
+    }
+    assert!(!task.is_finished());
+    cancel.cancel();
+    task.await.expect("it ends when it is told to");
+}
+
 /// Linux begins to stamp packets a moment after the first socket of the machine has asked for it, and goes on as long as there is one.
 #[cfg(target_os = "linux")]
 async fn stamping() -> tokio::net::UdpSocket {

@@ -98,7 +98,7 @@ impl Swim {
             self.stats.limit_members += 1;
             return;
         }
-        self.tombstones.remove(&alive.id);
+        self.disinter(&alive.id);
         let Alive { id, incarnation, boot, address, meta, versions } = alive;
         let entry = Entry::new(Profile::of_versions(id, boot, address, meta, versions), incarnation, state, now);
         let slot = self.table.insert(entry, &mut self.random);

@@ -17,10 +17,13 @@ pub(crate) const META_BYTES_LIMIT: usize = 1_024;
 const PACKET_OVERHEAD_BYTES: usize = 300;
 
 /// How a member probes, gossips, suspects and leaves. Every member of a cluster should have the same settings.
+///
+/// All of them change while a member runs ([`Swim::set_config`](crate::Swim::set_config)). A new value holds from then on; where
+/// something of before keeps the old one, its field says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Time between two regular probes, and the time within which a probe is answered or has failed. Default 1 s (LAN).
-    /// Shorter finds crashes sooner and costs two packets per member and interval.
+    /// Shorter finds crashes sooner and costs two packets per member and interval. A probe under way keeps all of its times.
     pub probe_interval: Duration,
     /// Time after which an unanswered direct ping is followed by indirect ones, of a member whose round trip was not measured,
     /// and at the most. Below `probe_interval`; default 500 ms. About the 99th percentile of the round trip, and then some.
@@ -41,13 +44,15 @@ pub struct Config {
     pub gossip_fanout: usize,
     /// An update is told `retransmit_factor · ⌈log10(n + 1)⌉` times by each member. Default 4, which suits 30 % loss.
     pub retransmit_factor: u32,
-    /// The pause of a healthy process (garbage collection, a busy host) that must not make it failed. Default 3 s.
+    /// The pause of a healthy process (garbage collection, a busy host) that must not make it failed. Default 3 s. Who is a suspect
+    /// already keeps the time that it was given.
     pub suspicion_pause: Duration,
-    /// Time between the last needed refusal and the verdict, in which the subject's answer stops it. Default 300 ms.
+    /// Time between the last needed refusal and the verdict, in which the subject's answer stops it. Default 300 ms. In a window
+    /// that has begun, what is left of it follows from its next third on.
     pub refusal_window: Duration,
     /// How many distinct members must have seen "connection refused" before the window starts. Default 2, from 1 to 8.
     pub refusal_observers: usize,
-    /// By how many members a farewell must be acknowledged. Default 3.
+    /// By how many members a farewell must be acknowledged. Default 3. A farewell under way keeps to the former number and time.
     pub farewell_acks: usize,
     /// After this time a leaving member stops waiting for acknowledgements. Default 2 s.
     pub farewell_timeout: Duration,
@@ -56,12 +61,15 @@ pub struct Config {
     pub packet_bytes_max: usize,
     /// The largest metadata of a member, in bytes. Default 512, at most 1024.
     pub meta_bytes_max: usize,
-    /// The largest broadcast of the application, in bytes. Default 512, at most `packet_bytes_max` - 300.
+    /// The largest broadcast of the application, in bytes. Default 512, at most `packet_bytes_max` - 300. Longer ones that wait are
+    /// dropped.
     pub broadcast_bytes_max: usize,
-    /// How many bytes of broadcasts may wait to be told, 64 more counted for each. Default 64 KiB, at most 16 MiB.
+    /// How many bytes of broadcasts may wait to be told, 64 more counted for each. Default 64 KiB, at most 16 MiB. What waits
+    /// already is told, however low this becomes.
     pub broadcast_queue_bytes: usize,
     /// How many members are held, this one and gone ones included. Default 20,000. At the limit the member that is gone for
-    /// the longest time is forgotten; where none is gone, a new one is not taken in.
+    /// the longest time is forgotten; where none is gone, a new one is not taken in. Also how many tombstones stand. Below a new
+    /// limit nobody is dropped, but nobody more is taken in.
     pub members_max: usize,
     /// Time between two anti-entropy exchanges in a cluster of up to 32 members; see [`Config::sync_interval_for`]. Default
     /// 30 s.
@@ -70,9 +78,10 @@ pub struct Config {
     /// `3 · failed / alive`, so that each failed member gets about three calls per interval from the whole cluster.
     pub revisit_interval: Duration,
     /// Members that fail within this time have failed together; see [`Event::Partitioned`](crate::Event::Partitioned). Default
-    /// 30 s: longer than the longest suspicion of a small cluster.
+    /// 30 s: longer than the longest suspicion of a small cluster. A partition that was told of lasts until its members are back.
     pub partition_window: Duration,
-    /// How long a member that has left is listed, and for how long thereafter its old records are refused. Default 24 h.
+    /// How long a member that has left is listed, and for how long thereafter its old records are refused. Default 24 h. Who is
+    /// listed follows a new value; a tombstone that stands keeps the age that it was given.
     pub tombstone_age: Duration,
     /// Least time between two gossip ticks that news brings forward. Default 15 ms, at least 1 ms.
     pub news_gap: Duration,
@@ -281,6 +290,26 @@ mod tests {
             [2, 32, 33, 128, 1000, 10_000].map(|n| config.sync_interval_for(n).as_secs()),
             [30, 30, 60, 90, 180, 300]
         );
+    }
+
+    /// al8n/memberlist #165: shorter intervals became none at all.
+    #[test]
+    fn an_interval_below_a_millisecond_is_refused() {
+        let below = Duration::from_micros(999);
+        for (field, config) in [
+            ("probe_interval", Config { probe_interval: below, probe_timeout: below / 2, ..Config::lan() }),
+            ("gossip_interval", Config { gossip_interval: below, ..Config::lan() }),
+            ("refusal_window", Config { refusal_window: below, ..Config::lan() }),
+            ("sync_interval", Config { sync_interval: below, ..Config::lan() }),
+            ("revisit_interval", Config { revisit_interval: below, ..Config::lan() }),
+            ("news_gap", Config { news_gap: below, ..Config::lan() }),
+        ] {
+            assert_eq!(config.validate().map_err(|error| error.field), Err(field));
+        }
+        // And above it nothing is cut off.
+        let brief = Duration::from_micros(1_500);
+        let config = Config { suspicion_pause: brief, gossip_interval: brief, ..Config::lan() };
+        assert_eq!(config.suspicion_timeout(5), brief * 4);
     }
 
     #[test]

@@ -45,7 +45,8 @@ pub enum Event {
     Failed(MemberRecord),
     /// A failed member is back: the same process by refuting, or another one of the same id.
     Recovered(MemberRecord),
-    /// A member changed its address or metadata; or, of one that is gone, a later life's were heard of.
+    /// A member changed its address or metadata, or its versions were learned, in whatever state it is; or, of one that is gone, a
+    /// later life's were heard of.
     Updated(MemberRecord),
     /// Somebody could not reach a member; it may still refute.
     Suspected(MemberRecord),

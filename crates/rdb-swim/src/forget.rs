@@ -32,9 +32,12 @@ impl Swim {
         is_dropped
     }
 
+    /// Tells of a member that has a tombstone; so there is never more to tell than there are tombstones.
     pub(crate) fn tell_forgotten(&mut self, now: Duration, node: &NodeId) {
-        self.queue.push(Topic::Forgotten(node.clone()));
-        self.hurry_gossip(now);
+        if self.tombstones.incarnation(node).is_some() {
+            self.queue.push(Topic::Forgotten(node.clone()));
+            self.hurry_gossip(now);
+        }
     }
 
     /// Somebody tells that a member was dropped.
@@ -62,9 +65,17 @@ impl Swim {
     }
 
     /// Keeps out a member that is not held here but may yet be told of.
+    ///
+    /// Where there is no room for another tombstone the word is not taken: whoever tells of many strangers must not take the place
+    /// of those that keep out who was a member here, nor have given up for room what is news again when the next one tells it.
     fn entomb_stranger(&mut self, now: Duration, id: &NodeId, incarnation: Incarnation) {
         if self.tombstones.incarnation(id).is_some_and(|dead| incarnation <= dead) {
             self.stats.updates_stale += 1;
+            return;
+        }
+        let is_known = self.tombstones.incarnation(id).is_some();
+        if !is_known && self.tombstones.len() >= self.config.members_max {
+            self.stats.limit_tombstones += 1;
             return;
         }
         self.stats.updates_taken += 1;
@@ -74,7 +85,16 @@ impl Swim {
 
     fn entomb(&mut self, now: Duration, id: &NodeId, incarnation: Incarnation) {
         let until = now + self.config.tombstone_age;
-        self.stats.limit_tombstones += self.tombstones.insert(id, incarnation, until, self.config.members_max);
+        for lost in self.tombstones.insert(id, incarnation, until, self.config.members_max) {
+            self.stats.limit_tombstones += 1;
+            self.queue.remove(&Topic::Forgotten(lost));
+        }
+    }
+
+    /// Removes the tombstone of a member that is taken in again, with what is told of it.
+    pub(crate) fn disinter(&mut self, id: &NodeId) {
+        self.tombstones.remove(id);
+        self.queue.remove(&Topic::Forgotten(id.clone()));
     }
 
     /// Drops a member that has failed or left, here only.
@@ -109,7 +129,9 @@ impl Swim {
     /// failed: by then it was told.
     pub(crate) fn reap(&mut self, now: Duration) {
         self.schedule.set(Timer::Reap, now + REAP_INTERVAL);
-        self.tombstones.expire(now);
+        while let Some(expired) = self.tombstones.expire(now) {
+            self.queue.remove(&Topic::Forgotten(expired));
+        }
         self.broadcasts.retain(|id| self.table.slot_of(id).is_some());
         let is_over = |entry: &Member<'_>| entry.state == NodeState::Failed && entry.since + REAP_INTERVAL <= now;
         let refused = self.refusals.keys().copied();

@@ -1,8 +1,8 @@
 //! What this member has to tell, and how often it has told it.
 //!
 //! SWIM (DSN 2002), section 4.1: updates travel on the protocol's own packets, the least told first, each a bounded number of
-//! times. The queue holds subjects, not bytes: one per member and one per refusal, so it is bounded by what the table holds,
-//! and what is sent is what holds at that moment.
+//! times. The queue holds subjects, not bytes: one per member, confirmation, refusal and tombstone that is held, and each goes with
+//! what it is about. So it is bounded by what is held, and what is sent is what holds at that moment.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,10 @@ use crate::table::Slot;
 
 /// How many updates that do not fit are passed over in search of smaller ones.
 const LOOK_AHEAD: usize = 16;
+
+/// How many of which nothing is to be said to this receiver are passed over. Of itself it needs to hear its state, eight that confirm
+/// a suspicion and eight refusals at the most, and the sender's own word makes eighteen.
+const PASSED_MAX: usize = 32;
 
 /// What an update is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +50,9 @@ pub(crate) struct Queue {
     order: BTreeSet<(u32, Reverse<u64>, Topic)>,
     topics: BTreeMap<Topic, (u32, u64)>,
     serial: u64,
+    /// How many topics were offered to packets: what filling them costs, whatever the machine.
+    #[cfg(test)]
+    steps: u64,
 }
 
 impl Queue {
@@ -56,6 +63,16 @@ impl Queue {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.order.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn holds(&self, topic: &Topic) -> bool {
+        self.topics.contains_key(topic)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// Puts a topic first. What was queued about it is replaced.
@@ -73,19 +90,26 @@ impl Queue {
     }
 
     /// Offers topics to a packet, the least told first. Those written count as told once more, and leave at `limit`.
+    ///
+    /// However many wait, it offers no more than fit, and [`LOOK_AHEAD`] and [`PASSED_MAX`] besides.
     pub(crate) fn fill(&mut self, limit: u32, mut offer: impl FnMut(&Topic) -> Offer) -> usize {
-        let (mut written, mut obsolete, mut too_large) = (Vec::new(), Vec::new(), 0);
+        let (mut written, mut obsolete, mut too_large, mut passed) = (Vec::new(), Vec::new(), 0, 0);
         for (_, _, topic) in &self.order {
+            #[cfg(test)]
+            {
+                self.steps += 1;
+            }
             match offer(topic) {
                 Offer::Written => written.push(topic.clone()),
-                Offer::Obsolete => obsolete.push(topic.clone()),
-                Offer::Skipped => {}
-                Offer::TooLarge => {
-                    too_large += 1;
-                    if too_large > LOOK_AHEAD {
-                        break;
-                    }
+                Offer::Obsolete => {
+                    obsolete.push(topic.clone());
+                    passed += 1;
                 }
+                Offer::Skipped => passed += 1,
+                Offer::TooLarge => too_large += 1,
+            }
+            if too_large > LOOK_AHEAD || passed > PASSED_MAX {
+                break;
             }
         }
         for topic in obsolete {

@@ -43,6 +43,10 @@ impl Swim {
         self.relays.clear();
         self.give_up_verifications();
         self.unverified.clear();
+        let refused: Vec<Slot> = self.refusals.keys().copied().collect();
+        refused.into_iter().for_each(|slot| {
+            self.drop_refusals(slot);
+        });
         self.refusals.clear();
         let doubted: Vec<Slot> = self.doubts.keys().copied().collect();
         doubted.into_iter().for_each(|slot| self.end_doubt(slot));

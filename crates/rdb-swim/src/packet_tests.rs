@@ -113,6 +113,58 @@ fn impossible_incarnations_are_refused() {
     assert_eq!(Packet::decode(&bytes, Versions::SPOKEN, CLUSTER), Err(DecodeError::Value { field: "incarnation" }));
 }
 
+/// al8n/memberlist #165: a member whose name is too long for a packet cannot be probed.
+#[test]
+fn the_longest_names_fit_into_the_smallest_packet() {
+    let longest = id(&"x".repeat(64));
+    assert!(NodeId::new(&"x".repeat(65)).is_err());
+    let config = crate::Config { packet_bytes_max: 512 + 300, ..crate::Config::lan() };
+    assert_eq!(config.validate(), Ok(()));
+    let smaller = crate::Config { packet_bytes_max: 512 + 299, ..config.clone() };
+    assert!(smaller.validate().is_err(), "there is no smaller one");
+    let most = Incarnation::from_u64(0xfffe_ffff_ffff_ffff);
+    let (boot, sequence, target) = (BootId(u64::MAX), u32::MAX, longest.clone());
+    let body = Body::PingRequest { sequence, target, target_boot: boot, budget_ms: u64::MAX };
+    let word = Update::Alive(Alive {
+        id: longest.clone(),
+        incarnation: most,
+        boot,
+        address: "[ffff::1]:65535".parse().expect("legal"),
+        meta: Bytes::from(vec![0; config.meta_bytes_max]),
+        versions: Versions::new(1, 2).expect("a range"),
+    });
+    let mut packet = Vec::new();
+    write_start(&mut packet, CLUSTER, &Sender { version: 1, id: longest, boot, incarnation: most }, &body);
+    assert!(write_update(&mut packet, config.packet_bytes_max, &word), "{} bytes before its word", packet.len());
+}
+
+/// Only what can be told apart exactly.
+const fn exact<T: Eq>() {}
+
+/// hashicorp/consul #3023: a float that is no number spreads by gossip and spoils every sum that it enters. Nothing that members tell
+/// each other is a float, so there is none to be checked: a field that is one has no total equality, and this does not compile.
+#[test]
+fn nothing_that_members_tell_each_other_is_a_float() {
+    exact::<Packet>();
+    exact::<crate::broadcast::Broadcast>();
+    exact::<crate::summary::Summary>();
+    exact::<crate::MemberRecord>();
+    exact::<crate::Snapshot>();
+    // Nor is one made of bytes on their way in or out.
+    let codecs = [
+        ("wire.rs", include_str!("wire.rs")),
+        ("packet.rs", include_str!("packet.rs")),
+        ("sync.rs", include_str!("sync.rs")),
+        ("summary.rs", include_str!("summary.rs")),
+        ("snapshot.rs", include_str!("snapshot.rs")),
+        ("versions.rs", include_str!("versions.rs")),
+    ];
+    for (file, source) in codecs {
+        let words = |float: &str| source.split(|at: char| !at.is_alphanumeric()).any(|word| word == float);
+        assert!(!words("f32") && !words("f64"), "{file} handles floats");
+    }
+}
+
 fn any_id() -> impl Strategy<Value = NodeId> {
     "[A-Za-z0-9._-]{1,64}".prop_map(|text| id(&text))
 }

@@ -30,7 +30,7 @@ pub enum ReconfigureError {
 impl Swim {
     /// Takes new settings at once. What comes regularly comes within its new interval from now on, and at the new one after
     /// that. Probes under way and suspicions that have begun keep the time that they were given: a deadline that others count
-    /// on does not move. Below a new `members_max` nobody is dropped, but nobody more is taken in.
+    /// on does not move. Each field of [`Config`] says what else of before it does not reach.
     ///
     /// # Errors
     ///
@@ -45,6 +45,7 @@ impl Swim {
         let former = std::mem::replace(&mut self.config, config);
         let lifeguard = self.config.lifeguard;
         self.health.limit(if lifeguard.local_health { lifeguard.health_max } else { 0 });
+        self.broadcasts.limit(self.config.broadcast_bytes_max);
         if !matches!(self.phase, Phase::Active) {
             return Ok(());
         }
@@ -60,7 +61,6 @@ impl Swim {
         if former.revisit_interval != self.config.revisit_interval {
             self.rearm(now, Timer::Revisit, self.config.revisit_interval);
         }
-        self.broadcasts.limit(self.config.broadcast_bytes_max);
         if self.config.gossip_fanout > 0 && !(self.queue.is_empty() && self.broadcasts.is_empty()) {
             self.rearm(now, Timer::Gossip, self.config.gossip_interval);
         }

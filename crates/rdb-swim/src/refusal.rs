@@ -63,14 +63,17 @@ impl Swim {
         if !self.counts(now, slot, incarnation, &from) {
             return;
         }
-        let refusal = self.refusals.entry(slot).or_default();
-        if incarnation > refusal.incarnation {
-            *refusal = Refusal { incarnation, ..Refusal::default() };
-            self.schedule.cancel(Timer::Refusal(slot));
+        if self.refusals.get(&slot).is_some_and(|refusal| incarnation > refusal.incarnation) {
+            // Of a later life: what was told of the former one is void.
+            self.drop_refusals(slot);
+            self.refusals.remove(&slot);
         }
+        let refusal = self.refusals.entry(slot).or_insert_with(|| Refusal { incarnation, ..Refusal::default() });
         refusal.observers.push(from.clone());
         self.stats.updates_taken += 1;
-        if refusal.observers.len() == self.config.refusal_observers {
+        // Also where fewer are needed than when the first ones were counted.
+        let is_enough = refusal.observers.len() >= self.config.refusal_observers;
+        if is_enough && !self.schedule.is_set(Timer::Refusal(slot)) {
             refusal.pings = 0;
             let pause = self.config.refusal_window / PINGS;
             self.schedule.set(Timer::Refusal(slot), now + pause);

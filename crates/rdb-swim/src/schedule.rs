@@ -87,6 +87,10 @@ impl Schedule {
         self.deadlines.clear();
     }
 
+    pub(crate) fn is_set(&self, timer: Timer) -> bool {
+        self.deadlines.contains_key(&timer)
+    }
+
     /// When the timer is due, if it is set.
     #[cfg(test)]
     pub(crate) fn deadline(&self, timer: Timer) -> Option<Duration> {

@@ -109,7 +109,7 @@ pub struct Statistics {
     pub limit_members: u64,
     /// Limit hit: a gone member was forgotten to make room.
     pub limit_members_evicted: u64,
-    /// Limit hit: a tombstone was given up early.
+    /// Limit hit: a tombstone was given up early, or that of a stranger found no room.
     pub limit_tombstones: u64,
     /// Limit hit: an urgent probe waits for its turn in the ring.
     pub limit_urgent_probes: u64,

@@ -176,10 +176,11 @@ impl Swim {
             return Ok(SyncAnswer::Ready(self.conflict_reply(version, address, boot)));
         }
         // Another life at the same address is a restart: one socket has one process. At another address, the known life
-        // must be given the chance to say that it is there.
+        // must be given the chance to say that it is there. So must one that is said to have left, which anybody may have made up;
+        // one that has failed had that chance, from whoever failed it here.
         let held = self.table.find(&newcomer.id);
         let is_rival = |held: &Member<'_>| {
-            held.state.is_routable() && held.boot != newcomer.boot && held.address != newcomer.address
+            held.state != NodeState::Failed && held.boot != newcomer.boot && held.address != newcomer.address
         };
         match held.filter(is_rival).map(|held| held.boot) {
             Some(boot) => Ok(self.verify(now, version, newcomer, summary, boot)),
@@ -311,7 +312,8 @@ impl Swim {
         }
         let Some(held) = self.table.get(slot) else { return };
         let former = held.state;
-        let is_changed = (held.boot, held.address, held.meta) != (alive.boot, alive.address, &alive.meta);
+        let (said, known) = ((alive.boot, alive.address, alive.versions), (held.boot, held.address, held.versions));
+        let is_changed = said != known || alive.meta != *held.meta;
         self.table.update(slot, &mut self.random, |entry| {
             let Alive { id: _, incarnation, boot, address, meta, versions } = alive;
             entry.turn(state, now);

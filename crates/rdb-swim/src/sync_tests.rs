@@ -150,6 +150,23 @@ fn what_a_reply_calls_failed_is_only_suspected() {
     assert_eq!(net.nodes[1].events.iter().filter(|(_, event)| matches!(event, Event::Failed(_))).count(), 0);
 }
 
+/// al8n/memberlist #165, of a member that is gone: what the list shows of it was told.
+#[test]
+fn a_newer_end_that_shows_other_versions_alone_is_told() {
+    let mut net = Network::cluster_of(4, 605);
+    net.crash(2);
+    net.run_until(secs(30), "failed", |net| net.all_hold(2, NodeState::Failed));
+    let held = alive_of(&net.nodes[0].swim.member(&id(2)).expect("held"));
+    let versions = Versions::new(1, 2).expect("a range");
+    let later = Alive { incarnation: held.incarnation.next(), versions, ..held };
+    net.act(0, |swim, now| swim.take_record(now, NodeState::Failed, later, &id(1), Spread::Yes));
+    let told = net.nodes[0].events.iter().rev().find_map(|(_, event)| match event {
+        Event::Updated(record) => Some((record.state, record.versions)),
+        _ => None,
+    });
+    assert_eq!(told, Some((NodeState::Failed, versions)));
+}
+
 #[test]
 fn a_leaver_leaves_no_newcomer_without_an_answer() {
     let mut net = Network::cluster_of(2, 603);

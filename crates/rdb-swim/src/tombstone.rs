@@ -20,17 +20,23 @@ impl Tombstones {
         self.stones.get(id).map(|(incarnation, _)| *incarnation)
     }
 
-    /// Keeps old records of this member out until `until`. Gives how many older stones the limit has cost.
-    pub(crate) fn insert(&mut self, id: &NodeId, incarnation: Incarnation, until: Duration, stones_max: usize) -> u64 {
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Keeps old records of this member out until `until`. Gives whose stones the limit has cost.
+    pub(crate) fn insert(
+        &mut self,
+        id: &NodeId,
+        incarnation: Incarnation,
+        until: Duration,
+        stones_max: usize,
+    ) -> Vec<NodeId> {
         self.remove(id);
         self.stones.insert(id.clone(), (incarnation, until));
         self.order.insert((until, id.clone()));
-        let mut lost = 0;
-        while self.order.len() > stones_max {
-            self.pop();
-            lost += 1;
-        }
-        lost
+        let excess = self.order.len().saturating_sub(stones_max);
+        (0..excess).filter_map(|_| self.pop()).collect()
     }
 
     /// Removes the stone of a member that is taken in again.
@@ -40,17 +46,17 @@ impl Tombstones {
         }
     }
 
-    pub(crate) fn expire(&mut self, now: Duration) {
-        while self.order.first().is_some_and(|(until, _)| *until <= now) {
-            self.pop();
-        }
+    /// Removes one whose time is up, and gives whose it was.
+    pub(crate) fn expire(&mut self, now: Duration) -> Option<NodeId> {
+        self.order.first().filter(|(until, _)| *until <= now)?;
+        self.pop()
     }
 
     /// Removes the one whose time is up first.
-    fn pop(&mut self) {
-        if let Some((_, id)) = self.order.pop_first() {
-            self.stones.remove(&id);
-        }
+    fn pop(&mut self) -> Option<NodeId> {
+        let (_, id) = self.order.pop_first()?;
+        self.stones.remove(&id);
+        Some(id)
     }
 }
 
@@ -65,10 +71,11 @@ mod tests {
         let mut stones = Tombstones::default();
         for n in 0..4u32 {
             let lost = stones.insert(&id(n), inc, Duration::from_secs(10 + u64::from(n)), 3);
-            assert_eq!(lost, u64::from(n == 3));
+            assert_eq!(lost, if n == 3 { vec![id(0)] } else { Vec::new() });
         }
         assert_eq!(stones.incarnation(&id(0)), None);
-        stones.expire(Duration::from_secs(11));
+        let expired: Vec<NodeId> = std::iter::from_fn(|| stones.expire(Duration::from_secs(11))).collect();
+        assert_eq!(expired, [id(1)]);
         assert_eq!((stones.incarnation(&id(1)), stones.incarnation(&id(2))), (None, Some(inc)));
         stones.remove(&id(2));
         assert_eq!(stones.incarnation(&id(2)), None);

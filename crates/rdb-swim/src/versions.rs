@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use rdb_net_types::{BootId, NodeId, NodeState};
+use rdb_net_types::{BootId, NodeId};
 
 use crate::entry::Member;
 use crate::event::Event;
@@ -122,15 +122,13 @@ impl Swim {
         shared.unwrap_or(self.versions().lowest())
     }
 
-    /// Holds a member to understand this range.
+    /// Holds a member to understand this range, and tells that.
     pub(crate) fn note_versions(&mut self, slot: Slot, versions: Versions) {
         self.table.update(slot, &mut self.random, |entry| {
             let profile = entry.profile.clone();
             entry.introduce(profile.boot(), profile.address(), profile.meta().clone(), versions);
         });
-        if self.table.get(slot).is_some_and(|entry| entry.state == NodeState::Alive) {
-            self.emit_of(slot, Event::Updated);
-        }
+        self.emit_of(slot, Event::Updated);
     }
 
     /// Takes the range that a member says itself, over its own connection: whatever others have said of this process.

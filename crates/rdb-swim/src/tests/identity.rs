@@ -5,7 +5,7 @@ use rdb_net_types::{Incarnation, NodeState};
 
 use super::network::{Network, address, id, local, secs};
 use crate::packet::{Accusation, Update};
-use crate::{Event, LocalNode, SyncAnswer, SyncOutcome};
+use crate::{Config, Event, LocalNode, SyncAnswer, SyncOutcome};
 
 #[test]
 fn a_restart_is_told_as_failure_and_recovery() {
@@ -160,4 +160,66 @@ fn evidence_without_a_transition_raises_the_incarnation() {
     };
     net.act(0, |swim, now| swim.apply(now, Update::Alive(alive)));
     assert_eq!(net.nodes[0].swim.member(&id(2)).map(|member| member.state), Some(NodeState::Failed));
+}
+
+/// al8n/memberlist #158: whoever tells that a member has left, in its name, makes its id anybody's.
+#[test]
+fn a_relayed_farewell_gives_a_living_nodes_id_to_nobody() {
+    let mut net = Network::cluster_of(5, 309);
+    let (boot, incarnation) = (net.nodes[1].swim.local().boot, net.nodes[1].swim.local().incarnation);
+    let farewell = |incarnation| Update::Left(Accusation { id: id(1), incarnation, from: id(1) });
+    let state = |net: &Network| net.nodes[0].swim.member(&id(1)).map(|member| member.state);
+    net.act(0, |swim, now| swim.apply(now, farewell(Incarnation::first_of(999))));
+    assert_eq!(state(&net), Some(NodeState::Alive), "of a former life");
+    net.act(0, |swim, now| swim.apply(now, farewell(incarnation)));
+    assert_eq!(state(&net), Some(NodeState::Left), "until it hears of it");
+    let rival = net.add(LocalNode { address: address(50), ..local(1, 999, 2_000) });
+    net.sync(rival, 0);
+    net.run(secs(1));
+    assert_eq!(net.nodes[rival].outcomes, [SyncOutcome::Conflict { address: address(1), boot }]);
+    assert!(net.nodes[0].events.iter().any(|(_, event)| matches!(event, Event::Conflict { .. })));
+    net.crash(rival);
+    net.run_until(secs(5), "it has spoken for itself", |net| net.agrees(5));
+    assert!(net.nodes[..5].iter().all(|node| node.swim.member(&id(1)).is_some_and(|held| held.boot == boot)));
+}
+
+#[test]
+fn who_has_left_may_come_back_at_another_address() {
+    let mut net = Network::cluster_of(5, 311);
+    net.leave(2);
+    net.run_until(secs(5), "all know", |net| net.all_hold(2, NodeState::Left));
+    net.crash(2);
+    let moved = net.add(LocalNode { address: address(50), ..local(2, 999, 1_001) });
+    net.sync(moved, 0);
+    let took = net.run_until(secs(3), "one view", |net| net.agrees(5));
+    assert!(took > Config::lan().probe_timeout, "its former address is asked first: {took:?}");
+    assert!(matches!(net.nodes[moved].outcomes[..], [SyncOutcome::Accepted { .. }]));
+}
+
+/// hashicorp/consul #733 and scylladb/scylladb #31763: an address that two names have had is a conflict, and keeps one of them out.
+#[test]
+fn a_dead_members_address_may_be_given_to_another_id() {
+    let mut net = Network::cluster_of(5, 310);
+    net.crash(2);
+    let heir = net.add(LocalNode { address: address(2), ..local(20, 999, 1_000) });
+    net.sync(heir, 0);
+    assert!(matches!(net.nodes[heir].outcomes[..], [SyncOutcome::Accepted { .. }]));
+    net.run_until(secs(30), "the dead one is found out", |net| net.all_hold(2, NodeState::Failed));
+    // All the while it is called on at the address that it had.
+    net.run(secs(60));
+    assert!(net.nodes[heir].swim.stats().dropped_target > 0, "whoever lives there does not answer for it");
+    assert!([0, 1, 3, 4].iter().all(|n| {
+        let holds = |of: usize| net.nodes[*n].swim.member(&id(of)).map(|member| (member.address, member.state));
+        let (dead, there) = (Some((address(2), NodeState::Failed)), Some((address(2), NodeState::Alive)));
+        (holds(2), holds(20)) == (dead, there)
+    }));
+    let blamed = |event: &Event| match event {
+        Event::Suspected(record) | Event::Failed(record) => record.id == id(20),
+        Event::Conflict { .. } => true,
+        _ => false,
+    };
+    assert_eq!(net.count(blamed), 0);
+    let back = net.add(LocalNode { address: address(51), ..local(2, 998, 1_001) });
+    net.sync(back, 0);
+    net.run_until(secs(5), "both are there", |net| net.agrees(6));
 }

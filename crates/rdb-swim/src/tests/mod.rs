@@ -3,6 +3,8 @@
 mod broadcast;
 mod chaos;
 mod crash;
+mod drop;
+mod gossip;
 mod hearsay;
 mod identity;
 mod inquiry;
@@ -16,6 +18,7 @@ mod reconfigure;
 mod refusal;
 mod round_trip;
 mod scale;
+mod settings;
 mod traitor;
 mod unverified;
 mod versions;

@@ -63,8 +63,8 @@ fn answer_all(swim: &mut Swim, now: Duration) {
 }
 
 /// Two minutes of a member's life: probes, an exchange of views that finds them equal, two reapings, and each second a rumour that somebody is
-/// suspect and refutes. Gives how many entries were looked at.
-fn looks_in_two_minutes(n: usize) -> u64 {
+/// suspect and refutes. Gives how many entries were looked at, and how often something that waits was offered to a packet.
+fn work_of_two_minutes(n: usize) -> (u64, u64) {
     let mut swim = knowing(n, Config::lan());
     let before = swim.table.looks();
     let mut incarnation = Incarnation::first_of(1);
@@ -85,15 +85,17 @@ fn looks_in_two_minutes(n: usize) -> u64 {
     }
     assert_eq!((swim.stats().probes_failed, swim.alive_count()), (0, n));
     assert!(swim.stats().probes_answered >= 118);
-    swim.table.looks() - before
+    (swim.table.looks() - before, swim.queue.steps())
 }
 
 #[test]
 fn a_members_work_does_not_grow_with_the_cluster() {
-    let (small, large) = (looks_in_two_minutes(100), looks_in_two_minutes(10_000));
+    let ((small, few), (large, many)) = (work_of_two_minutes(100), work_of_two_minutes(10_000));
     // An update is told 8 times by each of 100 members, and 20 times by each of 10,000: that is log n, and all of the difference.
     assert!(small < 20_000, "{small} looks among 100 members");
     assert!(large < 3 * small, "{large} looks among 10,000 members, {small} among 100");
+    assert!((120 * 12..=120 * 14).contains(&few), "{few} steps of the queue among 100 members");
+    assert!(many <= 3 * few, "{many} steps of the queue among 10,000 members, {few} among 100");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdb_net_types::Incarnation;
+use rdb_net_types::{Incarnation, NodeState};
 
 use super::network::{Network, address, cluster, id, local, secs};
 use crate::packet::{Alive, Update, cluster_hash, write_header};
@@ -258,4 +258,34 @@ fn what_a_later_release_adds_to_a_view_is_passed_over() {
     let longer = [reply.as_slice(), &[3, 9, 0xaa, 0xbb]].concat();
     let outcome = net.nodes[1].swim.handle_sync_reply(secs(1), &longer);
     assert_eq!(outcome, Ok(SyncOutcome::Accepted { members: 2 }));
+}
+
+/// al8n/memberlist #165: a member of which nothing else has changed is told of nobody.
+#[test]
+fn whose_versions_alone_have_changed_is_told_as_updated_in_whatever_state_it_is_held() {
+    for state in [NodeState::Alive, NodeState::Suspect, NodeState::Failed] {
+        // By a newer word, and by the same one where its range had been lost on the way.
+        for is_newer in [true, false] {
+            let mut net = Network::cluster_of(4, 80);
+            net.crash(3);
+            if state == NodeState::Suspect {
+                net.act(0, |swim, now| swim.suspect(now, &id(3)));
+            } else if state == NodeState::Failed {
+                net.run_until(secs(30), "failed", |net| net.all_hold(3, NodeState::Failed));
+            }
+            let before = net.nodes[0].swim.member(&id(3)).map(|member| alive_of(&member)).expect("held");
+            let incarnation = if is_newer { before.incarnation.next() } else { before.incarnation };
+            let word = Alive { versions: range(1, 2), incarnation, ..before.clone() };
+            net.forget_events();
+            net.act(0, |swim, now| swim.apply(now, Update::Alive(word)));
+            let told = net.nodes[0].events.iter().filter_map(|(_, event)| match event {
+                Event::Updated(record) => Some((record.state, record.versions)),
+                Event::Recovered(record) | Event::Trusted(record) if is_newer => Some((record.state, record.versions)),
+                _ => None,
+            });
+            let told: Vec<_> = told.collect();
+            let expected = (if is_newer { NodeState::Alive } else { state }, range(1, 2));
+            assert_eq!(told.last(), Some(&expected), "{state:?}, newer: {is_newer}");
+        }
+    }
 }
