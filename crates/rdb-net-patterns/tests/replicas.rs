@@ -2,14 +2,15 @@
 #![cfg(all(feature = "manager", feature = "files"))]
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use rdb_net_manager::NetworkManager;
 use rdb_net_manager::config::Loader;
 use rdb_net_patterns::replication::{
-    AppendError, CompactError, Config, ConfigError, Counters, Event, FollowerState, LeadFailed, LogStorage, MemoryLog,
-    NotLeading, OpenError, Piece, RecordedLog, ReplicaHandle, Replication,
+    AppendError, CompactError, Config, ConfigError, Counters, Entries, Event, FollowerState, LeadFailed, LogError,
+    LogStorage, MemoryLog, NotLeading, OpenError, Piece, Position, Promise, RecordedLog, ReplicaHandle, Replication,
 };
 use rdb_net_patterns::storage::FileLog;
 use rdb_net_types::NodeId;
@@ -156,6 +157,86 @@ async fn a_follower_that_was_away_catches_up_and_slows_nobody_meanwhile() {
         }
     }
     assert_eq!(told, ["behind", "there"], "40 MiB are more than the leader's memory");
+    shut_down(nodes).await;
+}
+
+/// A log in memory whose syncs wait, while it is told so, until the other end of its channel is gone.
+struct Held {
+    log: MemoryLog,
+    is_held: Arc<AtomicBool>,
+    released: mpsc::Receiver<()>,
+}
+
+impl LogStorage for Held {
+    fn promise(&self) -> Promise {
+        self.log.promise()
+    }
+
+    fn keep_promise(&mut self, promise: &Promise) -> Result<(), LogError> {
+        self.log.keep_promise(promise)
+    }
+
+    fn base(&self) -> Position {
+        self.log.base()
+    }
+
+    fn last(&self) -> Position {
+        self.log.last()
+    }
+
+    fn position(&self, index: u64) -> Option<Position> {
+        self.log.position(index)
+    }
+
+    fn append(&mut self, entries: &Entries) -> Result<(), LogError> {
+        self.log.append(entries)
+    }
+
+    fn cut(&mut self, keep: u64) -> Result<(), LogError> {
+        self.log.cut(keep)
+    }
+
+    fn compact(&mut self, up_to: u64) -> Result<(), LogError> {
+        self.log.compact(up_to)
+    }
+
+    fn restore(&mut self, base: Position) -> Result<(), LogError> {
+        self.log.restore(base)
+    }
+
+    fn read(&self, from: u64, bytes_max: usize, entries_max: usize) -> Result<Entries, LogError> {
+        self.log.read(from, bytes_max, entries_max)
+    }
+
+    fn sync(&mut self) -> Result<(), LogError> {
+        if self.is_held.load(Ordering::Relaxed) {
+            let _released = self.released.recv();
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_whose_disk_is_slow_slows_nobody_and_is_sent_no_more_than_its_window() {
+    let nodes = nodes(3).await;
+    let mut replicas: Vec<_> = nodes[..2].iter().map(|node| open(node, 3, MemoryLog::new())).collect();
+    let (is_held, (release, released)) = (Arc::<AtomicBool>::default(), mpsc::channel());
+    replicas.push(open(&nodes[2], 3, Held { log: MemoryLog::new(), is_held: Arc::clone(&is_held), released }));
+    timeout(LIMIT, replicas[0].lead(1)).await.expect("in time").expect("it leads");
+    check_equal(&replicas, 1).await;
+    is_held.store(true, Ordering::Relaxed);
+    for _ in 0..96 {
+        let entries = vec![vec![7; 1024].into(); 128];
+        timeout(LIMIT, replicas[0].append(entries)).await.expect("in time").expect("two are a quorum");
+    }
+    let status = replicas[0].status().await.expect("open");
+    let slow = &status.followers[1];
+    assert_eq!((status.committed, slow.node.as_str(), slow.state), (12_289, "n3", FollowerState::Streaming));
+    let window = config(3).window_bytes;
+    assert!(slow.matched < 12_289, "nothing that is held is acknowledged: {slow:?}");
+    assert!((window / 2..=window).contains(&slow.in_flight_bytes), "12 MiB were written meanwhile: {slow:?}");
+    drop(release);
+    check_equal(&replicas, 12_289).await;
     shut_down(nodes).await;
 }
 
