@@ -17,7 +17,7 @@
 //!
 //! A disk may also lose what it had promised to keep. That is found where a witness is left: each record says up to where the log was synced
 //! when it was written, so a whole record behind a damaged one that had been synced by then proves the damage, and opening is refused
-//! with [`LogError::Corrupt`]. **Without a witness it is not found.** Damage in what the very last sync covered looks like a torn end,
+//! with [`LogError::Corrupt`]. A log that [`replace`](Log::replace) has written ends with a witness of its own. **Without a witness it is not found.** Damage in what the very last sync covered looks like a torn end,
 //! because nothing was written after it. So does the loss of the last several syncs, where all of their records are gone; and a log that is cut
 //! short between two records looks whole. The log cannot tell; who keeps a second copy can: a replica is sent again what it lost,
 //! and a participant that has acknowledged refuses the next telling of the commit.

@@ -185,6 +185,7 @@ fn create(path: &Path, records: &mut dyn Iterator<Item = Bytes>) -> Result<(File
             chunk.clear();
         }
     }
+    writer.seal(&mut chunk);
     file.write_all(&chunk).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     std::fs::rename(&new, path).map_err(failed)?;

@@ -11,6 +11,10 @@
 //! salt, so that no copy of a record, inside another one or of an older file, passes for one. `synced` is up to which byte the
 //! file had been synced when the record was written: a whole record with a higher one than a damaged record's place proves that
 //! the damaged one had been durable.
+//!
+//! A log that replaces another one is durable as a whole before it has its name, so its end is never torn. It ends with a seal: the
+//! header of a record without the record, of a length that no record has, whose `synced` is its own place. So what is damaged before
+//! it is told from a torn end before anything else is appended.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -22,6 +26,8 @@ pub const RECORD_BYTES_MAX: usize = 128 * 1024 * 1024;
 const MAGIC: [u8; 8] = *b"RDBLOG\x00\x01";
 /// How long a file's header is.
 pub(super) const FILE_HEADER_BYTES: usize = 20;
+/// The length that a seal has in its header.
+const SEAL: u32 = u32::MAX;
 /// How long a record's header is.
 pub(super) const RECORD_HEADER_BYTES: usize = 20;
 
@@ -77,7 +83,7 @@ impl RecordHeader {
             synced: u64::from_le_bytes(number(bytes, 8)),
         };
         // What cannot be is ruled out first: a search looks at every byte.
-        let may_be = header.synced <= offset && header.length as usize <= RECORD_BYTES_MAX;
+        let may_be = header.synced <= offset && (header.length as usize <= RECORD_BYTES_MAX || header.length == SEAL);
         let sum = || checksum(&[&salt.to_le_bytes(), &offset.to_le_bytes(), &bytes[..16]]);
         (may_be && sum() == u32::from_le_bytes(number(bytes, 16))).then_some(header)
     }
@@ -112,16 +118,28 @@ impl Writer {
         if record.len() > RECORD_BYTES_MAX {
             return Err(LogError::TooLarge { bytes: record.len(), bytes_max: RECORD_BYTES_MAX });
         }
+        self.write_header(record.len() as u32, checksum(&[record]), self.synced, into);
+        into.extend_from_slice(record);
+        self.end += record.len() as u64;
+        Ok(())
+    }
+
+    /// Adds the seal of a log that is durable as a whole before it is read. One without records has nothing to lose, and gets none.
+    pub(super) fn seal(&mut self, into: &mut Vec<u8>) {
+        if self.end > FILE_HEADER_BYTES as u64 {
+            self.write_header(SEAL, checksum(&[]), self.end, into);
+        }
+    }
+
+    fn write_header(&mut self, length: u32, record_sum: u32, synced: u64, into: &mut Vec<u8>) {
         let mut header = [0; RECORD_HEADER_BYTES];
-        header[..4].copy_from_slice(&(record.len() as u32).to_le_bytes());
-        header[4..8].copy_from_slice(&checksum(&[record]).to_le_bytes());
-        header[8..16].copy_from_slice(&self.synced.to_le_bytes());
+        header[..4].copy_from_slice(&length.to_le_bytes());
+        header[4..8].copy_from_slice(&record_sum.to_le_bytes());
+        header[8..16].copy_from_slice(&synced.to_le_bytes());
         let sum = checksum(&[&self.salt.to_le_bytes(), &self.end.to_le_bytes(), &header[..16]]);
         header[16..].copy_from_slice(&sum.to_le_bytes());
         into.extend_from_slice(&header);
-        into.extend_from_slice(record);
-        self.end += (RECORD_HEADER_BYTES + record.len()) as u64;
-        Ok(())
+        self.end += RECORD_HEADER_BYTES as u64;
     }
 
     /// Everything written so far is durable.
@@ -168,6 +186,10 @@ pub(super) fn scan<R: Read + Seek>(
     while length.saturating_sub(offset) >= RECORD_HEADER_BYTES as u64 {
         reader.read_exact(&mut header_bytes)?;
         let Some(header) = RecordHeader::read(&header_bytes, salt, offset) else { break };
+        if header.length == SEAL {
+            offset += RECORD_HEADER_BYTES as u64;
+            continue;
+        }
         let end = offset + RECORD_HEADER_BYTES as u64 + u64::from(header.length);
         if end > length {
             break;

@@ -168,6 +168,7 @@ impl Log for MemoryLog {
         for record in records {
             writer.write(&record, &mut durable)?;
         }
+        writer.seal(&mut durable);
         writer.synced();
         {
             let mut disk = self.disk()?;

@@ -155,6 +155,38 @@ fn a_replaced_log_holds_what_it_was_given() {
 }
 
 #[test]
+fn damage_after_a_replacement_is_told_before_anything_is_appended() {
+    let replaced = || {
+        let disk = MemoryDisk::new();
+        let (mut log, ..) = open(&disk);
+        log.replace(&mut [Bytes::from_static(b"first"), Bytes::from_static(b"")].into_iter()).expect("in memory");
+        (disk, log.size_bytes() as usize)
+    };
+    let (second, sealed) =
+        (FILE_HEADER_BYTES + RECORD_HEADER_BYTES + 5, FILE_HEADER_BYTES + 2 * RECORD_HEADER_BYTES + 5);
+    let (_, length) = replaced();
+    assert_eq!(length, sealed + RECORD_HEADER_BYTES);
+    for byte in FILE_HEADER_BYTES..sealed {
+        let (disk, _) = replaced();
+        disk.damage(byte);
+        let error = disk.open(&mut |_| {}).expect_err("a durable record is damaged");
+        let damaged = if byte < second { FILE_HEADER_BYTES } else { second } as u64;
+        assert!(
+            matches!(error, LogError::Corrupt { offset, synced_bytes, .. } if offset == damaged && synced_bytes == sealed as u64),
+            "byte {byte}: {error}"
+        );
+    }
+    // The seal itself holds nothing: it may go, and the records stay.
+    for byte in sealed..length {
+        let (disk, _) = replaced();
+        disk.damage(byte);
+        let (_, records, recovered) = open(&disk);
+        assert_eq!(records, [b"first".to_vec(), Vec::new()], "byte {byte}");
+        assert_eq!(recovered, Recovered { records: 2, cut_bytes: RECORD_HEADER_BYTES as u64 });
+    }
+}
+
+#[test]
 fn what_waits_is_bounded() {
     let disk = MemoryDisk::new();
     let (mut log, ..) = open(&disk);

@@ -19,6 +19,12 @@ impl Schedule {
         self.order.insert((at, txn));
     }
 
+    /// Sets a time where none is earlier: who comes later puts nobody off.
+    pub(super) fn set_earlier(&mut self, txn: TransactionId, at: Duration) {
+        let earliest = self.at.get(&txn).map_or(at, |set| at.min(*set));
+        self.set(txn, earliest);
+    }
+
     pub(super) fn clear(&mut self, txn: TransactionId) {
         if let Some(at) = self.at.remove(&txn) {
             self.order.remove(&(at, txn));

@@ -122,6 +122,22 @@ fn a_damaged_file_is_refused_and_left_as_it_is() {
 }
 
 #[test]
+fn a_replaced_file_that_is_damaged_is_refused_before_anything_is_appended() {
+    let folder = Folder::new("damaged-replacement");
+    let (mut log, ..) = open(&folder.log()).expect("new");
+    let first = log.size_bytes();
+    log.replace(&mut [Bytes::from_static(b"kept")].into_iter()).expect("there is room");
+    drop(log);
+    assert_eq!(open(&folder.log()).expect("whole").1, [b"kept"]);
+    let mut bytes = std::fs::read(folder.log()).expect("there");
+    bytes[first as usize + 22] ^= 1;
+    std::fs::write(folder.log(), &bytes).expect("there is room");
+    let error = open(&folder.log()).expect_err("damaged");
+    assert!(matches!(error, LogError::Corrupt { offset, .. } if offset == first), "{error}");
+    assert_eq!(std::fs::read(folder.log()).expect("there"), bytes);
+}
+
+#[test]
 fn a_replacement_that_was_cut_off_is_no_log() {
     let folder = Folder::new("replacement");
     let (mut log, ..) = open(&folder.log()).expect("new");

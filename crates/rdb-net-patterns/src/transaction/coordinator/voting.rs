@@ -34,7 +34,7 @@ impl Coordinator {
         let Some(member) = transaction.member(node).filter(|member| member.progress == Progress::Asked) else { return };
         if error.effect == Effect::Unknown {
             (member.progress, member.may_hold) = (Progress::Silent, true);
-            self.schedule.set(txn, deadline.min(now + self.config.ask_again));
+            self.schedule.set_earlier(txn, deadline.min(now + self.config.ask_again));
         } else {
             // Nothing is left there, unless an earlier prepare was heard.
             if !member.may_hold {

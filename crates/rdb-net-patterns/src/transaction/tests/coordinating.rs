@@ -97,6 +97,18 @@ fn the_outcome_of_a_prepare_drives_the_decision() {
 }
 
 #[test]
+fn a_silent_participant_is_not_asked_later_because_another_falls_silent() {
+    let (mut coordinator, txn) = begun(&["a", "b"]);
+    let lost = || Err(RequestError::new(Effect::Unknown, Reason::ConnectionLost));
+    coordinator.handle_prepared(ms(0), txn, &node("a"), lost());
+    coordinator.handle_prepared(ms(499), txn, &node("b"), lost());
+    assert_eq!(coordinator.poll_timeout(), Some(ms(500)));
+    coordinator.handle_timeout(ms(500));
+    assert_eq!(actions(&mut coordinator), ["prepare a", "prepare b"]);
+    assert_eq!(coordinator.poll_timeout(), Some(ms(1000)), "the deadline, while both are being asked");
+}
+
+#[test]
 fn an_unknown_outcome_is_asked_about_again_until_the_deadline() {
     let (mut coordinator, txn) = begun(&["a", "b"]);
     let lost = || Err(RequestError::new(Effect::Unknown, Reason::ConnectionLost));
