@@ -311,7 +311,10 @@ mod tests {
         let together = JOINED_BYTES as u64;
         assert!(log.memory_bytes() <= 100 * (1024 + 56 + BATCH_BYTES as u64) + together, "{}", log.memory_bytes());
         log.compact(20_000).unwrap();
-        assert_eq!((log.base(), log.last(), log.read(1, 1, 1).unwrap()), (whole.last(), whole.last(), Entries::default()));
+        assert_eq!(
+            (log.base(), log.last(), log.read(1, 1, 1).unwrap()),
+            (whole.last(), whole.last(), Entries::default())
+        );
         log.append(&vec![LogEntry { index: 10_001, epoch: 1, data: "on".into() }].into()).unwrap();
         log.cut(0).unwrap();
         assert_eq!(log.last(), whole.last(), "what was compacted is not cut");
