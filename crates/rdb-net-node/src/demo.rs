@@ -12,12 +12,13 @@
 //! | `directory` | configurations, logs and ports |
 //! | `report` | what is told at the end |
 //! | `node` | the other side: what runs in each process |
-//! | `participant` | a node's part in transactions |
+//! | `participant`, `holds` | a node's part in transactions, and what of it is held back on order |
 //! | `protocol` | the lines between the two |
 //! | `table` | the data, the same on both sides |
 
 mod cluster;
 mod directory;
+mod holds;
 mod node;
 mod participant;
 mod process;

@@ -14,8 +14,9 @@ use rdb_net_types::{MessageType, NodeId, QueryRequest, QueryResponse};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::holds::Holds;
 use super::participant;
-use super::protocol::{Answered, FailureLine, Line, Order, Outcome, QueryOrder, Told};
+use super::protocol::{Answered, FailureLine, Line, Order, Outcome, QueryOrder, Told, unix_us};
 use super::replica::Replicas;
 use super::table::{Answer, AnswerError, Partition, Query};
 use crate::cli::{DemoNodeOptions, Format};
@@ -38,7 +39,8 @@ pub(crate) async fn run(options: DemoNodeOptions) -> Result<(), Failure> {
     let manager = Arc::new(NetworkManager::new(config).map_err(not_started)?);
     manager.handle(MessageType::QUERY_REQUEST, Arc::new(answers_of(options.partition)), HandlerOptions::default());
     let replicas = Replicas::new(Replication::new(&manager), &options.config);
-    let transactions = Arc::new(participant::open(&manager, &options.config)?);
+    let holds = Arc::new(Holds::default());
+    let transactions = Arc::new(participant::open(&manager, &options.config, &holds)?);
     let events = manager.events();
     manager.start().await.map_err(not_started)?;
     let admin = admin_bind.map(|bind| AdminServer::new(manager.control(), bind));
@@ -49,8 +51,14 @@ pub(crate) async fn run(options: DemoNodeOptions) -> Result<(), Failure> {
     let address = manager.addresses().transport;
     tell(Told::Started { node: manager.control().local().id.clone(), address, admin: listens })?;
     let (network, held) = (Arc::clone(&manager), Arc::clone(&transactions));
-    let obeying =
-        Obeying { manager: network, transactions: held, replicas, under_way: JoinSet::new(), is_detached: false };
+    let obeying = Obeying {
+        manager: network,
+        transactions: held,
+        holds,
+        replicas,
+        under_way: JoinSet::new(),
+        is_detached: false,
+    };
     let ended = tokio::select! {
         ended = obeying.run(events) => ended,
         () = signals.next() => Ok(()),
@@ -85,6 +93,7 @@ struct Obeying {
     manager: Arc<NetworkManager>,
     replicas: Replicas,
     transactions: Arc<TransactionManager>,
+    holds: Arc<Holds>,
     under_way: JoinSet<Told>,
     is_detached: bool,
 }
@@ -121,6 +130,10 @@ impl Obeying {
                 let transactions = Arc::clone(&self.transactions);
                 self.under_way
                     .spawn(async move { Told::Transacted(participant::transact(&transactions, order).await) });
+            }
+            Ok(Order::Hold(order)) => {
+                self.holds.obey(order);
+                tell(Told::Held { at_us: unix_us(), order })?;
             }
             Ok(Order::Open(_)) => tell(Told::Open(participant::open_transactions(&self.transactions)))?,
             Ok(Order::Members(_)) => {

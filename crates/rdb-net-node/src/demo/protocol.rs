@@ -8,6 +8,7 @@ use rdb_net_patterns::transaction::{Decision, Occurrence};
 use rdb_net_types::{Effect, HealthStatus, NodeAddress, NodeId, NodeState};
 use serde::{Deserialize, Serialize};
 
+use super::holds::HoldOrder;
 use super::replication::{LogOrder, LogTold};
 use super::table::Answer;
 
@@ -21,6 +22,8 @@ pub(crate) enum Order {
     Log(LogOrder),
     /// Begin a transaction, and tell what became of it.
     Transact(TransactOrder),
+    /// Hold something of transactions back, or let it go on; and tell when that is so.
+    Hold(HoldOrder),
     /// Tell which transactions are open.
     Open(bool),
     /// Tell the members.
@@ -83,6 +86,8 @@ pub(crate) enum Told {
     Transaction { at_us: u64, what: Occurrence },
     /// What became of a transaction.
     Transacted(Transacted),
+    /// From now on something is held back, or no more: microseconds since 1970.
+    Held { at_us: u64, order: HoldOrder },
     /// What is open here.
     Open(Open),
     /// The farewell that was ordered is said.
@@ -220,6 +225,7 @@ mod tests {
             (r#"{"query":{"id":7,"text":"sum"}}"#, query),
             (r#"{"log":{"append":{"until":9,"bytes":64}}}"#, Order::Log(LogOrder::Append { until: 9, bytes: 64 })),
             (r#"{"transact":{"number":8,"participants":["n1"]}}"#, transact),
+            (r#"{"hold":{"votes":true}}"#, Order::Hold(HoldOrder::Votes(true))),
             (r#"{"open":true}"#, Order::Open(true)),
             (r#"{"members":true}"#, Order::Members(true)),
             (r#"{"leave":true}"#, Order::Leave(true)),
