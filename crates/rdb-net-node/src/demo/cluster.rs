@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::cannot;
 use super::directory::{Directory, Ports, configuration, free_ports};
+use super::holds::HoldOrder;
 use super::process::{self, FromNode, Process};
 use super::protocol::{Answered, Change, Line, Open, Order, Told, Transacted, unix_ms};
 use super::replication::LogTold;
@@ -62,6 +63,8 @@ pub(crate) struct Cluster {
     members: BTreeMap<NodeId, (u64, BTreeMap<NodeId, NodeState>)>,
     /// What became of queries and is not taken yet.
     answered: Vec<Answered>,
+    /// Slow queries that have begun to be answered. A run has two.
+    streaming: BTreeSet<u64>,
     /// What was told of replicas and is not taken yet.
     log: Vec<(NodeId, LogTold)>,
     /// What became of transactions and is not taken yet.
@@ -72,6 +75,8 @@ pub(crate) struct Cluster {
     heard_out: BTreeSet<(usize, u32)>,
     /// What each node told last of its open transactions.
     open: BTreeMap<NodeId, Open>,
+    /// What was told to be held back, or no more, of the one order that is waited for.
+    held: Option<(NodeId, HoldOrder, u64)>,
 }
 
 impl Cluster {
@@ -99,11 +104,13 @@ impl Cluster {
             seen: Vec::new(),
             members: BTreeMap::new(),
             answered: Vec::new(),
+            streaming: BTreeSet::new(),
             log: Vec::new(),
             transacted: Vec::new(),
             occurred: Vec::new(),
             heard_out: BTreeSet::new(),
             open: BTreeMap::new(),
+            held: None,
         })
     }
 
@@ -114,6 +121,11 @@ impl Cluster {
     /// Where a node's replica has its log.
     pub(crate) fn replica_file(&self, place: usize) -> PathBuf {
         super::replica::file(&self.nodes[place].config)
+    }
+
+    /// Where a node has the log of its transactions.
+    pub(crate) fn transactions_file(&self, place: usize) -> PathBuf {
+        super::participant::file(&self.nodes[place].config)
     }
 
     pub(crate) fn id(&self, place: usize) -> &NodeId {
@@ -223,11 +235,15 @@ impl Cluster {
             Told::Members { members } => {
                 self.members.insert(by, (at_ms, members));
             }
+            Told::Streaming { id } => {
+                self.streaming.insert(id);
+            }
             Told::Answered(answered) => self.answered.push(answered),
             // What a former life had told is heard out before the next one begins.
             Told::Log(told) if life == self.nodes[place].life => self.log.push((by, told)),
             Told::Transaction { at_us, what } => self.occurred.push(Event { at_us, node: by, what }),
             Told::Transacted(transacted) => self.transacted.push(transacted),
+            Told::Held { at_us, order } => self.held = Some((by, order, at_us)),
             Told::Open(open) => {
                 self.open.insert(by, open);
             }
@@ -282,6 +298,11 @@ impl Cluster {
         std::mem::take(&mut self.answered)
     }
 
+    /// Whether some rows of every part of this query have come.
+    pub(crate) fn is_streaming(&self, id: u64) -> bool {
+        self.streaming.contains(&id)
+    }
+
     /// Takes what was told of replicas since the last time.
     pub(crate) fn take_log(&mut self) -> Vec<(NodeId, LogTold)> {
         std::mem::take(&mut self.log)
@@ -295,6 +316,17 @@ impl Cluster {
     /// What happened to transactions.
     pub(crate) fn occurred(&self) -> &[Event] {
         &self.occurred
+    }
+
+    /// Has a node hold something back, or let it go on; returns since when it does, in microseconds since 1970.
+    pub(crate) async fn hold(&mut self, place: usize, order: HoldOrder, limit: Duration) -> Result<u64, Failure> {
+        self.held = None;
+        self.order(place, &Order::Hold(order)).await?;
+        self.wait(limit, |cluster| cluster.held.is_some()).await?;
+        match self.held.take() {
+            Some((by, told, at_us)) if by == *self.id(place) && told == order => Ok(at_us),
+            _ => Err(Failure::Other(format!("{} does not do so: {order:?}", self.id(place)))),
+        }
     }
 
     /// Asks every node once what it holds of transactions; those that did not answer in this time are missing.

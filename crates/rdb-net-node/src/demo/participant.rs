@@ -1,7 +1,7 @@
 //! A node's part in transactions: it counts what it commits, and tells everything that happens.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use rdb_net_patterns::storage::FileLog;
 use rdb_net_patterns::transaction::{Decision, Occurrence, Prepared, Resource, TransactionManager, TransactionOptions};
 use rdb_net_types::{BoxFuture, NodeId, Payload, TransactionId, Vote};
 
+use super::holds::{HeldLog, Holds};
 use super::node::tell;
 use super::protocol::{Open, Told, TransactOrder, Transacted, unix_us};
 use crate::exit::Failure;
@@ -31,6 +32,7 @@ struct Ledger {
 struct Numbers {
     node: NodeId,
     ledger: Mutex<Ledger>,
+    holds: Arc<Holds>,
 }
 
 const LOCKED: &str = "no code panics while it holds this lock";
@@ -56,7 +58,11 @@ impl Resource for Numbers {
                 }
             }
         };
-        Box::pin(std::future::ready(prepared))
+        let holds = Arc::clone(&self.holds);
+        Box::pin(async move {
+            holds.vote().await;
+            prepared
+        })
     }
 
     fn restore(&self, txn: TransactionId, work: Payload) {
@@ -76,15 +82,25 @@ impl Resource for Numbers {
     }
 }
 
+/// Where a node with this configuration has the log of its transactions.
+pub(super) fn file(config: &Path) -> PathBuf {
+    config.with_extension("transactions")
+}
+
 /// Opens the node's transactions, whose log lies beside its configuration.
-pub(super) fn open(network: &Arc<NetworkManager>, config: &Path) -> Result<TransactionManager, Failure> {
+pub(super) fn open(
+    network: &Arc<NetworkManager>,
+    config: &Path,
+    holds: &Arc<Holds>,
+) -> Result<TransactionManager, Failure> {
     let Some(node) = network.config().node_id.clone() else {
         return Err(Failure::other("a node of the demo has a name in its configuration"));
     };
     let mut records = Vec::new();
-    let opened = FileLog::open(config.with_extension("transactions"), &mut |record| records.push(record.to_vec()));
+    let opened = FileLog::open(file(config), &mut |record| records.push(record.to_vec()));
     let (log, _) = opened.map_err(Failure::other)?;
-    let resource = Arc::new(Numbers { node: node.clone(), ledger: Mutex::default() });
+    let resource = Arc::new(Numbers { node: node.clone(), ledger: Mutex::default(), holds: Arc::clone(holds) });
+    let log = HeldLog { log, holds: Arc::clone(holds) };
     let witness = |what: Occurrence| {
         // That nobody reads it any more is no failure, and no other is possible.
         let _ = tell(Told::Transaction { at_us: unix_us(), what });

@@ -1,4 +1,9 @@
 //! Transactions over all nodes while nodes are killed, and the checks of what all processes told.
+//!
+//! Each kill leaves something in doubt, on purpose: the coordinator's own vote is held back until the node that is to be killed has given
+//! its own; and where the coordinator is to be killed, its decision is let come, and an acknowledgement of it is held back.
+
+mod doubt;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,10 +14,12 @@ use rdb_net_types::{NodeId, TransactionId};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
+use super::holds::HoldOrder;
 use super::protocol::{Order, TransactOrder, unix_ms, unix_us};
 use super::report::{Report, Transactions};
 use crate::exit::Failure;
 use crate::output::note;
+use doubt::Doubt;
 
 /// How many transactions are under way at once.
 const UNDER_WAY_MAX: usize = 8;
@@ -40,6 +47,8 @@ pub(super) struct Tally {
     /// Not begun although their coordinator runs.
     not_begun: Vec<String>,
     left_open: Vec<Event>,
+    /// What the kills left in doubt.
+    doubts: Vec<Doubt>,
 }
 
 impl Tally {
@@ -53,25 +62,18 @@ impl Tally {
         killing: Killing,
     ) -> Result<u64, Failure> {
         self.begun.get_or_insert_with(Instant::now);
-        let participants: Vec<NodeId> = cluster.nodes().iter().map(|node| node.id.clone()).collect();
         let goes_on = killing != Killing::Nobody;
-        while self.done() < until {
-            while self.under_way.len() < UNDER_WAY_MAX && (goes_on || self.transactions.total < until) {
-                self.transactions.total += 1;
-                let number = self.transactions.total;
-                self.under_way.insert(number);
-                let order = TransactOrder { number, participants: participants.clone() };
-                cluster.order(coordinator, &Order::Transact(order)).await?;
-            }
-            if !cluster.listen(Instant::now() + ANSWER_LIMIT).await? {
-                break;
-            }
-            self.count(cluster);
-        }
+        while self.done() < until && self.step(cluster, coordinator, if goes_on { u64::MAX } else { until }).await? {}
         let Killing::AtTheEnd(victim) = killing else { return Ok(unix_ms()) };
+        let held_by = self.leave_in_doubt(cluster, coordinator, victim).await?;
         note(&format!("{} transactions are done: killing {}", self.done(), cluster.id(victim)));
         let killed_ms = cluster.kill(victim).await?;
         self.transactions.under_way_at_kills.push(self.under_way.len() as u64);
+        let (node, log) = (cluster.id(victim).clone(), cluster.transactions_file(victim));
+        self.doubts.push(Doubt::read(node, killed_ms * 1000, &log)?);
+        for (place, order) in held_by {
+            cluster.hold(place, order, ANSWER_LIMIT).await?;
+        }
         if victim == coordinator {
             // What it had answered before its end is in the pipe.
             while cluster.listen(Instant::now() + Duration::from_millis(200)).await? {
@@ -81,6 +83,55 @@ impl Tally {
             self.under_way.clear();
         }
         Ok(killed_ms)
+    }
+
+    /// Has so many be under way, of this many in all, and takes in one line. `false` where none came.
+    async fn step(&mut self, cluster: &mut Cluster, coordinator: usize, total: u64) -> Result<bool, Failure> {
+        let participants: Vec<NodeId> = cluster.nodes().iter().map(|node| node.id.clone()).collect();
+        while self.under_way.len() < UNDER_WAY_MAX && self.transactions.total < total {
+            self.transactions.total += 1;
+            let number = self.transactions.total;
+            self.under_way.insert(number);
+            let order = TransactOrder { number, participants: participants.clone() };
+            cluster.order(coordinator, &Order::Transact(order)).await?;
+        }
+        let has_come = cluster.listen(Instant::now() + ANSWER_LIMIT).await?;
+        self.count(cluster);
+        Ok(has_come)
+    }
+
+    /// Goes on until a kill of the victim leaves something in doubt. Returns what is held back for that, and by whom, as the orders that
+    /// let it go on. Where it does not come to that, the report tells.
+    async fn leave_in_doubt(
+        &mut self,
+        cluster: &mut Cluster,
+        coordinator: usize,
+        victim: usize,
+    ) -> Result<Vec<(usize, HoldOrder)>, Failure> {
+        let by = Instant::now() + ANSWER_LIMIT;
+        let held_us = cluster.hold(coordinator, HoldOrder::Votes(true), ANSWER_LIMIT).await?;
+        let decides = cluster.id(coordinator).clone();
+        if victim != coordinator {
+            let voters = [cluster.id(victim).clone()];
+            while doubt::waiting(cluster.occurred(), &decides, held_us, &voters).is_empty() && Instant::now() < by {
+                self.step(cluster, coordinator, u64::MAX).await?;
+            }
+            return Ok(vec![(coordinator, HoldOrder::Votes(false))]);
+        }
+        let voters: Vec<NodeId> = cluster.others(coordinator).into_iter().collect();
+        while doubt::waiting(cluster.occurred(), &decides, held_us, &voters).is_empty() && Instant::now() < by {
+            self.step(cluster, coordinator, u64::MAX).await?;
+        }
+        // Who has voted and cannot write acknowledges nothing of what is decided from here on.
+        let silent = usize::from(coordinator == 0);
+        cluster.hold(silent, HoldOrder::Disk(true), ANSWER_LIMIT).await?;
+        let waiting = doubt::waiting(cluster.occurred(), &decides, held_us, &voters);
+        cluster.hold(coordinator, HoldOrder::Votes(false), ANSWER_LIMIT).await?;
+        let is_decided = |event: &Event| matches!(&event.what, Occurrence::Decided { txn, decision: Decision::Commit } if waiting.contains(txn));
+        while !cluster.occurred().iter().any(is_decided) && Instant::now() < by {
+            self.step(cluster, coordinator, u64::MAX).await?;
+        }
+        Ok(vec![(silent, HoldOrder::Disk(false))])
     }
 
     /// Answered, or never to be answered.
@@ -138,8 +189,12 @@ impl Tally {
     }
 
     /// Notes the numbers, and what must hold of what the processes told.
-    pub(super) fn report(mut self, cluster: &Cluster, report: &mut Report) {
-        let events = cluster.occurred().iter().cloned().chain(std::mem::take(&mut self.left_open));
+    pub(super) fn report(self, cluster: &Cluster, report: &mut Report) {
+        self.conclude(cluster.occurred().iter().cloned(), report);
+    }
+
+    fn conclude(mut self, events: impl Iterator<Item = Event>, report: &mut Report) {
+        let events = events.chain(std::mem::take(&mut self.left_open));
         let history: History = events.collect();
         let Transactions { total, committed, aborted, unanswered, ref under_way_at_kills, .. } = self.transactions;
         let is_done = total == committed + aborted + unanswered && self.not_begun.is_empty();
@@ -166,7 +221,38 @@ impl Tally {
             };
             report.assert(name, found.is_empty() && begun > 0, detail);
         }
+        let (held, detail) = self.in_doubt(&history);
+        report.assert("what the kills left in doubt is resolved after the restarts", held, detail);
         self.transactions.events = history.events().len() as u64;
         report.transactions = Some(self.transactions);
     }
+
+    /// Whether each kill left something in doubt and nothing of it is left, in words too: a participant had voted, and then a coordinator
+    /// had decided and was not acknowledged by all.
+    fn in_doubt(&self, history: &History) -> (bool, String) {
+        let [participant, coordinator] = self.doubts.as_slice() else {
+            return (false, format!("{} nodes were killed", self.doubts.len()));
+        };
+        let found = participant.count() + coordinator.count();
+        let recovered = self.transactions.recovered;
+        let unresolved: Vec<String> = self.doubts.iter().flat_map(|doubt| doubt.unresolved(history)).collect();
+        let is_hit = !participant.prepared.is_empty() && !coordinator.decided.is_empty();
+        let is_resolved = unresolved.is_empty();
+        let detail = match is_resolved {
+            true => format!(
+                "in the logs at the kills: {} without an outcome at {}, {} without an outcome and {} decided without an end at {}; \
+                 {recovered} of {found} were taken up",
+                participant.prepared.len(),
+                participant.node,
+                coordinator.prepared.len(),
+                coordinator.decided.len(),
+                coordinator.node
+            ),
+            false => unresolved.into_iter().take(TOLD_MAX).collect::<Vec<_>>().join("; "),
+        };
+        (is_hit && is_resolved && recovered == found, detail)
+    }
 }
+
+#[cfg(test)]
+mod tests;
