@@ -34,6 +34,7 @@ struct Produced {
     seen: Arc<Seen>,
     left: usize,
     end: End,
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -41,19 +42,27 @@ enum End {
     Fine,
     Silent,
     Fails,
+    /// So long before each row.
+    Slow(Duration),
 }
 
 impl Stream for Produced {
     type Item = Result<Vec<Tuple>, HandlerError>;
 
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.left > 0 {
+            if let End::Slow(pause) = self.end {
+                std::task::ready!(
+                    self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause))).as_mut().poll(context)
+                );
+                self.pause = None;
+            }
             self.left -= 1;
             self.seen.rows.fetch_add(1, Ordering::SeqCst);
             return Poll::Ready(Some(Ok(vec![Tuple(vec![7; ROW_BYTES].into())])));
         }
         match self.end {
-            End::Fine => Poll::Ready(None),
+            End::Fine | End::Slow(_) => Poll::Ready(None),
             End::Silent => Poll::Pending,
             End::Fails => Poll::Ready(Some(Err(HandlerError::failed("the disk is gone")))),
         }
@@ -73,11 +82,12 @@ fn answer(seen: &Arc<Seen>, name: &str, query: &QueryRequest) -> Result<RowStrea
     let (rows, end) = match order.split_once('-').unwrap_or((order, "")) {
         (rows, "silent") => (rows, End::Silent),
         (rows, "fails") => (rows, End::Fails),
+        (rows, "slow") => (rows, End::Slow(Duration::from_millis(100))),
         (rows, _) => (rows, End::Fine),
     };
     let left = rows.parse().map_err(|_| HandlerError::not_started("no number"))?;
     seen.begun.fetch_add(1, Ordering::SeqCst);
-    Ok(Box::pin(Produced { seen: Arc::clone(seen), left, end }))
+    Ok(Box::pin(Produced { seen: Arc::clone(seen), left, end, pause: None }))
 }
 
 struct Cluster {
@@ -268,7 +278,7 @@ async fn a_replica_is_asked_where_the_first_did_not_begin_and_gets_what_is_left_
     let gathered = cluster.executor.gather(vec![partition.clone()], options).await.expect("the plan is fine");
     assert_eq!((lengths(&gathered), &gathered.outcomes[0]), (vec![7], &cluster.complete(2)));
     let budget = |place: usize| cluster.seen[place].budgets.lock().expect("no panic")[0].as_secs_f64();
-    assert!((4.0..=5.0).contains(&budget(1)), "two are left, and share ten seconds: {}", budget(1));
+    assert!((9.0..=10.0).contains(&budget(1)), "who begins has what is left: {}", budget(1));
     assert!((9.0..=10.0).contains(&budget(2)), "it is the last one: {}", budget(2));
 
     let options = Options { repeat: Repeat::Never, ..options };
@@ -277,6 +287,26 @@ async fn a_replica_is_asked_where_the_first_did_not_begin_and_gets_what_is_left_
         Outcome::Failed { tried } => assert_eq!((tried.len(), &tried[0].node), (1, &gone)),
         other => panic!("{other:?}"),
     }
+    cluster.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_streams_for_longer_than_its_share_is_not_cut() {
+    let cluster = Cluster::start(4).await;
+    let partition = Part {
+        fragment: 1,
+        nodes: cluster.ids[1..].to_vec(),
+        query: "n2=20-slow n3=1 n4=1".to_owned(),
+        parameters: Default::default(),
+    };
+    for repeat in [Repeat::NotStarted, Repeat::Always] {
+        // Two seconds of rows, and a third of five for each replica.
+        let options = Options { repeat, ..Options::timeout(Duration::from_secs(5)) };
+        let gathered = cluster.executor.gather(vec![partition.clone()], options).await.expect("the plan is fine");
+        assert_eq!((lengths(&gathered), &gathered.outcomes[0]), (vec![20], &cluster.complete(1)), "{repeat:?}");
+    }
+    assert_eq!(cluster.begun(), [0, 2, 0, 0]);
+    cluster.check_all_ended().await;
     cluster.shut_down().await;
 }
 

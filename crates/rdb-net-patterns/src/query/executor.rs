@@ -81,7 +81,7 @@ impl QueryExecutor {
             window_bytes: options.window_bytes,
             begun,
             gather,
-            deadline: Box::pin(tokio::time::sleep_until(begun + options.timeout.min(crate::TIMEOUT_MAX))),
+            timer: Box::pin(tokio::time::sleep_until(begun + options.timeout.min(crate::TIMEOUT_MAX))),
             under_way: Vec::new(),
             next: 0,
         })
@@ -140,7 +140,7 @@ pub struct QueryStream {
     window_bytes: u32,
     begun: Instant,
     gather: Gather,
-    deadline: Pin<Box<Sleep>>,
+    timer: Pin<Box<Sleep>>,
     under_way: Vec<UnderWay>,
     /// Who is looked at first, so that none is kept waiting by another.
     next: usize,
@@ -175,8 +175,11 @@ impl QueryStream {
                     if self.gather.has_actions() {
                         continue;
                     }
-                    // When it has fired, the time is over.
-                    std::task::ready!(self.deadline.as_mut().poll(context));
+                    let until = self.gather.poll_timeout().unwrap_or_default().min(crate::TIMEOUT_MAX);
+                    if self.timer.deadline() != self.begun + until {
+                        self.timer.as_mut().reset(self.begun + until);
+                    }
+                    std::task::ready!(self.timer.as_mut().poll(context));
                 }
             }
         }
@@ -198,8 +201,12 @@ impl QueryStream {
         for step in 0..count {
             let place = (self.next + step) % count;
             let asked = &mut self.under_way[place];
-            let Poll::Ready(came) = asked.poll(self.query_id, context) else { continue };
+            let came = asked.poll(self.query_id, context);
             let part = asked.part;
+            if matches!(asked.answer, Answer::Rows(_)) {
+                self.gather.handle_sent(part);
+            }
+            let Poll::Ready(came) = came else { continue };
             self.next = place + 1;
             match came {
                 Ok(Some(rows)) => {

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use rdb_net_types::{NodeId, Reason, RequestError};
+use rdb_net_types::{Effect, NodeId, Reason, RequestError};
 
-use super::plan::{NoPart, Options, Outcome, Part, Tried, Wanted};
+use super::plan::{NoPart, Options, Outcome, Part, Repeat, Tried, Wanted};
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Action {
         part: usize,
         /// Whom.
         node: NodeId,
-        /// How long it may take.
+        /// How long it may take: what is left of the time, but the reserve.
         budget: Duration,
     },
     /// Nothing more is wanted of this part's node: tell it.
@@ -38,6 +38,10 @@ struct State {
     nodes: VecDeque<NodeId>,
     /// Who is asked now; `None` before the first and at the end.
     asked: Option<NodeId>,
+    /// Until when it has to have begun; `None` where nobody could be asked instead.
+    begins_by: Option<Duration>,
+    /// Whether the request of the one that is asked may have left this node.
+    is_sent: bool,
     tried: Vec<Tried>,
     has_rows: bool,
     has_ended: bool,
@@ -75,6 +79,8 @@ impl Gather {
         let state = |part: &Part| State {
             nodes: part.nodes.iter().cloned().collect(),
             asked: None,
+            begins_by: None,
+            is_sent: false,
             tried: Vec::new(),
             has_rows: false,
             has_ended: false,
@@ -91,15 +97,27 @@ impl Gather {
         Ok(this)
     }
 
+    /// A part's request is queued: from now on its node may act on it.
+    pub fn handle_sent(&mut self, part: usize) {
+        let state = &mut self.parts[part];
+        state.is_sent = true;
+        if self.options.repeat != Repeat::Always {
+            // Nobody may be asked in its place any more, so it has the whole time.
+            state.begins_by = None;
+        }
+    }
+
     /// Rows of a part have come.
     pub fn handle_rows(&mut self, part: usize) {
-        self.parts[part].has_rows = true;
+        let state = &mut self.parts[part];
+        (state.is_sent, state.has_rows, state.begins_by) = (true, true, None);
     }
 
     /// A part's node has answered in full, or will answer no more.
     pub fn handle_end(&mut self, now: Duration, part: usize, result: Result<(), RequestError>) {
         let state = &mut self.parts[part];
         let Some(node) = state.asked.take() else { return };
+        state.begins_by = None;
         match result {
             Ok(()) => {
                 self.complete += 1;
@@ -142,11 +160,20 @@ impl Gather {
                 None => Outcome::Failed { tried: std::mem::take(&mut state.tried) },
             });
         }
+        for part in 0..self.parts.len() {
+            let state = &self.parts[part];
+            if !state.has_ended && state.begins_by.is_some_and(|begins_by| begins_by <= now) {
+                let effect = if state.is_sent { Effect::Unknown } else { Effect::NotSent };
+                self.actions.push_back(Action::Cancel { part });
+                self.handle_end(now, part, Err(RequestError::new(effect, Reason::Expired)));
+            }
+        }
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout); `None` at the end.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        (self.open > 0).then_some(self.deadline)
+        let begins_by = self.parts.iter().filter(|state| !state.has_ended).filter_map(|state| state.begins_by).min();
+        (self.open > 0).then(|| begins_by.map_or(self.deadline, |begins_by| begins_by.min(self.deadline)))
     }
 
     /// The next thing to be done.
@@ -164,16 +191,19 @@ impl Gather {
         self.open == 0
     }
 
-    /// Asks the next node of a part. What is left of the time is split over the nodes that may have to be asked yet, so that a node
-    /// which is silent leaves some for those behind it.
+    /// Asks the next node of a part, with all that is left of the time. Until it has begun it has a share alone, so that a node which
+    /// is not there leaves some for those behind it; one that has begun is not cut for the sake of nodes that will not be asked.
     fn ask_next(&mut self, now: Duration, part: usize) {
-        let left = self.deadline.saturating_sub(now).saturating_sub(self.options.reserve);
+        let budget = self.deadline.saturating_sub(now).saturating_sub(self.options.reserve);
+        let may_go_on = self.options.repeat != Repeat::Never;
         let state = &mut self.parts[part];
-        let may_go_on = self.options.repeat != super::Repeat::Never;
-        let nodes = if may_go_on { u32::try_from(state.nodes.len()).unwrap_or(u32::MAX) } else { 1 };
         let Some(node) = state.nodes.pop_front() else { return };
+        let behind = u32::try_from(state.nodes.len()).unwrap_or(u32::MAX);
+        let share = budget / behind.saturating_add(1);
+        state.begins_by = (may_go_on && behind > 0).then(|| now.saturating_add(share));
+        state.is_sent = false;
         state.asked = Some(node.clone());
-        self.actions.push_back(Action::Ask { part, node, budget: left / nodes.max(1) });
+        self.actions.push_back(Action::Ask { part, node, budget });
     }
 
     fn end(&mut self, part: usize, outcome: Outcome) {

@@ -63,16 +63,42 @@ fn all_are_asked_at_once_with_the_budget_but_the_reserve() {
 #[test]
 fn a_replica_is_asked_where_the_one_before_it_has_not_begun_with_what_is_left() {
     let mut gather = Gather::new(ms(0), &parts(&[&[1, 2, 3]]), options(|_| {})).unwrap();
-    assert_eq!(
-        actions(&mut gather).pop().map(|ask| format!("{ask:?}")),
-        Some(format!("{:?}", Action::Ask { part: 0, node: id(1), budget: ms(1000) / 3 }))
-    );
+    assert_eq!(actions(&mut gather).pop().map(|ask| format!("{ask:?}")), Some(format!("{:?}", ask(0, 1, 1000))));
     gather.handle_end(ms(200), 0, Err(error(Effect::NotStarted)));
-    assert_eq!(actions(&mut gather), [ask(0, 2, 400)]);
+    assert_eq!(actions(&mut gather), [ask(0, 2, 800)]);
     gather.handle_end(ms(300), 0, Err(error(Effect::Unknown)));
     let tried = [(1, Effect::NotStarted), (2, Effect::Unknown)];
     let tried = tried.map(|(node, effect)| Tried { node: id(node), error: error(effect) }).to_vec();
     assert_eq!(actions(&mut gather), [ended(0, Outcome::Failed { tried })], "the second one may have acted");
+}
+
+#[test]
+fn a_node_that_has_begun_has_the_whole_time_and_one_that_has_not_its_share() {
+    let begin = |repeat| {
+        let mut gather = Gather::new(ms(0), &parts(&[&[1, 2]]), options(|options| options.repeat = repeat)).unwrap();
+        actions(&mut gather);
+        assert_eq!(gather.poll_timeout(), Some(ms(500)), "two share the time");
+        gather
+    };
+    for repeat in [Repeat::NotStarted, Repeat::Always] {
+        let mut connecting = begin(repeat);
+        connecting.handle_timeout(ms(500));
+        assert_eq!(actions(&mut connecting), [Action::Cancel { part: 0 }, ask(0, 2, 500)], "{repeat:?}");
+        assert_eq!(connecting.poll_timeout(), Some(ms(1000)), "nobody is behind the last one");
+        let mut streaming = begin(repeat);
+        streaming.handle_sent(0);
+        streaming.handle_rows(0);
+        streaming.handle_timeout(ms(999));
+        assert_eq!((actions(&mut streaming), streaming.poll_timeout()), (vec![], Some(ms(1000))), "{repeat:?}");
+    }
+    let silent = |repeat| {
+        let mut gather = begin(repeat);
+        gather.handle_sent(0);
+        gather.handle_timeout(ms(500));
+        actions(&mut gather)
+    };
+    assert_eq!(silent(Repeat::NotStarted), [], "it may have begun, so nobody may take its place");
+    assert_eq!(silent(Repeat::Always), [Action::Cancel { part: 0 }, ask(0, 2, 500)]);
 }
 
 #[test]
