@@ -20,7 +20,7 @@
 //! with [`LogError::Corrupt`]. A log that [`replace`](Log::replace) has written ends with a witness of its own. **Without a witness it is not found.** Damage in what the very last sync covered looks like a torn end,
 //! because nothing was written after it. So does the loss of the last several syncs, where all of their records are gone; and a log that is cut
 //! short between two records looks whole. The log cannot tell; who keeps a second copy can: a replica is sent again what it lost,
-//! and a participant that has acknowledged refuses the next telling of the commit.
+//! and a participant that has acknowledged refuses the next telling of the commit, as long as it does not hold all such for over.
 //!
 //! A sync that failed may have lost anything that it should have written (Rebello et al.: "Can Applications Recover from fsync
 //! Failures?", USENIX ATC 2020), so the log takes nothing more: open it again, which reads what is there.

@@ -50,7 +50,8 @@ impl Lengths {
     }
 }
 
-/// With so much loss a member was failed for a moment in two of three runs of a minute: docs/membership.md says why.
+/// With so much loss a member was failed for a moment in two of three runs of a minute, before a probe pinged several times. Too rare since
+/// then for a slice of some seconds to show; a run of whole length plays it.
 const NOT_ALWAYS_MET: &str = losses::TWO_IN_FIVE.fault;
 
 /// A fault and what must come of it.

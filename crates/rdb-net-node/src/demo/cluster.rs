@@ -344,6 +344,21 @@ impl Cluster {
         &self.seen
     }
 
+    /// Waits until every other running node has seen this change of a node since then. `false` when one did not within this time.
+    pub(crate) async fn wait_noticed(
+        &mut self,
+        limit: Duration,
+        (place, change, since_ms): (usize, Change, u64),
+    ) -> Result<bool, Failure> {
+        let node = self.id(place).clone();
+        let running = self.nodes.iter().filter(|other| other.process.is_some() && other.id != node);
+        let others: BTreeSet<NodeId> = running.map(|other| other.id.clone()).collect();
+        self.wait(limit, |cluster| {
+            cluster.noticed(change, &node, since_ms).into_keys().collect::<BTreeSet<_>>().is_superset(&others)
+        })
+        .await
+    }
+
     /// Who has seen this change of a node since then, and after how many milliseconds.
     pub(crate) fn noticed(&self, change: Change, node: &NodeId, since_ms: u64) -> BTreeMap<NodeId, u64> {
         let seen =

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
-use super::protocol::Order;
+use super::protocol::{Change, Order};
 use super::report::Report;
 use crate::exit::Failure;
 use crate::output::note;
@@ -295,6 +295,14 @@ impl Run<'_> {
     }
 
     async fn start(&mut self, place: usize, open: LogOrder) -> Result<(), Failure> {
+        // Who notices a death after the return would call a node failed that runs.
+        let killed = self.killed.iter().rev().find(|(killed, _)| *killed == place);
+        if let Some((_, killed_ms)) = killed
+            && !self.cluster.wait_noticed(LIMIT, (place, Change::NodeFailed, *killed_ms)).await?
+        {
+            self.history.failures.push(format!("not all others called {} failed", self.cluster.id(place)));
+        }
+        self.take();
         note(&format!("starting {} again", self.cluster.id(place)));
         self.cluster.start(place)?;
         let opened = self.history.opened + 1;

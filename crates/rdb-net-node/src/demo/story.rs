@@ -189,6 +189,10 @@ async fn transact(cluster: &mut Cluster, report: &mut Report) -> Result<Vec<(Nod
             tally.run(cluster, COORDINATOR, until + TRANSACTIONS_MEANWHILE, Killing::Nobody).await?;
         }
         let node = cluster.id(kill).clone();
+        // Who notices a death after the return would call a node failed that runs.
+        let is_noticed = cluster.wait_noticed(LIMIT, (kill, Change::NodeFailed, killed_ms)).await?;
+        let detail = format!("all others called {node} failed: {is_noticed}");
+        report.assert("a kill under transactions is noticed", is_noticed, detail);
         note(&format!("starting {node} again"));
         cluster.start(kill)?;
         check_states(cluster, report, "all agree after a kill under transactions", &[]).await?;
