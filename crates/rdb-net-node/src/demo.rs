@@ -3,7 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `story` | what happens, and what must hold of it |
-//! | `queries` | queries under way, and the count of what became of them |
+//! | `queries` | queries under way, some with rows on their way at the kill, and the count of what became of them |
 //! | `replication`, `replica` | a log on three nodes of which two are killed, as the demo and as its nodes see it |
 //! | `transactions` | transactions over all nodes while two of them are killed, and the checks of what the nodes told |
 //! | `cluster` | all processes, and what they told |
@@ -11,11 +11,13 @@
 //! | `security` | certificates, and whether the nodes speak mTLS |
 //! | `directory` | configurations, logs and ports |
 //! | `report` | what is told at the end |
+//! | `asking` | a node's part in queries |
 //! | `node` | the other side: what runs in each process |
 //! | `participant`, `holds` | a node's part in transactions, and what of it is held back on order |
 //! | `protocol` | the lines between the two |
 //! | `table` | the data, the same on both sides |
 
+mod asking;
 mod cluster;
 mod directory;
 mod holds;

@@ -63,6 +63,8 @@ pub(crate) struct Cluster {
     members: BTreeMap<NodeId, (u64, BTreeMap<NodeId, NodeState>)>,
     /// What became of queries and is not taken yet.
     answered: Vec<Answered>,
+    /// Slow queries that have begun to be answered. A run has two.
+    streaming: BTreeSet<u64>,
     /// What was told of replicas and is not taken yet.
     log: Vec<(NodeId, LogTold)>,
     /// What became of transactions and is not taken yet.
@@ -102,6 +104,7 @@ impl Cluster {
             seen: Vec::new(),
             members: BTreeMap::new(),
             answered: Vec::new(),
+            streaming: BTreeSet::new(),
             log: Vec::new(),
             transacted: Vec::new(),
             occurred: Vec::new(),
@@ -232,6 +235,9 @@ impl Cluster {
             Told::Members { members } => {
                 self.members.insert(by, (at_ms, members));
             }
+            Told::Streaming { id } => {
+                self.streaming.insert(id);
+            }
             Told::Answered(answered) => self.answered.push(answered),
             // What a former life had told is heard out before the next one begins.
             Told::Log(told) if life == self.nodes[place].life => self.log.push((by, told)),
@@ -290,6 +296,11 @@ impl Cluster {
     /// Takes what became of queries since the last time.
     pub(crate) fn take_answered(&mut self) -> Vec<Answered> {
         std::mem::take(&mut self.answered)
+    }
+
+    /// Whether some rows of every part of this query have come.
+    pub(crate) fn is_streaming(&self, id: u64) -> bool {
+        self.streaming.contains(&id)
     }
 
     /// Takes what was told of replicas since the last time.

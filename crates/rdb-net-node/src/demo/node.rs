@@ -2,31 +2,24 @@
 
 use std::io::{self, BufRead};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rdb_net_admin::AdminServer;
-use rdb_net_manager::{
-    CallOptions, EventSubscription, HandlerError, HandlerOptions, Handling, NetworkManager, NodeOutcome, Request,
-};
+use rdb_net_manager::{EventSubscription, NetworkManager};
 use rdb_net_patterns::replication::Replication;
 use rdb_net_patterns::transaction::TransactionManager;
-use rdb_net_types::{MessageType, NodeId, QueryRequest, QueryResponse};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::holds::Holds;
-use super::participant;
-use super::protocol::{Answered, FailureLine, Line, Order, Outcome, QueryOrder, Told, unix_us};
+use super::protocol::{Line, Order, Told, unix_us};
 use super::replica::Replicas;
-use super::table::{Answer, AnswerError, Partition, Query};
+use super::{asking, participant};
 use crate::cli::{DemoNodeOptions, Format};
 use crate::exit::Failure;
 use crate::logging;
 use crate::output::Output;
 use crate::run::{Signals, load, not_started, stop};
 
-/// How long a query waits for its parts.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many orders are carried out at once; further ones wait in the pipe.
 const ORDERS_MAX: usize = 64;
 
@@ -37,7 +30,7 @@ pub(crate) async fn run(options: DemoNodeOptions) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(Failure::other)?;
     let admin_bind = config.admin_bind();
     let manager = Arc::new(NetworkManager::new(config).map_err(not_started)?);
-    manager.handle(MessageType::QUERY_REQUEST, Arc::new(answers_of(options.partition)), HandlerOptions::default());
+    asking::answer(&manager, options.partition);
     let replicas = Replicas::new(Replication::new(&manager), &options.config);
     let holds = Arc::new(Holds::default());
     let transactions = Arc::new(participant::open(&manager, &options.config, &holds)?);
@@ -70,22 +63,6 @@ pub(crate) async fn run(options: DemoNodeOptions) -> Result<(), Failure> {
     }
     let stopped = stop(&manager, admin.as_ref(), &mut signals).await;
     ended.and(stopped)
-}
-
-/// A handler that answers queries over a partition.
-fn answers_of(partition: Partition) -> impl Fn(&NodeId, Request) -> Handling {
-    let rows = partition.rows();
-    move |_: &NodeId, request: Request| {
-        let answer = || {
-            let request: QueryRequest = request.decode()?;
-            let query: Query = request.query.parse().map_err(|error| HandlerError::not_started(format!("{error}")))?;
-            let result = query.run(&rows).tuples();
-            let response =
-                QueryResponse { query_id: request.query_id, fragment: partition.fragment(), result, more: false };
-            Ok(response.into())
-        };
-        Handling::Ready(answer())
-    }
 }
 
 /// Carrying out orders and telling what happens.
@@ -123,7 +100,12 @@ impl Obeying {
         let manager = Arc::clone(&self.manager);
         match serde_json::from_str(line) {
             Ok(Order::Query(query)) => {
-                self.under_way.spawn(async move { Told::Answered(ask(&manager, query).await) });
+                self.under_way.spawn(async move {
+                    match asking::ask(manager, query).await {
+                        Ok(answered) => Told::Answered(answered),
+                        Err(failure) => Told::Other { text: failure.to_string() },
+                    }
+                });
             }
             Ok(Order::Log(order)) => self.replicas.obey(order, &mut self.under_way),
             Ok(Order::Transact(order)) => {
@@ -152,38 +134,6 @@ impl Obeying {
         }
         Ok(())
     }
-}
-
-/// Asks every member that is alive for its part and puts the parts together.
-async fn ask(manager: &NetworkManager, order: QueryOrder) -> Answered {
-    let members = manager.members();
-    let alive = members.iter().filter(|member| member.state.is_routable());
-    let asked: Vec<_> = alive.map(|member| member.id.clone()).collect();
-    let message = QueryRequest { query_id: order.id, query: order.text.clone(), ..QueryRequest::default() };
-    let outcomes = manager.request_all(&asked, message, CallOptions::timeout(QUERY_TIMEOUT)).await;
-    let merged = merge(&order, &outcomes);
-    let outcomes = outcomes.iter().map(outcome).collect();
-    Answered { id: order.id, asked, outcomes, merged }
-}
-
-fn outcome(outcome: &NodeOutcome) -> Outcome {
-    let failure = outcome.result.as_ref().err().map(|error| FailureLine {
-        effect: error.effect,
-        reason: error.reason.name().to_owned(),
-        text: error.to_string(),
-    });
-    Outcome { node: outcome.node.clone(), failure }
-}
-
-/// The answers as one; `None` where one of them is no answer to the query.
-fn merge(order: &QueryOrder, outcomes: &[NodeOutcome]) -> Option<Answer> {
-    let query: Query = order.text.parse().ok()?;
-    let replies = outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok());
-    let answers = replies.map(|reply| {
-        let response: QueryResponse = reply.decode().map_err(|_| AnswerError)?;
-        if response.query_id == order.id { query.read(&response.result) } else { Err(AnswerError) }
-    });
-    query.merge(answers.collect::<Result<Vec<_>, _>>().ok()?).ok()
 }
 
 /// The lines of stdin. A thread of its own reads them: waiting for a pipe must not keep the process from ending.

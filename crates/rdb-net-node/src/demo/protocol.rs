@@ -39,8 +39,11 @@ pub(crate) enum Order {
 pub(crate) struct QueryOrder {
     /// By the orderer's count.
     pub(crate) id: u64,
-    /// In the language of the table.
+    /// In the language of the table; with `slowly` before it, the rows come some at a time, with pauses.
     pub(crate) text: String,
+    /// How many parts are enough; all are wanted where it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) first: Option<usize>,
 }
 
 /// A transaction to begin.
@@ -78,6 +81,8 @@ pub(crate) enum Told {
     Connection { node: NodeId, up: bool, reason: String },
     /// The members, as ordered.
     Members { members: BTreeMap<NodeId, NodeState> },
+    /// Some rows of every part of a slow query have come, and more are to come.
+    Streaming { id: u64 },
     /// What became of a query.
     Answered(Answered),
     /// Something about the replica of a log.
@@ -149,8 +154,28 @@ pub(crate) struct Open {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub(crate) node: NodeId,
-    /// Why there is no reply; `null` where there is one.
+    /// How it ended.
+    pub(crate) ended: Ended,
+    /// Why it is not complete; `null` where it is.
     pub(crate) failure: Option<FailureLine>,
+    /// What has come of it, of a slow query; `null` of others.
+    pub(crate) rows: Option<Answer>,
+}
+
+/// How a part ended, by the names of the query library's outcomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Ended {
+    /// All of its rows have come.
+    Complete,
+    /// None has.
+    Failed,
+    /// Some have, and then no more.
+    Broken,
+    /// The time was over first.
+    Late,
+    /// Others were enough.
+    NotNeeded,
 }
 
 /// Why a request has no reply.
@@ -218,7 +243,7 @@ mod tests {
 
     #[test]
     fn orders_are_written_as_people_would_type_them() {
-        let query = Order::Query(QueryOrder { id: 7, text: "sum".to_owned() });
+        let query = Order::Query(QueryOrder { id: 7, text: "sum".to_owned(), first: None });
         let participants = vec!["n1".parse().expect("legal")];
         let transact = Order::Transact(TransactOrder { number: 8, participants });
         for (line, order) in [
@@ -264,7 +289,7 @@ mod tests {
         let answered = Answered {
             id: 3,
             asked: vec![node.clone()],
-            outcomes: vec![Outcome { node: node.clone(), failure: Some(failure) }],
+            outcomes: vec![Outcome { node: node.clone(), ended: Ended::Late, failure: Some(failure), rows: None }],
             merged: Some(Answer::Number(9)),
         };
         let last = Place { index: 1, epoch: 2, digest: u64::MAX };

@@ -1,5 +1,7 @@
 //! Queries under way, and the count of what became of each part of each of them.
 
+mod slow;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use super::report::{Queries, Report};
 use super::table::{Query, Row};
 use crate::exit::Failure;
 use crate::output::note;
+use slow::Slow;
 
 /// How many queries are under way at once.
 const UNDER_WAY_MAX: usize = 16;
@@ -39,11 +42,13 @@ pub(crate) async fn run(
 ) -> Result<Tally, Failure> {
     let mut tally = Tally::new(cluster, kill.map(|kill| cluster.id(kill.victim).clone()));
     let total = numbers.end - numbers.start;
-    let mut numbers = numbers.map(|number| QueryOrder { id: number, text: Query::text(number) });
+    let mut numbers = numbers.map(|number| QueryOrder { id: number, text: Query::text(number), first: None });
     let begun = Instant::now();
     let mut left = total;
-    while left > 0 {
-        while tally.under_way.len() < UNDER_WAY_MAX
+    while left > 0 || tally.slow.is_under_way() {
+        // While slow queries begin, no other does: some are to come after the kill.
+        while !tally.slow.is_beginning(cluster)
+            && tally.under_way.len() < UNDER_WAY_MAX
             && let Some(query) = numbers.next()
         {
             tally.ordered(&query);
@@ -54,9 +59,17 @@ pub(crate) async fn run(
             break;
         }
         for answered in cluster.take_answered() {
-            left -= u64::from(tally.count(&answered));
+            if !tally.slow.take(&answered) {
+                left -= u64::from(tally.count(&answered));
+            }
         }
         if let Some(kill) = kill.filter(|kill| tally.killed_ms.is_none() && total - left >= kill.after) {
+            for query in tally.slow.begin() {
+                cluster.order(asker, &Order::Query(query)).await?;
+            }
+            if tally.slow.is_beginning(cluster) {
+                continue;
+            }
             note(&format!("{} of {total} queries are answered: killing {}", total - left, cluster.id(kill.victim)));
             tally.killed_ms = Some(cluster.kill(kill.victim).await?);
         }
@@ -86,6 +99,8 @@ pub(crate) struct Tally {
     queries: Queries,
     answered: u64,
     answered_after_kill: u64,
+    /// The queries in the middle of which the node is killed.
+    slow: Slow,
     /// Requests without exactly one outcome.
     uncounted: Problems,
     /// Answers that are not exact.
@@ -130,6 +145,7 @@ impl Tally {
             queries: Queries::default(),
             answered: 0,
             answered_after_kill: 0,
+            slow: Slow::default(),
             uncounted: Problems::default(),
             wrong: Problems::default(),
             elsewhere: Problems::default(),
@@ -224,7 +240,8 @@ impl Tally {
         let victim = self.victim.as_ref().map(|victim| format!(" but {victim}")).unwrap_or_default();
         let detail = format!("{after} queries after the kill were answered by all nodes{victim}");
         report.assert("queries go on", self.elsewhere.count == 0 && after > 0, self.elsewhere.detail(detail));
-        report.queries = Some(queries);
+        self.slow.report(&self.rows, self.victim.as_ref(), report);
+        report.queries = Some(Queries { streamed: self.slow.streamed(), first: self.slow.first(), ..queries });
     }
 
     /// Whether each query was answered exactly, by this many nodes, in words too.

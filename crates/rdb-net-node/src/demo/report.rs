@@ -44,6 +44,10 @@ pub(crate) struct Queries {
     pub(crate) outcomes: Outcomes,
     /// Answers that are not exactly those of the partitions that answered.
     pub(crate) mismatches: u64,
+    /// How the parts ended of a query whose rows were on their way when the node was killed.
+    pub(crate) streamed: BTreeMap<String, u64>,
+    /// And of one that wanted the first complete part alone.
+    pub(crate) first: BTreeMap<String, u64>,
     /// From the first order to the last answer.
     pub(crate) elapsed_ms: u64,
     /// The longest time from an order to its answer.
@@ -168,13 +172,20 @@ impl Report {
 
 impl Queries {
     fn tell(&self, say: &mut impl FnMut(String)) {
-        let Self { total, requests, outcomes, mismatches, elapsed_ms, slowest_ms } = self;
+        let Self { total, requests, outcomes, mismatches, streamed, first, elapsed_ms, slowest_ms } = self;
         say(format!(
             "{total} queries became {requests} requests: {} with a reply, {} without; {mismatches} wrong answers.",
             outcomes.ok, outcomes.failed
         ));
         for (reason, count) in &outcomes.reasons {
             say(format!("  {count} without a reply: {reason}"));
+        }
+        let parts = |counts: &BTreeMap<String, u64>| {
+            counts.iter().map(|(ended, count)| format!("{count} {ended}")).collect::<Vec<_>>().join(", ")
+        };
+        if !streamed.is_empty() {
+            say(format!("  Two more had rows on their way at the kill. All parts: {}.", parts(streamed)));
+            say(format!("  The first complete part: {}.", parts(first)));
         }
         say(format!("  They took {elapsed_ms} ms, the slowest {slowest_ms} ms."));
     }

@@ -2,7 +2,7 @@
 
 use rdb_net_types::Effect;
 
-use super::super::protocol::{FailureLine, Outcome};
+use super::super::protocol::{Ended, FailureLine, Outcome};
 use super::super::table::{Answer, Partition};
 use super::*;
 
@@ -14,7 +14,7 @@ fn id(number: usize) -> NodeId {
 fn tally() -> (Tally, QueryOrder) {
     let rows = (1..=3).map(|number| (id(number), Partition::new(number, 3).expect("in range").rows())).collect();
     let mut tally = Tally::over(rows, Some(id(3)));
-    let order = QueryOrder { id: 0, text: Query::text(0) };
+    let order = QueryOrder { id: 0, text: Query::text(0), first: None };
     tally.ordered(&order);
     (tally, order)
 }
@@ -22,9 +22,16 @@ fn tally() -> (Tally, QueryOrder) {
 /// What the asker tells when these nodes reply and those do not.
 fn answered(tally: &Tally, order: &QueryOrder, replied: &[usize], failed: &[usize]) -> Answered {
     let failure = FailureLine { effect: Effect::NotSent, reason: "unreachable".to_owned(), text: "away".to_owned() };
-    let mut outcomes: Vec<Outcome> =
-        replied.iter().map(|number| Outcome { node: id(*number), failure: None }).collect();
-    let failed = failed.iter().map(|number| Outcome { node: id(*number), failure: Some(failure.clone()) });
+    let mut outcomes: Vec<Outcome> = replied
+        .iter()
+        .map(|number| Outcome { node: id(*number), ended: Ended::Complete, failure: None, rows: None })
+        .collect();
+    let failed = failed.iter().map(|number| Outcome {
+        node: id(*number),
+        ended: Ended::Failed,
+        failure: Some(failure.clone()),
+        rows: None,
+    });
     outcomes.extend(failed);
     let query: Query = order.text.parse().expect("a query");
     let merged = query.run(replied.iter().flat_map(|number| &tally.rows[&id(*number)]));

@@ -16,7 +16,16 @@ fn noticed(node: &str, times: &[(&str, u64)]) -> Option<Noticed> {
 fn report() -> Report {
     let reasons = BTreeMap::from([("not_sent/unreachable".to_owned(), 3), ("unknown/connection_lost".to_owned(), 1)]);
     let outcomes = Outcomes { ok: 26, failed: 4, reasons };
-    let queries = Queries { total: 10, requests: 30, outcomes, mismatches: 0, elapsed_ms: 12, slowest_ms: 3 };
+    let queries = Queries {
+        total: 10,
+        requests: 30,
+        outcomes,
+        mismatches: 0,
+        streamed: BTreeMap::from([("complete".to_owned(), 2), ("broken".to_owned(), 1)]),
+        first: BTreeMap::from([("complete".to_owned(), 1), ("broken".to_owned(), 1), ("not_needed".to_owned(), 1)]),
+        elapsed_ms: 12,
+        slowest_ms: 3,
+    };
     let mut report = Report {
         nodes: 3,
         security: "mtls",
@@ -90,6 +99,15 @@ fn the_document_has_the_fields_that_programs_rely_on() {
               }
             },
             "mismatches": 0,
+            "streamed": {
+              "broken": 1,
+              "complete": 2
+            },
+            "first": {
+              "broken": 1,
+              "complete": 1,
+              "not_needed": 1
+            },
             "elapsed_ms": 12,
             "slowest_ms": 3
           },
@@ -150,6 +168,8 @@ fn the_story_tells_what_happened_then_what_held() {
         10 queries became 30 requests: 26 with a reply, 4 without; 0 wrong answers.
           3 without a reply: not_sent/unreachable
           1 without a reply: unknown/connection_lost
+          Two more had rows on their way at the kill. All parts: 1 broken, 2 complete.
+          The first complete part: 1 broken, 1 complete, 1 not_needed.
           They took 12 ms, the slowest 3 ms.
         20 transactions over all nodes: 15 committed, 3 aborted, 2 without an answer because their coordinator was killed.
           At the kills 4 and 2 were under way; 5 were found in the logs of the nodes that came back. 300 events, 900 ms.
