@@ -39,7 +39,7 @@ pub(crate) enum Order {
 pub(crate) struct QueryOrder {
     /// By the orderer's count.
     pub(crate) id: u64,
-    /// In the language of the table; with `slowly` before it, the rows come some at a time, with pauses.
+    /// In the language of the table; with `streamed` before it, the rows come some at a time, with `slowly` with pauses between them.
     pub(crate) text: String,
     /// How many parts are enough; all are wanted where it is not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rdb_net_types::NodeId;
 use tokio::time::Instant;
 
+use super::asking::Manner;
 use super::cluster::Cluster;
 use super::protocol::{Answered, Order, QueryOrder};
 use super::report::{Queries, Report};
@@ -42,7 +43,8 @@ pub(crate) async fn run(
 ) -> Result<Tally, Failure> {
     let mut tally = Tally::new(cluster, kill.map(|kill| cluster.id(kill.victim).clone()));
     let total = numbers.end - numbers.start;
-    let mut numbers = numbers.map(|number| QueryOrder { id: number, text: Query::text(number), first: None });
+    let mut numbers =
+        numbers.map(|number| QueryOrder { id: number, text: format!("streamed {}", Query::text(number)), first: None });
     let begun = Instant::now();
     let mut left = total;
     while left > 0 || tally.slow.is_under_way() {
@@ -159,7 +161,7 @@ impl Tally {
 
     fn ordered(&mut self, order: &QueryOrder) {
         self.queries.total += 1;
-        let (query, is_after_kill) = (order.text.parse().ok(), self.killed_ms.is_some());
+        let (query, is_after_kill) = (Manner::of(&order.text).1.parse().ok(), self.killed_ms.is_some());
         self.under_way.insert(order.id, UnderWay { query, since: Instant::now(), is_after_kill });
     }
 

@@ -36,6 +36,11 @@ impl Partition {
         let owned = (0..ROWS).filter(|key| mixed(*key) % self.of == self.number - 1);
         owned.map(|key| Row(key, 1 + mixed(!key) % VALUE_MAX)).collect()
     }
+
+    /// Its number as the fragment of a query.
+    pub(crate) fn fragment(self) -> u32 {
+        self.number as u32
+    }
 }
 
 impl FromStr for Partition {

@@ -31,7 +31,7 @@ pub use executor::{Gathered, QueryEvent, QueryExecutor, QueryStream};
 pub use gather::{Action, Gather};
 pub use plan::{NoPart, Options, Outcome, Part, Repeat, Tried, Wanted};
 #[cfg(feature = "manager")]
-pub use serve::{RowStream, Rows, serve};
+pub use serve::{RowStream, Rows, handler, serve};
 
 #[cfg(test)]
 mod tests;

@@ -34,8 +34,16 @@ where
 
 /// Lets a node answer queries, so many at once. Before its start, so that nothing is missed.
 pub fn serve(manager: &Arc<NetworkManager>, rows: impl Rows + 'static, options: HandlerOptions) {
+    manager.handle(MessageType::QUERY_REQUEST, Arc::new(handler(manager, rows)), options);
+}
+
+/// What [`serve`] has a node answer queries by: for an application that answers some of them in another way.
+pub fn handler(
+    manager: &Arc<NetworkManager>,
+    rows: impl Rows + 'static,
+) -> impl Fn(&NodeId, Request) -> Handling + Send + Sync + 'static {
     let node = Arc::downgrade(manager);
-    let handler = move |from: &NodeId, request: Request| {
+    move |from: &NodeId, request: Request| {
         let begin = || {
             let now = node.upgrade().ok_or_else(|| HandlerError::not_started("the node is shut down"))?.now();
             let query: QueryRequest = request.decode()?;
@@ -48,8 +56,7 @@ pub fn serve(manager: &Arc<NetworkManager>, rows: impl Rows + 'static, options: 
             Ok(answers) => Handling::Stream(Box::pin(answers)),
             Err(error) => Handling::Ready(Err(error)),
         }
-    };
-    manager.handle(MessageType::QUERY_REQUEST, Arc::new(handler), options);
+    }
 }
 
 /// Rows as responses. The last one has no rows and says that there are no more.
