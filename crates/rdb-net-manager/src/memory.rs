@@ -6,6 +6,7 @@
 
 mod view;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -40,12 +41,24 @@ struct Snapshot {
 }
 
 /// A member, this node not among them.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Remembered {
     node: NodeId,
     address: NodeAddress,
     state: NodeState,
+}
+
+impl Snapshot {
+    /// The members as they are. While none of them is there, those of the former life of whom this one knows nothing stay beside them: who
+    /// restarts once more before anybody has answered would otherwise have nobody left to call.
+    fn of(generation: u32, mut member: Vec<Remembered>, former: &[Remembered]) -> Self {
+        if member.iter().all(|member| member.state != NodeState::Alive) {
+            let known: HashSet<NodeId> = member.iter().map(|member| member.node.clone()).collect();
+            member.extend(former.iter().filter(|former| !known.contains(&former.node)).cloned());
+        }
+        Self { generation, member }
+    }
 }
 
 /// The files, and what was in them at the start.
@@ -58,8 +71,8 @@ pub(crate) struct Memory {
     refresh: Duration,
     /// The life after the last one that was saved.
     pub(crate) generation: u32,
-    /// Where members were, those that were alive first.
-    pub(crate) addresses: Vec<NodeAddress>,
+    /// The members of the file of addresses, those that were alive first.
+    former: Vec<Remembered>,
     /// There is something to save.
     pub(crate) changed: Notify,
 }
@@ -83,22 +96,27 @@ impl Memory {
             tracing::warn!(%problem, "what was remembered is passed over (networking.state.path)");
         }
         let snapshot = loaded.payload.and_then(|payload| read(file.path(), &payload)).unwrap_or_default();
-        let is_gone = |member: &&Remembered| member.state == NodeState::Left || member.node == *node;
-        let mut members: Vec<&Remembered> = snapshot.member.iter().filter(|member| !is_gone(member)).collect();
-        members.sort_by_key(|member| member.state != NodeState::Alive);
+        let mut former = snapshot.member;
+        former.retain(|member| member.state != NodeState::Left && member.node != *node);
+        former.sort_by_key(|member| member.state != NodeState::Alive);
         let mut view = View::open(state, folder, cluster, node)?;
         let known = view.load();
         let generation = known.as_ref().map_or(0, |known| known.snapshot.incarnation.generation());
         let is_fresh = |known: &view::Known| known.is_fresh(SystemTime::now(), tombstone_age);
         Ok(Some(Self {
             generation: snapshot.generation.max(generation).saturating_add(1),
-            addresses: members.into_iter().map(|member| member.address.clone()).collect(),
+            former,
             file: Arc::new(Mutex::new(file)),
             view: Arc::new(Mutex::new(view)),
             members: Mutex::new(known.filter(is_fresh).map(|known| known.snapshot)),
             refresh: (tombstone_age / REFRESHES).max(GATHER),
             changed: Notify::new(),
         }))
+    }
+
+    /// Where members were, those that were alive first.
+    pub(crate) fn addresses(&self) -> impl ExactSizeIterator<Item = NodeAddress> {
+        self.former.iter().map(|member| member.address.clone())
     }
 
     /// Gives the engine the members of the former life, before it begins.
@@ -111,7 +129,7 @@ impl Memory {
     /// Saves whenever something has changed, until the node stops.
     pub(crate) async fn run(self: Arc<Self>, node: Arc<Node>) {
         loop {
-            let (text, members) = node.snapshot();
+            let (text, members) = node.snapshot(&self.former);
             let (file, view) = (Arc::clone(&self.file), Arc::clone(&self.view));
             let saved = tokio::task::spawn_blocking(move || {
                 let addresses = file.lock().expect(LOCKED).save(text.as_bytes());
@@ -159,8 +177,8 @@ fn read(path: &Path, payload: &[u8]) -> Option<Snapshot> {
 }
 
 impl Node {
-    /// What the two files are to hold.
-    fn snapshot(&self) -> (String, rdb_swim::Snapshot) {
+    /// What the two files are to hold, where the former life knew these members.
+    fn snapshot(&self, former: &[Remembered]) -> (String, rdb_swim::Snapshot) {
         let (members, view) = self.gossip.look(|driven, _| (driven.0.members(), driven.0.membership().snapshot()));
         let others = members.iter().filter(|member| member.id != self.id);
         let member = others.map(|member| Remembered {
@@ -168,7 +186,7 @@ impl Node {
             address: member.address.clone(),
             state: member.state,
         });
-        let snapshot = Snapshot { generation: view.incarnation.generation(), member: member.collect() };
+        let snapshot = Snapshot::of(view.incarnation.generation(), member.collect(), former);
         // Ids, addresses and names of states are texts that TOML can hold.
         (toml::to_string(&snapshot).unwrap_or_default(), view)
     }

@@ -63,9 +63,10 @@ impl NetworkManager {
         self.run_security(node);
         #[cfg(feature = "secure")]
         if let Some(memory) = &self.memory {
-            if !memory.addresses.is_empty() {
-                tracing::info!(members = memory.addresses.len(), "remembers its members");
-                node.gossip.with(|driven, now| driven.0.join(now, memory.addresses.clone()));
+            let addresses: Vec<_> = memory.addresses().collect();
+            if !addresses.is_empty() {
+                tracing::info!(members = addresses.len(), "remembers its members");
+                node.gossip.with(|driven, now| driven.0.join(now, addresses));
             }
             let (run, cancel) = (Arc::clone(memory).run(Arc::clone(node)), until_cancelled(node));
             node.tasks.spawn(async move { cancel.run_until_cancelled(run).await });

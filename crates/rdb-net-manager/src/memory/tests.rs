@@ -4,11 +4,6 @@ use super::*;
 
 #[test]
 fn a_snapshot_is_read_as_it_was_written() {
-    let remembered = |name: &str, state| Remembered {
-        node: NodeId::new(name).expect("legal"),
-        address: NodeAddress::new(name, 7000).expect("legal"),
-        state,
-    };
     let snapshot = Snapshot {
         generation: u32::MAX,
         member: vec![remembered("b", NodeState::Alive), remembered("c", NodeState::Failed)],
@@ -17,6 +12,23 @@ fn a_snapshot_is_read_as_it_was_written() {
     assert_eq!(read(Path::new("f"), text.as_bytes()), Some(snapshot));
     assert_eq!(read(Path::new("f"), b"generation = true"), None);
     assert_eq!(read(Path::new("f"), &[0xff]), None);
+}
+
+fn remembered(name: &str, state: NodeState) -> Remembered {
+    Remembered { node: id(name), address: NodeAddress::new(name, 7000).expect("legal"), state }
+}
+
+/// Whose memory is older than a tombstone has the addresses alone, and nobody in its view. It restarts again before anybody answers.
+#[test]
+fn addresses_of_the_former_life_are_kept_until_somebody_is_there() {
+    let former = [remembered("b", NodeState::Alive), remembered("c", NodeState::Failed)];
+    let members = |now: &[Remembered]| Snapshot::of(2, now.to_vec(), &former).member;
+    assert_eq!(members(&[]), former, "nobody is known");
+    let failed = [remembered("c", NodeState::Left), remembered("d", NodeState::Failed)];
+    let [c, d] = failed.clone();
+    assert_eq!(members(&failed), [c, d, former[0].clone()], "what this life knows stands above it");
+    let alive = [remembered("d", NodeState::Alive)];
+    assert_eq!(members(&alive), alive, "a cluster that answers knows who is in it");
 }
 
 #[test]
@@ -96,7 +108,7 @@ fn a_file_of_a_release_without_members_still_gives_its_addresses() {
     load(&state, &cluster("c"), "a").file.lock().expect(LOCKED).save(text.as_bytes()).expect("saved");
     assert!(!folder.path().join("view.state").exists());
     let memory = load(&state, &cluster("c"), "a");
-    assert_eq!((memory.generation, memory.addresses.len(), taken(&memory)), (8, 1, None));
+    assert_eq!((memory.generation, memory.addresses().len(), taken(&memory)), (8, 1, None));
 }
 
 /// Everybody else may have forgotten a member by then, tombstone and all: nobody would keep it out.
