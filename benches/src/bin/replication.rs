@@ -29,8 +29,9 @@ type Failure = Box<dyn Error + Send + Sync>;
 /// One-way messages, each as large as a batch of the log beside them.
 const ONE_WAY: [Workload; 2] = [Workload::W5, Workload::W5k];
 const ENTRY_BYTES: usize = 1024;
-/// How much is replicated in a round.
-const ROUND_BYTES: usize = 512 << 20;
+/// How much is replicated in a round, once this much was to warm up as one-way messages do.
+const ROUND_BYTES: usize = 1 << 30;
+const WARM_UP_BYTES: usize = 128 << 20;
 /// How many committed entries a log keeps, as one does whose application has applied them. Logs are in memory.
 const KEPT: u64 = 4 * 1024;
 /// How much is proposed and not yet committed, a batch in each proposal.
@@ -170,10 +171,13 @@ async fn replicate_round(
     let piece = Piece::new(vec![0x5a; batch_bytes].into(), vec![ENTRY_BYTES; together]).ok_or("it is all of them")?;
     let short = leader.clone();
     let short = tokio::spawn(async move { keep_short(&short, batch_bytes).await.map_err(|error| error.to_string()) });
-    let begun = Instant::now();
-    let (mut left, mut under_way, mut last) = (ROUND_BYTES / batch_bytes, std::collections::VecDeque::new(), 0);
+    let (mut begun, mut under_way, mut last) = (Instant::now(), std::collections::VecDeque::new(), 0);
+    let mut left = (WARM_UP_BYTES + ROUND_BYTES) / batch_bytes;
     while left > 0 || !under_way.is_empty() {
         while left > 0 && under_way.len() < UNDER_WAY_BYTES / batch_bytes {
+            if left == ROUND_BYTES / batch_bytes {
+                begun = Instant::now();
+            }
             left -= 1;
             let proposal = if are_in_one_piece {
                 leader.propose_piece(piece.clone()).await?
@@ -213,7 +217,9 @@ async fn race(rounds: usize) -> Result<(), Failure> {
     println!(
         "MB/s delivered        receivers        one-way to one   to two   log to two (of one, of two)   in one piece (of one, of two)"
     );
+    let mut small = Vec::new();
     for round in 1..=rounds {
+        small.push(one_way(certificates.dir(), Runtime::CurrentThread, Workload::W4, 1).await?);
         for ((runtime, workload), figures) in &mut rows {
             let (folder, runtime, batch_bytes) = (certificates.dir(), *runtime, workload.payload_bytes());
             let one = one_way(folder, runtime, *workload, 1).await?;
@@ -229,11 +235,12 @@ async fn race(rounds: usize) -> Result<(), Failure> {
         let medians: Vec<f64> = (0..8).map(|column| median(figures.iter().map(|figures| figures[column]))).collect();
         print("medians ", *row, &medians);
     }
+    println!("medians   one-way messages of {} bytes to one: {:.0}", Workload::W4.payload_bytes(), median(small) / 1e6);
     Ok(())
 }
 
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
-    let mut figures: Vec<f64> = figures.collect();
+fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.into_iter().collect();
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
 }
