@@ -30,12 +30,17 @@ pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
     process::run(process::cargo(house, &launch).args(rest))
 }
 
-/// Clusters beside clusters: it starts `rdbnet` and, where that is or can be installed, Serf.
+/// Names the example that is a member and nothing else, built beforehand.
+const MEMBERS_BINARY: &str = "RDB_NET_MEMBERS_BIN";
+
+/// Clusters beside clusters: it starts `rdbnet`, a member alone and, where that is or can be installed, Serf.
 fn run_membership(house: &House, rest: &[String]) -> Result<(), Failure> {
     servers::provide_serf();
     let node = test::build_node(house, &["--release"])?;
+    let members = test::build_example(house, "rdb-net-membership", "members")?;
     let arguments = ["run", "--release", "-p", MEMBERSHIP_PACKAGE, "--"];
-    process::run(process::cargo(house, &arguments).env(test::NODE_BINARY, node).args(rest))
+    let mut command = process::cargo(house, &arguments);
+    process::run(command.env(test::NODE_BINARY, node).env(MEMBERS_BINARY, members).args(rest))
 }
 
 /// The program's name and its arguments; arguments alone are for the race.

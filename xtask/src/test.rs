@@ -208,6 +208,14 @@ pub(crate) fn build_node(house: &House, options: &[&str]) -> Result<PathBuf, Fai
         .ok_or_else(|| Failure::Check(format!("{NODE_PACKAGE} has no binary `{NODE_TARGET}`")))
 }
 
+/// Builds an example in release mode, and returns where cargo put it.
+pub(crate) fn build_example(house: &House, package: &str, name: &str) -> Result<PathBuf, Failure> {
+    let arguments =
+        ["build", "--release", "-p", package, "--example", name, "--message-format=json-render-diagnostics"];
+    let messages = process::capture(&mut process::cargo(house, &arguments))?;
+    executable(&messages, name).ok_or_else(|| Failure::Check(format!("{package} has no example `{name}`")))
+}
+
 /// The executable of the target `name` among the messages of a build. Lines that are no message are passed over.
 fn executable(messages: &[u8], name: &str) -> Option<PathBuf> {
     Message::parse_stream(Cursor::new(messages)).filter_map(Result::ok).find_map(|message| match message {

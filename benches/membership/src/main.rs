@@ -3,19 +3,20 @@
 //!
 //! Each system runs in a network namespace of its own, so that the kernel counts what its processes send and nothing else. Times are
 //! those at which the lines of the processes' own logs arrive here, the same way for all. `cargo xtask bench membership` builds and
-//! starts this; see `--help` for how many and how long.
+//! starts this; see `--help` for how many and how long. What ours is to have of each figure stands beside it, and what is missed in the last
+//! line; then the exit code is 1.
 
 mod cluster;
 mod counters;
 mod error;
 mod foca_node;
+mod limits;
 mod namespace;
 mod phases;
 mod report;
 mod system;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,18 +24,17 @@ use clap::{Parser, Subcommand};
 
 use crate::error::Error;
 use crate::phases::Plan;
-use crate::system::Kind;
+use crate::system::{Kind, Programs};
 
 /// Clusters beside clusters: what they notice, and what they cost.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The program `rdbnet`, built beforehand.
-    #[arg(long, env = "RDB_NET_NODE_BIN")]
-    rdbnet: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
     /// Which systems run.
-    #[arg(long, value_delimiter = ',', default_value = "ours,ours-tls,serf,foca")]
+    #[arg(long, value_delimiter = ',', default_value = "ours,ours-tls,alone,serf,foca")]
     systems: Vec<Kind>,
     /// Nodes of each.
     #[arg(long, default_value_t = 50)]
@@ -73,11 +73,13 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
-        Some(Command::Foca { own, seed, nodes }) => foca_node::run(own, seed, nodes),
+        Some(Command::Foca { own, seed, nodes }) => foca_node::run(own, seed, nodes).map(|()| true),
         None => bench(&arguments),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        // The last line says what is missed.
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             report::complain(&error);
             ExitCode::FAILURE
@@ -85,7 +87,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn bench(arguments: &Arguments) -> Result<(), Error> {
+/// Gives whether every limit that was judged is held.
+fn bench(arguments: &Arguments) -> Result<bool, Error> {
     let plan = Plan {
         nodes: arguments.nodes,
         kills: arguments.kills,
@@ -96,12 +99,11 @@ fn bench(arguments: &Arguments) -> Result<(), Error> {
     };
     let mut systems = Vec::new();
     for kind in &arguments.systems {
-        match system::Launcher::find(*kind, arguments.rdbnet.as_deref()) {
+        match system::Launcher::find(*kind, &arguments.programs) {
             Ok(launcher) => systems.push(launcher),
             Err(reason) => report::skip(kind.name(), &reason),
         }
     }
     let figures = phases::run(&plan, systems)?;
-    report::print(&plan, &figures);
-    Ok(())
+    Ok(report::print(&plan, &figures))
 }

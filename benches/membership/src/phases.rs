@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::report;
-use crate::system::{Launcher, Told};
+use crate::system::{Kind, Launcher, Told};
 
 /// How long anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -27,6 +27,14 @@ pub(crate) struct Plan {
     pub(crate) busy: Duration,
 }
 
+impl Plan {
+    /// Whether it is no smaller than what the limits are for.
+    pub(crate) fn is_whole(&self) -> bool {
+        let (idle, busy) = (Duration::from_secs(60), Duration::from_secs(600));
+        self.nodes >= 50 && self.kills >= 20 && self.stops >= 10 && self.idle >= idle && self.busy >= busy
+    }
+}
+
 /// What a node costs while nothing happens, by node and second.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Cost {
@@ -38,33 +46,42 @@ pub(crate) struct Cost {
     pub(crate) anonymous_mib: f64,
 }
 
-/// What one system has shown.
-#[derive(Debug, Default)]
+/// What one system has shown; `None` where it was not measured.
+#[derive(Debug)]
 pub(crate) struct Figures {
-    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
     /// From the last start, and from the first one, until all know all.
-    pub(crate) agreed: Duration,
-    pub(crate) agreed_since_first: Duration,
+    pub(crate) agreed: Option<Duration>,
+    pub(crate) agreed_since_first: Option<Duration>,
     /// The processor time of all of them until then. Where a machine is busy with other things too, it tells more than the clock.
-    pub(crate) agreed_cpu: Duration,
-    pub(crate) cost: Cost,
+    pub(crate) agreed_cpu: Option<Duration>,
+    pub(crate) cost: Option<Cost>,
     /// From a kill, or a stop, until the first, and until the last of the others tells it.
     pub(crate) killed: Vec<(Duration, Duration)>,
     pub(crate) stopped: Vec<(Duration, Duration)>,
     /// Downs that were told although all were up: while idle, and while a core was busy.
-    pub(crate) false_idle: usize,
-    pub(crate) false_busy: usize,
+    pub(crate) false_idle: Option<usize>,
+    pub(crate) false_busy: Option<usize>,
     /// What went wrong and ended its part of the run early.
     pub(crate) trouble: Option<String>,
+}
+
+impl Figures {
+    /// Nothing was measured yet.
+    pub(crate) fn new(kind: Kind) -> Self {
+        let (killed, stopped) = (Vec::new(), Vec::new());
+        let (agreed, agreed_since_first, agreed_cpu, cost) = (None, None, None, None);
+        let (false_idle, false_busy, trouble) = (None, None, None);
+        Self { kind, agreed, agreed_since_first, agreed_cpu, cost, killed, stopped, false_idle, false_busy, trouble }
+    }
 }
 
 /// Runs everything. What goes wrong with one system ends its part and no other's.
 pub(crate) fn run(plan: &Plan, launchers: Vec<Launcher>) -> Result<Vec<Figures>, Error> {
     let mut running = Vec::new();
     for launcher in launchers {
-        let name = launcher.kind.name();
-        report::step(&format!("{name}: {} nodes join", plan.nodes));
-        let mut figures = Figures { name, ..Figures::default() };
+        report::step(&format!("{}: {} nodes join", launcher.kind.name(), plan.nodes));
+        let mut figures = Figures::new(launcher.kind);
         let cluster = join(plan, launcher, &mut figures);
         running.push((cluster.map_err(|error| note(&mut figures, &error)).ok(), figures));
     }
@@ -86,7 +103,7 @@ fn together(
         let parts = running.iter_mut().filter_map(|(cluster, figures)| Some((cluster.as_mut()?, figures)));
         let parts: Vec<_> = parts
             .map(|(cluster, figures)| {
-                let name = figures.name;
+                let name = figures.kind.name();
                 let part = scope.spawn(move || {
                     if let Err(error) = act(cluster, figures) {
                         note(figures, &error);
@@ -103,7 +120,7 @@ fn together(
 }
 
 fn note(figures: &mut Figures, error: &Error) {
-    report::step(&format!("{}: {error}", figures.name));
+    report::step(&format!("{}: {error}", figures.kind.name()));
     figures.trouble.get_or_insert_with(|| error.to_string());
 }
 
@@ -118,30 +135,33 @@ fn join(plan: &Plan, launcher: Launcher, figures: &mut Figures) -> Result<Cluste
     }
     let last = Instant::now();
     let agreed = cluster.wait_agreed(first, PATIENCE)?;
-    figures.agreed_cpu = cluster.cpu();
-    figures.agreed = agreed.saturating_duration_since(last);
-    figures.agreed_since_first = agreed - first;
+    figures.agreed_cpu = Some(cluster.cpu());
+    figures.agreed = Some(agreed.saturating_duration_since(last));
+    figures.agreed_since_first = Some(agreed - first);
     Ok(cluster)
 }
 
 fn idle(plan: &Plan, cluster: &mut Cluster, figures: &mut Figures) -> Result<(), Error> {
     std::thread::sleep(plan.settle);
-    report::step(&format!("{}: idle for {} s", figures.name, plan.idle.as_secs()));
+    if plan.idle.is_zero() {
+        return Ok(());
+    }
+    report::step(&format!("{}: idle for {} s", figures.kind.name(), plan.idle.as_secs()));
     let (began, cpu, sent) = (Instant::now(), cluster.cpu(), cluster.sent()?);
     std::thread::sleep(plan.idle);
     let (took, cpu, sent) = (began.elapsed(), cluster.cpu().saturating_sub(cpu), cluster.sent()?.since(sent));
     let each = took.as_secs_f64() * cluster.count() as f64;
     let memory = cluster.memory();
     let mean_mib = |bytes: u64| bytes as f64 / memory.len().max(1) as f64 / (1024.0 * 1024.0);
-    figures.cost = Cost {
+    figures.cost = Some(Cost {
         packets: (sent.udp_packets + sent.tcp_packets) as f64 / each,
         udp_bytes: sent.udp_bytes as f64 / each,
         tcp_bytes: sent.tcp_bytes as f64 / each,
         cpu_ms: cpu.as_secs_f64() * 1000.0 / each,
         resident_mib: mean_mib(memory.iter().map(|memory| memory.resident_bytes).sum()),
         anonymous_mib: mean_mib(memory.iter().map(|memory| memory.anonymous_bytes).sum()),
-    };
-    figures.false_idle = cluster.downs(began);
+    });
+    figures.false_idle = Some(cluster.downs(began));
     Ok(())
 }
 
@@ -160,7 +180,7 @@ fn lose(plan: &Plan, cluster: &mut Cluster, figures: &mut Figures) -> Result<(),
         }
         report::step(&format!(
             "{}: {} {} of {}: {:.2} s",
-            figures.name,
+            figures.kind.name(),
             if is_kill { "killed" } else { "stopped" },
             run + 1,
             plan.kills + plan.stops,
@@ -177,6 +197,9 @@ fn lose(plan: &Plan, cluster: &mut Cluster, figures: &mut Figures) -> Result<(),
 
 /// Keeps one core busy for a while, and counts who is told to be down meanwhile.
 fn busy(plan: &Plan, running: &mut [Running]) -> Result<(), Error> {
+    if plan.busy.is_zero() {
+        return Ok(());
+    }
     report::step(&format!("idle for {} s with a core kept busy", plan.busy.as_secs()));
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -188,7 +211,7 @@ fn busy(plan: &Plan, running: &mut [Running]) -> Result<(), Error> {
         let counted = together(running, |cluster, figures| {
             let began = Instant::now();
             std::thread::sleep(plan.busy);
-            figures.false_busy = cluster.downs(began);
+            figures.false_busy = Some(cluster.downs(began));
             Ok(())
         });
         done.store(true, Ordering::Relaxed);

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 
 use crate::error::Error;
 use crate::namespace::Namespace;
@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Ours,
     /// The same with TLS and sealed gossip.
     OursTls,
+    /// The example of `rdb-net-membership`: a member and nothing else.
+    Alone,
     /// `serf agent` with its settings for a local network, which are its default.
     Serf,
     /// A plain program around foca, set up for a local network of this size.
@@ -35,6 +37,7 @@ impl Kind {
         match self {
             Self::Ours => "ours",
             Self::OursTls => "ours, TLS and sealed",
+            Self::Alone => "ours, membership alone",
             Self::Serf => "Serf",
             Self::Foca => "foca",
         }
@@ -44,9 +47,14 @@ impl Kind {
         match self {
             Self::Ours => "ours",
             Self::OursTls => "tls",
+            Self::Alone => "alone",
             Self::Serf => "serf",
             Self::Foca => "foca",
         }
+    }
+
+    pub(crate) const fn is_ours(self) -> bool {
+        matches!(self, Self::Ours | Self::OursTls | Self::Alone)
     }
 
     /// What a line of a process's log says of another node.
@@ -60,6 +68,15 @@ impl Kind {
                     "NodeJoined" | "NodeRecovered" => Some(Told::Up(node)),
                     "NodeFailed" => Some(Told::Down(node)),
                     _ => None,
+                }
+            }
+            Self::Alone => {
+                let (who, what) = line.split_once(' ')?;
+                let node = number(who)?;
+                match what {
+                    "failed" => Some(Told::Down(node)),
+                    "is back" => Some(Told::Up(node)),
+                    joined => joined.starts_with("joined, at ").then_some(Told::Up(node)),
                 }
             }
             Self::Serf => {
@@ -107,6 +124,17 @@ fn number_of(address: SocketAddr) -> Option<usize> {
     usize::from(u16::from_be_bytes([high, low])).checked_sub(1)
 }
 
+/// Programs that are built beforehand.
+#[derive(Debug, Args)]
+pub(crate) struct Programs {
+    /// The program `rdbnet`.
+    #[arg(long, env = "RDB_NET_NODE_BIN")]
+    pub(crate) rdbnet: Option<PathBuf>,
+    /// The example `members` of `rdb-net-membership`.
+    #[arg(long, env = "RDB_NET_MEMBERS_BIN")]
+    pub(crate) members: Option<PathBuf>,
+}
+
 /// A system that can run here.
 #[derive(Debug)]
 pub(crate) struct Launcher {
@@ -117,11 +145,12 @@ pub(crate) struct Launcher {
 
 impl Launcher {
     /// Looks for its program. What is missing is told.
-    pub(crate) fn find(kind: Kind, rdbnet: Option<&Path>) -> Result<Self, String> {
+    pub(crate) fn find(kind: Kind, programs: &Programs) -> Result<Self, String> {
         let program = match kind {
             Kind::Ours | Kind::OursTls => {
-                rdbnet.map(Path::to_owned).ok_or("rdbnet is not named: --rdbnet, or RDB_NET_NODE_BIN")?
+                programs.rdbnet.clone().ok_or("rdbnet is not named: --rdbnet, or RDB_NET_NODE_BIN")?
             }
+            Kind::Alone => programs.members.clone().ok_or("members is not named: --members, or RDB_NET_MEMBERS_BIN")?,
             Kind::Serf => find_in_path("serf").ok_or("serf is not installed (Debian: serf)")?,
             Kind::Foca => std::env::current_exe().map_err(|error| error.to_string())?,
         };
@@ -168,6 +197,12 @@ impl Launcher {
                     .arg(file)
                     .env("RUST_LOG", "info")
                     .env("NO_COLOR", "1");
+            }
+            Kind::Alone => {
+                command.arg(id).arg(format!("{own}:7946"));
+                if index > 0 {
+                    command.arg(format!("{seed}:7946"));
+                }
             }
             Kind::Serf => {
                 command.arg("agent").arg(format!("-node={id}")).arg(format!("-bind={own}:7946"));
@@ -221,8 +256,17 @@ mod tests {
             Kind::Serf.parse("    2026/11/27 04:40:00 [INFO] serf: EventMemberFailed: n1 127.1.0.1"),
             Some(Told::Down(0))
         );
+        assert_eq!(Kind::Alone.parse("n3 joined, at 127.1.0.3:7946"), Some(Told::Up(2)));
+        assert_eq!(Kind::Alone.parse("n3 failed"), Some(Told::Down(2)));
+        assert_eq!(Kind::Alone.parse("n3 is back"), Some(Told::Up(2)));
         assert_eq!(Kind::Foca.parse("down 127.1.0.7:7946"), Some(Told::Down(6)));
-        for (kind, line) in [(Kind::Ours, ""), (Kind::Serf, "[INFO] agent: joining"), (Kind::Foca, "up nobody")] {
+        for (kind, line) in [
+            (Kind::Ours, ""),
+            (Kind::Alone, "n3 listens on 127.1.0.3:7946"),
+            (Kind::Alone, "n3 left"),
+            (Kind::Serf, "[INFO] agent: joining"),
+            (Kind::Foca, "up nobody"),
+        ] {
             assert_eq!(kind.parse(line), None, "{line}");
         }
     }

@@ -8,6 +8,7 @@ mod lab;
 mod partition;
 mod peers;
 mod restart;
+mod scale;
 mod silent_udp;
 mod split;
 mod versions;

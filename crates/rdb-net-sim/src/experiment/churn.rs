@@ -11,8 +11,10 @@ use std::time::Duration;
 use rdb_swim::{Snapshot, Swim};
 
 use crate::experiment::Progress;
+use crate::experiment::curve::{Of, curve};
+use crate::experiment::seeds::{Seeds, option};
 use crate::fleet::{Change, Fleet, FleetConfig, FleetError, Told};
-use crate::report::{Axis, Cell, Figure, Findings, Panel, Series, Stroke, Table};
+use crate::report::{Axis, Cell, Figure, Findings, Panel, Table};
 
 const STEP: Duration = Duration::from_millis(100);
 
@@ -28,13 +30,19 @@ const AWAY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(
 /// Whoever has started is known so soon: a verdict about a former life may come as late.
 const ARRIVAL: Duration = Duration::from_secs(1);
 
+/// Of several seeds the median and the worst of these are told.
+const FIGURES: [&str; 5] =
+    ["failed wrongly", "leavers failed", "one view after (s)", "packets/member/s", "bytes/member/s"];
+
 /// What `churn` does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChurnPlan {
     /// Size of the cluster.
     pub members: usize,
-    /// Everything random follows from it.
+    /// The first seed, from which everything random follows.
     pub seed: u64,
+    /// How many seeds, one after the other. Default 1.
+    pub seeds: u64,
     /// How long members come and go. Default 300 s.
     pub time: Duration,
     /// How many go each minute. Default: one in ten.
@@ -93,18 +101,13 @@ impl ChurnPlan {
     /// Five minutes in which one in ten goes each minute.
     pub fn new(members: usize, seed: u64) -> Self {
         let second = Duration::from_secs(1);
-        Self { members, seed, time: second * 300, a_minute: (members / 10).max(1), settle: second * 30 }
+        Self { members, seed, seeds: 1, time: second * 300, a_minute: (members / 10).max(1), settle: second * 30 }
     }
 
     /// The command that does it again.
     pub fn replay(&self) -> String {
-        format!(
-            "rdb-net-sim churn --nodes {} --seed {} --time {} --churn {}",
-            self.members,
-            self.seed,
-            self.time.as_secs(),
-            self.a_minute
-        )
+        let (Self { members, seed, a_minute, .. }, seeds, secs) = (self, option(self.seeds), self.time.as_secs());
+        format!("rdb-net-sim churn --nodes {members} --seed {seed}{seeds} --time {secs} --churn {a_minute}")
     }
 
     /// Carries it out.
@@ -113,6 +116,11 @@ impl ChurnPlan {
     ///
     /// [`FleetError`] where the size is not legal.
     pub fn run(&self, progress: &mut Progress<'_>) -> Result<Findings, FleetError> {
+        let seeds = Seeds { first: self.seed, count: self.seeds, figures: &FIGURES, replay: self.replay() };
+        seeds.run(progress, |seed, progress| Self { seed, seeds: 1, ..self.clone() }.run_seed(progress))
+    }
+
+    fn run_seed(&self, progress: &mut Progress<'_>) -> Result<Findings, FleetError> {
         let mut fleet = Fleet::new(FleetConfig { syncs: true, ..FleetConfig::lan(self.members, self.seed) })?;
         let (mut outcome, mut goings) = (Outcome::default(), Goings::default());
         fleet.run_for(CALM);
@@ -203,24 +211,20 @@ impl ChurnPlan {
                 ]],
             },
             figure: self.figure(outcome),
+            summary: Table::default(),
             problems,
             replay: self.replay(),
         }
     }
 
     fn figure(&self, outcome: &Outcome) -> Figure {
-        let series = |name: &str, points: &[(f64, f64)]| Series {
-            name: name.to_owned(),
-            stroke: Stroke::Measured,
-            points: points.to_vec(),
-        };
         let least = outcome.up.iter().chain(&outcome.held).map(|(_, count)| *count).fold(self.members as f64, f64::min);
         let end = (self.time + AWAY.1).as_secs_f64();
         let panel = Panel {
             title: format!("{} a minute of {} members go and come back", self.a_minute, self.members),
             x: Axis::linear("seconds", 0.0, end),
             y: Axis::linear("members", (least * 0.99).floor(), self.members as f64),
-            series: vec![series("up", &outcome.up), series("held for there, mean", &outcome.held)],
+            series: vec![curve("up", &outcome.up, Of::Mean), curve("held for there, mean", &outcome.held, Of::Mean)],
         };
         Figure { panels: vec![panel] }
     }

@@ -126,6 +126,7 @@ impl DetectPlan {
             ),
             table,
             figure: figure(sizes),
+            summary: Table::default(),
             problems,
             replay: self.replay(),
         }

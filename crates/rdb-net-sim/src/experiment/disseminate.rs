@@ -134,6 +134,7 @@ impl DisseminatePlan {
                 .to_owned(),
             table,
             figure: figure(rows),
+            summary: Table::default(),
             problems: rows.iter().flat_map(Row::problems).chain(growth_problems(rows)).collect(),
             replay: self.replay(),
         }

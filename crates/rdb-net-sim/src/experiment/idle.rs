@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::experiment::Progress;
-use crate::report::{Axis, Cell, Figure, Findings, Panel, Series, Stroke, Table};
+use crate::experiment::curve::{Of, curve};
+use crate::report::{Axis, Cell, Figure, Findings, Panel, Table};
 use crate::simulation::Simulation;
 
 /// Until what joining has left is over.
@@ -18,6 +19,9 @@ const HEADER_BYTES: f64 = 28.0;
 
 const PACKETS_MAX: f64 = 2.5;
 const BYTES_MAX: f64 = 200.0;
+
+/// How much simulated time a point of the picture stands for.
+const STEP: Duration = Duration::from_secs(1);
 
 /// How much more than the smallest cluster's node any other one's may send.
 const GROWTH_MAX: f64 = 1.1;
@@ -41,6 +45,8 @@ struct Row {
     bytes: f64,
     segments: f64,
     dials: u64,
+    /// Packets a node sends, by second.
+    by_second: Vec<(f64, f64)>,
 }
 
 impl IdlePlan {
@@ -74,7 +80,14 @@ impl IdlePlan {
         }
         simulation.run_for(SETTLE);
         let before = simulation.traffic();
-        simulation.run_for(self.time);
+        let (mut by_second, mut elapsed) = (Vec::new(), Duration::ZERO);
+        while elapsed < self.time {
+            let (step, sent) = (STEP.min(self.time - elapsed), simulation.traffic().0);
+            simulation.run_for(step);
+            elapsed += step;
+            let packets = (simulation.traffic().0 - sent) as f64 / nodes as f64 / step.as_secs_f64();
+            by_second.push((elapsed.as_secs_f64(), packets));
+        }
         let after = simulation.traffic();
         let rate = |before: u64, after: u64| (after - before) as f64 / nodes as f64 / self.time.as_secs_f64();
         let packets = rate(before.0, after.0);
@@ -85,6 +98,7 @@ impl IdlePlan {
             bytes: rate(before.1, after.1) + packets * HEADER_BYTES,
             segments: rate(before.2, after.2),
             dials: after.3 - before.3,
+            by_second,
         }
     }
 
@@ -114,18 +128,6 @@ impl IdlePlan {
                 Cell::Count(row.dials),
             ]
         };
-        let series = Series {
-            name: "packets".to_owned(),
-            stroke: Stroke::Measured,
-            points: rows.iter().map(|row| (row.nodes as f64, row.packets)).collect(),
-        };
-        let most = self.sizes.iter().max().copied().unwrap_or(1) as f64;
-        let panel = Panel {
-            title: "What an idle node sends".to_owned(),
-            x: Axis::linear("nodes", 0.0, most),
-            y: Axis::linear("packets a node and second", 0.0, 4.0),
-            series: vec![series],
-        };
         Findings {
             experiment: "idle",
             about: format!("Whole nodes that do nothing, for {:?}.", self.time),
@@ -139,9 +141,21 @@ impl IdlePlan {
                 ],
                 rows: rows.iter().map(cells).collect(),
             },
-            figure: Figure { panels: vec![panel] },
+            figure: self.figure(rows),
+            summary: Table::default(),
             problems,
             replay: self.replay(),
         }
+    }
+    fn figure(&self, rows: &[Row]) -> Figure {
+        let rates = rows.iter().flat_map(|row| &row.by_second).map(|(_, packets)| *packets);
+        let series = |row: &Row| curve(&format!("{} nodes", row.nodes), &row.by_second, Of::Mean);
+        let panel = Panel {
+            title: "What an idle node sends".to_owned(),
+            x: Axis::linear("seconds", 0.0, self.time.as_secs_f64()),
+            y: Axis::linear("packets a node and second", 0.0, rates.fold(4.0, f64::max)),
+            series: rows.iter().map(series).collect(),
+        };
+        Figure { panels: vec![panel] }
     }
 }

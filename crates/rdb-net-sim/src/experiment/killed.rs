@@ -134,6 +134,7 @@ impl KilledPlan {
                 rows: rows.iter().map(cells).collect(),
             },
             figure: figure(rows),
+            summary: Table::default(),
             problems,
             replay: self.replay(),
         }
@@ -172,6 +173,8 @@ fn refused(simulation: &Simulation) -> u64 {
 
 fn figure(rows: &[Row]) -> Figure {
     const SPAN_S: f64 = 2.0;
+    // Whoever comes late is shown too.
+    let span = rows.iter().filter_map(|row| row.to_all.most()).fold(SPAN_S, f64::max);
     let series = |row: &Row| Series {
         name: format!("{} nodes", row.nodes),
         stroke: Stroke::Measured,
@@ -184,7 +187,7 @@ fn figure(rows: &[Row]) -> Figure {
     };
     let panel = Panel {
         title: "Until everybody knows of a killed process".to_owned(),
-        x: Axis::linear("seconds since it was killed", 0.0, SPAN_S),
+        x: Axis::linear("seconds since it was killed", 0.0, span),
         y: Axis::linear("share of the kills", 0.0, 1.0),
         series: rows.iter().map(series).collect(),
     };

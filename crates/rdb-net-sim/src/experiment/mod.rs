@@ -6,6 +6,7 @@
 mod chance;
 mod churn;
 mod cost;
+mod curve;
 mod detect;
 mod disseminate;
 mod idle;
@@ -13,6 +14,7 @@ mod killed;
 mod lifeguard;
 mod partition;
 mod phi;
+mod seeds;
 mod silent;
 mod soak;
 mod spread;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rdb_swim::{Decision, Snapshot, Strategy, Swim};
 
 use crate::experiment::Progress;
+use crate::experiment::seeds::{Seeds, option};
 use crate::fleet::{Change, Fleet, FleetConfig, FleetError};
 use crate::report::{Axis, Cell, Figure, Findings, Panel, Series, Stroke, Table};
 
@@ -23,13 +24,18 @@ const CALM: Duration = Duration::from_secs(30);
 /// How long hosts are off that all start again.
 const OFF: Duration = Duration::from_secs(5);
 
+/// Of several seeds the median and the worst of these are told.
+const FIGURES: [&str; 5] = ["all know (s)", "dropped", "one view (s)", "packets/member/s", "failed wrongly"];
+
 /// What `partition` does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartitionPlan {
     /// Size of the cluster, half of it on each side.
     pub members: usize,
-    /// Everything random follows from it.
+    /// The first seed, from which everything random follows.
     pub seed: u64,
+    /// How many seeds, one after the other. Default 1.
+    pub seeds: u64,
     /// For how long the network is apart. Default 300 s.
     pub cut: Duration,
     /// Within which time all must have one view after it is mended. Default 15 s.
@@ -61,12 +67,13 @@ impl PartitionPlan {
     /// Five minutes apart.
     pub fn new(members: usize, seed: u64) -> Self {
         let second = Duration::from_secs(1);
-        Self { members, seed, cut: second * 300, heal: second * 15, notice: second * 60 }
+        Self { members, seed, seeds: 1, cut: second * 300, heal: second * 15, notice: second * 60 }
     }
 
     /// The command that does it again.
     pub fn replay(&self) -> String {
-        format!("rdb-net-sim partition --nodes {} --seed {} --time {}", self.members, self.seed, self.cut.as_secs())
+        let (Self { members, seed, .. }, seeds, secs) = (self, option(self.seeds), self.cut.as_secs());
+        format!("rdb-net-sim partition --nodes {members} --seed {seed}{seeds} --time {secs}")
     }
 
     /// Carries it out.
@@ -75,6 +82,11 @@ impl PartitionPlan {
     ///
     /// [`FleetError`] where the size is not legal.
     pub fn run(&self, progress: &mut Progress<'_>) -> Result<Findings, FleetError> {
+        let seeds = Seeds { first: self.seed, count: self.seeds, figures: &FIGURES, replay: self.replay() };
+        seeds.run(progress, |seed, progress| Self { seed, seeds: 1, ..self.clone() }.run_seed(progress))
+    }
+
+    fn run_seed(&self, progress: &mut Progress<'_>) -> Result<Findings, FleetError> {
         let second_cut = self.notice.min(self.cut);
         let total = CALM * 4 + self.cut + second_cut + OFF;
         let mut done = Duration::ZERO;
@@ -249,6 +261,7 @@ impl PartitionPlan {
                 rows: runs.iter().map(row).collect(),
             },
             figure: figure(runs),
+            summary: Table::default(),
             problems: runs.iter().flat_map(|run| run.problems.clone()).collect(),
             replay: self.replay(),
         }

@@ -99,6 +99,7 @@ impl PhiPlan {
             ),
             table: table(&trials),
             figure: figure(&trials),
+            summary: Table::default(),
             problems: trials.iter().flat_map(Trial::problems).collect(),
             replay: self.replay(),
         }

@@ -209,6 +209,7 @@ impl SilentPlan {
                 rows: rows.iter().map(cells).collect(),
             },
             figure: figure(rows),
+            summary: Table::default(),
             problems,
             replay: self.replay(),
         }
@@ -248,6 +249,8 @@ fn one_host(fleet: &mut Fleet) -> Option<f64> {
 
 fn figure(rows: &[Row]) -> Figure {
     const SPAN_S: f64 = 20.0;
+    // Whoever comes late is shown too.
+    let span = rows.iter().filter_map(|row| row.to_all.most()).fold(SPAN_S, f64::max);
     let series = |row: &Row| Series {
         name: format!("{} members, {:.0} %", row.members, row.loss * 100.0),
         stroke: Stroke::Measured,
@@ -260,7 +263,7 @@ fn figure(rows: &[Row]) -> Figure {
     };
     let panel = Panel {
         title: "Until everybody knows of a silent host".to_owned(),
-        x: Axis::linear("seconds since it fell silent", 0.0, SPAN_S),
+        x: Axis::linear("seconds since it fell silent", 0.0, span),
         y: Axis::linear("share of the hosts", 0.0, 1.0),
         series: rows.iter().map(series).collect(),
     };

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use crate::experiment::Progress;
 use crate::experiment::cost::{Cost, Meter};
+use crate::experiment::curve::{Of, curve};
+use crate::experiment::seeds::{Seeds, option};
 use crate::experiment::spread::Spread;
 use crate::fleet::{Change, Fleet, FleetConfig, FleetError, Told};
 use crate::report::{Axis, Cell, Figure, Findings, Panel, Series, Stroke, Table};
@@ -16,13 +18,19 @@ use crate::report::{Axis, Cell, Figure, Findings, Panel, Series, Stroke, Table};
 /// How much simulated time lies between two reports of progress.
 const STEP: Duration = Duration::from_millis(500);
 
+/// Of several seeds the median and the worst of these are told.
+const FIGURES: [&str; 5] =
+    ["failed everywhere, median (s)", "most (s)", "packets/member/s", "bytes/member/s", "of one core (s)"];
+
 /// What `soak` does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SoakPlan {
     /// Size of the cluster.
     pub members: usize,
-    /// Everything random follows from it.
+    /// The first seed, from which everything random follows.
     pub seed: u64,
+    /// How many seeds, one after the other. Default 1.
+    pub seeds: u64,
     /// For how long. Default 60 s.
     pub time: Duration,
     /// Time between two hosts that go silent; the last may be no later than `settle` before the end. Default 10 s.
@@ -35,12 +43,13 @@ impl SoakPlan {
     /// A minute of so many members.
     pub fn new(members: usize, seed: u64) -> Self {
         let second = Duration::from_secs(1);
-        Self { members, seed, time: second * 60, crash_every: second * 10, settle: second * 13 }
+        Self { members, seed, seeds: 1, time: second * 60, crash_every: second * 10, settle: second * 13 }
     }
 
     /// The command that does it again.
     pub fn replay(&self) -> String {
-        format!("rdb-net-sim soak --nodes {} --seed {} --time {}", self.members, self.seed, self.time.as_secs())
+        let (Self { members, seed, .. }, seeds, secs) = (self, option(self.seeds), self.time.as_secs());
+        format!("rdb-net-sim soak --nodes {members} --seed {seed}{seeds} --time {secs}")
     }
 
     /// Carries it out.
@@ -49,23 +58,34 @@ impl SoakPlan {
     ///
     /// [`FleetError`] where the size is not legal.
     pub fn run(&self, progress: &mut Progress<'_>) -> Result<Findings, FleetError> {
+        let seeds = Seeds { first: self.seed, count: self.seeds, figures: &FIGURES, replay: self.replay() };
+        seeds.run(progress, |seed, progress| Self { seed, seeds: 1, ..self.clone() }.run_seed(progress))
+    }
+
+    fn run_seed(&self, progress: &mut Progress<'_>) -> Result<Findings, FleetError> {
         let meter = Meter::start();
         let mut fleet = Fleet::new(FleetConfig { syncs: true, ..FleetConfig::lan(self.members, self.seed) })?;
         let start = fleet.now();
         let mut crashes: Vec<(Duration, usize)> = Vec::new();
-        let mut told = Vec::new();
+        let (mut told, mut sent) = (Vec::new(), Vec::new());
         while fleet.now() < start + self.time {
             let elapsed = fleet.now() - start;
             let due = self.crash_every * (crashes.len() as u32 + 1);
             if elapsed >= due && elapsed + self.settle <= self.time {
                 crashes.push((fleet.now(), self.crash_one(&mut fleet)));
             }
-            fleet.run_for(STEP.min(self.time - elapsed));
+            let before = fleet.traffic().packets;
+            let step = STEP.min(self.time - elapsed);
+            fleet.run_for(step);
+            let rate = (fleet.traffic().packets - before) as f64 / self.members as f64 / step.as_secs_f64();
+            sent.push(((elapsed + step).as_secs_f64(), rate));
             told.append(&mut fleet.take_told());
             progress((fleet.now() - start).as_millis() as u64, self.time.as_millis() as u64);
         }
         let cost = meter.read();
-        Ok(self.findings(&fleet, &crashes, &told, cost))
+        let mut findings = self.findings(&fleet, &crashes, &told, cost);
+        findings.figure.panels.push(self.sending(&sent));
+        Ok(findings)
     }
 
     fn crash_one(&self, fleet: &mut Fleet) -> usize {
@@ -114,8 +134,20 @@ impl SoakPlan {
             ),
             table: self.table(fleet, crashes.len(), &to_all, cost),
             figure: figure(crashes, told, fleet),
+            summary: Table::default(),
             problems,
             replay: self.replay(),
+        }
+    }
+
+    /// What is sent, by the time since the run began.
+    fn sending(&self, sent: &[(f64, f64)]) -> Panel {
+        let most = sent.iter().map(|(_, rate)| *rate).fold(4.0, f64::max);
+        Panel {
+            title: format!("What {} members send", self.members),
+            x: Axis::linear("seconds", 0.0, self.time.as_secs_f64()),
+            y: Axis::linear("packets a member and second", 0.0, most),
+            series: vec![curve("packets", sent, Of::Mean)],
         }
     }
 
@@ -164,7 +196,7 @@ fn figure(crashes: &[(Duration, usize)], told: &[Told], fleet: &Fleet) -> Figure
     const POINTS: usize = 60;
     const SPAN_S: f64 = 12.0;
     let living = (0..fleet.size()).filter(|node| fleet.is_up(*node)).count().max(1) as f64;
-    let curve = |change: Change, name: &str| {
+    let share_of = |change: Change, name: &str| {
         let share = |point: usize| {
             let after = Duration::from_secs_f64(SPAN_S * point as f64 / POINTS as f64);
             let of = |(at, node): &(Duration, usize)| {
@@ -180,7 +212,7 @@ fn figure(crashes: &[(Duration, usize)], told: &[Told], fleet: &Fleet) -> Figure
         title: format!("A silent host among {} members", fleet.size()),
         x: Axis::linear("seconds since it fell silent", 0.0, SPAN_S),
         y: Axis::linear("share of the members that hold it so", 0.0, 1.0),
-        series: vec![curve(Change::Suspected, "suspect"), curve(Change::Failed, "failed")],
+        series: vec![share_of(Change::Suspected, "suspect"), share_of(Change::Failed, "failed")],
     };
     Figure { panels: vec![panel] }
 }

@@ -12,9 +12,11 @@ use std::time::Duration;
 use rdb_swim::Swim;
 
 use crate::experiment::Progress;
+use crate::experiment::curve::{Of, curve};
+use crate::experiment::seeds::{Seeds, option};
 use crate::experiment::views::Views;
 use crate::fleet::{Change, Fleet, FleetConfig, FleetError, LinkLoss, Told};
-use crate::report::{Axis, Cell, Figure, Findings, Panel, Series, Stroke, Table};
+use crate::report::{Axis, Cell, Figure, Findings, Panel, Table};
 
 const STEP: Duration = Duration::from_millis(500);
 
@@ -38,13 +40,19 @@ enum Fault {
 
 const FAULTS: [Fault; 4] = [Fault::Ingress, Fault::Egress, Fault::FlipFlop, Fault::Crashes];
 
+/// Of several seeds the median and the worst of these are told.
+const FIGURES: [&str; 4] =
+    ["healthy failed", "views at the end of the faults", "one view after (s)", "packets/member/s"];
+
 /// What `stability` does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StabilityPlan {
     /// Size of the cluster.
     pub members: usize,
-    /// Everything random follows from it.
+    /// The first seed, from which everything random follows.
     pub seed: u64,
+    /// How many seeds, one after the other. Default 1.
+    pub seeds: u64,
     /// How long the faults last. Default 120 s.
     pub time: Duration,
     /// How long after them there must be one view. Default 60 s.
@@ -99,12 +107,13 @@ impl Fault {
 impl StabilityPlan {
     /// Two minutes of each fault.
     pub fn new(members: usize, seed: u64) -> Self {
-        Self { members, seed, time: Duration::from_secs(120), settle: Duration::from_secs(60) }
+        Self { members, seed, seeds: 1, time: Duration::from_secs(120), settle: Duration::from_secs(60) }
     }
 
     /// The command that does it again.
     pub fn replay(&self) -> String {
-        format!("rdb-net-sim stability --nodes {} --seed {} --time {}", self.members, self.seed, self.time.as_secs())
+        let (Self { members, seed, .. }, seeds, secs) = (self, option(self.seeds), self.time.as_secs());
+        format!("rdb-net-sim stability --nodes {members} --seed {seed}{seeds} --time {secs}")
     }
 
     /// Carries it out.
@@ -113,6 +122,11 @@ impl StabilityPlan {
     ///
     /// [`FleetError`] where the size is not legal.
     pub fn run(&self, progress: &mut Progress<'_>) -> Result<Findings, FleetError> {
+        let seeds = Seeds { first: self.seed, count: self.seeds, figures: &FIGURES, replay: self.replay() };
+        seeds.run(progress, |seed, progress| Self { seed, seeds: 1, ..self.clone() }.run_seed(progress))
+    }
+
+    fn run_seed(&self, progress: &mut Progress<'_>) -> Result<Findings, FleetError> {
         let total = FAULTS.len() as u64;
         let mut runs = Vec::new();
         for fault in FAULTS {
@@ -132,7 +146,7 @@ impl StabilityPlan {
         let faulty: BTreeSet<usize> = all.iter().take(count).copied().collect();
         let healthy: BTreeSet<usize> = all.iter().skip(count).copied().collect();
         let mut told: Vec<Told> = fleet.take_told();
-        let (mut views, mut curve) = (Views::new(healthy.clone()), Vec::new());
+        let (mut views, mut looks) = (Views::new(healthy.clone()), Vec::new());
         let (begun, before) = (fleet.now(), fleet.traffic().packets);
         fault.begin(&mut fleet, &faulty);
         while fleet.now() < begun + self.time {
@@ -144,7 +158,7 @@ impl StabilityPlan {
             let fresh = fleet.take_told();
             views.take(&fresh);
             told.extend(fresh);
-            curve.push(((fleet.now() - begun).as_secs_f64(), views.now() as f64));
+            looks.push(((fleet.now() - begun).as_secs_f64(), views.now() as f64));
         }
         let packets = (fleet.traffic().packets - before) as f64 / self.members as f64 / self.time.as_secs_f64();
         let last_views = views.now();
@@ -158,7 +172,7 @@ impl StabilityPlan {
             let fresh = fleet.take_told();
             views.take(&fresh);
             told.extend(fresh);
-            curve.push(((fleet.now() - begun).as_secs_f64(), views.now() as f64));
+            looks.push(((fleet.now() - begun).as_secs_f64(), views.now() as f64));
             match (has_one_view(&fleet), one_view) {
                 (true, None) => one_view = Some(fleet.now() - ended),
                 (false, Some(_)) => one_view = None,
@@ -179,7 +193,7 @@ impl StabilityPlan {
             one_view,
             packets,
             trace: fleet.trace(),
-            views: curve,
+            views: looks,
         })
     }
 
@@ -238,6 +252,7 @@ impl StabilityPlan {
                 rows: runs.iter().map(row).collect(),
             },
             figure: self.figure(runs),
+            summary: Table::default(),
             problems,
             replay: self.replay(),
         }
@@ -245,18 +260,13 @@ impl StabilityPlan {
 
     fn figure(&self, runs: &[Run]) -> Figure {
         let most = runs.iter().flat_map(|run| &run.views).map(|(_, views)| *views).fold(2.0, f64::max);
-        let series = |run: &Run| Series {
-            name: run.fault.name().to_owned(),
-            stroke: Stroke::Measured,
-            points: run.views.iter().step_by(4).copied().collect(),
-        };
         let end = (self.time + self.settle).as_secs_f64();
         Figure {
             panels: vec![Panel {
                 title: format!("Different views among {} members", self.members),
                 x: Axis::linear("seconds since the faults began", 0.0, end),
-                y: Axis::linear("views at one moment", 0.0, most),
-                series: runs.iter().map(series).collect(),
+                y: Axis::linear("views at one moment, the most", 0.0, most),
+                series: runs.iter().map(|run| curve(run.fault.name(), &run.views, Of::Greatest)).collect(),
             }],
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     ChurnPlan, DetectPlan, DisseminatePlan, LifeguardPlan, PartitionPlan, PhiPlan, SilentPlan, SoakPlan, StabilityPlan,
 };
+use crate::experiment::cost::Cost;
 use crate::report::{Cell, Findings};
 
 #[track_caller]
@@ -143,4 +144,60 @@ fn members_that_come_and_go_make_nobody_fail_who_is_there() {
     let goings = ["silent, memory kept", "silent, memory lost", "left"].map(|way| figure(&findings, 0, way));
     assert!(goings.iter().all(|count| *count >= 5.0), "{goings:?}");
     assert!(figure(&findings, 0, "told failed") > 40.0 && figure(&findings, 0, "told left") > 40.0);
+}
+
+/// Each seed's rows are those that it has alone, and the whole of the progress is that of all.
+#[track_caller]
+fn check_two_seeds(
+    first: u64,
+    rows: usize,
+    alone: impl Fn(u64, u64, &mut super::Progress<'_>) -> Result<Findings, crate::fleet::FleetError>,
+) {
+    let mut reports = Vec::new();
+    let both = alone(first, 2, &mut |done, total| reports.push((done, total))).expect("legal");
+    assert!(both.is_good(), "{:?}", both.problems);
+    assert_eq!((both.table.columns[0], both.table.rows.len()), ("seed", rows * 2));
+    let seconds: Vec<bool> = both.table.columns.iter().map(|name| Cost::COLUMNS.contains(name)).collect();
+    for seed in [first, first + 1] {
+        let own = alone(seed, 1, &mut |_, _| {}).expect("legal");
+        assert_eq!((own.table.columns.as_slice(), own.table.rows.len()), (&both.table.columns[1..], rows));
+        let among = both.table.rows.iter().filter(|row| row[0] == Cell::Count(seed));
+        for (row, own) in among.zip(&own.table.rows) {
+            // What it has cost the machine is another each time.
+            let cells = row.iter().skip(1).zip(own).zip(seconds.iter().skip(1));
+            assert!(cells.clone().all(|((cell, own), is_cost)| *is_cost || cell == own), "{row:?} and {own:?}");
+        }
+        assert!(
+            own.figure
+                .panels
+                .iter()
+                .all(|panel| both.figure.panels.len() == own.figure.panels.len() && !panel.series.is_empty())
+        );
+    }
+    assert!(both.replay.contains(&format!("--seed {first} --seeds 2 ")), "{}", both.replay);
+    assert!(reports.is_sorted() && reports.last() == Some(&(20_000, 20_000)), "{reports:?}");
+    let named = |figure: &str| both.table.columns.contains(&figure);
+    let summary = &both.summary;
+    assert!(summary.rows.len() >= rows * 4 && summary.columns[1..] == ["figure", "median", "worst", "its seed"]);
+    for row in &summary.rows {
+        let Cell::Text(figure) = &row[1] else { panic!("{row:?}") };
+        assert!(named(figure) && [first, first + 1].map(Cell::Count).contains(&row[4]), "{row:?}");
+    }
+}
+
+#[test]
+fn two_seeds_of_what_has_one_cluster_are_each_what_they_are_alone() {
+    let (short, cut) = (Duration::from_secs(20), Duration::from_secs(60));
+    check_two_seeds(3, 4, |seed, seeds, progress| {
+        StabilityPlan { seeds, time: short, ..StabilityPlan::new(40, seed) }.run(progress)
+    });
+    check_two_seeds(5, 2, |seed, seeds, progress| {
+        PartitionPlan { seeds, cut, ..PartitionPlan::new(20, seed) }.run(progress)
+    });
+    check_two_seeds(7, 1, |seed, seeds, progress| {
+        ChurnPlan { seeds, time: short, a_minute: 20, ..ChurnPlan::new(20, seed) }.run(progress)
+    });
+    check_two_seeds(9, 1, |seed, seeds, progress| {
+        SoakPlan { seeds, time: short + short, ..SoakPlan::new(40, seed) }.run(progress)
+    });
 }

@@ -32,6 +32,8 @@ pub struct Findings {
     pub table: Table,
     /// The picture.
     pub figure: Figure,
+    /// What several seeds come to together; without rows where there is one seed.
+    pub summary: Table,
     /// What is not as it must be; empty where everything is.
     pub problems: Vec<String>,
     /// The command that does it again.
@@ -50,12 +52,15 @@ impl Findings {
             Format::Table => {
                 let problems: String = self.problems.iter().map(|problem| format!("  FAILED: {problem}\n")).collect();
                 let verdict = if self.is_good() { "as it must be" } else { "not as it must be" };
-                format!("{}\n\n{}\n{verdict}; again: {}\n{problems}", self.about, self.table.text(), self.replay)
+                let summary =
+                    if self.summary.rows.is_empty() { String::new() } else { format!("\n{}", self.summary.text()) };
+                let Self { about, table, replay, .. } = self;
+                format!("{about}\n\n{}{summary}\n{verdict}; again: {replay}\n{problems}", table.text())
             }
             Format::Csv => self.table.csv(),
             Format::Svg => self.figure.svg(),
             Format::Json => {
-                let object = json!({
+                let mut object = json!({
                     "experiment": self.experiment,
                     "about": self.about,
                     "good": self.is_good(),
@@ -63,6 +68,9 @@ impl Findings {
                     "rows": self.table.json(),
                     "replay": self.replay,
                 });
+                if !self.summary.rows.is_empty() {
+                    object["summary"] = self.summary.json();
+                }
                 format!("{object}\n")
             }
         }

@@ -26,6 +26,7 @@ fn findings(problems: Vec<String>) -> Findings {
         about: "About.".to_owned(),
         table,
         figure,
+        summary: Table::default(),
         problems,
         replay: "rdb-net-sim x".to_owned(),
     }

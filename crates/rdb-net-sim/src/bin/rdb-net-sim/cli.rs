@@ -17,6 +17,7 @@ use rdb_net_sim::report::Format;
 use crate::experiment::Experiment;
 use crate::storms::Storms;
 use experiments::ExperimentCommand;
+use values::SEED_MAX;
 use whole::{ScenarioOptions, StormOptions};
 
 const AFTER_HELP: &str = "\
@@ -100,6 +101,16 @@ impl Discord {
             None => arguments.error(ErrorKind::ValueValidation, message),
         }
     }
+}
+
+/// Each seed must be one that can be given, to play it again.
+fn check_last(command: &'static str, first: u64, seeds: u64) -> Result<(), Discord> {
+    let most = SEED_MAX - first + 1;
+    if seeds <= most {
+        return Ok(());
+    }
+    let why = format!("the last seed is {SEED_MAX}, so no more than {most} begin with {first}");
+    Err(Discord { command, option: "--seeds <K>", value: seeds, why })
 }
 
 #[cfg(test)]

@@ -145,6 +145,7 @@ pub(super) fn findings(plan: &LifeguardPlan, outcomes: &[Outcome]) -> Findings {
         ),
         table,
         figure: figure(outcomes),
+        summary: Table::default(),
         problems: outcomes.iter().zip(std::iter::repeat(plain)).flat_map(|(own, plain)| problems(own, plain)).collect(),
         replay: plan.replay(),
     }

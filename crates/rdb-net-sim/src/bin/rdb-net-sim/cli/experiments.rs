@@ -11,7 +11,7 @@ use rdb_net_sim::experiment::{
 use super::values::{
     Format, Grid, SECONDS, SEED_MAX, SEEDS, Switch, TIMES, count, members, number, percent, seconds, whole_nodes,
 };
-use super::{Discord, Task};
+use super::{Discord, Task, check_last};
 use crate::experiment::Experiment;
 
 #[derive(Debug, Subcommand)]
@@ -52,6 +52,14 @@ struct Common {
     /// Writes the picture (SVG) to this file as well.
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
+}
+
+/// Seeds of what has one cluster.
+#[derive(Debug, Args)]
+struct Seeds {
+    /// How many seeds, one after the other: S and those after it. Each is judged, and median and worst are told.
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = number(SEEDS))]
+    seeds: u64,
 }
 
 /// Clusters of members alone.
@@ -167,6 +175,8 @@ pub(super) struct SilentOptions {
 pub(super) struct StabilityOptions {
     #[command(flatten)]
     size: Size,
+    #[command(flatten)]
+    seeds: Seeds,
     /// How long each fault lasts, in simulated time.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = number(SECONDS))]
     time: u64,
@@ -178,6 +188,8 @@ pub(super) struct StabilityOptions {
 pub(super) struct PartitionOptions {
     #[command(flatten)]
     size: Size,
+    #[command(flatten)]
+    seeds: Seeds,
     /// How long the halves are apart, in simulated time.
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = number(SECONDS))]
     time: u64,
@@ -189,6 +201,8 @@ pub(super) struct PartitionOptions {
 pub(super) struct ChurnOptions {
     #[command(flatten)]
     size: Size,
+    #[command(flatten)]
+    seeds: Seeds,
     /// How long members come and go, in simulated time.
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = number(SECONDS))]
     time: u64,
@@ -203,6 +217,8 @@ pub(super) struct ChurnOptions {
 pub(super) struct SoakOptions {
     #[command(flatten)]
     size: Size,
+    #[command(flatten)]
+    seeds: Seeds,
     /// Simulated time. The longer, the more hosts go silent, for good; they must be fewer than half.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = number(SECONDS))]
     time: u64,
@@ -229,14 +245,22 @@ impl ExperimentCommand {
             Self::Idle(options) => options.plan(),
             Self::Killed(options) => options.plan(),
             Self::Silent(options) => options.plan(),
-            Self::Stability(options) => options.plan(),
-            Self::Partition(options) => options.plan(),
-            Self::Churn(options) => options.plan(),
+            Self::Stability(options) => options.plan()?,
+            Self::Partition(options) => options.plan()?,
+            Self::Churn(options) => options.plan()?,
             Self::Soak(options) => options.plan()?,
             Self::Phi(options) => options.plan(),
         };
         let Common { output, picture, .. } = common;
         Ok(Task::Experiment { experiment, format: output.into(), picture })
+    }
+}
+
+impl Seeds {
+    /// How many they are from this one on, where each can be given to do it again.
+    fn from(self, command: &'static str, first: u64) -> Result<u64, Discord> {
+        check_last(command, first, self.seeds)?;
+        Ok(self.seeds)
     }
 }
 
@@ -306,34 +330,38 @@ impl SilentOptions {
 }
 
 impl StabilityOptions {
-    fn plan(self) -> Planned {
-        let Self { size, time, common } = self;
-        let plan = StabilityPlan { time: seconds(time), ..StabilityPlan::new(size.nodes, common.seed) };
-        (Experiment::Stability(plan), common)
+    fn plan(self) -> Result<Planned, Discord> {
+        let Self { size, seeds, time, common } = self;
+        let seeds = seeds.from("stability", common.seed)?;
+        let plan = StabilityPlan { seeds, time: seconds(time), ..StabilityPlan::new(size.nodes, common.seed) };
+        Ok((Experiment::Stability(plan), common))
     }
 }
 
 impl PartitionOptions {
-    fn plan(self) -> Planned {
-        let Self { size, time, common } = self;
-        let plan = PartitionPlan { cut: seconds(time), ..PartitionPlan::new(size.nodes, common.seed) };
-        (Experiment::Partition(plan), common)
+    fn plan(self) -> Result<Planned, Discord> {
+        let Self { size, seeds, time, common } = self;
+        let seeds = seeds.from("partition", common.seed)?;
+        let plan = PartitionPlan { seeds, cut: seconds(time), ..PartitionPlan::new(size.nodes, common.seed) };
+        Ok((Experiment::Partition(plan), common))
     }
 }
 
 impl ChurnOptions {
-    fn plan(self) -> Planned {
-        let Self { size, time, churn, common } = self;
+    fn plan(self) -> Result<Planned, Discord> {
+        let Self { size, seeds, time, churn, common } = self;
+        let seeds = seeds.from("churn", common.seed)?;
         let plan = ChurnPlan::new(size.nodes, common.seed);
         let a_minute = churn.unwrap_or(plan.a_minute);
-        (Experiment::Churn(ChurnPlan { time: seconds(time), a_minute, ..plan }), common)
+        Ok((Experiment::Churn(ChurnPlan { seeds, time: seconds(time), a_minute, ..plan }), common))
     }
 }
 
 impl SoakOptions {
     fn plan(self) -> Result<Planned, Discord> {
-        let Self { size, time, common } = self;
-        let plan = SoakPlan { time: seconds(time), ..SoakPlan::new(size.nodes, common.seed) };
+        let Self { size, seeds, time, common } = self;
+        let seeds = seeds.from("soak", common.seed)?;
+        let plan = SoakPlan { seeds, time: seconds(time), ..SoakPlan::new(size.nodes, common.seed) };
         let silent = plan.time.saturating_sub(plan.settle).as_secs() / plan.crash_every.as_secs();
         if size.nodes as u64 <= silent * 2 {
             let why = format!("in {time} s {silent} hosts go silent, so it needs {} or more", silent * 2 + 1);

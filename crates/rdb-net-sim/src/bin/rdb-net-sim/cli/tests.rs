@@ -52,13 +52,14 @@ fn an_experiment_takes_its_plan_from_the_options() {
     check("killed --nodes 50,1000 --crashes 7", Experiment::Killed(killed));
     let silent = SilentPlan { losses: vec![0.0, 0.4], hosts: 5, quiet_runs: 0, ..SilentPlan::new(vec![9], 1) };
     check("silent --nodes 9 --losses 0,40 --crashes 5 --seeds 0", Experiment::Silent(silent));
-    let stability = StabilityPlan { time: secs(5), ..StabilityPlan::new(40, 2) };
-    check("stability --nodes 40 --time 5 --seed 2", Experiment::Stability(stability));
-    let partition = PartitionPlan { cut: secs(90), ..PartitionPlan::new(40, 1) };
-    check("partition --nodes 40 --time 90", Experiment::Partition(partition));
-    let churn = ChurnPlan { a_minute: 7, time: secs(60), ..ChurnPlan::new(40, 1) };
-    check("churn --nodes 40 --churn 7 --time 60", Experiment::Churn(churn));
-    check("soak --nodes 50 --time 90", Experiment::Soak(SoakPlan { time: secs(90), ..SoakPlan::new(50, 1) }));
+    let stability = StabilityPlan { time: secs(5), seeds: 3, ..StabilityPlan::new(40, 2) };
+    check("stability --nodes 40 --time 5 --seed 2 --seeds 3", Experiment::Stability(stability));
+    let partition = PartitionPlan { cut: secs(90), seeds: 4, ..PartitionPlan::new(40, 1) };
+    check("partition --nodes 40 --time 90 --seeds 4", Experiment::Partition(partition));
+    let churn = ChurnPlan { a_minute: 7, time: secs(60), seeds: 5, ..ChurnPlan::new(40, 1) };
+    check("churn --nodes 40 --churn 7 --time 60 --seeds 5", Experiment::Churn(churn));
+    let soak = SoakPlan { time: secs(90), seeds: 6, ..SoakPlan::new(50, 1) };
+    check("soak --nodes 50 --time 90 --seeds 6", Experiment::Soak(soak));
     check("phi --beats 5 --seed 0", Experiment::Phi(PhiPlan { beats: 5, ..PhiPlan::new(0) }));
 }
 
@@ -110,6 +111,27 @@ fn the_line_that_does_it_again_asks_for_the_same_plan() {
         let phi = PhiPlan { beats: 1, seed };
         check(&phi.replay(), Experiment::Phi(phi));
     }
+    let (seed, seeds) = (SEED_MAX - 8, 9);
+    let stability = StabilityPlan { seeds, ..StabilityPlan::new(2, seed) };
+    check(&stability.replay(), Experiment::Stability(stability));
+    let partition = PartitionPlan { seeds, ..PartitionPlan::new(2, seed) };
+    check(&partition.replay(), Experiment::Partition(partition));
+    let churn = ChurnPlan { seeds, ..ChurnPlan::new(50, seed) };
+    check(&churn.replay(), Experiment::Churn(churn));
+    let soak = SoakPlan { seeds, ..SoakPlan::new(50, seed) };
+    check(&soak.replay(), Experiment::Soak(soak));
+}
+
+/// Nobody settles in no time, so each seed fails.
+#[test]
+fn a_seed_that_fails_among_others_tells_the_line_that_does_it_alone_again() {
+    let churn = ChurnPlan { settle: Duration::ZERO, time: secs(5), seeds: 2, ..ChurnPlan::new(6, SEED_MAX - 1) };
+    let findings = churn.run(&mut |_, _| {}).expect("legal");
+    assert_eq!(findings.problems.len(), 2);
+    for (seed, problem) in [SEED_MAX - 1, SEED_MAX].into_iter().zip(&findings.problems) {
+        let (_, again) = problem.split_once("again: ").expect("a line that does it again");
+        check(again, Experiment::Churn(ChurnPlan { time: secs(5), ..ChurnPlan::new(6, seed) }));
+    }
 }
 
 #[test]
@@ -122,13 +144,21 @@ fn what_a_report_prints_behind_again_asks_for_what_was_asked() {
         "killed --nodes 4,3 --crashes 2 --seed 5",
         "silent --nodes 3,2 --crashes 2 --seeds 1 --losses 7,0 --seed 5",
         "stability --nodes 4 --time 2 --seed 5",
+        "stability --nodes 4 --time 2 --seed 5 --seeds 2",
         "partition --nodes 4 --time 2 --seed 5",
+        "partition --nodes 4 --time 2 --seed 5 --seeds 2",
         "churn --nodes 4 --time 5 --churn 30 --seed 5",
+        "churn --nodes 4 --time 5 --churn 30 --seed 5 --seeds 2",
         "soak --nodes 4 --time 3 --seed 5",
+        "soak --nodes 4 --time 3 --seed 5 --seeds 2",
         "phi --beats 3000 --seed 5",
     ] {
         let Ok(Task::Experiment { experiment, .. }) = parsed(line) else { panic!("{line}: an experiment") };
-        let report = experiment.run(&mut |_, _| {}).expect(line).render(Format::Table);
+        let findings = experiment.run(&mut |_, _| {}).expect(line);
+        let is_drawn =
+            findings.figure.panels.iter().all(|panel| panel.series.iter().any(|series| !series.points.is_empty()));
+        assert!(is_drawn && !findings.figure.panels.is_empty(), "{line} has a picture");
+        let report = findings.render(Format::Table);
         let (_, again) = report.split_once("again: ").expect("a line that does it again");
         check(again.lines().next().expect("a line"), experiment);
     }
@@ -230,6 +260,11 @@ fn what_is_wrong_is_named() {
         ("soak --nodes 5,6", "'5,6' for '--nodes <N>': must be a whole number from 2 to 1000000"),
         ("soak --time 1.5", "'1.5' for '--time <SECONDS>': must be a whole number from 1 to 1000000"),
         ("soak --nodes 4 --time 43", "'4' for '--nodes <N>': in 43 s 3 hosts go silent, so it needs 7 or more"),
+        ("churn --seeds 0", "'0' for '--seeds <K>': must be a whole number from 1 to 1000000000"),
+        ("soak --seed 18446744069414584320 --seeds 2", "'2' for '--seeds <K>': the last seed is 18446744069414584320"),
+        ("partition --seed 18446744069414584319 --seeds 3", "no more than 2 begin with 18446744069414584319"),
+        ("stability --seed 18446744069414584319 --seeds 3", "no more than 2 begin with 18446744069414584319"),
+        ("churn --seed 18446744069414584319 --seeds 3", "no more than 2 begin with 18446744069414584319"),
         ("phi --beats 0", "'0' for '--beats <B>': must be a whole number from 1 to 4294967295"),
         ("phi --output pdf", "[possible values: table, json, csv, svg]"),
         ("list all", "unexpected argument 'all'"),

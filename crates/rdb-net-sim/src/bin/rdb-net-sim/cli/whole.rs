@@ -7,7 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use rdb_net_sim::{Scenario, scenario};
 
 use super::values::{Output, SEED_MAX, SEEDS, StormSeed, count, number, seconds, whole_nodes};
-use super::{Discord, Task};
+use super::{Discord, Task, check_last};
 use crate::storms::Storms;
 
 /// Every scenario, one after the other.
@@ -87,14 +87,4 @@ impl StormOptions {
         let threads = threads.min(seeds.try_into().unwrap_or(threads));
         Ok(Task::Storms(Storms { first, seeds, threads, time, json: self.output == Output::Json }))
     }
-}
-
-/// Each seed must be one that can be given, to play it again.
-fn check_last(command: &'static str, first: u64, seeds: u64) -> Result<(), Discord> {
-    let most = SEED_MAX - first + 1;
-    if seeds <= most {
-        return Ok(());
-    }
-    let why = format!("the last seed is {SEED_MAX}, so no more than {most} begin with {first}");
-    Err(Discord { command, option: "--seeds <K>", value: seeds, why })
 }
