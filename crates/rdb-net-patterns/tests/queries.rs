@@ -204,7 +204,7 @@ async fn what_has_come_by_the_deadline_is_given_and_who_is_late_is_told_to_stop(
     let gathered = cluster.gather("n1=1-silent n2=2 n3=0-silent n4=5-silent", options).await;
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert_eq!(lengths(&gathered), [1, 2, 0, 5]);
-    let late = |place: usize, has_rows| Outcome::Late { node: cluster.ids[place].clone(), has_rows };
+    let late = |place: usize, has_rows| Outcome::Late { node: cluster.ids[place].clone(), has_rows, tried: Vec::new() };
     assert_eq!(gathered.outcomes, [late(0, true), cluster.complete(1), late(2, false), late(3, true)]);
     assert_eq!(cluster.begun(), [1, 1, 1, 1]);
     cluster.check_all_ended().await;

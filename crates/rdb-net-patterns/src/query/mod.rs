@@ -22,16 +22,21 @@
 #[cfg(feature = "manager")]
 mod executor;
 mod gather;
+mod mutation;
 mod plan;
 #[cfg(feature = "manager")]
 mod serve;
+mod taking;
 
 #[cfg(feature = "manager")]
-pub use executor::{Gathered, QueryEvent, QueryExecutor, QueryStream};
+pub use executor::{Gathered, QueryExecutor, QueryStream};
 pub use gather::{Action, Gather};
+#[cfg(feature = "mutations")]
+pub use mutation::Mutation;
 pub use plan::{NoPart, Options, Outcome, Part, Repeat, Tried, Wanted};
 #[cfg(feature = "manager")]
 pub use serve::{RowStream, Rows, handler, serve};
+pub use taking::{QueryEvent, Requests, Step, Taken, Taking};
 
 #[cfg(test)]
 mod tests;
