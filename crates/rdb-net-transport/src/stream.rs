@@ -74,7 +74,7 @@ impl ReplyStream {
     }
 
     /// Gives the request up, as dropping it does, and says whether the peer may have acted: what still waited for the socket is not
-    /// sent. Behind the end of the replies it may have.
+    /// sent any more. `Unknown` of a stream whose end was taken.
     pub fn give_up(mut self) -> Effect {
         match &mut self.source {
             Source::Link(stream) => stream.give_up(),

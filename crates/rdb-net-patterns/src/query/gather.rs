@@ -231,8 +231,7 @@ impl Gather {
     fn without_all(&mut self, part: usize, node: NodeId, error: RequestError) -> Outcome {
         let state = &mut self.parts[part];
         let (mut tried, has_rows) = (std::mem::take(&mut state.tried), state.has_rows);
-        let may_have_acted =
-            has_rows || error.effect == Effect::Unknown || self.planted.has(Mutation::UnsentIsLate);
+        let may_have_acted = has_rows || error.effect == Effect::Unknown || self.planted.has(Mutation::UnsentIsLate);
         if self.planted.has(Mutation::ForgetsTried) {
             tried.clear();
         }

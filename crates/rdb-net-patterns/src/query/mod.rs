@@ -16,6 +16,9 @@
 //!    |<------------------|                        |                 |
 //! ```
 //!
+//! [`Gather`] decides whom to ask and what became of each part, [`Taking`] in which order what has come is given: both without a
+//! network and a clock. `QueryExecutor` runs them over a node.
+//!
 //! There are no hedged requests: no node is asked twice for the same part, and no two at once. Outcomes are what the layer below
 //! says of each request; `docs/patterns-query.md` has them in a table.
 

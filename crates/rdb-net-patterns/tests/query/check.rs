@@ -71,7 +71,9 @@ fn one_node(history: &History, part: usize) -> Result<(), String> {
         Fact::Given { part: given, node, .. } if *given == part => Some(node),
         _ => None,
     });
-    sound(senders.into_iter().all(|node| *node == last.node), || format!("rows are said to be another's than {}", last.node))?;
+    sound(senders.into_iter().all(|node| *node == last.node), || {
+        format!("rows are said to be another's than {}", last.node)
+    })?;
     let count = given.len() as u64;
     let named = |node: &_| sound(*node == last.node, || format!("{node} is named and {} was asked last", last.node));
     match history.outcomes(part)[..] {
@@ -117,7 +119,9 @@ fn told_to_stop(history: &History, part: usize) -> Result<(), String> {
     for event in &history.events {
         match &event.what {
             Fact::Asked { request, part: asked, .. } if *asked == part => under_way = Some(*request),
-            Fact::Ended { request, .. } | Fact::GivenUp { request, .. } if under_way == Some(*request) => under_way = None,
+            Fact::Ended { request, .. } | Fact::GivenUp { request, .. } if under_way == Some(*request) => {
+                under_way = None
+            }
             Fact::Outcome { part: told, outcome } => {
                 complete += usize::from(outcome.is_complete());
                 let is_enough = matches!(history.options.wanted, Wanted::First(wanted) if complete >= wanted);
@@ -139,8 +143,12 @@ fn deadline(history: &History, part: usize) -> Result<(), String> {
                 let is_in_time = !budget.is_zero() && *at + *budget + reserve <= end;
                 sound(is_in_time, || format!("{node} is asked at {at:?} for {budget:?}"))?;
             }
-            Fact::Waits { until } => sound(*at < end && *until <= end, || format!("at {at:?} it waits until {until:?}"))?,
-            Fact::Given { part: given, bytes, .. } if *given == part && *at >= end => (before, last) = (before + last, *bytes),
+            Fact::Waits { until } => {
+                sound(*at < end && *until <= end, || format!("at {at:?} it waits until {until:?}"))?
+            }
+            Fact::Given { part: given, bytes, .. } if *given == part && *at >= end => {
+                (before, last) = (before + last, *bytes)
+            }
             _ => {}
         }
     }

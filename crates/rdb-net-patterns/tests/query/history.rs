@@ -127,6 +127,8 @@ impl History {
         let of_part = |event: &'_ Event| matches!(&event.what, Fact::Outcome { part: told, .. } if *told == part);
         let outcome = |event: &'_ Event| of_part(event);
         let events = self.events.iter().filter(|event| outcome(event));
-        events.filter_map(|event| if let Fact::Outcome { outcome, .. } = &event.what { Some(outcome) } else { None }).collect()
+        events
+            .filter_map(|event| if let Fact::Outcome { outcome, .. } = &event.what { Some(outcome) } else { None })
+            .collect()
     }
 }

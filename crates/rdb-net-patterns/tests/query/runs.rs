@@ -41,7 +41,9 @@ fn count(history: &History, counts: Counts, totals: &mut BTreeMap<&'static str, 
                 add("told of nodes before", tried as u64);
             }
             Fact::Asked { .. } => add("asked", 1),
-            Fact::Given { rows, .. } if event.at >= history.deadline() => add("rows behind the deadline", rows.len() as u64),
+            Fact::Given { rows, .. } if event.at >= history.deadline() => {
+                add("rows behind the deadline", rows.len() as u64)
+            }
             Fact::Given { rows, .. } => add("rows", rows.len() as u64),
             _ => {}
         }

@@ -81,7 +81,8 @@ impl Script {
             window_bytes: of(&[1, 200, 2000]) as u32,
             ..Options::default()
         };
-        let faults = (0..of(&[0, 1, 2, 4])).map(|_| (ms(of(&[0, 5, 20, 50, 100, 300])), of(&[1, 2, 3, 4, 5, 6]) as usize, of(&[0, 1]) == 1));
+        let faults = (0..of(&[0, 1, 2, 4]))
+            .map(|_| (ms(of(&[0, 5, 20, 50, 100, 300])), of(&[1, 2, 3, 4, 5, 6]) as usize, of(&[0, 1]) == 1));
         let faults = faults.filter(|(_, node, _)| *node < count).collect();
         Self {
             options,
