@@ -157,7 +157,10 @@ impl Requests for Polled<'_, '_> {
         let options = StreamOptions { call: CallOptions::timeout(budget), window_bytes: *window_bytes };
         let (manager, to) = (Arc::clone(manager), node.clone());
         let opening = Box::pin(async move { manager.stream(&to, &request, options).await });
-        under_way.insert(part, UnderWay { node: node.clone(), answer: Answer::Opening(opening), wants_more: true });
+        let mut asked = UnderWay { node: node.clone(), answer: Answer::Opening(opening), wants_more: true };
+        // At once, and not when the reader looks at this one: where a connection is up, all are asked before the first row is read.
+        let _is_open = asked.poll_open(self.context);
+        under_way.insert(part, asked);
     }
 
     fn take(&mut self, part: usize) -> Taken {
@@ -179,6 +182,7 @@ impl Requests for Polled<'_, '_> {
     fn give_up(&mut self, part: usize) -> Effect {
         match self.streams.under_way.remove(&part).map(|asked| asked.answer) {
             Some(Answer::Rows(stream)) => stream.give_up(),
+            Some(Answer::Failed(error)) => error.effect,
             Some(Answer::Opening(_)) | None => Effect::NotSent,
         }
     }
@@ -195,32 +199,42 @@ struct UnderWay {
 enum Answer {
     Opening(BoxFuture<'static, Result<ReplyStream, RequestError>>),
     Rows(ReplyStream),
+    /// There is no stream.
+    Failed(RequestError),
 }
 
 impl UnderWay {
+    /// Sends the request, where a connection is there for it.
+    fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Answer::Opening(opening) = &mut self.answer {
+            let opened = std::task::ready!(opening.as_mut().poll(context));
+            self.answer = opened.map_or_else(Answer::Failed, Answer::Rows);
+        }
+        Poll::Ready(())
+    }
+
     /// The next rows, and how long their message was; `None` at the end of them.
     fn poll(
         &mut self,
         query_id: u64,
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<(Vec<Tuple>, usize)>, RequestError>> {
+        std::task::ready!(self.poll_open(context));
         loop {
-            match &mut self.answer {
-                Answer::Opening(opening) => {
-                    self.answer = Answer::Rows(std::task::ready!(opening.as_mut().poll(context))?)
-                }
-                Answer::Rows(stream) => {
-                    let reply = match std::task::ready!(Pin::new(stream).poll_next(context)) {
-                        Some(reply) => reply?,
-                        None if self.wants_more => return Poll::Ready(Err(self.malformed("more rows were to follow"))),
-                        None => return Poll::Ready(Ok(None)),
-                    };
-                    let response = self.read(query_id, &reply)?;
-                    self.wants_more = response.more;
-                    if !response.result.is_empty() {
-                        return Poll::Ready(Ok(Some((response.result, reply.body.len()))));
-                    }
-                }
+            let stream = match &mut self.answer {
+                Answer::Rows(stream) => stream,
+                Answer::Failed(error) => return Poll::Ready(Err(error.clone())),
+                Answer::Opening(_) => return Poll::Pending,
+            };
+            let reply = match std::task::ready!(Pin::new(stream).poll_next(context)) {
+                Some(reply) => reply?,
+                None if self.wants_more => return Poll::Ready(Err(self.malformed("more rows were to follow"))),
+                None => return Poll::Ready(Ok(None)),
+            };
+            let response = self.read(query_id, &reply)?;
+            self.wants_more = response.more;
+            if !response.result.is_empty() {
+                return Poll::Ready(Ok(Some((response.result, reply.body.len()))));
             }
         }
     }

@@ -5,7 +5,7 @@
 
 /// A bug of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(feature = "mutations"), expect(unreachable_pub, dead_code, reason = "public with the feature"))]
+#[cfg_attr(not(feature = "mutations"), expect(unreachable_pub, reason = "public with the feature"))]
 pub enum Mutation {
     /// The next node is asked where the one before it may have acted, though the query may not be carried out twice.
     AsksAfterUnknown,

@@ -1,14 +1,15 @@
 //! Nodes that are killed, cut off and never reached, and readers that are slow.
 
 use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rdb_net_patterns::query::{Options, Outcome, QueryEvent, QueryStream, Repeat};
+use rdb_net_patterns::query::{Options, Outcome, QueryEvent, QueryStream};
 use rdb_net_types::{Effect, Reason};
 use tokio::time::{Instant, timeout};
 
-use crate::cluster::{Apart, Cluster, LIMIT, ROW_BYTES, lengths};
+use crate::cluster::{Apart, Cluster, LIMIT, ROW_BYTES};
 
 /// Reads until each of these parts has given so many rows.
 async fn read_until(stream: &mut QueryStream, rows: &mut [usize], wanted: &[usize]) {
@@ -66,27 +67,51 @@ async fn a_node_that_is_killed_breaks_its_part_and_one_that_is_cut_off_is_late()
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_was_never_connected_to_has_failed_with_not_sent() {
-    let apart = Apart::new();
-    let cluster = Cluster::start_with(3, &[&apart]).await;
-    // Its kernel takes connections, and nobody there says a word: no connection is made by the deadline.
-    let frozen = apart.freeze();
-    for repeat in [Repeat::Never, Repeat::NotStarted, Repeat::Always] {
-        let options = Options { repeat, ..Options::timeout(Duration::from_millis(300)) };
-        let gathered = cluster.gather("*=1", options).await;
-        assert_eq!(lengths(&gathered), [1, 1, 0]);
-        match &gathered.outcomes[2] {
-            Outcome::Failed { tried } => {
-                assert_eq!((tried.len(), &tried[0].node), (1, &cluster.ids[2]));
-                assert_eq!(tried[0].error.effect, Effect::NotSent, "{}", tried[0].error);
+/// Takes the address of a node that has died, as soon as it is free: its kernel takes connections, and nobody there says a word.
+async fn take_over(address: SocketAddr) -> TcpListener {
+    let taken = async {
+        loop {
+            match TcpListener::bind(address) {
+                Ok(listener) => return listener,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
             }
-            other => panic!("{other:?}"),
         }
-    }
-    assert_eq!(cluster.begun()[2], 0);
-    drop((frozen, apart));
-    for manager in cluster.managers[..2].iter().rev() {
+    };
+    timeout(LIMIT, taken).await.expect("its sockets are closed")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_to_which_no_connection_is_made_has_failed_with_not_sent() {
+    let killed = Apart::new();
+    let mut cluster = Cluster::start_with(3, &[&killed]).await;
+    let address = cluster.managers[2].addresses().transport;
+    drop((cluster.managers.pop(), killed));
+    let _silent = take_over(address).await;
+    let part = cluster.parts("*=1").split_off(2);
+    let is_seen = async {
+        loop {
+            let (begun, limit) = (Instant::now(), Duration::from_millis(200));
+            let mut stream = cluster.executor.stream(part.clone(), Options::timeout(limit)).expect("the plan is fine");
+            // So that the connection is asked for; and then nobody looks until the deadline is over.
+            let at_once = timeout(limit / 4, stream.next()).await;
+            tokio::time::sleep_until(begun + limit * 5 / 4).await;
+            let is_at_once = at_once.is_ok();
+            let event = if let Ok(event) = at_once { event } else { stream.next().await };
+            match event {
+                Some(QueryEvent::Ended { outcome: Outcome::Failed { tried }, .. }) => {
+                    assert_eq!((tried.len(), &tried[0].node), (1, &cluster.ids[2]));
+                    // Before the loss of the former connection was seen, it may have been sent on that.
+                    if !is_at_once && tried[0].error.effect == Effect::NotSent {
+                        return tried[0].error.reason;
+                    }
+                }
+                Some(QueryEvent::Ended { outcome: Outcome::Late { .. }, .. }) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    assert_eq!(timeout(LIMIT, is_seen).await.expect("a connection is tried"), Reason::Expired);
+    for manager in cluster.managers.iter().rev() {
         manager.shutdown().await;
     }
 }
@@ -118,6 +143,25 @@ async fn a_reader_that_is_slow_is_given_what_has_come_by_the_deadline() {
         let behind = rows[place] - before[place];
         assert!((1..=17).contains(&behind), "{behind} rows behind the deadline, where 16 are a window");
     }
+    cluster.check_all_ended().await;
+    cluster.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_is_slow_keeps_nobody_from_being_asked() {
+    let cluster = Cluster::start(4).await;
+    let gathered = cluster.gather("*=0", Options::default()).await;
+    assert!(gathered.is_complete(), "the connections are up: {gathered:?}");
+    let parts = cluster.parts("*=100000000");
+    let mut stream = cluster.executor.stream(parts, Options::timeout(LIMIT)).expect("the plan is fine");
+    assert!(matches!(stream.next().await, Some(QueryEvent::Rows { part: 0, .. })), "its own rows are there first");
+    let all_have_begun = async {
+        while cluster.begun() != [2, 2, 2, 2] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LIMIT, all_have_begun).await.expect("all are asked, though nobody reads");
+    drop(stream);
     cluster.check_all_ended().await;
     cluster.shut_down().await;
 }
