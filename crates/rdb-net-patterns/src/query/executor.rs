@@ -165,14 +165,14 @@ impl Requests for Polled<'_, '_> {
 
     fn take(&mut self, part: usize) -> Taken {
         let Some(asked) = self.streams.under_way.get_mut(&part) else { return Taken::Nothing };
-        let result = match asked.poll(self.streams.query_id, self.context) {
-            Poll::Pending => return Taken::Nothing,
-            Poll::Ready(Ok(Some((rows, bytes)))) => return Taken::Rows { rows, bytes },
-            Poll::Ready(Ok(None)) => Ok(()),
-            Poll::Ready(Err(error)) => Err(error),
+        let taken = match asked.poll(self.streams.query_id, self.context) {
+            Poll::Pending => Taken::Nothing,
+            Poll::Ready(taken) => taken.unwrap_or_else(|error| Taken::End(Err(error))),
         };
-        self.streams.under_way.remove(&part);
-        Taken::End(result)
+        if matches!(taken, Taken::End(_)) {
+            self.streams.under_way.remove(&part);
+        }
+        taken
     }
 
     fn is_sent(&self, part: usize) -> bool {
@@ -213,12 +213,8 @@ impl UnderWay {
         Poll::Ready(())
     }
 
-    /// The next rows, and how long their message was; `None` at the end of them.
-    fn poll(
-        &mut self,
-        query_id: u64,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Option<(Vec<Tuple>, usize)>, RequestError>> {
+    /// The next rows, or the end of them.
+    fn poll(&mut self, query_id: u64, context: &mut Context<'_>) -> Poll<Result<Taken, RequestError>> {
         std::task::ready!(self.poll_open(context));
         loop {
             let stream = match &mut self.answer {
@@ -229,12 +225,13 @@ impl UnderWay {
             let reply = match std::task::ready!(Pin::new(stream).poll_next(context)) {
                 Some(reply) => reply?,
                 None if self.wants_more => return Poll::Ready(Err(self.malformed("more rows were to follow"))),
-                None => return Poll::Ready(Ok(None)),
+                None => return Poll::Ready(Ok(Taken::End(Ok(())))),
             };
             let response = self.read(query_id, &reply)?;
             self.wants_more = response.more;
             if !response.result.is_empty() {
-                return Poll::Ready(Ok(Some((response.result, reply.body.len()))));
+                let (rows, bytes) = (response.result, reply.body.len());
+                return Poll::Ready(Ok(Taken::Rows { rows, bytes }));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Nodes that are killed, cut off and never reached, and readers that are slow.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ async fn a_node_that_is_killed_breaks_its_part_and_one_that_is_cut_off_is_late()
 }
 
 /// Takes the address of a node that has died, as soon as it is free: its kernel takes connections, and nobody there says a word.
-async fn take_over(address: SocketAddr) -> TcpListener {
+async fn take_over(address: &str) -> TcpListener {
     let taken = async {
         loop {
             match TcpListener::bind(address) {
@@ -84,9 +84,9 @@ async fn take_over(address: SocketAddr) -> TcpListener {
 async fn a_node_to_which_no_connection_is_made_has_failed_with_not_sent() {
     let killed = Apart::new();
     let mut cluster = Cluster::start_with(3, &[&killed]).await;
-    let address = cluster.managers[2].addresses().transport;
+    let address = cluster.managers[2].addresses().transport.to_string();
     drop((cluster.managers.pop(), killed));
-    let _silent = take_over(address).await;
+    let _silent = take_over(&address).await;
     let part = cluster.parts("*=1").split_off(2);
     let is_seen = async {
         loop {
