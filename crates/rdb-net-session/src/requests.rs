@@ -293,6 +293,16 @@ impl Requests {
         slot.is_some_and(|slot| slot.generation == id.generation() && slot.state != State::Free)
     }
 
+    /// Whether the other side may have acted on a request, as far as is known here.
+    pub(crate) fn effect(&self, id: RequestId) -> Effect {
+        let slot = self.slots.get(id.slot()).filter(|slot| slot.generation == id.generation());
+        match slot.map(|slot| (slot.state, slot.outcome.as_deref())) {
+            Some((State::Waiting, _)) if slot.is_some_and(|slot| slot.ordinal == 0) => Effect::NotSent,
+            Some((_, Some(Err(error)))) => error.effect,
+            _ => Effect::Unknown,
+        }
+    }
+
     /// The lane of a request that is known.
     pub(crate) fn lane_of(&self, id: RequestId) -> Lane {
         self.slots.get(id.slot()).map_or(Lane::System, |slot| slot.lane)

@@ -427,6 +427,12 @@ impl Session {
         known
     }
 
+    /// Whether the other side may have acted on a request whose outcome was not taken, as far as is known now: what waits for the
+    /// socket is not sent yet.
+    pub fn effect(&self, id: RequestId) -> Effect {
+        self.requests.effect(id)
+    }
+
     /// Takes the outcome of a request that ended; `None` while it waits, and after it was taken.
     #[inline]
     pub fn take_outcome(&mut self, id: RequestId) -> Option<Outcome> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use rdb_net_session::{Reply, RequestId, RequestOptions, SendError, StreamId, StreamNews};
-use rdb_net_types::RequestError;
+use rdb_net_types::{Effect, RequestError};
 use rdb_net_wire::Encode;
 
 use crate::CallOptions;
@@ -73,6 +73,15 @@ impl ReplyStream {
         poll_fn(|context| self.poll_reply(context)).await
     }
 
+    /// Gives the request up, as dropping it does, and says whether the peer may have acted: what still waited for the socket is not
+    /// sent any more. `Unknown` of a stream whose end was taken.
+    pub fn give_up(mut self) -> Effect {
+        match &mut self.source {
+            Source::Link(stream) => stream.give_up(),
+            Source::Local(_) => Effect::Unknown,
+        }
+    }
+
     fn poll_reply(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Reply, RequestError>>> {
         match &mut self.source {
             Source::Link(stream) => stream.poll_reply(context),
@@ -120,11 +129,15 @@ impl Stream for ReplyStream {
     }
 }
 
+impl LinkStream {
+    fn give_up(&mut self) -> Effect {
+        self.id.take().map_or(Effect::Unknown, |id| self.link.give_up_stream(id))
+    }
+}
+
 impl Drop for LinkStream {
     fn drop(&mut self) {
-        if let Some(id) = self.id.take() {
-            self.link.give_up_stream(id);
-        }
+        self.give_up();
     }
 }
 
@@ -202,12 +215,15 @@ impl Link {
         })
     }
 
-    fn give_up_stream(&self, id: RequestId) {
+    /// Under one lock, so that the request cannot be sent between the answer and the end.
+    fn give_up_stream(&self, id: RequestId) -> Effect {
         let now = self.clock.now();
         self.with(|core| {
+            let effect = core.session.effect(id);
             core.session.cancel(now, id);
             core.clear_caller(id);
-        });
+            effect
+        })
     }
 
     /// Writes a handler's answers as its caller has room for them. Ready with the answer that ends the stream.

@@ -1,6 +1,7 @@
-//! Queries over a node: the machine's requests are the node's streams.
+//! Queries over a node: what nodes are asked by are the node's streams.
 
-use std::future::poll_fn;
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,29 +13,8 @@ use rdb_net_manager::{CallOptions, NetworkManager, Reply, ReplyStream, StreamOpt
 use rdb_net_types::{BoxFuture, Effect, NodeId, QueryRequest, QueryResponse, Reason, RequestError, Tuple};
 use tokio::time::{Instant, Sleep};
 
-use super::gather::{Action, Gather};
 use super::plan::{NoPart, Options, Outcome, Part};
-
-/// Something that has come of a query.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum QueryEvent {
-    /// Rows of a part, in the order in which its node sent them.
-    Rows {
-        /// Which part, by its place in the plan.
-        part: usize,
-        /// Who sent them.
-        node: NodeId,
-        /// The rows.
-        rows: Vec<Tuple>,
-    },
-    /// A part has its outcome: the last thing that comes of it.
-    Ended {
-        /// Which part, by its place in the plan.
-        part: usize,
-        /// What became of it.
-        outcome: Outcome,
-    },
-}
+use super::taking::{QueryEvent, Requests, Step, Taken, Taking};
 
 /// What has come of a query in the end.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -73,17 +53,14 @@ impl QueryExecutor {
     /// [`NoPart`] where the plan is at fault; nothing was sent.
     pub fn stream(&self, parts: Vec<Part>, options: Options) -> Result<QueryStream, NoPart> {
         let begun = Instant::now();
-        let gather = Gather::new(Duration::ZERO, &parts, options)?;
+        let taking = Taking::new(Duration::ZERO, &parts, options)?;
+        let query_id = self.next_query.fetch_add(1, Ordering::Relaxed) + 1;
+        let (manager, window_bytes) = (Arc::clone(&self.manager), options.window_bytes);
         Ok(QueryStream {
-            manager: Arc::clone(&self.manager),
-            query_id: self.next_query.fetch_add(1, Ordering::Relaxed) + 1,
-            parts,
-            window_bytes: options.window_bytes,
             begun,
-            gather,
+            taking,
             timer: Box::pin(tokio::time::sleep_until(begun + options.timeout.min(crate::TIMEOUT_MAX))),
-            under_way: Vec::new(),
-            next: 0,
+            streams: Streams { manager, query_id, parts, window_bytes, under_way: BTreeMap::new() },
         })
     }
 
@@ -107,7 +84,7 @@ impl QueryExecutor {
                     bytes += more.iter().map(|row| row.0.len() + size_of::<Tuple>()).sum::<usize>();
                     rows[part].extend(more);
                     if bytes > options.gathered_bytes_max {
-                        stream.gather.handle_too_much();
+                        stream.taking.handle_too_much();
                     }
                 }
                 QueryEvent::Ended { part, outcome } => outcomes[part] = outcome,
@@ -117,37 +94,17 @@ impl QueryExecutor {
     }
 }
 
-/// A part that a node is asked for.
-struct UnderWay {
-    part: usize,
-    node: NodeId,
-    answer: Answer,
-    /// Whether the node has said that more rows follow.
-    wants_more: bool,
-}
-
-enum Answer {
-    Opening(BoxFuture<'static, Result<ReplyStream, RequestError>>),
-    Rows(ReplyStream),
-}
-
 /// The rows of a query, as they come. Nothing happens while nobody waits for the next ones: then the nodes wait too.
 #[must_use = "a query is cancelled when it is dropped"]
 pub struct QueryStream {
-    manager: Arc<NetworkManager>,
-    query_id: u64,
-    parts: Vec<Part>,
-    window_bytes: u32,
     begun: Instant,
-    gather: Gather,
+    taking: Taking,
     timer: Pin<Box<Sleep>>,
-    under_way: Vec<UnderWay>,
-    /// Who is looked at first, so that none is kept waiting by another.
-    next: usize,
+    streams: Streams,
 }
 
 impl QueryStream {
-    /// The next rows, or a part's outcome; `None` when every part has one.
+    /// The next rows, or a part's outcome; `None` when every part has one. What has come by the deadline is given behind it too.
     ///
     /// # Cancel safety
     ///
@@ -158,90 +115,123 @@ impl QueryStream {
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<QueryEvent>> {
         loop {
-            match self.gather.poll_action() {
-                Some(Action::Ask { part, node, budget }) => self.ask(part, node, budget),
-                Some(Action::Cancel { part }) => self.under_way.retain(|asked| asked.part != part),
-                Some(Action::Ended { part, outcome }) => return Poll::Ready(Some(QueryEvent::Ended { part, outcome })),
-                None if self.gather.has_ended() => return Poll::Ready(None),
-                None => {
-                    let now = self.begun.elapsed();
-                    if self.gather.poll_timeout().is_some_and(|deadline| deadline <= now) {
-                        self.gather.handle_timeout(now);
-                        continue;
-                    }
-                    if let Some(rows) = self.poll_rows(now, context) {
-                        return Poll::Ready(Some(rows));
-                    }
-                    if self.gather.has_actions() {
-                        continue;
-                    }
-                    let until = self.gather.poll_timeout().unwrap_or_default().min(crate::TIMEOUT_MAX);
-                    if self.timer.deadline() != self.begun + until {
-                        self.timer.as_mut().reset(self.begun + until);
-                    }
-                    std::task::ready!(self.timer.as_mut().poll(context));
-                }
+            let polled = &mut Polled { streams: &mut self.streams, context };
+            let until = match self.taking.step(self.begun.elapsed(), polled) {
+                Step::Event(event) => return Poll::Ready(Some(event)),
+                Step::End => return Poll::Ready(None),
+                Step::Wait(until) => self.begun + until.min(crate::TIMEOUT_MAX),
+            };
+            if self.timer.deadline() != until {
+                self.timer.as_mut().reset(until);
             }
+            std::task::ready!(self.timer.as_mut().poll(context));
         }
-    }
-
-    fn ask(&mut self, part: usize, node: NodeId, budget: Duration) {
-        let Part { fragment, query, parameters, .. } = &self.parts[part];
-        let (query_id, fragment) = (self.query_id, *fragment);
-        let request = QueryRequest { query_id, fragment, query: query.clone(), parameters: parameters.clone() };
-        let options = StreamOptions { call: CallOptions::timeout(budget), window_bytes: self.window_bytes };
-        let (manager, to) = (Arc::clone(&self.manager), node.clone());
-        let opening = Box::pin(async move { manager.stream(&to, &request, options).await });
-        self.under_way.push(UnderWay { part, node, answer: Answer::Opening(opening), wants_more: true });
-    }
-
-    /// Looks at each node that is asked, until one has rows, or has come to its end.
-    fn poll_rows(&mut self, now: Duration, context: &mut Context<'_>) -> Option<QueryEvent> {
-        let count = self.under_way.len();
-        for step in 0..count {
-            let place = (self.next + step) % count;
-            let asked = &mut self.under_way[place];
-            let came = asked.poll(self.query_id, context);
-            let part = asked.part;
-            if matches!(asked.answer, Answer::Rows(_)) {
-                self.gather.handle_sent(part);
-            }
-            let Poll::Ready(came) = came else { continue };
-            self.next = place + 1;
-            match came {
-                Ok(Some(rows)) => {
-                    self.gather.handle_rows(part);
-                    return Some(QueryEvent::Rows { part, node: self.under_way[place].node.clone(), rows });
-                }
-                Ok(None) => self.gather.handle_end(now, part, Ok(())),
-                Err(error) => self.gather.handle_end(now, part, Err(error)),
-            }
-            self.under_way.remove(place);
-            return None;
-        }
-        None
     }
 }
 
+/// The requests of a query, by their parts.
+struct Streams {
+    manager: Arc<NetworkManager>,
+    query_id: u64,
+    parts: Vec<Part>,
+    window_bytes: u32,
+    under_way: BTreeMap<usize, UnderWay>,
+}
+
+/// The requests, and who is woken when something comes of one.
+struct Polled<'a, 'b> {
+    streams: &'a mut Streams,
+    context: &'a mut Context<'b>,
+}
+
+impl Requests for Polled<'_, '_> {
+    fn ask(&mut self, part: usize, node: &NodeId, budget: Duration) {
+        let Streams { manager, query_id, parts, window_bytes, under_way } = &mut *self.streams;
+        let Part { fragment, query, parameters, .. } = &parts[part];
+        let request = QueryRequest {
+            query_id: *query_id,
+            fragment: *fragment,
+            query: query.clone(),
+            parameters: parameters.clone(),
+        };
+        let options = StreamOptions { call: CallOptions::timeout(budget), window_bytes: *window_bytes };
+        let (manager, to) = (Arc::clone(manager), node.clone());
+        let opening = Box::pin(async move { manager.stream(&to, &request, options).await });
+        let mut asked = UnderWay { node: node.clone(), answer: Answer::Opening(opening), wants_more: true };
+        // At once, and not when the reader looks at this one: where a connection is up, all are asked before the first row is read.
+        let _is_open = asked.poll_open(self.context);
+        under_way.insert(part, asked);
+    }
+
+    fn take(&mut self, part: usize) -> Taken {
+        let Some(asked) = self.streams.under_way.get_mut(&part) else { return Taken::Nothing };
+        let taken = match asked.poll(self.streams.query_id, self.context) {
+            Poll::Pending => Taken::Nothing,
+            Poll::Ready(taken) => taken.unwrap_or_else(|error| Taken::End(Err(error))),
+        };
+        if matches!(taken, Taken::End(_)) {
+            self.streams.under_way.remove(&part);
+        }
+        taken
+    }
+
+    fn is_sent(&self, part: usize) -> bool {
+        self.streams.under_way.get(&part).is_some_and(|asked| matches!(asked.answer, Answer::Rows(_)))
+    }
+
+    fn give_up(&mut self, part: usize) -> Effect {
+        match self.streams.under_way.remove(&part).map(|asked| asked.answer) {
+            Some(Answer::Rows(stream)) => stream.give_up(),
+            Some(Answer::Failed(error)) => error.effect,
+            Some(Answer::Opening(_)) | None => Effect::NotSent,
+        }
+    }
+}
+
+/// A part that a node is asked for.
+struct UnderWay {
+    node: NodeId,
+    answer: Answer,
+    /// Whether the node has said that more rows follow.
+    wants_more: bool,
+}
+
+enum Answer {
+    Opening(BoxFuture<'static, Result<ReplyStream, RequestError>>),
+    Rows(ReplyStream),
+    /// There is no stream.
+    Failed(RequestError),
+}
+
 impl UnderWay {
-    /// The next rows; `None` at the end of them.
-    fn poll(&mut self, query_id: u64, context: &mut Context<'_>) -> Poll<Result<Option<Vec<Tuple>>, RequestError>> {
+    /// Sends the request, where a connection is there for it.
+    fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Answer::Opening(opening) = &mut self.answer {
+            let opened = std::task::ready!(opening.as_mut().poll(context));
+            self.answer = opened.map_or_else(Answer::Failed, Answer::Rows);
+        }
+        Poll::Ready(())
+    }
+
+    /// The next rows, or the end of them.
+    fn poll(&mut self, query_id: u64, context: &mut Context<'_>) -> Poll<Result<Taken, RequestError>> {
+        std::task::ready!(self.poll_open(context));
         loop {
-            match &mut self.answer {
-                Answer::Opening(opening) => {
-                    self.answer = Answer::Rows(std::task::ready!(opening.as_mut().poll(context))?)
-                }
-                Answer::Rows(stream) => {
-                    let response = match std::task::ready!(Pin::new(stream).poll_next(context)) {
-                        Some(reply) => self.read(query_id, &reply?)?,
-                        None if self.wants_more => return Poll::Ready(Err(self.malformed("more rows were to follow"))),
-                        None => return Poll::Ready(Ok(None)),
-                    };
-                    self.wants_more = response.more;
-                    if !response.result.is_empty() {
-                        return Poll::Ready(Ok(Some(response.result)));
-                    }
-                }
+            let stream = match &mut self.answer {
+                Answer::Rows(stream) => stream,
+                Answer::Failed(error) => return Poll::Ready(Err(error.clone())),
+                Answer::Opening(_) => return Poll::Pending,
+            };
+            let reply = match std::task::ready!(Pin::new(stream).poll_next(context)) {
+                Some(reply) => reply?,
+                None if self.wants_more => return Poll::Ready(Err(self.malformed("more rows were to follow"))),
+                None => return Poll::Ready(Ok(Taken::End(Ok(())))),
+            };
+            let response = self.read(query_id, &reply)?;
+            self.wants_more = response.more;
+            if !response.result.is_empty() {
+                let (rows, bytes) = (response.result, reply.body.len());
+                return Poll::Ready(Ok(Taken::Rows { rows, bytes }));
             }
         }
     }
@@ -258,6 +248,6 @@ impl UnderWay {
 
 impl std::fmt::Debug for QueryStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("QueryStream").field("query_id", &self.query_id).finish_non_exhaustive()
+        f.debug_struct("QueryStream").field("query_id", &self.streams.query_id).finish_non_exhaustive()
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rdb_net_types::{Effect, NodeId, Reason, RequestError};
 
+use super::mutation::{Mutation, Planted};
 use super::plan::{NoPart, Options, Outcome, Part, Repeat, Tried, Wanted};
 
 /// What is to be done.
@@ -24,7 +25,7 @@ pub enum Action {
         /// Which part.
         part: usize,
     },
-    /// A part has its outcome. There is one of these for each part.
+    /// A part has its outcome. There is one of these for each part, and it comes behind everything that is to be done at once.
     Ended {
         /// Which part.
         part: usize,
@@ -42,6 +43,8 @@ struct State {
     begins_by: Option<Duration>,
     /// Whether the request of the one that is asked may have left this node.
     is_sent: bool,
+    /// Whether its time is over, and what has come of it is being taken.
+    gives_up: bool,
     tried: Vec<Tried>,
     has_rows: bool,
     has_ended: bool,
@@ -52,10 +55,14 @@ struct State {
 pub struct Gather {
     options: Options,
     deadline: Duration,
+    /// Whether the deadline has passed.
+    is_over: bool,
     parts: Vec<State>,
     complete: usize,
     open: usize,
     actions: VecDeque<Action>,
+    outcomes: VecDeque<Action>,
+    pub(super) planted: Planted,
 }
 
 impl Gather {
@@ -81,6 +88,7 @@ impl Gather {
             asked: None,
             begins_by: None,
             is_sent: false,
+            gives_up: false,
             tried: Vec::new(),
             has_rows: false,
             has_ended: false,
@@ -88,13 +96,22 @@ impl Gather {
         let mut this = Self {
             deadline: now.saturating_add(options.timeout),
             options,
+            is_over: false,
             parts: parts.iter().map(state).collect(),
             complete: 0,
             open: parts.len(),
             actions: VecDeque::new(),
+            outcomes: VecDeque::new(),
+            planted: Planted::default(),
         };
         (0..this.parts.len()).for_each(|part| this.ask_next(now, part));
         Ok(this)
+    }
+
+    /// Plants a bug.
+    #[cfg(feature = "mutations")]
+    pub fn plant(&mut self, mutation: Mutation) {
+        self.planted.mutation = Some(mutation);
     }
 
     /// A part's request is queued: from now on its node may act on it.
@@ -104,6 +121,7 @@ impl Gather {
         if self.options.repeat != Repeat::Always {
             // Nobody may be asked in its place any more, so it has the whole time.
             state.begins_by = None;
+            state.gives_up &= self.is_over;
         }
     }
 
@@ -111,38 +129,24 @@ impl Gather {
     pub fn handle_rows(&mut self, part: usize) {
         let state = &mut self.parts[part];
         (state.is_sent, state.has_rows, state.begins_by) = (true, true, None);
+        state.gives_up &= self.is_over;
     }
 
     /// A part's node has answered in full, or will answer no more.
     pub fn handle_end(&mut self, now: Duration, part: usize, result: Result<(), RequestError>) {
         let state = &mut self.parts[part];
         let Some(node) = state.asked.take() else { return };
-        state.begins_by = None;
+        (state.begins_by, state.gives_up) = (None, false);
         match result {
-            Ok(()) => {
-                self.complete += 1;
-                self.end(part, Outcome::Complete { node });
-                if matches!(self.options.wanted, Wanted::First(wanted) if self.complete >= wanted) {
-                    self.end_all(|_| Outcome::NotNeeded);
-                }
+            Ok(()) => self.end_complete(part, node),
+            Err(_) if state.has_rows && self.planted.has(Mutation::BrokenIsComplete) => self.end_complete(part, node),
+            Err(error) if self.goes_on(now, part, &error) => {
+                self.parts[part].tried.push(Tried { node, error });
+                self.ask_next(now, part);
             }
             Err(error) => {
-                let may_go_on = self.options.repeat.allows(&error) && !state.has_rows;
-                let goes_on = may_go_on && !state.nodes.is_empty();
-                if error.reason == Reason::Expired && !goes_on {
-                    let has_rows = state.has_rows;
-                    return self.end(part, Outcome::Late { node, has_rows });
-                }
-                if state.has_rows {
-                    return self.end(part, Outcome::Broken { node, error });
-                }
-                state.tried.push(Tried { node, error });
-                if goes_on && now < self.deadline {
-                    self.ask_next(now, part);
-                } else {
-                    let tried = std::mem::take(&mut state.tried);
-                    self.end(part, Outcome::Failed { tried });
-                }
+                let outcome = self.without_all(part, node, error);
+                self.end(part, outcome);
             }
         }
     }
@@ -154,36 +158,53 @@ impl Gather {
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come.
     pub fn handle_timeout(&mut self, now: Duration) {
-        if now >= self.deadline {
-            self.end_all(|state| match &state.asked {
-                Some(node) => Outcome::Late { node: node.clone(), has_rows: state.has_rows },
-                None => Outcome::Failed { tried: std::mem::take(&mut state.tried) },
-            });
-        }
+        self.is_over |= now >= self.deadline;
         for part in 0..self.parts.len() {
-            let state = &self.parts[part];
-            if !state.has_ended && state.begins_by.is_some_and(|begins_by| begins_by <= now) {
-                let effect = if state.is_sent { Effect::Unknown } else { Effect::NotSent };
+            let state = &mut self.parts[part];
+            let is_due = self.is_over || state.begins_by.is_some_and(|begins_by| begins_by <= now);
+            let Some(node) = state.asked.as_ref().filter(|_| is_due) else { continue };
+            state.begins_by = None;
+            state.gives_up = true;
+            let effect = if state.is_sent { Effect::Unknown } else { Effect::NotSent };
+            // What is not sent yet must not go any more, and nothing can have come of it.
+            if self.is_over && (!state.is_sent || self.planted.has(Mutation::DropsAtDeadline)) {
+                let error = RequestError::new(effect, Reason::Expired).of(node);
                 self.actions.push_back(Action::Cancel { part });
-                self.handle_end(now, part, Err(RequestError::new(effect, Reason::Expired)));
+                self.handle_end(now, part, Err(error));
             }
         }
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout); `None` at the end.
-    pub fn poll_timeout(&self) -> Option<Duration> {
-        let begins_by = self.parts.iter().filter(|state| !state.has_ended).filter_map(|state| state.begins_by).min();
-        (self.open > 0).then(|| begins_by.map_or(self.deadline, |begins_by| begins_by.min(self.deadline)))
+    /// Whether the time of a part's node is over: take what has come of it, a window at most, then give the request up, and tell
+    /// [`handle_given_up`](Self::handle_given_up). Where another node was to be asked, one of whom rows have come goes on.
+    pub fn gives_up(&self, part: usize) -> bool {
+        self.parts[part].gives_up
     }
 
-    /// The next thing to be done.
+    /// A part's request was given up when its time was over, and this is what is known of it.
+    pub fn handle_given_up(&mut self, now: Duration, part: usize, effect: Effect) {
+        let state = &self.parts[part];
+        if let Some(node) = state.asked.as_ref().filter(|_| state.gives_up) {
+            let error = RequestError::new(effect, Reason::Expired).of(node);
+            self.handle_end(now, part, Err(error));
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout); `None` when the deadline has passed, and at the end.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let begins_by = self.parts.iter().filter(|state| !state.has_ended).filter_map(|state| state.begins_by).min();
+        let is_waiting = self.open > 0 && !self.is_over;
+        is_waiting.then(|| begins_by.map_or(self.deadline, |begins_by| begins_by.min(self.deadline)))
+    }
+
+    /// The next thing to be done: requests first, so that nobody waits for a cancellation while outcomes are read.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        self.actions.pop_front().or_else(|| self.outcomes.pop_front())
     }
 
     /// Whether there is something to be done.
     pub fn has_actions(&self) -> bool {
-        !self.actions.is_empty()
+        !(self.actions.is_empty() && self.outcomes.is_empty())
     }
 
     /// Whether every part has its outcome.
@@ -191,10 +212,43 @@ impl Gather {
         self.open == 0
     }
 
+    /// What is left of the time for a node.
+    fn budget(&self, now: Duration) -> Duration {
+        self.deadline.saturating_sub(now).saturating_sub(self.options.reserve)
+    }
+
+    /// Whether the next node is asked for a part after this failure: not where that would carry it out twice, and not without time.
+    fn goes_on(&self, now: Duration, part: usize, error: &RequestError) -> bool {
+        let state = &self.parts[part];
+        let (repeat, planted) = (self.options.repeat, self.planted);
+        let may_repeat =
+            repeat.allows(error) || repeat == Repeat::NotStarted && planted.has(Mutation::AsksAfterUnknown);
+        let may_go_on = may_repeat && (!state.has_rows || planted.has(Mutation::MixesNodes));
+        may_go_on && !state.nodes.is_empty() && !self.is_over && !self.budget(now).is_zero()
+    }
+
+    /// What has become of a part of which not all has come, and of which nobody else is asked.
+    fn without_all(&mut self, part: usize, node: NodeId, error: RequestError) -> Outcome {
+        let state = &mut self.parts[part];
+        let (mut tried, has_rows) = (std::mem::take(&mut state.tried), state.has_rows);
+        let may_have_acted = has_rows || error.effect == Effect::Unknown || self.planted.has(Mutation::UnsentIsLate);
+        if self.planted.has(Mutation::ForgetsTried) {
+            tried.clear();
+        }
+        if error.reason == Reason::Expired && may_have_acted {
+            return Outcome::Late { node, has_rows, tried };
+        }
+        if has_rows {
+            return Outcome::Broken { node, error, tried };
+        }
+        tried.push(Tried { node, error });
+        Outcome::Failed { tried }
+    }
+
     /// Asks the next node of a part, with all that is left of the time. Until it has begun it has a share alone, so that a node which
     /// is not there leaves some for those behind it; one that has begun is not cut for the sake of nodes that will not be asked.
     fn ask_next(&mut self, now: Duration, part: usize) {
-        let budget = self.deadline.saturating_sub(now).saturating_sub(self.options.reserve);
+        let budget = self.budget(now);
         let may_go_on = self.options.repeat != Repeat::Never;
         let state = &mut self.parts[part];
         let Some(node) = state.nodes.pop_front() else { return };
@@ -206,10 +260,18 @@ impl Gather {
         self.actions.push_back(Action::Ask { part, node, budget });
     }
 
+    fn end_complete(&mut self, part: usize, node: NodeId) {
+        self.complete += 1;
+        self.end(part, Outcome::Complete { node });
+        if matches!(self.options.wanted, Wanted::First(wanted) if self.complete >= wanted) {
+            self.end_all(|_| Outcome::NotNeeded);
+        }
+    }
+
     fn end(&mut self, part: usize, outcome: Outcome) {
         self.parts[part].has_ended = true;
         self.open -= 1;
-        self.actions.push_back(Action::Ended { part, outcome });
+        self.outcomes.push_back(Action::Ended { part, outcome });
     }
 
     fn end_all(&mut self, outcome: impl Fn(&mut State) -> Outcome) {
@@ -218,7 +280,8 @@ impl Gather {
                 continue;
             }
             let outcome = outcome(&mut self.parts[part]);
-            if self.parts[part].asked.take().is_some() {
+            let is_forgotten = outcome == Outcome::NotNeeded && self.planted.has(Mutation::NoCancelAtFirst);
+            if self.parts[part].asked.take().is_some() && !is_forgotten {
                 self.actions.push_back(Action::Cancel { part });
             }
             self.end(part, outcome);

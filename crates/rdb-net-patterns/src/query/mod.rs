@@ -16,22 +16,30 @@
 //!    |<------------------|                        |                 |
 //! ```
 //!
+//! [`Gather`] decides whom to ask and what became of each part, [`Taking`] in which order what has come is given: both without a
+//! network and a clock. `QueryExecutor` runs them over a node.
+//!
 //! There are no hedged requests: no node is asked twice for the same part, and no two at once. Outcomes are what the layer below
 //! says of each request; `docs/patterns-query.md` has them in a table.
 
 #[cfg(feature = "manager")]
 mod executor;
 mod gather;
+mod mutation;
 mod plan;
 #[cfg(feature = "manager")]
 mod serve;
+mod taking;
 
 #[cfg(feature = "manager")]
-pub use executor::{Gathered, QueryEvent, QueryExecutor, QueryStream};
+pub use executor::{Gathered, QueryExecutor, QueryStream};
 pub use gather::{Action, Gather};
+#[cfg(feature = "mutations")]
+pub use mutation::Mutation;
 pub use plan::{NoPart, Options, Outcome, Part, Repeat, Tried, Wanted};
 #[cfg(feature = "manager")]
 pub use serve::{RowStream, Rows, handler, serve};
+pub use taking::{QueryEvent, Requests, Step, Taken, Taking};
 
 #[cfg(test)]
 mod tests;

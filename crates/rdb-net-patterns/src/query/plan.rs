@@ -117,7 +117,7 @@ pub enum Outcome {
         /// From whom.
         node: NodeId,
     },
-    /// No row has come: nobody answered. The last error says whether that node may have acted.
+    /// No row has come: nobody answered. Each error says whether that node may have acted.
     Failed {
         /// Everybody who was asked, in order.
         tried: Vec<Tried>,
@@ -128,13 +128,18 @@ pub enum Outcome {
         node: NodeId,
         /// Why no more came.
         error: RequestError,
+        /// Who was asked before, in order. Each error says whether that node may have acted.
+        tried: Vec<Tried>,
     },
-    /// Its time was over first. The node has been told to stop, and may have acted.
+    /// Its time was over first. The node has been told to stop, and may have acted. Where it cannot have acted, the part has
+    /// [failed](Self::Failed).
     Late {
         /// Who was asked last.
         node: NodeId,
         /// Whether some rows have come.
         has_rows: bool,
+        /// Who was asked before, in order. Each error says whether that node may have acted.
+        tried: Vec<Tried>,
     },
     /// Enough other parts were complete. The node has been told to stop, and may have acted.
     NotNeeded,

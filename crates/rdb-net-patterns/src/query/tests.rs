@@ -83,7 +83,9 @@ fn a_node_that_has_begun_has_the_whole_time_and_one_that_has_not_its_share() {
     for repeat in [Repeat::NotStarted, Repeat::Always] {
         let mut connecting = begin(repeat);
         connecting.handle_timeout(ms(500));
-        assert_eq!(actions(&mut connecting), [Action::Cancel { part: 0 }, ask(0, 2, 500)], "{repeat:?}");
+        assert!(connecting.gives_up(0));
+        connecting.handle_given_up(ms(500), 0, Effect::NotSent);
+        assert_eq!(actions(&mut connecting), [ask(0, 2, 500)], "{repeat:?}");
         assert_eq!(connecting.poll_timeout(), Some(ms(1000)), "nobody is behind the last one");
         let mut streaming = begin(repeat);
         streaming.handle_sent(0);
@@ -95,10 +97,26 @@ fn a_node_that_has_begun_has_the_whole_time_and_one_that_has_not_its_share() {
         let mut gather = begin(repeat);
         gather.handle_sent(0);
         gather.handle_timeout(ms(500));
+        gather.handle_given_up(ms(500), 0, Effect::Unknown);
         actions(&mut gather)
     };
     assert_eq!(silent(Repeat::NotStarted), [], "it may have begun, so nobody may take its place");
-    assert_eq!(silent(Repeat::Always), [Action::Cancel { part: 0 }, ask(0, 2, 500)]);
+    assert_eq!(silent(Repeat::Always), [ask(0, 2, 500)]);
+}
+
+#[test]
+fn a_node_whose_share_is_over_goes_on_where_it_is_seen_to_have_begun() {
+    for repeat in [Repeat::NotStarted, Repeat::Always] {
+        let mut gather = Gather::new(ms(0), &parts(&[&[1, 2]]), options(|options| options.repeat = repeat)).unwrap();
+        actions(&mut gather);
+        gather.handle_timeout(ms(600));
+        assert!(gather.gives_up(0));
+        gather.handle_sent(0);
+        assert_eq!(gather.gives_up(0), repeat == Repeat::Always, "it may be asked again until its first row");
+        gather.handle_rows(0);
+        gather.handle_given_up(ms(600), 0, Effect::Unknown);
+        assert_eq!((gather.gives_up(0), actions(&mut gather)), (false, vec![]), "{repeat:?}");
+    }
 }
 
 #[test]
@@ -122,7 +140,7 @@ fn rows_are_never_sent_twice() {
     actions(&mut gather);
     gather.handle_rows(0);
     gather.handle_end(ms(1), 0, Err(error(Effect::Unknown)));
-    let broken = Outcome::Broken { node: id(1), error: error(Effect::Unknown) };
+    let broken = Outcome::Broken { node: id(1), error: error(Effect::Unknown), tried: vec![] };
     assert_eq!(actions(&mut gather), [ended(0, broken)]);
 }
 
@@ -136,7 +154,8 @@ fn the_others_are_cancelled_when_enough_are_complete() {
     gather.handle_rows(1);
     gather.handle_end(ms(2), 0, Ok(()));
     let actions = actions(&mut gather);
-    assert_eq!(actions[3..], [Action::Cancel { part: 1 }, ended(1, Outcome::NotNeeded)]);
+    assert_eq!(actions[0], Action::Cancel { part: 1 }, "nobody waits for it while outcomes are read");
+    assert_eq!(actions[4..], [ended(1, Outcome::NotNeeded)]);
     assert!(gather.has_ended());
     gather.handle_end(ms(3), 1, Ok(()));
     assert_eq!(gather.poll_action(), None, "what comes later changes nothing");
@@ -144,18 +163,97 @@ fn the_others_are_cancelled_when_enough_are_complete() {
 
 #[test]
 fn the_deadline_gives_each_part_an_outcome_of_its_own() {
-    let plan = parts(&[&[1], &[2], &[3]]);
+    let plan = parts(&[&[1], &[2], &[3], &[4], &[5]]);
     let mut gather = Gather::new(ms(0), &plan, options(|_| {})).unwrap();
     actions(&mut gather);
     gather.handle_end(ms(1), 0, Ok(()));
     gather.handle_rows(1);
+    [2, 4].into_iter().for_each(|part| gather.handle_sent(part));
     gather.handle_timeout(ms(999));
     assert_eq!(actions(&mut gather).len(), 1, "it is not time yet");
     gather.handle_timeout(ms(1000));
-    let late = |node, has_rows| Outcome::Late { node: id(node), has_rows };
-    let expected = [Action::Cancel { part: 1 }, ended(1, late(2, true)), Action::Cancel { part: 2 }];
-    assert_eq!(actions(&mut gather), [&expected[..], &[ended(2, late(3, false))]].concat());
+    let late = |node, has_rows| Outcome::Late { node: id(node), has_rows, tried: vec![] };
+    let unsent = |node| {
+        let error = RequestError::new(Effect::NotSent, Reason::Expired).of(&id(node));
+        Outcome::Failed { tried: vec![Tried { node: id(node), error }] }
+    };
+    assert_eq!(actions(&mut gather), [Action::Cancel { part: 3 }, ended(3, unsent(4))], "it must not go any more");
+    assert_eq!([1, 2, 3, 4].map(|part| gather.gives_up(part)), [true, true, false, true]);
+    gather.handle_rows(1);
+    gather.handle_given_up(ms(1001), 1, Effect::Unknown);
+    gather.handle_given_up(ms(1001), 2, Effect::Unknown);
+    gather.handle_given_up(ms(1001), 4, Effect::NotSent);
+    assert_eq!(actions(&mut gather), [ended(1, late(2, true)), ended(2, late(3, false)), ended(4, unsent(5))]);
     assert_eq!((gather.has_ended(), gather.poll_timeout()), (true, None));
+}
+
+#[test]
+fn an_end_that_had_come_by_the_deadline_is_what_it_is() {
+    let mut gather = Gather::new(ms(0), &parts(&[&[1], &[2], &[3, 4]]), options(|_| {})).unwrap();
+    actions(&mut gather);
+    (0..3).for_each(|part| gather.handle_sent(part));
+    gather.handle_rows(1);
+    gather.handle_timeout(ms(1000));
+    gather.handle_end(ms(1000), 0, Ok(()));
+    gather.handle_end(ms(1000), 1, Err(error(Effect::Unknown)));
+    gather.handle_end(ms(1000), 2, Err(error(Effect::NotStarted)));
+    let broken = Outcome::Broken { node: id(2), error: error(Effect::Unknown), tried: vec![] };
+    let failed = Outcome::Failed { tried: vec![Tried { node: id(3), error: error(Effect::NotStarted) }] };
+    let complete = Outcome::Complete { node: id(1) };
+    assert_eq!(actions(&mut gather), [ended(0, complete), ended(1, broken), ended(2, failed)], "nobody is asked then");
+}
+
+#[test]
+fn an_expired_request_is_late_only_where_its_node_may_have_acted() {
+    let outcome = |effect, at| {
+        let mut gather = Gather::new(ms(0), &parts(&[&[1]]), options(|_| {})).unwrap();
+        gather.handle_sent(0);
+        gather.handle_end(ms(at), 0, Err(RequestError::new(effect, Reason::Expired)));
+        actions(&mut gather).pop()
+    };
+    for at in [900, 1000, 1100] {
+        let late = Outcome::Late { node: id(1), has_rows: false, tried: vec![] };
+        assert_eq!(outcome(Effect::Unknown, at), Some(ended(0, late)));
+        for effect in [Effect::NotSent, Effect::NotStarted] {
+            let tried = vec![Tried { node: id(1), error: RequestError::new(effect, Reason::Expired) }];
+            assert_eq!(outcome(effect, at), Some(ended(0, Outcome::Failed { tried })));
+        }
+    }
+}
+
+#[test]
+fn who_was_asked_before_is_told_of_a_part_that_is_late_or_broken() {
+    let second = |repeat, effect| {
+        let mut gather = Gather::new(ms(0), &parts(&[&[1, 2]]), options(|options| options.repeat = repeat)).unwrap();
+        gather.handle_end(ms(1), 0, Err(error(effect)));
+        gather.handle_sent(0);
+        actions(&mut gather);
+        (gather, vec![Tried { node: id(1), error: error(effect) }])
+    };
+    for (repeat, effect) in [(Repeat::Always, Effect::Unknown), (Repeat::NotStarted, Effect::NotStarted)] {
+        let (mut gather, tried) = second(repeat, effect);
+        gather.handle_timeout(ms(1000));
+        gather.handle_given_up(ms(1000), 0, Effect::Unknown);
+        let late = Outcome::Late { node: id(2), has_rows: false, tried };
+        assert_eq!(actions(&mut gather), [ended(0, late)]);
+        let (mut gather, tried) = second(repeat, effect);
+        gather.handle_rows(0);
+        gather.handle_end(ms(2), 0, Err(error(Effect::Unknown)));
+        let broken = Outcome::Broken { node: id(2), error: error(Effect::Unknown), tried };
+        assert_eq!(actions(&mut gather), [ended(0, broken)]);
+    }
+}
+
+#[test]
+fn nobody_is_asked_when_no_time_is_left_for_it() {
+    let change = |options: &mut Options| (options.reserve, options.repeat) = (ms(100), Repeat::Always);
+    for (at, asks) in [(899, true), (900, false), (1000, false), (2000, false)] {
+        let mut gather = Gather::new(ms(0), &parts(&[&[1, 2]]), options(change)).unwrap();
+        actions(&mut gather);
+        gather.handle_end(ms(at), 0, Err(error(Effect::Unknown)));
+        assert_eq!(matches!(actions(&mut gather)[..], [Action::Ask { .. }]), asks, "{at}");
+        assert_eq!(gather.has_ended(), !asks);
+    }
 }
 
 #[test]
@@ -204,9 +302,16 @@ proptest! {
             }
         };
         see(&mut gather, &mut under_way, now);
+        let give_up = |gather: &mut Gather, under_way: &mut Vec<bool>, now: Duration| {
+            for part in (0..under_way.len()).filter(|part| gather.gives_up(*part)).collect::<Vec<_>>() {
+                assert!(std::mem::replace(&mut under_way[part], false));
+                gather.handle_given_up(now, part, Effect::Unknown);
+            }
+        };
         for (part, what, later) in steps {
             now += ms(later);
             gather.handle_timeout(now);
+            give_up(&mut gather, &mut under_way, now);
             see(&mut gather, &mut under_way, now);
             let part = part % nodes.len();
             if !under_way[part] {
@@ -214,7 +319,8 @@ proptest! {
             }
             let effect = [Effect::NotSent, Effect::NotStarted, Effect::Unknown][usize::from(what % 3)];
             match what {
-                0 | 1 => gather.handle_rows(part),
+                0 => gather.handle_sent(part),
+                1 => gather.handle_rows(part),
                 2 | 3 => {
                     under_way[part] = false;
                     gather.handle_end(now, part, Ok(()));
@@ -227,6 +333,7 @@ proptest! {
             see(&mut gather, &mut under_way, now);
         }
         gather.handle_timeout(ms(100_000));
+        give_up(&mut gather, &mut under_way, ms(100_000));
         see(&mut gather, &mut under_way, ms(100_000));
         prop_assert!(gather.has_ended() && outcomes.iter().all(|count| *count == 1), "{outcomes:?}");
         prop_assert!(under_way.iter().all(|is_under_way| !is_under_way));

@@ -49,6 +49,24 @@ fn replies_come_in_order_and_the_end_behind_them() {
 }
 
 #[test]
+fn whether_the_other_side_may_have_acted_is_known_before_the_end() {
+    let mut pair = Pair::up(Config::default());
+    let effect = |pair: &Pair, id| pair.dialer.session.effect(id);
+    let mut prepared = Prepared::new(&message(8));
+    let waiting = pair.dialer.session.open_stream(on(Lane::Interactive), WINDOW, &mut prepared).expect("accepted");
+    assert_eq!(effect(&pair, waiting), Effect::NotSent, "it waits for the socket");
+    pair.dialer.session.cancel(pair.now, waiting);
+    pair.drive();
+    assert!(pair.acceptor.pop().is_none(), "and is not sent any more");
+    let (id, inbound) = open(&mut pair, on(Lane::Interactive));
+    assert_eq!(effect(&pair, id), Effect::Unknown);
+    let reason = Reason::Overloaded(OverloadScope::Handler);
+    pair.acceptor.session.reply_error(inbound.id, Effect::NotStarted, reason, "busy");
+    pair.drive();
+    assert_eq!(effect(&pair, id), Effect::NotStarted, "its end was not taken yet");
+}
+
+#[test]
 fn a_writer_stops_at_the_credits_of_its_stream_and_goes_on_when_replies_are_taken() {
     let mut pair = Pair::up(Config::default());
     let (id, inbound) = open(&mut pair, on(Lane::Interactive));

@@ -1,180 +1,17 @@
 //! Queries over real nodes of one process: rows, outcomes, and what the handlers of the nodes see of them.
 #![cfg(feature = "manager")]
 
-use std::collections::BTreeMap;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+mod cluster;
+mod faults;
+
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_core::Stream;
-use rdb_net_manager::config::Loader;
-use rdb_net_manager::{HandlerError, HandlerOptions, NetworkManager};
-use rdb_net_patterns::query::{
-    Gathered, Options, Outcome, Part, QueryEvent, QueryExecutor, Repeat, RowStream, Wanted, serve,
-};
-use rdb_net_types::{NodeId, QueryRequest, Reason, Tuple};
+use rdb_net_patterns::query::{Options, Outcome, Part, QueryEvent, Repeat, Wanted};
+use rdb_net_types::{NodeId, Reason};
 use tokio::time::{Instant, timeout};
 
-const LIMIT: Duration = Duration::from_secs(20);
-const ROW_BYTES: usize = 8 * 1024;
-
-/// What a node's handler has seen.
-#[derive(Debug, Default)]
-struct Seen {
-    begun: AtomicUsize,
-    ended: AtomicUsize,
-    rows: AtomicUsize,
-    budgets: Mutex<Vec<Duration>>,
-}
-
-/// Rows as the query's text wants them: so many, or endless; then the end, silence or an error.
-struct Produced {
-    seen: Arc<Seen>,
-    left: usize,
-    end: End,
-    pause: Option<Pin<Box<tokio::time::Sleep>>>,
-}
-
-#[derive(Clone, Copy)]
-enum End {
-    Fine,
-    Silent,
-    Fails,
-    /// So long before each row.
-    Slow(Duration),
-}
-
-impl Stream for Produced {
-    type Item = Result<Vec<Tuple>, HandlerError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.left > 0 {
-            if let End::Slow(pause) = self.end {
-                std::task::ready!(
-                    self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause))).as_mut().poll(context)
-                );
-                self.pause = None;
-            }
-            self.left -= 1;
-            self.seen.rows.fetch_add(1, Ordering::SeqCst);
-            return Poll::Ready(Some(Ok(vec![Tuple(vec![7; ROW_BYTES].into())])));
-        }
-        match self.end {
-            End::Fine | End::Slow(_) => Poll::Ready(None),
-            End::Silent => Poll::Pending,
-            End::Fails => Poll::Ready(Some(Err(HandlerError::failed("the disk is gone")))),
-        }
-    }
-}
-
-impl Drop for Produced {
-    fn drop(&mut self) {
-        self.seen.ended.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// A query's text: the node's number to what it does, or `*`.
-fn answer(seen: &Arc<Seen>, name: &str, query: &QueryRequest) -> Result<RowStream, HandlerError> {
-    let orders: BTreeMap<&str, &str> = query.query.split(' ').filter_map(|order| order.split_once('=')).collect();
-    let order = orders.get(name).or(orders.get("*")).ok_or_else(|| HandlerError::not_started("not my part"))?;
-    let (rows, end) = match order.split_once('-').unwrap_or((order, "")) {
-        (rows, "silent") => (rows, End::Silent),
-        (rows, "fails") => (rows, End::Fails),
-        (rows, "slow") => (rows, End::Slow(Duration::from_millis(100))),
-        (rows, _) => (rows, End::Fine),
-    };
-    let left = rows.parse().map_err(|_| HandlerError::not_started("no number"))?;
-    seen.begun.fetch_add(1, Ordering::SeqCst);
-    Ok(Box::pin(Produced { seen: Arc::clone(seen), left, end, pause: None }))
-}
-
-struct Cluster {
-    managers: Vec<Arc<NetworkManager>>,
-    seen: Vec<Arc<Seen>>,
-    ids: Vec<NodeId>,
-    executor: QueryExecutor,
-}
-
-impl Cluster {
-    async fn start(count: usize) -> Self {
-        let (mut managers, mut seen_by, mut ids) = (Vec::<Arc<NetworkManager>>::new(), Vec::new(), Vec::new());
-        for number in 1..=count {
-            let seeds = managers
-                .first()
-                .map(|first| format!("networking.service_discovery.seeds=[\"{}\"]", first.addresses().transport));
-            let name = format!("n{number}");
-            let config = Loader::new()
-                .overrides([format!("networking.node_id={name}"), "networking.bind_address=127.0.0.1:0".to_owned()])
-                .overrides(seeds)
-                .load()
-                .expect("a configuration");
-            let manager = Arc::new(NetworkManager::new(config).expect("a node"));
-            let seen = Arc::new(Seen::default());
-            let (handler_seen, handler_name) = (Arc::clone(&seen), name.clone());
-            let rows = move |_: &NodeId, query: QueryRequest, budget: Option<Duration>| {
-                handler_seen.budgets.lock().expect("no panic").extend(budget);
-                answer(&handler_seen, &handler_name, &query)
-            };
-            serve(&manager, rows, HandlerOptions::default());
-            manager.start().await.expect("it starts");
-            manager.wait_joined().await;
-            ids.push(NodeId::new(&name).expect("legal"));
-            managers.push(manager);
-            seen_by.push(seen);
-        }
-        let everybody = async {
-            for manager in &managers {
-                while manager.members().len() < count {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            }
-        };
-        timeout(LIMIT, everybody).await.expect("they find each other");
-        let executor = QueryExecutor::new(Arc::clone(&managers[0]));
-        Self { managers, seen: seen_by, ids, executor }
-    }
-
-    fn parts(&self, query: &str) -> Vec<Part> {
-        Part::for_each(self.ids.clone(), query)
-    }
-
-    async fn gather(&self, query: &str, options: Options) -> Gathered {
-        let gathered = self.executor.gather(self.parts(query), options);
-        timeout(LIMIT, gathered).await.expect("in time").expect("the plan is fine")
-    }
-
-    fn complete(&self, place: usize) -> Outcome {
-        Outcome::Complete { node: self.ids[place].clone() }
-    }
-
-    /// Every handler that has begun has ended.
-    async fn check_all_ended(&self) {
-        let ended = async {
-            for seen in &self.seen {
-                while seen.ended.load(Ordering::SeqCst) < seen.begun.load(Ordering::SeqCst) {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            }
-        };
-        timeout(LIMIT, ended).await.expect("every handler is told");
-    }
-
-    fn begun(&self) -> Vec<usize> {
-        self.seen.iter().map(|seen| seen.begun.load(Ordering::SeqCst)).collect()
-    }
-
-    async fn shut_down(self) {
-        for manager in self.managers.iter().rev() {
-            manager.shutdown().await;
-        }
-    }
-}
-
-fn lengths(gathered: &Gathered) -> Vec<usize> {
-    gathered.rows.iter().map(Vec::len).collect()
-}
+use cluster::{Cluster, LIMIT, ROW_BYTES, lengths};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_parts_are_gathered_each_with_an_outcome() {
@@ -204,7 +41,7 @@ async fn what_has_come_by_the_deadline_is_given_and_who_is_late_is_told_to_stop(
     let gathered = cluster.gather("n1=1-silent n2=2 n3=0-silent n4=5-silent", options).await;
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert_eq!(lengths(&gathered), [1, 2, 0, 5]);
-    let late = |place: usize, has_rows| Outcome::Late { node: cluster.ids[place].clone(), has_rows };
+    let late = |place: usize, has_rows| Outcome::Late { node: cluster.ids[place].clone(), has_rows, tried: Vec::new() };
     assert_eq!(gathered.outcomes, [late(0, true), cluster.complete(1), late(2, false), late(3, true)]);
     assert_eq!(cluster.begun(), [1, 1, 1, 1]);
     cluster.check_all_ended().await;
