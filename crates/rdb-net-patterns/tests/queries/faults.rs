@@ -11,14 +11,17 @@ use tokio::time::{Instant, timeout};
 
 use crate::cluster::{Apart, Cluster, LIMIT, ROW_BYTES};
 
-/// Reads until each of these parts has given so many rows.
-async fn read_until(stream: &mut QueryStream, rows: &mut [usize], wanted: &[usize]) {
+/// Reads until each of these parts has given so many rows; returns the outcomes that came meanwhile.
+async fn read_until(stream: &mut QueryStream, rows: &mut [usize], wanted: &[usize]) -> BTreeMap<usize, Outcome> {
+    let mut outcomes = BTreeMap::new();
     while rows.iter().zip(wanted).any(|(rows, wanted)| rows < wanted) {
         match timeout(LIMIT, stream.next()).await.expect("in time") {
             Some(QueryEvent::Rows { part, rows: more, .. }) => rows[part] += more.len(),
-            other => panic!("{other:?}"),
+            Some(QueryEvent::Ended { part, outcome }) => assert_eq!(outcomes.insert(part, outcome), None),
+            None => panic!("{outcomes:?}"),
         }
     }
+    outcomes
 }
 
 /// Reads to the end.
@@ -124,7 +127,7 @@ async fn a_reader_that_is_slow_is_given_what_has_come_by_the_deadline() {
     let begun = Instant::now();
     let parts = cluster.parts("n1=100000000 n2=5 n3=7-silent n4=100000000");
     let (mut stream, mut rows) = (cluster.executor.stream(parts, options).expect("the plan is fine"), vec![0; 4]);
-    read_until(&mut stream, &mut rows, &[1, 1, 1, 1]).await;
+    let mut outcomes = read_until(&mut stream, &mut rows, &[1, 1, 1, 1]).await;
     let all_have_come = async {
         while cluster.seen[1].ended.load(Ordering::SeqCst) == 0 || cluster.seen[2].rows.load(Ordering::SeqCst) < 7 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -134,7 +137,7 @@ async fn a_reader_that_is_slow_is_given_what_has_come_by_the_deadline() {
     assert!(begun.elapsed() < Duration::from_millis(500), "the machine is too slow to show it");
     tokio::time::sleep_until(begun + Duration::from_millis(800)).await;
     let before = rows.clone();
-    let outcomes = read_all(&mut stream, &mut rows).await;
+    outcomes.extend(read_all(&mut stream, &mut rows).await);
     let late = |place: usize| Outcome::Late { node: cluster.ids[place].clone(), has_rows: true, tried: vec![] };
     assert_eq!(rows[1..3], [5, 7]);
     let outcomes: Vec<_> = outcomes.into_values().collect();

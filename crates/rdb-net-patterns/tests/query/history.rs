@@ -49,14 +49,16 @@ pub(crate) struct History {
     pub(crate) events: Vec<Event>,
 }
 
+/// How a request ended for the query: by an end of its own, or with what effect it was given up.
+pub(crate) type Closed = Result<Result<(), RequestError>, Effect>;
+
 /// A request, as it was in the end.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
     pub(crate) request: usize,
     pub(crate) node: NodeId,
     pub(crate) asked: Duration,
-    /// How it ended for the query: its own end, or with what effect it was given up.
-    pub(crate) closed: Option<(Duration, Result<Result<(), RequestError>, Effect>)>,
+    pub(crate) closed: Option<(Duration, Closed)>,
     pub(crate) is_written: bool,
     pub(crate) is_begun: bool,
     /// How many rows its handler made in all, where it came to the end of them.
