@@ -28,6 +28,8 @@
 mod error;
 #[cfg(feature = "files")]
 mod file;
+#[cfg(feature = "files")]
+mod files;
 mod format;
 mod memory;
 #[cfg(test)]
