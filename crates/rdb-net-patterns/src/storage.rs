@@ -19,8 +19,10 @@
 //! when it was written, so a whole record behind a damaged one that had been synced by then proves the damage, and opening is refused
 //! with [`LogError::Corrupt`]. A log that [`replace`](Log::replace) has written ends with a witness of its own. **Without a witness it is not found.** Damage in what the very last sync covered looks like a torn end,
 //! because nothing was written after it. So does the loss of the last several syncs, where all of their records are gone; and a log that is cut
-//! short between two records looks whole. The log cannot tell; who keeps a second copy can: a replica is sent again what it lost,
-//! and a participant that has acknowledged refuses the next telling of the commit, as long as it does not hold all such for over.
+//! short between two records looks whole. The log cannot tell; who keeps a second copy can: a replica is sent again what it lost.
+//! A participant of transactions refuses the next telling of a commit that it would have marked as over. Where a transaction is over by presumption alone
+//! (of an older life of its coordinator, 4,096 numbers back, or from before the coordinator's window was closed) it cannot tell what was lost from what was done: it
+//! acknowledges, counts it and warns of it by name.
 //!
 //! A sync that failed may have lost anything that it should have written (Rebello et al.: "Can Applications Recover from fsync
 //! Failures?", USENIX ATC 2020), so the log takes nothing more: open it again, which reads what is there.
@@ -28,6 +30,8 @@
 mod error;
 #[cfg(feature = "files")]
 mod file;
+#[cfg(feature = "files")]
+mod files;
 mod format;
 mod memory;
 #[cfg(test)]

@@ -9,8 +9,9 @@ use std::time::Duration;
 use rdb_net_manager::NetworkManager;
 use rdb_net_manager::config::Loader;
 use rdb_net_patterns::replication::{
-    AppendError, CompactError, Config, ConfigError, Counters, Entries, Event, FollowerState, LeadFailed, LogError,
-    LogStorage, MemoryLog, NotLeading, OpenError, Piece, Position, Promise, RecordedLog, ReplicaHandle, Replication,
+    AppendError, CompactError, Config, ConfigError, Counters, Entries, Event, FollowerState, LeadError, LeadFailed,
+    LogError, LogStorage, MemoryLog, NotLeading, OpenError, Piece, Position, Promise, RecordedLog, ReplicaHandle,
+    Replication, Role,
 };
 use rdb_net_patterns::storage::FileLog;
 use rdb_net_types::NodeId;
@@ -160,11 +161,20 @@ async fn a_follower_that_was_away_catches_up_and_slows_nobody_meanwhile() {
     shut_down(nodes).await;
 }
 
-/// A log in memory whose syncs wait, while it is told so, until the other end of its channel is gone.
+/// A log in memory whose syncs wait, while it is told so, until the other end of its channel is gone; and fail, while it is told so.
 struct Held {
     log: MemoryLog,
     is_held: Arc<AtomicBool>,
     released: mpsc::Receiver<()>,
+    fails: Arc<AtomicBool>,
+}
+
+impl Held {
+    /// A log whose syncs fail while this is true.
+    fn failing(fails: &Arc<AtomicBool>) -> Self {
+        let (_, released) = mpsc::channel();
+        Self { log: MemoryLog::new(), is_held: Arc::default(), released, fails: Arc::clone(fails) }
+    }
 }
 
 impl LogStorage for Held {
@@ -212,7 +222,10 @@ impl LogStorage for Held {
         if self.is_held.load(Ordering::Relaxed) {
             let _released = self.released.recv();
         }
-        Ok(())
+        match self.fails.load(Ordering::Relaxed) {
+            true => Err(LogError { operation: "sync", source: std::io::Error::other("the disk has failed") }),
+            false => Ok(()),
+        }
     }
 }
 
@@ -221,7 +234,11 @@ async fn a_follower_whose_disk_is_slow_slows_nobody_and_is_sent_no_more_than_its
     let nodes = nodes(3).await;
     let mut replicas: Vec<_> = nodes[..2].iter().map(|node| open(node, 3, MemoryLog::new())).collect();
     let (is_held, (release, released)) = (Arc::<AtomicBool>::default(), mpsc::channel());
-    replicas.push(open(&nodes[2], 3, Held { log: MemoryLog::new(), is_held: Arc::clone(&is_held), released }));
+    replicas.push(open(
+        &nodes[2],
+        3,
+        Held { is_held: Arc::clone(&is_held), released, ..Held::failing(&Arc::default()) },
+    ));
     timeout(LIMIT, replicas[0].lead(1)).await.expect("in time").expect("it leads");
     check_equal(&replicas, 1).await;
     is_held.store(true, Ordering::Relaxed);
@@ -237,6 +254,77 @@ async fn a_follower_whose_disk_is_slow_slows_nobody_and_is_sent_no_more_than_its
     assert!((window / 2..=window).contains(&slow.in_flight_bytes), "12 MiB were written meanwhile: {slow:?}");
     drop(release);
     check_equal(&replicas, 12_289).await;
+    shut_down(nodes).await;
+}
+
+/// The quorum is the leader and the follower whose sync takes long: nothing counts before it is durable there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_sync_is_acknowledged_when_it_has_ended_and_not_before() {
+    let nodes = nodes(3).await;
+    let (is_held, (release, released)) = (Arc::<AtomicBool>::default(), mpsc::channel());
+    let slow = Held { is_held: Arc::clone(&is_held), released, ..Held::failing(&Arc::default()) };
+    // The third is away.
+    let replicas = [open(&nodes[0], 3, MemoryLog::new()), open(&nodes[1], 3, slow)];
+    timeout(LIMIT, replicas[0].lead(1)).await.expect("in time").expect("two are a quorum");
+    check_equal(&replicas, 1).await;
+    is_held.store(true, Ordering::Relaxed);
+    let proposal = replicas[0].propose(vec!["held".into()]).await.expect("it leads");
+    let mut committed = Box::pin(proposal.committed());
+    let early = timeout(Duration::from_millis(300), &mut committed).await;
+    assert!(early.is_err(), "told before it was durable: {early:?}");
+    let status = replicas[0].status().await.expect("open");
+    assert_eq!((status.last.index, status.committed, status.followers[0].matched), (2, 1, 1));
+    is_held.store(false, Ordering::Relaxed);
+    drop(release);
+    timeout(LIMIT, committed).await.expect("in time").expect("it is durable now");
+    check_equal(&replicas, 2).await;
+    shut_down(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_whose_sync_fails_acknowledges_nothing_more_and_the_others_go_on() {
+    let nodes = nodes(3).await;
+    let fails = Arc::<AtomicBool>::default();
+    let mut replicas: Vec<_> = nodes[..2].iter().map(|node| open(node, 3, MemoryLog::new())).collect();
+    replicas.push(open(&nodes[2], 3, Held::failing(&fails)));
+    timeout(LIMIT, replicas[0].lead(1)).await.expect("in time").expect("it leads");
+    check_equal(&replicas, 1).await;
+    let mut events = replicas[2].events();
+    fails.store(true, Ordering::Relaxed);
+    timeout(LIMIT, replicas[0].append(vec!["a".into()])).await.expect("in time").expect("two are a quorum");
+    let failed = async { while !matches!(&*events.recv().await.expect("not too many"), Event::Failed(_)) {} };
+    timeout(LIMIT, failed).await.expect("its application is told");
+    // A sync that would succeed now proves nothing of the one that did not.
+    fails.store(false, Ordering::Relaxed);
+    timeout(LIMIT, replicas[0].append(vec!["b".into()])).await.expect("in time").expect("two are a quorum");
+    let status = replicas[0].status().await.expect("open");
+    assert_eq!((status.committed, status.followers[1].matched), (3, 1), "{status:?}");
+    let failed = replicas[2].status().await.expect("open");
+    assert_eq!((failed.role, failed.durable), (Role::Failed, 1));
+    assert!(matches!(replicas[2].lead(2).await, Err(LeadFailed::Refused(LeadError::Failed))));
+    // Without the third there is no quorum any more when the second is away.
+    replicas[1].close().await;
+    let proposal = replicas[0].propose(vec!["c".into()]).await.expect("it leads");
+    let early = timeout(Duration::from_millis(300), proposal.committed()).await;
+    assert!(early.is_err(), "one is no quorum: {early:?}");
+    shut_down(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_sync_fails_tells_its_application_what_is_undecided_and_leads_no_longer() {
+    let nodes = nodes(3).await;
+    let fails = Arc::<AtomicBool>::default();
+    // It is the quorum together with the second; the third is away.
+    let replicas = [open(&nodes[0], 3, Held::failing(&fails)), open(&nodes[1], 3, MemoryLog::new())];
+    timeout(LIMIT, replicas[0].lead(1)).await.expect("in time").expect("two are a quorum");
+    replicas[0].append(vec!["kept".into()]).await.expect("it is committed");
+    fails.store(true, Ordering::Relaxed);
+    let told = timeout(LIMIT, replicas[0].append(vec!["undecided".into()])).await.expect("in time");
+    assert_eq!(told, Err(AppendError::Undecided { epoch: 1, reason: NotLeading::Failed }));
+    let status = replicas[0].status().await.expect("open");
+    assert_eq!((status.role, status.committed, status.durable), (Role::Failed, 2, 2));
+    let after = timeout(LIMIT, replicas[0].append(vec!["late".into()])).await.expect("in time");
+    assert_eq!(after, Err(AppendError::NotLeader { leader: None }), "nothing was written");
     shut_down(nodes).await;
 }
 

@@ -8,8 +8,8 @@ use rdb_net_manager::NetworkManager;
 use rdb_net_manager::config::Loader;
 use rdb_net_patterns::storage::{MemoryDisk, MemoryLog};
 use rdb_net_patterns::transaction::{
-    AbortCause, Decision, OpenError, Prepared, Record, ResolveError, Resource, TransactionError, TransactionManager,
-    TransactionOptions, Untold,
+    AbortCause, BeginError, Decision, OpenError, Prepared, Record, ResolveError, Resource, TransactionError,
+    TransactionManager, TransactionOptions, Untold,
 };
 use rdb_net_types::{BoxFuture, Effect, NodeId, Payload, SeededRandom, TransactionId, Vote};
 
@@ -176,6 +176,69 @@ async fn a_log_that_fails_ends_all_promises() {
     let after = a.transactions.run(parts(&["a"]), TIMEOUT).await;
     assert_eq!(after, Err(TransactionError::Stopped));
     assert_eq!(a.counter.applied.lock().expect("not poisoned").len(), 0);
+    a.stop().await;
+}
+
+/// Its vote, and then its acknowledgement, wait for a sync that fails: neither is given.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_participant_whose_sync_fails_promises_nothing_and_keeps_its_former_word() {
+    let disks = [MemoryDisk::new(), MemoryDisk::new()];
+    let a = Node::start("a", None, &disks[0], TransactionOptions::default()).await;
+    let b = Node::start("b", Some(&a), &disks[1], TransactionOptions::default()).await;
+    disks[1].fail_syncs(true);
+    let outcome = a.transactions.run(parts(&["a", "b"]), Duration::from_secs(1)).await.expect("it runs");
+    assert_eq!(outcome.decision, Decision::Abort, "no vote was given");
+    assert_eq!(b.counter.applied.lock().expect("not poisoned").len(), 0);
+    b.stop().await;
+
+    // A log that holds a vote, and whose sync of the commit fails.
+    disks[1].fail_syncs(false);
+    disks[1].crash(&mut SeededRandom::new(1));
+    let own = rdb_net_patterns::transaction::Life::new(&id("a"), 1).transaction(1);
+    append(&disks[1], &[Record::Prepared { txn: own, coordinator: id("a"), work: b"work".to_vec() }]);
+    a.stop().await;
+    append(&disks[0], &[Record::Decided { txn: own, participants: vec![id("b")] }]);
+    let b = Node::start("b", None, &disks[1], TransactionOptions::default()).await;
+    disks[1].fail_syncs(true);
+    let a = Node::start("a", Some(&b), &disks[0], TransactionOptions::default()).await;
+    let asked = async {
+        // Without participants nothing begins.
+        while !matches!(b.transactions.begin(Vec::new(), TIMEOUT), Err(TransactionError::Stopped)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, asked).await.expect("its log has failed");
+    assert_eq!(a.transactions.untold(), [Untold { txn: own, nodes: vec![id("b")] }], "nothing is acknowledged");
+    assert!(!b.counter.applied.lock().expect("not poisoned").contains(&(own, Decision::Commit)));
+    b.stop().await;
+
+    disks[1].fail_syncs(false);
+    disks[1].crash(&mut SeededRandom::new(2));
+    let b = Node::start("b", Some(&a), &disks[1], TransactionOptions::default()).await;
+    tokio::time::timeout(LIMIT, a.transactions.ended(own)).await.expect("it is acknowledged now");
+    assert_eq!(b.counter.wait_applied(1).await, [(own, Decision::Commit)], "its vote was durable");
+    b.stop().await;
+    a.stop().await;
+}
+
+/// The rows of the last table of outcomes in `docs/patterns.md`.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_is_told_commit_abort_with_its_cause_not_begun_or_stopped() {
+    let disk = MemoryDisk::new();
+    let a = Node::start("a", None, &disk, TransactionOptions::default()).await;
+    let run = |names: &[&str]| a.transactions.run(parts(names), TIMEOUT);
+    let committed = run(&["a"]).await.expect("it runs");
+    assert_eq!((committed.decision, committed.cause), (Decision::Commit, None));
+    let aborted = run(&["a", "nobody"]).await.expect("it runs");
+    assert_eq!(aborted.decision, Decision::Abort);
+    assert!(
+        matches!(aborted.cause, Some(AbortCause::NotReached { effect: Effect::NotSent, .. })),
+        "{:?}",
+        aborted.cause
+    );
+    assert_eq!(run(&[]).await, Err(TransactionError::NotBegun(BeginError::NoParticipant)));
+    disk.fail_syncs(true);
+    assert_eq!(run(&["a"]).await, Err(TransactionError::Stopped));
     a.stop().await;
 }
 

@@ -4,6 +4,7 @@ use rdb_net_types::NodeId;
 
 use super::log::{LogError, Position};
 use super::message::{Message, Reply};
+use super::replica::EPOCH_MAX;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -144,6 +145,12 @@ pub enum LeadError {
         wanted: u64,
         /// The newest epoch known here.
         known: u64,
+    },
+    /// No log has such an epoch: after it there would be hardly any, and a promise is for good. The caller's mistake.
+    #[error("{wanted} is no epoch: the highest one is {EPOCH_MAX}")]
+    NoEpoch {
+        /// What was asked for.
+        wanted: u64,
     },
     /// The replica's storage has failed.
     #[error("the replica's storage has failed; restart it")]

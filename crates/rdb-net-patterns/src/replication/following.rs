@@ -7,7 +7,7 @@ use super::event::{Action, Event};
 use super::log::{LogError, LogStorage, Promise};
 use super::message::{AppendEntries, Question, Refusal, Reply, Resume, Resumed};
 use super::mutation::Mutation;
-use super::replica::Replica;
+use super::replica::{EPOCH_MAX, Replica};
 
 /// An answer that waits until so much is durable.
 #[derive(Debug)]
@@ -52,6 +52,10 @@ impl<S: LogStorage> Replica<S> {
         }
         if self.waiting.len() >= self.config.replies_max {
             self.counters.overloaded += 1;
+            return Some(Refusal::Unable);
+        }
+        if resume.epoch > EPOCH_MAX {
+            self.counters.contradictions += 1;
             return Some(Refusal::Unable);
         }
         let is_newer = resume.epoch > self.promise.epoch;

@@ -61,5 +61,5 @@ pub use message::{AppendEntries, Message, MessageError, Question, RESUME_TYPE, R
 pub use mutation::Mutation;
 pub use proposed::Piece;
 pub use recorded::RecordedLog;
-pub use replica::{ENTRY_BYTES_MAX, Replica};
+pub use replica::{ENTRY_BYTES_MAX, EPOCH_MAX, Replica};
 pub use status::{Counters, FollowerState, FollowerStatus, Role, Status};

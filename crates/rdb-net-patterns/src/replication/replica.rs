@@ -27,6 +27,10 @@ use super::status::{Counters, Role, Status};
 /// The largest entry. A message may carry twice as much.
 pub const ENTRY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// The highest epoch: half of the numbers, so that one that was counted below zero, or that means "none", is none. A promise is for good, and
+/// behind the highest one nobody could lead the log any more.
+pub const EPOCH_MAX: u64 = u64::MAX / 2;
+
 /// How much of what was written is durable.
 #[derive(Debug, Default)]
 pub(super) struct Durability {
@@ -98,6 +102,9 @@ impl<S: LogStorage> Replica<S> {
     pub fn lead(&mut self, now: Duration, epoch: u64) -> Result<(), LeadError> {
         if self.has_failed {
             return Err(LeadError::Failed);
+        }
+        if epoch > EPOCH_MAX {
+            return Err(LeadError::NoEpoch { wanted: epoch });
         }
         if epoch <= self.promise.epoch {
             return Err(LeadError::Fenced { wanted: epoch, known: self.promise.epoch });

@@ -1,11 +1,13 @@
 //! A log in a file.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::files::{self, Files, LogFile, OfTheMachine};
 use super::format::{self, FILE_HEADER_BYTES, Scanned, Writer};
 use super::{Log, LogError, LogStep, PENDING_BYTES_MAX, Recovered};
 
@@ -19,7 +21,8 @@ const CHUNK_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct FileLog {
     path: PathBuf,
-    file: File,
+    files: Arc<dyn Files>,
+    file: Box<dyn LogFile>,
     writer: Writer,
     /// Records that are not written yet: one write and one sync for all of them.
     pending: Vec<u8>,
@@ -36,23 +39,31 @@ impl FileLog {
     ///
     /// [`LogError`]: the file is locked, damaged, of another kind, or the file system refused. Nothing was changed.
     pub fn open(path: impl Into<PathBuf>, visit: &mut dyn FnMut(&[u8])) -> Result<(Self, Recovered), LogError> {
-        let path = path.into();
+        Self::open_in(Arc::new(OfTheMachine), path.into(), visit)
+    }
+
+    /// As [`open`](Self::open), in these files; the lock alone is the machine's.
+    pub(super) fn open_in(
+        files: Arc<dyn Files>,
+        path: PathBuf,
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> Result<(Self, Recovered), LogError> {
         let failed = |step: LogStep| {
             let path = path.clone();
             move |source: io::Error| LogError::Io { step, path, source }
         };
         let lock = lock(&path)?;
-        let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
+        let mut file = match files.open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let (file, _) = create(&path, &mut std::iter::empty()).map_err(|(_, error)| error)?;
+                let (file, _) = create(&*files, &path, &mut std::iter::empty()).map_err(|(_, error)| error)?;
                 file
             }
             Err(error) => return Err(failed(LogStep::Open)(error)),
         };
-        let length = file.metadata().map_err(failed(LogStep::Open))?.len();
+        let length = file.length().map_err(failed(LogStep::Open))?;
         file.seek(SeekFrom::Start(0)).map_err(failed(LogStep::Read))?;
-        let mut reader = BufReader::new(&file);
+        let mut reader = BufReader::new(&mut file);
         let mut header = [0; FILE_HEADER_BYTES];
         let is_long_enough = length >= FILE_HEADER_BYTES as u64;
         if is_long_enough {
@@ -70,15 +81,15 @@ impl FileLog {
             let (path, Recovered { records, cut_bytes }) = (path.display(), recovered);
             tracing::warn!(%path, records, cut_bytes, "the log ends with a record that is not whole; its end is cut off. After a crash \
                 nothing of it was promised; otherwise look at the disk");
-            file.set_len(end).map_err(failed(LogStep::Cut))?;
+            file.set_length(end).map_err(failed(LogStep::Cut))?;
         }
         // What is read here may never have been synced; whoever acts on it relies on it from now on.
         file.sync_all().map_err(failed(LogStep::Sync))?;
         // Nor its name: a process may have died between giving the file its name and making that durable.
-        sync_folder(&path).map_err(failed(LogStep::Sync))?;
+        files.sync_folder_of(&path).map_err(failed(LogStep::Sync))?;
         file.seek(SeekFrom::Start(end)).map_err(failed(LogStep::Read))?;
-        let log =
-            Self { writer: Writer::new(salt, end), path, file, pending: Vec::new(), is_broken: false, _lock: lock };
+        let writer = Writer::new(salt, end);
+        let log = Self { writer, path, files, file, pending: Vec::new(), is_broken: false, _lock: lock };
         Ok((log, recovered))
     }
 
@@ -124,7 +135,7 @@ impl Log for FileLog {
 
     fn replace(&mut self, records: &mut dyn Iterator<Item = Bytes>) -> Result<(), LogError> {
         self.check()?;
-        let (file, writer) = create(&self.path, records).map_err(|(is_replaced, error)| {
+        let (file, writer) = create(&*self.files, &self.path, records).map_err(|(is_replaced, error)| {
             self.is_broken = is_replaced;
             error
         })?;
@@ -146,7 +157,7 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 
 /// The lock is a file of its own: the log's file is replaced by another one, whose lock would be another.
 fn lock(path: &Path) -> Result<File, LogError> {
-    let lock = owned().create(true).truncate(false).open(beside(path, ".lock"));
+    let lock = files::owned().create(true).truncate(false).open(beside(path, ".lock"));
     let failed = |source| LogError::Io { step: LogStep::Open, path: path.to_owned(), source };
     let lock = lock.map_err(failed)?;
     match lock.try_lock() {
@@ -156,26 +167,18 @@ fn lock(path: &Path) -> Result<File, LogError> {
     }
 }
 
-/// How a file is opened that its owner alone may read and write.
-fn owned() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
-
 /// Writes a whole log beside the old one and gives it its name. With an error comes whether the old one may be gone already.
-fn create(path: &Path, records: &mut dyn Iterator<Item = Bytes>) -> Result<(File, Writer), (bool, LogError)> {
-    let step = if path.exists() { LogStep::Replace } else { LogStep::Open };
+fn create(
+    files: &dyn Files,
+    path: &Path,
+    records: &mut dyn Iterator<Item = Bytes>,
+) -> Result<(Box<dyn LogFile>, Writer), (bool, LogError)> {
+    let step = if files.exists(path) { LogStep::Replace } else { LogStep::Open };
     let failed = |source: io::Error| (false, LogError::Io { step, path: path.to_owned(), source });
     let new = beside(path, ".new");
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
+    files.remove(&new).map_err(failed)?;
     let salt = format::new_salt();
-    let mut file = owned().create_new(true).open(&new).map_err(failed)?;
+    let mut file = files.create(&new).map_err(failed)?;
     let mut chunk = format::file_header(salt).to_vec();
     let mut writer = Writer::new(salt, FILE_HEADER_BYTES as u64);
     for record in records {
@@ -188,15 +191,9 @@ fn create(path: &Path, records: &mut dyn Iterator<Item = Bytes>) -> Result<(File
     writer.seal(&mut chunk);
     file.write_all(&chunk).map_err(failed)?;
     file.sync_all().map_err(failed)?;
-    std::fs::rename(&new, path).map_err(failed)?;
-    sync_folder(path).map_err(|source| (true, LogError::Io { step: LogStep::Sync, path: path.to_owned(), source }))?;
+    files.rename(&new, path).map_err(failed)?;
+    let failed = |source| (true, LogError::Io { step: LogStep::Sync, path: path.to_owned(), source });
+    files.sync_folder_of(path).map_err(failed)?;
     writer.synced();
     Ok((file, writer))
-}
-
-/// Returns when a file's name survives a loss of power.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Elsewhere a folder cannot be opened, and the file system keeps its names by itself.
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

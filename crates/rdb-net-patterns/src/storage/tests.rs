@@ -2,6 +2,8 @@
 
 #[cfg(feature = "files")]
 mod files;
+#[cfg(feature = "files")]
+mod power;
 
 use bytes::Bytes;
 use proptest::prelude::*;

@@ -2,7 +2,9 @@
 
 mod coordinating;
 mod giving_up;
+mod outcomes;
 mod participating;
+mod presuming;
 
 use std::time::Duration;
 

@@ -11,6 +11,10 @@
 //! Coordinators come and go, and each takes a window. Beyond a number of them the window that was not used for longest is closed: only its
 //! highest number is kept, and everything up to it is taken to be over. So whoever comes is served, and whoever comes back loses at
 //! most what was under way. Closed windows are bounded as well; who is forgotten altogether is counted, and taken for new.
+//!
+//! So a transaction is over in one of two ways: it is *marked*, as this participant has ended it itself, or it is over by *presumption*: of an
+//! older life, below the window, or up to where a window was closed. Of those nothing is kept that could tell what was done from what a disk has
+//! lost.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +37,8 @@ struct Window {
     over: Box<[u64; WORDS]>,
     /// The same for those among them that had changed nothing.
     read_only: Box<[u64; WORDS]>,
+    /// Up to this number all is over by presumption: the window had been closed there.
+    presumed: u32,
     /// When its coordinator was heard of last, by the count of all uses.
     used: u64,
 }
@@ -50,12 +56,12 @@ fn set(bits: &mut [u64; WORDS], sequence: u32, value: bool) {
 
 impl Window {
     fn new(epoch: u32) -> Self {
-        Self { epoch, highest: 0, over: Box::new([0; WORDS]), read_only: Box::new([0; WORDS]), used: 0 }
+        Self { epoch, highest: 0, over: Box::new([0; WORDS]), read_only: Box::new([0; WORDS]), presumed: 0, used: 0 }
     }
 
     /// One that was closed. Of what had not come by then nothing is carried out any more.
     fn reopened(Closed { epoch, highest, .. }: Closed) -> Self {
-        Self { highest, over: Box::new([u64::MAX; WORDS]), ..Self::new(epoch) }
+        Self { highest, presumed: highest, over: Box::new([u64::MAX; WORDS]), ..Self::new(epoch) }
     }
 
     fn mark(&mut self, sequence: u32, read_only: bool) {
@@ -129,6 +135,17 @@ impl Windows {
         is_over.then(|| if has(&window.read_only, sequence) { Vote::ReadOnly } else { Vote::Abort })
     }
 
+    /// Whether this participant has ended the transaction itself, as far as is kept. What is over and not marked is so by presumption.
+    pub(super) fn is_marked(&self, txn: TransactionId) -> bool {
+        let (life, sequence) = (Life::of(txn), sequence_of(txn));
+        self.by_node.get(&life.node_sum).is_some_and(|window| {
+            let is_in_it = life.epoch == window.epoch
+                && (window.presumed + 1..=window.highest).contains(&sequence)
+                && window.highest - sequence < WINDOW;
+            is_in_it && has(&window.over, sequence)
+        })
+    }
+
     /// Sees to it that the coordinator of a transaction has an open window. Where there are too many, the one of the coordinator that
     /// was not heard of for longest is closed.
     pub(super) fn admit(&mut self, txn: TransactionId) {
@@ -194,17 +211,28 @@ impl Windows {
         });
         let open = self.by_use.values().filter_map(move |node_sum| {
             let window = self.by_node.get(node_sum)?;
-            Some(record(*node_sum, window.epoch, window.highest, window.over.to_vec()))
+            let marks = record(*node_sum, window.epoch, window.highest, window.over.to_vec());
+            // Behind its marks: up to where they are none.
+            let presumed = (window.presumed > 0).then(|| record(*node_sum, window.epoch, window.presumed, Vec::new()));
+            Some(std::iter::once(marks).chain(presumed))
         });
-        closed.chain(open)
+        closed.chain(open.flatten())
     }
 
-    /// Takes back what a record says; one without bits is of a closed window.
+    /// Takes back what a record says; one without bits is of a closed window, or says up to where one that is open had been closed.
     pub(super) fn restore(&mut self, life: Life, highest: u32, bits: &[u64]) {
         if self.by_node.get(&life.node_sum).is_some_and(|known| known.epoch > life.epoch) {
             return;
         }
-        if bits.is_empty() && !self.by_node.contains_key(&life.node_sum) && !self.closed.contains_key(&life.node_sum) {
+        let open = self.by_node.get_mut(&life.node_sum).filter(|window| window.epoch == life.epoch);
+        if bits.is_empty()
+            && let Some(window) = open
+        {
+            window.presumed = highest.min(window.highest);
+        } else if bits.is_empty()
+            && !self.by_node.contains_key(&life.node_sum)
+            && !self.closed.contains_key(&life.node_sum)
+        {
             self.remember(life.node_sum, life.epoch, highest);
         } else if let Ok(bits) = <[u64; WORDS]>::try_from(bits) {
             self.admit(life.transaction(highest));

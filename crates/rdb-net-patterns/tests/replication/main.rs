@@ -8,6 +8,7 @@
 
 mod application;
 mod compacting;
+mod deaths;
 mod disk;
 mod mutations;
 mod network;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rdb_net_patterns::replication::Role;
+
 use crate::script::SETTLING;
 use crate::world::{Due, World};
 
@@ -54,7 +56,13 @@ impl World {
         self.is_healed = true;
         self.cuts.clear();
         self.note(|| "from here on nothing fails".to_owned());
-        (0..self.nodes.len()).for_each(|node| self.start(node));
+        for node in 0..self.nodes.len() {
+            // Whose disk has failed begins anew.
+            if self.replica(node).is_some_and(|replica| replica.status().role == Role::Failed) {
+                self.crash(node);
+            }
+            self.start(node);
+        }
         self.later(SETTLING, Due::Settled);
     }
 }

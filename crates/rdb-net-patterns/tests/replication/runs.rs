@@ -2,9 +2,15 @@
 
 #![expect(clippy::print_stdout, reason = "the figures of a test are its output")]
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::deaths::Deaths;
 use crate::world::World;
+
+/// How many runs an ordinary test makes, and how often nodes have died at each step in as many, at the least.
+const RUNS: u64 = 500;
+const DEATHS_MIN: u64 = 3;
 
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().expect("a number"))
@@ -12,9 +18,9 @@ fn number(variable: &str, default: u64) -> u64 {
 
 #[test]
 fn runs_of_crashes_cuts_and_changing_leaders_break_no_rule() {
-    let (runs, first) = (number("REPLICATION_RUNS", 500), number("REPLICATION_SEED", 1));
+    let (runs, first) = (number("REPLICATION_RUNS", RUNS), number("REPLICATION_SEED", 1));
     let next = AtomicU64::new(first);
-    let totals: [AtomicU64; 6] = Default::default();
+    let (totals, deaths): ([AtomicU64; 7], Mutex<Deaths>) = Default::default();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -24,16 +30,20 @@ fn runs_of_crashes_cuts_and_changing_leaders_break_no_rule() {
                     if seed >= first + runs {
                         return;
                     }
-                    run(seed, runs == 1, &totals);
+                    run(seed, runs == 1, &totals, &deaths);
                 }
             });
         }
     });
-    let [acknowledged, crashes, leaders, cuts, compactions, restored] = totals.map(AtomicU64::into_inner);
+    let [acknowledged, crashes, leaders, cuts, compactions, restored, failed] = totals.map(AtomicU64::into_inner);
     println!(
         "{runs} runs: {acknowledged} entries acknowledged, {leaders} leaders, {crashes} crashes, {cuts} logs cut, \
-         {compactions} compacted, {restored} restored from a copy"
+         {compactions} compacted, {restored} restored from a copy, {failed} failed syncs"
     );
+    let deaths = deaths.into_inner().expect("no run panics while it holds this lock");
+    println!("died at\n{}", deaths.table());
+    let seldom = deaths.fewer_than(runs / RUNS * DEATHS_MIN);
+    assert!(seldom.is_empty(), "hardly anybody died at {seldom:?}");
     assert!(acknowledged > 10 * runs && leaders > runs, "the runs do something");
     assert!(
         runs < 100 || (crashes > runs && cuts > runs / 10 && compactions > runs && restored > runs / 10),
@@ -41,11 +51,13 @@ fn runs_of_crashes_cuts_and_changing_leaders_break_no_rule() {
     );
 }
 
-fn run(seed: u64, is_traced: bool, totals: &[AtomicU64; 6]) {
+fn run(seed: u64, is_traced: bool, totals: &[AtomicU64; 7], deaths: &Mutex<Deaths>) {
     let mut world = World::new(seed, |_| {}, is_traced);
     let (broken, trace) = world.run();
     trace.iter().for_each(|line| println!("{line}"));
-    let counts = [world.acknowledged, world.crashes, world.leaders, world.cut_logs, world.compactions, world.restored];
+    deaths.lock().expect("no run panics while it holds this lock").add(std::mem::take(&mut world.deaths));
+    let World { acknowledged, crashes, leaders, cut_logs, compactions, restored, failed_syncs, .. } = world;
+    let counts = [acknowledged, crashes, leaders, cut_logs, compactions, restored, failed_syncs];
     totals.iter().zip(counts).for_each(|(total, count)| {
         total.fetch_add(count, Ordering::Relaxed);
     });

@@ -24,6 +24,10 @@ pub(crate) struct Script {
     pub(crate) late: f64,
     /// How likely a node dies at each of its steps.
     pub(crate) crash: f64,
+    /// How likely a sync fails.
+    pub(crate) failed_sync: f64,
+    /// Whether a sync that failed is taken for one that did not: a bug, to be found.
+    pub(crate) lies: bool,
     /// How often a link is cut, on average.
     pub(crate) cut_every: Duration,
     /// How often another leader is named, on average.
@@ -59,6 +63,8 @@ impl Script {
             twice: of(&[0, 0, 10]) as f64 / 100.0,
             late: of(&[0, 2, 10]) as f64 / 100.0,
             crash: of(&[0, 1, 3]) as f64 / 1000.0,
+            failed_sync: of(&[0, 1, 5]) as f64 / 1000.0,
+            lies: false,
             cut_every: ms(of(&[20, 100, 1000])),
             lead_every: ms(of(&[50, 150, 400])),
             propose_every: ms(of(&[3, 10, 30])),

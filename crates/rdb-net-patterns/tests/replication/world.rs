@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use rdb_net_patterns::replication::check::{Fact, Rules};
 use rdb_net_patterns::replication::{
-    Action, AppendEntries, Event, LogStorage, Message, NotLeading, Position, Replica, Reply,
+    Action, AppendEntries, Event, LogError, LogStorage, Message, NotLeading, Position, Replica, Reply,
 };
 use rdb_net_types::{NodeId, SeededRandom};
 
+use crate::deaths::{self, Deaths};
 use crate::disk::Disk;
 use crate::script::{CALM, CHAOS, Script};
 
@@ -24,6 +25,7 @@ pub(crate) enum Due {
     Fail { to: usize, life: u32, from: usize, ticket: u64 },
     Synced { node: usize, life: u32, mark: u64, writes: usize },
     Timeout { node: usize, life: u32 },
+    Dies { node: usize, life: u32 },
     Restart { node: usize },
     Mend { from: usize, to: usize },
     Cut,
@@ -93,6 +95,8 @@ pub(crate) struct World {
     pub(crate) cut_logs: u64,
     pub(crate) compactions: u64,
     pub(crate) restored: u64,
+    pub(crate) failed_syncs: u64,
+    pub(crate) deaths: Deaths,
     trace: Option<Vec<String>>,
 }
 
@@ -137,6 +141,8 @@ impl World {
             cut_logs: 0,
             compactions: 0,
             restored: 0,
+            failed_syncs: 0,
+            deaths: Deaths::default(),
             trace: is_traced.then(Vec::new),
         };
         (0..world.nodes.len()).for_each(|node| world.start(node));
@@ -187,11 +193,13 @@ impl World {
                 }
             }
             Due::Synced { node, life, mark, writes } => {
-                if self.nodes[node].life == life
-                    && let Some(replica) = &mut self.nodes[node].replica
-                {
-                    replica.log_mut().make_durable(writes);
-                    self.act(node, |replica, _| replica.handle_synced(mark));
+                if self.nodes[node].life == life {
+                    self.synced(node, mark, writes);
+                }
+            }
+            Due::Dies { node, life } => {
+                if self.nodes[node].life == life {
+                    self.crash(node);
                 }
             }
             Due::Timeout { node, life } => {
@@ -286,6 +294,9 @@ impl World {
         node.replica = Some(replica.expect("it is a member"));
         self.note(|| format!("{id} starts"));
         self.see(Fact::Restarted { node: id });
+        if self.dies_here(10.0).is_some() {
+            return self.dies_at(place, "before the first action of a life");
+        }
         // The application knows how far its own data are.
         if let Some(applied) = self.nodes[place].copy.last().copied() {
             let is_planted = self.script.mutation.is_some();
@@ -296,7 +307,55 @@ impl World {
         }
     }
 
-    fn crash(&mut self, place: usize) {
+    /// Whether a node dies at a step, and if so whether before it: with this weight, so that it
+    /// dies at the steps that are rare more often than at others.
+    fn dies_here(&mut self, weight: f64) -> Option<bool> {
+        let dies = !self.is_healed && self.random.chance(self.script.crash * weight);
+        dies.then(|| self.random.chance(0.5))
+    }
+
+    fn dies_at(&mut self, place: usize, step: impl Into<String>) {
+        self.deaths.count(step.into());
+        self.crash(place);
+    }
+
+    /// A sync ends.
+    fn synced(&mut self, place: usize, mark: u64, writes: usize) {
+        let Some(replica) = &self.nodes[place].replica else { return };
+        let kinds = replica.log().kinds_of(0..writes);
+        let weight = deaths::weight_of(&kinds);
+        let dies = self.dies_here(weight);
+        let fails = !self.is_healed && self.random.chance(self.script.failed_sync * weight);
+        let Some(replica) = &mut self.nodes[place].replica else { return };
+        match dies {
+            Some(true) => {
+                kinds.iter().for_each(|kind| self.deaths.count(format!("before the sync of {kind}")));
+                return self.crash(place);
+            }
+            _ if fails && self.script.lies => {
+                replica.log_mut().fail();
+                replica.log_mut().make_durable(writes);
+            }
+            _ if fails => {
+                self.failed_syncs += 1;
+                kinds.iter().for_each(|kind| self.deaths.count(format!("failed: the sync of {kind}")));
+                let error = LogError { operation: "sync", source: std::io::Error::other("the disk has failed") };
+                self.act(place, |replica, _| replica.handle_storage_failure(error));
+                // Somebody sees to it after a while.
+                let (delay, life) = (self.about(Duration::from_millis(100)), self.nodes[place].life);
+                return self.later(delay, Due::Dies { node: place, life });
+            }
+            Some(false) => {
+                replica.log_mut().make_durable(writes);
+                kinds.iter().for_each(|kind| self.deaths.count(format!("after the sync of {kind}")));
+                return self.crash(place);
+            }
+            None => replica.log_mut().make_durable(writes),
+        }
+        self.act(place, |replica, _| replica.handle_synced(mark));
+    }
+
+    pub(crate) fn crash(&mut self, place: usize) {
         let node = &mut self.nodes[place];
         let Some(replica) = node.replica.take() else { return };
         node.disk = Some(replica.into_log().crash(&mut self.random));
@@ -323,12 +382,25 @@ impl World {
     pub(crate) fn act(&mut self, place: usize, act: impl FnOnce(&mut Replica<Disk>, Duration)) {
         let now = self.now;
         let Some(replica) = &mut self.nodes[place].replica else { return };
+        let unsynced = replica.log().unsynced();
         act(replica, now);
+        let written = replica.log().kinds_of(unsynced..replica.log().unsynced());
+        if !written.is_empty() && self.dies_here(deaths::weight_of(&written)).is_some() {
+            let step = |kind: &&str| self.deaths.count(format!("before the first action after writing {kind}"));
+            written.iter().for_each(step);
+            return self.crash(place);
+        }
         while let Some(action) = self.nodes[place].replica.as_mut().and_then(Replica::poll_action) {
-            self.carry_out(place, action);
-            if !self.is_healed && self.random.chance(self.script.crash) {
-                self.crash(place);
+            let name = deaths::name(&action);
+            let Some(is_before) = self.dies_here(deaths::weight_of(&[name])) else {
+                self.carry_out(place, action);
+                continue;
+            };
+            if is_before {
+                return self.dies_at(place, format!("before {name}"));
             }
+            self.carry_out(place, action);
+            return self.dies_at(place, format!("after {name}"));
         }
         let node = &mut self.nodes[place];
         let timeout = node.replica.as_ref().and_then(Replica::poll_timeout).map(|at| at.max(now));

@@ -12,11 +12,18 @@ use rdb_net_types::{
     TransactionAck, TransactionId, TransactionVote, Vote,
 };
 
-use crate::world::{Birth, Host, Input, Output};
+use crate::world::{Birth, Host, Input, LIES, Output};
 
 thread_local! {
     /// The bug that is planted in all machines of this thread's runs.
     pub(crate) static PLANTED: std::cell::Cell<Option<Mutation>> = const { std::cell::Cell::new(None) };
+    /// How many commits were acknowledged on this thread that were over by presumption alone.
+    pub(crate) static PRESUMED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// Whether there is any bug.
+fn is_planted() -> bool {
+    PLANTED.get().is_some() || LIES.get()
 }
 
 #[derive(Debug, Clone)]
@@ -152,6 +159,61 @@ impl Host for TransactionNode {
 
     fn poll(&mut self) -> Option<Output<Self>> {
         self.outputs.pop_front()
+    }
+
+    fn step(output: &Output<Self>) -> String {
+        let name = match output {
+            Output::Send { request, .. } => match request {
+                Message::Prepare(_) => "sending a prepare",
+                Message::Commit(_) => "sending a commit",
+                Message::Abort(_) => "sending an abort",
+                Message::Question(_) => "sending a question",
+                Message::GivenUp => "asking for a list",
+            },
+            Output::GiveUp { .. } => "giving a request up",
+            Output::Answer { result, .. } => match result {
+                Ok(Answer::Vote(TransactionVote { vote: Vote::Commit, .. })) => "answering a vote to commit",
+                Ok(Answer::Vote(_)) => "answering another vote",
+                Ok(Answer::Ack(_)) => "answering an acknowledgement",
+                Ok(Answer::Verdict(Verdict::Decided(Decision::Commit))) => "answering that it is committed",
+                Ok(Answer::Verdict(Verdict::Decided(Decision::Abort))) => "answering that it is aborted",
+                Ok(Answer::Verdict(Verdict::Undecided)) => "answering that it is not decided",
+                Ok(Answer::GivenUp(_)) => "answering with a list",
+                Err(_) => "refusing",
+            },
+            Output::Append { record, .. } => return format!("appending {}", Self::record(record)),
+            Output::Replace { .. } => "replacing the log",
+            Output::Note(Occurrence::Decided { .. }) => "telling the application",
+            Output::Note(Occurrence::Applying { .. }) => "letting the resource apply",
+            Output::Note(Occurrence::Applied { .. }) => "the resource has applied",
+            Output::Note(_) => "taking note",
+        };
+        name.to_owned()
+    }
+
+    fn weight(output: &Output<Self>) -> f64 {
+        match output {
+            _ if is_planted() => 1.0,
+            Output::Append { record, .. } => Self::weight_of_record(record),
+            Output::Replace { .. }
+            | Output::Answer { result: Ok(Answer::Verdict(Verdict::Decided(Decision::Commit))), .. } => 10.0,
+            _ => 1.0,
+        }
+    }
+
+    fn weight_of_record(record: &[u8]) -> f64 {
+        match Record::decode(record) {
+            // What finds a bug is what comes of it later.
+            _ if is_planted() => 1.0,
+            Ok(Record::Resolved { .. } | Record::ResolvedForgotten { .. } | Record::GivenUp { .. }) => 20.0,
+            _ => 1.0,
+        }
+    }
+
+    fn record(record: &[u8]) -> String {
+        let record = Record::decode(record).expect("only records are appended");
+        let kind = format!("{record:?}");
+        kind.split([' ', '{']).next().expect("a record has a kind").to_owned()
     }
 
     fn last_notes(&self) -> Vec<Occurrence> {
@@ -342,7 +404,7 @@ impl TransactionNode {
                     ParticipantAnswer::Vote(vote) => Ok(Answer::Vote(vote)),
                     ParticipantAnswer::Ack(ack) => Ok(Answer::Ack(ack)),
                     ParticipantAnswer::Refused(refusal) => {
-                        let honest = matches!(refusal, Refusal::Full | Refusal::Busy) || PLANTED.get().is_some();
+                        let honest = matches!(refusal, Refusal::Full | Refusal::Busy) || is_planted();
                         assert!(honest, "no machine does what is refused as {refusal}");
                         Err(Effect::NotStarted)
                     }
@@ -358,9 +420,10 @@ impl TransactionNode {
                 self.be_busy(Busy::Working(txn, vote));
             }
             ParticipantAction::Restore { .. } => {}
+            ParticipantAction::AckPresumed { .. } => PRESUMED.set(PRESUMED.get() + 1),
             ParticipantAction::Resolved { txn, decision } => self.note(Occurrence::Resolved { txn, decision }),
             ParticipantAction::Contradicted { txn, .. } => {
-                assert!(PLANTED.get().is_some(), "the operator did as documented, and {txn:?} is mixed");
+                assert!(is_planted(), "the operator did as documented, and {txn:?} is mixed");
             }
             ParticipantAction::Append { record, forced } => self.append(&record, forced, false),
             ParticipantAction::Apply { txn, decision } => {

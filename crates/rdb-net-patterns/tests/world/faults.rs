@@ -20,6 +20,8 @@ pub(crate) struct Faults {
     pub(crate) overload: f64,
     /// The chance that a node dies at an output of its machine.
     pub(crate) death_at_output: f64,
+    /// The chance that a sync fails.
+    pub(crate) failed_sync: f64,
     /// How many deaths of nodes there are beside, in the first ten seconds.
     pub(crate) deaths: usize,
     /// How long a node stays dead.
@@ -44,6 +46,7 @@ impl Faults {
             copy: often(random, 0.2),
             overload: often(random, 0.1),
             death_at_output: often(random, 0.02),
+            failed_sync: often(random, 0.01),
             deaths: random.index(6),
             dead_min: ms(1),
             dead_max: random.duration(ms(50), ms(4000)),

@@ -16,12 +16,14 @@
 //!
 //! Requests overtake each other, to the same node as well. A second copy of one may reach the same life of its receiver at any later
 //! time, also after the answer, and another life as long as its sender still waits for an answer. What a process had not synced is lost
-//! with it, but for what [`MemoryDisk::crash`] keeps. A node may die at any output of its machine: before a record is appended, between
-//! append and sync, before or after a message leaves.
+//! with it, but for what [`MemoryDisk::crash`] keeps. A node may die at any output of its machine: before the first of its life, before and after a
+//! record is appended, before a sync ends and after it, before or after a message leaves. At which of them nodes have died is counted ([`Deaths`]).
+//! A sync may fail as well: its node promises nothing more until its next life, and what the sync should have written is there or is not.
 
 mod calls;
 mod disk;
 mod faults;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,8 +31,10 @@ use std::time::Duration;
 use rdb_net_types::{Effect, NodeId, RequestError, SeededRandom};
 
 use calls::Calls;
-use disk::Disk;
+pub(crate) use disk::LIES;
+use disk::{Awaited, Disk};
 pub(crate) use faults::Faults;
+pub(crate) use steps::Deaths;
 
 /// A node's protocol, in one life of its process.
 pub(crate) trait Host: Sized {
@@ -51,6 +55,14 @@ pub(crate) trait Host: Sized {
     fn poll(&mut self) -> Option<Output<Self>>;
     /// What the checks are told at the end of the run.
     fn last_notes(&self) -> Vec<Self::Note>;
+    /// What an output is called where a node dies at it.
+    fn step(output: &Output<Self>) -> String;
+    /// What a record is called where a node dies at its sync.
+    fn record(record: &[u8]) -> String;
+    /// How much more likely a node dies at this output than at others.
+    fn weight(output: &Output<Self>) -> f64;
+    /// How much more likely a node dies, or fails, at the sync of this record.
+    fn weight_of_record(record: &[u8]) -> f64;
 }
 
 /// What a life begins with.
@@ -139,6 +151,7 @@ pub(crate) struct Counts {
     pub(crate) deaths: u64,
     pub(crate) deaths_unsynced: u64,
     pub(crate) cuts: u64,
+    pub(crate) failed_syncs: u64,
 }
 
 /// A world.
@@ -156,6 +169,7 @@ pub(crate) struct World<H: Host> {
     told: Vec<Told<(u32, H::Note)>>,
     boots: Vec<(Duration, NodeId)>,
     pub(crate) counts: Counts,
+    pub(crate) deaths: Deaths,
 }
 
 impl<H: Host> World<H> {
@@ -177,6 +191,7 @@ impl<H: Host> World<H> {
             told: Vec::new(),
             boots: Vec::new(),
             counts: Counts::default(),
+            deaths: Deaths::default(),
         };
         (0..nodes).for_each(|node| world.boot(node));
         world.plan();
@@ -261,6 +276,9 @@ impl<H: Host> World<H> {
         let birth = Birth { node: &place.id, nodes: &self.ids, records, now: self.now, random };
         place.host = Some(H::boot(birth));
         self.boots.push((self.now, place.id.clone()));
+        if self.dies_here(1.0).is_some() {
+            return self.dies_at(node, true, &["the first action of a life".to_owned()]);
+        }
         self.pump(node);
     }
 
@@ -301,14 +319,15 @@ impl<H: Host> World<H> {
 
     fn pump(&mut self, node: usize) {
         while let Some(output) = self.places[node].host.as_mut().and_then(H::poll) {
-            let dies = !self.is_healed && self.random.chance(self.faults.death_at_output);
-            if dies && self.random.chance(0.5) {
-                return self.dies(node);
+            let Some(is_before) = self.dies_here(H::weight(&output)) else {
+                self.does(node, output);
+                continue;
+            };
+            let step = [H::step(&output)];
+            if !is_before {
+                self.does(node, output);
             }
-            self.does(node, output);
-            if dies {
-                return self.dies(node);
-            }
+            return self.dies_at(node, is_before, &step);
         }
         self.plan_waking(node);
     }
@@ -319,7 +338,12 @@ impl<H: Host> World<H> {
             Output::GiveUp { tag } => self.give_up(node, tag),
             Output::Answer { call, result } => self.answer(node, call, result),
             Output::Append { record, ticket } => {
-                self.places[node].disk.append(record, ticket);
+                let waits = ticket.map(|ticket| Awaited {
+                    ticket,
+                    name: H::record(&record),
+                    weight: H::weight_of_record(&record),
+                });
+                self.places[node].disk.append(record, waits);
                 self.start_sync(node);
             }
             Output::Replace { records } => {
@@ -358,6 +382,7 @@ impl std::ops::Add for Counts {
             deaths: self.deaths + other.deaths,
             deaths_unsynced: self.deaths_unsynced + other.deaths_unsynced,
             cuts: self.cuts + other.cuts,
+            failed_syncs: self.failed_syncs + other.failed_syncs,
         }
     }
 }

@@ -9,16 +9,16 @@ use bytes::Bytes;
 use super::super::{FileLog, Log, LogError, Recovered};
 
 /// A folder of this test's own, gone with it.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("rdb-log-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&path).expect("the temporary folder can be written");
         Self(path)
     }
 
-    fn log(&self) -> PathBuf {
+    pub(super) fn log(&self) -> PathBuf {
         self.0.join("log")
     }
 }

@@ -138,6 +138,11 @@ impl Shared {
                 tracing::error!(%txn, %coordinator, %resolved, "a transaction is mixed: its coordinator decided against what was \
                     resolved by hand; its data has to be repaired");
             }
+            ParticipantAction::AckPresumed { txn, coordinator } => {
+                let txn = format_args!("{:032x}", txn.0);
+                tracing::warn!(%txn, %coordinator, "a commit is acknowledged that is over here by presumption alone: it was done before, unless \
+                    this node's log has lost its end; then look whether its part is there");
+            }
             ParticipantAction::Ask { coordinator, message, timeout } => {
                 self.saw(Occurrence::Voted { txn: message.txn_id, vote: message.vote });
                 let this = Arc::clone(self);

@@ -77,6 +77,15 @@ pub enum ParticipantAction {
         /// How it was resolved here.
         resolved: Decision,
     },
+    /// Tell the operator that a commit is acknowledged of a transaction that is over by presumption alone: of an older life of its coordinator,
+    /// 4,096 numbers back, or from before its window was closed. Nothing is kept that tells whether it was done here. Where this node's log has
+    /// lost its end, look whether its part is there.
+    AckPresumed {
+        /// Which transaction.
+        txn: TransactionId,
+        /// Who told of the commit.
+        coordinator: NodeId,
+    },
     /// Ask the coordinator what it has decided, and give the answer to [`handle_verdict`](super::Participant::handle_verdict).
     Ask {
         /// Whom.

@@ -101,6 +101,9 @@ pub struct ParticipantStats {
     pub windows_closed: u64,
     /// Coordinators of which nothing is remembered any more. A copy of one of their prepares that comes this late is carried out.
     pub coordinators_forgotten: u64,
+    /// Commits acknowledged of transactions that are over by presumption alone: each was done before, or was lost with the end of this node's log.
+    /// Where that log has lost nothing, all of them were done.
+    pub presumed_acks: u64,
     /// Prepares refused because too much is held.
     pub refused_full: u64,
     /// Messages refused because too many of one transaction waited.

@@ -22,10 +22,17 @@ impl Participant {
         }
         match self.held.get(&txn).map(|held| held.state) {
             Some(State::Resolving { .. }) => self.refuse_busy(call),
-            // It is neither held nor over: its vote was lost with its log, and so may be what it was to do.
+            // It is neither held nor over: its vote was lost with its log, and with it what it was to do.
             None if self.over.late_vote(txn).is_none() => {
                 self.stats.contradictions += 1;
                 self.refuse(call, Refusal::NotVoted);
+            }
+            // Held for over, and not marked: it was done and the mark is not kept, or it was lost. A refusal would hold the transaction open for
+            // ever where it was done, so it is acknowledged, and told.
+            None if !self.over.is_marked(txn) => {
+                self.stats.presumed_acks += 1;
+                self.actions.push_back(ParticipantAction::AckPresumed { txn, coordinator: from.clone() });
+                self.answer_ack(call, txn);
             }
             // It was done before, and the acknowledgement was lost.
             None | Some(State::Applying(Decision::Commit)) => self.answer_ack(call, txn),

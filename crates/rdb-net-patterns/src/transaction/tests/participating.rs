@@ -47,6 +47,7 @@ fn actions(participant: &mut Participant) -> Vec<String> {
         ParticipantAction::Apply { decision, .. } => format!("apply {decision}"),
         ParticipantAction::Resolved { decision, .. } => format!("resolved {decision}"),
         ParticipantAction::Contradicted { resolved, .. } => format!("contradicted {resolved}"),
+        ParticipantAction::AckPresumed { coordinator, .. } => format!("presumed {coordinator}"),
         ParticipantAction::Ask { coordinator, .. } => format!("ask {coordinator}"),
     };
     std::iter::from_fn(|| participant.poll_action()).map(words).collect()
