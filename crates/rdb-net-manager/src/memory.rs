@@ -50,13 +50,15 @@ struct Remembered {
 }
 
 impl Snapshot {
-    /// The members as they are. While none of them is there, those of the former life of whom this one knows nothing stay beside them: who
-    /// restarts once more before anybody has answered would otherwise have nobody left to call.
-    fn of(generation: u32, mut member: Vec<Remembered>, former: &[Remembered]) -> Self {
-        if member.iter().all(|member| member.state != NodeState::Alive) {
-            let known: HashSet<NodeId> = member.iter().map(|member| member.node.clone()).collect();
-            member.extend(former.iter().filter(|former| !known.contains(&former.node)).cloned());
+    /// The members as they are, and beside them those of the former life of whom this one knows nothing, until one of its own has been
+    /// there: who restarts once more before anybody has answered would otherwise have nobody left to call. From then on the cluster's word
+    /// counts, also of whom it has dropped, and there are no former ones any more.
+    fn of(generation: u32, mut member: Vec<Remembered>, former: &mut Vec<Remembered>) -> Self {
+        if member.iter().any(|member| member.state.is_routable()) {
+            former.clear();
         }
+        let known: HashSet<NodeId> = member.iter().map(|member| member.node.clone()).collect();
+        member.extend(former.iter().filter(|former| !known.contains(&former.node)).cloned());
         Self { generation, member }
     }
 }
@@ -128,8 +130,9 @@ impl Memory {
 
     /// Saves whenever something has changed, until the node stops.
     pub(crate) async fn run(self: Arc<Self>, node: Arc<Node>) {
+        let mut former = self.former.clone();
         loop {
-            let (text, members) = node.snapshot(&self.former);
+            let (text, members) = node.snapshot(&mut former);
             let (file, view) = (Arc::clone(&self.file), Arc::clone(&self.view));
             let saved = tokio::task::spawn_blocking(move || {
                 let addresses = file.lock().expect(LOCKED).save(text.as_bytes());
@@ -178,7 +181,7 @@ fn read(path: &Path, payload: &[u8]) -> Option<Snapshot> {
 
 impl Node {
     /// What the two files are to hold, where the former life knew these members.
-    fn snapshot(&self, former: &[Remembered]) -> (String, rdb_swim::Snapshot) {
+    fn snapshot(&self, former: &mut Vec<Remembered>) -> (String, rdb_swim::Snapshot) {
         let (members, view) = self.gossip.look(|driven, _| (driven.0.members(), driven.0.membership().snapshot()));
         let others = members.iter().filter(|member| member.id != self.id);
         let member = others.map(|member| Remembered {

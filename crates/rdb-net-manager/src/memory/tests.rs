@@ -21,14 +21,19 @@ fn remembered(name: &str, state: NodeState) -> Remembered {
 /// Whose memory is older than a tombstone has the addresses alone, and nobody in its view. It restarts again before anybody answers.
 #[test]
 fn addresses_of_the_former_life_are_kept_until_somebody_is_there() {
-    let former = [remembered("b", NodeState::Alive), remembered("c", NodeState::Failed)];
-    let members = |now: &[Remembered]| Snapshot::of(2, now.to_vec(), &former).member;
-    assert_eq!(members(&[]), former, "nobody is known");
-    let failed = [remembered("c", NodeState::Left), remembered("d", NodeState::Failed)];
-    let [c, d] = failed.clone();
-    assert_eq!(members(&failed), [c, d, former[0].clone()], "what this life knows stands above it");
-    let alive = [remembered("d", NodeState::Alive)];
-    assert_eq!(members(&alive), alive, "a cluster that answers knows who is in it");
+    let [b, c] = [remembered("b", NodeState::Alive), remembered("c", NodeState::Failed)];
+    let mut former = vec![b.clone(), c.clone()];
+    let mut members = |now: &[Remembered]| Snapshot::of(2, now.to_vec(), &mut former).member;
+    assert_eq!(members(&[]), [b.clone(), c], "nobody is known");
+    let [left, failed] = [remembered("c", NodeState::Left), remembered("d", NodeState::Failed)];
+    assert_eq!(
+        members(&[left.clone(), failed.clone()]),
+        [left, failed.clone(), b],
+        "what this life knows stands above it"
+    );
+    let suspect = [remembered("d", NodeState::Suspect)];
+    assert_eq!(members(&suspect), suspect, "a cluster that is there knows who is in it");
+    assert_eq!(members(&[failed.clone()]), [failed], "and whom it has dropped does not come back when it is not");
 }
 
 #[test]
