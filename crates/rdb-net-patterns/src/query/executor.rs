@@ -176,7 +176,7 @@ impl Requests for Polled<'_, '_> {
     }
 
     fn is_sent(&self, part: usize) -> bool {
-        self.streams.under_way.get(&part).is_some_and(|asked| matches!(asked.answer, Answer::Rows(_)))
+        self.streams.under_way.get(&part).is_some_and(|asked| !matches!(asked.answer, Answer::Opening(_)))
     }
 
     fn give_up(&mut self, part: usize) -> Effect {

@@ -165,9 +165,8 @@ impl Gather {
             let Some(node) = state.asked.as_ref().filter(|_| is_due) else { continue };
             state.begins_by = None;
             state.gives_up = true;
-            let effect = if state.is_sent { Effect::Unknown } else { Effect::NotSent };
-            // What is not sent yet must not go any more, and nothing can have come of it.
-            if self.is_over && (!state.is_sent || self.planted.has(Mutation::DropsAtDeadline)) {
+            if self.is_over && self.planted.has(Mutation::DropsAtDeadline) {
+                let effect = if state.is_sent { Effect::Unknown } else { Effect::NotSent };
                 let error = RequestError::new(effect, Reason::Expired).of(node);
                 self.actions.push_back(Action::Cancel { part });
                 self.handle_end(now, part, Err(error));
@@ -179,6 +178,11 @@ impl Gather {
     /// [`handle_given_up`](Self::handle_given_up). Where another node was to be asked, one of whom rows have come goes on.
     pub fn gives_up(&self, part: usize) -> bool {
         self.parts[part].gives_up
+    }
+
+    /// Whether a part's request may be looked at: where it is not sent by the deadline, a look might send it.
+    pub(super) fn may_be_looked_at(&self, part: usize) -> bool {
+        !self.is_over || self.parts[part].is_sent
     }
 
     /// A part's request was given up when its time was over, and this is what is known of it.

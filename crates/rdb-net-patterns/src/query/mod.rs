@@ -42,4 +42,6 @@ pub use serve::{RowStream, Rows, handler, serve};
 pub use taking::{QueryEvent, Requests, Step, Taken, Taking};
 
 #[cfg(test)]
+mod taking_tests;
+#[cfg(test)]
 mod tests;

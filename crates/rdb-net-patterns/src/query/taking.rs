@@ -40,7 +40,7 @@ pub trait Requests {
     /// The next that has come of a part's request. It may send it, where that had to wait. After an end it is not asked again.
     fn take(&mut self, part: usize) -> Taken;
 
-    /// Whether a part's request was queued, so that its node may act on it.
+    /// Whether a part's request was queued, so that its node may act on it, or could not be and has its end.
     fn is_sent(&self, part: usize) -> bool;
 
     /// Gives a part's request up, whose node is told where it may have heard of it. Returns whether it may have acted.
@@ -121,6 +121,10 @@ impl Taking {
                 Some(Action::Ask { part, node, budget }) => {
                     requests.ask(part, &node, budget);
                     self.asked.push(Asked { part, node, left_bytes: self.window_bytes });
+                    // It may have gone at once. Its rows may be here before anybody looks, as long as others have some.
+                    if requests.is_sent(part) && !self.gather.planted.has(Mutation::SentIsNotSeen) {
+                        self.gather.handle_sent(part);
+                    }
                     continue;
                 }
                 Some(Action::Cancel { part }) => {
@@ -164,6 +168,7 @@ impl Taking {
             }
             // What had come by then began within the window. What comes while it is taken may not go on for ever.
             let may_take = !gives_up || asked.left_bytes > 0 || is_endless;
+            let may_take = may_take && self.gather.may_be_looked_at(part);
             let taken = if may_take { requests.take(part) } else { Taken::Nothing };
             if requests.is_sent(part) {
                 self.gather.handle_sent(part);

@@ -25,6 +25,24 @@ impl World {
         }
     }
 
+    /// Sends a request where it has a connection, or sees that it will have none.
+    fn queue(&mut self, request: usize) {
+        let at = &mut self.requests[request];
+        let (node, has_ended) = (at.node, at.end.is_some());
+        if at.is_queued || !(at.is_connected || has_ended) {
+            return;
+        }
+        at.is_queued = true;
+        if node == 0 {
+            at.is_written = true;
+            self.note(Fact::Written { request });
+            self.later(Duration::ZERO, Due::Arrive { request });
+        } else if !has_ended && !self.script.nodes[node].is_stuck {
+            let delay = if self.random.chance(0.8) { Duration::ZERO } else { ms(5) };
+            self.later(delay, Due::Write { request });
+        }
+    }
+
     fn taken(&mut self, request: usize, piece: Piece) -> Taken {
         let window = self.script.options.window_bytes as usize;
         let at = &mut self.requests[request];
@@ -85,30 +103,26 @@ impl Requests for World {
         });
         self.note(Fact::Asked { request, part, node: node.clone(), budget });
         if to == 0 {
-            self.later(Duration::from_micros(1), Due::Wake);
+            self.queue(request);
         } else {
-            let delay = if self.random.chance(0.5) { Duration::ZERO } else { self.random.duration(ms(0), ms(30)) };
-            self.later(delay, Due::Connect { request });
+            // Where a connection is up, the request goes at once.
+            let is_up = self.random.chance(0.5);
+            let delay = self.random.duration(ms(0), ms(30));
+            if is_up {
+                self.connect(request)
+            } else {
+                self.later(delay, Due::Connect { request })
+            }
+            self.queue(request);
         }
         self.later(budget, Due::Expire { request });
     }
 
     fn take(&mut self, part: usize) -> Taken {
         let Some(request) = self.open(part) else { return Taken::Nothing };
+        self.queue(request);
         let at = &mut self.requests[request];
         let node = at.node;
-        if at.is_connected && !at.is_queued && at.end.is_none() {
-            at.is_queued = true;
-            if node == 0 {
-                at.is_written = true;
-                self.note(Fact::Written { request });
-                self.later(Duration::ZERO, Due::Arrive { request });
-            } else if !self.script.nodes[node].is_stuck {
-                let delay = if self.random.chance(0.8) { Duration::ZERO } else { ms(5) };
-                self.later(delay, Due::Write { request });
-            }
-        }
-        let at = &mut self.requests[request];
         if let Some(piece) = at.here.pop_front() {
             return self.taken(request, piece);
         }

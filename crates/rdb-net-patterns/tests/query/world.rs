@@ -308,7 +308,7 @@ impl World {
     }
 
     /// A connection for a request, unless its node is away: then it is refused, or tried again.
-    fn connect(&mut self, request: usize) {
+    pub(crate) fn connect(&mut self, request: usize) {
         let Request { node, is_open, until, .. } = self.requests[request];
         if !is_open {
             return;
