@@ -14,7 +14,7 @@ use rdb_net_types::{BoxFuture, Effect, NodeId, QueryRequest, QueryResponse, Reas
 use tokio::time::{Instant, Sleep};
 
 use super::plan::{NoPart, Options, Outcome, Part};
-use super::taking::{QueryEvent, Requests, Step, Taken, Taking};
+use super::taking::{GivenUp, QueryEvent, Requests, Step, Taken, Taking};
 
 /// What has come of a query in the end.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -179,12 +179,21 @@ impl Requests for Polled<'_, '_> {
         self.streams.under_way.get(&part).is_some_and(|asked| !matches!(asked.answer, Answer::Opening(_)))
     }
 
-    fn give_up(&mut self, part: usize) -> Effect {
-        match self.streams.under_way.remove(&part).map(|asked| asked.answer) {
-            Some(Answer::Rows(stream)) => stream.give_up(),
-            Some(Answer::Failed(error)) => error.effect,
-            Some(Answer::Opening(_)) | None => Effect::NotSent,
+    fn give_up(&mut self, part: usize) -> GivenUp {
+        let Some(mut asked) = self.streams.under_way.remove(&part) else { return GivenUp::UnderWay(Effect::NotSent) };
+        if !matches!(asked.answer, Answer::Opening(_)) {
+            // What is next may be its end. Rows are dropped, as those behind them are.
+            match asked.poll(self.streams.query_id, self.context) {
+                Poll::Ready(Ok(Taken::End(result))) => return GivenUp::Ended(result),
+                Poll::Ready(Err(error)) => return GivenUp::Ended(Err(error)),
+                Poll::Ready(Ok(_)) | Poll::Pending => {}
+            }
         }
+        GivenUp::UnderWay(match asked.answer {
+            Answer::Rows(stream) => stream.give_up(),
+            Answer::Failed(error) => error.effect,
+            Answer::Opening(_) => Effect::NotSent,
+        })
     }
 }
 

@@ -25,6 +25,8 @@ pub enum Mutation {
     TakesOnBehindDeadline,
     /// A request that went at once counts as not sent until somebody looks at it.
     SentIsNotSeen,
+    /// An end that waits behind a window's rows at the deadline is thrown away.
+    ForgetsEnds,
 }
 
 /// The bug that is planted in a machine, if any.

@@ -43,8 +43,17 @@ pub trait Requests {
     /// Whether a part's request was queued, so that its node may act on it, or could not be and has its end.
     fn is_sent(&self, part: usize) -> bool;
 
-    /// Gives a part's request up, whose node is told where it may have heard of it. Returns whether it may have acted.
-    fn give_up(&mut self, part: usize) -> Effect;
+    /// Gives a part's request up, whose node is told where it may have heard of it.
+    fn give_up(&mut self, part: usize) -> GivenUp;
+}
+
+/// What is known of a request that was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GivenUp {
+    /// It had not ended. This is whether its node may have acted.
+    UnderWay(Effect),
+    /// It had ended, and nothing else of it waited to be taken.
+    Ended(Result<(), RequestError>),
 }
 
 /// What has come of a request.
@@ -177,8 +186,14 @@ impl Taking {
                 Taken::Nothing if !self.gather.gives_up(part) => continue,
                 Taken::Nothing => {
                     (self.next, _) = (place, self.asked.remove(place));
-                    let effect = requests.give_up(part);
-                    self.gather.handle_given_up(now, part, effect);
+                    // A window that is used up holds rows back. An end that waits behind it needs no room.
+                    match requests.give_up(part) {
+                        GivenUp::Ended(result) if !self.gather.planted.has(Mutation::ForgetsEnds) => {
+                            self.gather.handle_end(now, part, result);
+                        }
+                        GivenUp::Ended(_) => self.gather.handle_given_up(now, part, Effect::Unknown),
+                        GivenUp::UnderWay(effect) => self.gather.handle_given_up(now, part, effect),
+                    }
                 }
                 Taken::Rows { rows, bytes } => {
                     self.next = place + 1;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdb_net_types::{Effect, NodeId, Reason, RequestError, Tuple};
 
-use super::{Options, Outcome, Part, QueryEvent, Requests, Step, Taken, Taking, Tried};
+use super::{GivenUp, Options, Outcome, Part, QueryEvent, Requests, Step, Taken, Taking, Tried};
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -34,8 +34,11 @@ impl Requests for Here {
         !self.unsent.contains(&part)
     }
 
-    fn give_up(&mut self, part: usize) -> Effect {
-        if self.is_sent(part) { Effect::Unknown } else { Effect::NotSent }
+    fn give_up(&mut self, part: usize) -> GivenUp {
+        match self.news.get_mut(&part).and_then(VecDeque::pop_front) {
+            Some(Taken::End(result)) => GivenUp::Ended(result),
+            _ => GivenUp::UnderWay(if self.is_sent(part) { Effect::Unknown } else { Effect::NotSent }),
+        }
     }
 }
 
@@ -78,4 +81,18 @@ fn who_was_asked_at_once_is_looked_at_behind_the_deadline_and_who_was_not_reache
     let late = Outcome::Late { node: id(1), has_rows: true, tried: vec![] };
     let complete = Outcome::Complete { node: id(2) };
     assert_eq!(outcomes, [(0, late), (1, complete), (2, failed(3, refused)), (3, failed(4, unsent))].into());
+}
+
+#[test]
+fn an_end_that_waits_behind_a_full_window_is_given_and_more_rows_are_not() {
+    let (mut taking, mut here) = (begin(3), Here::default());
+    let broken = RequestError::new(Effect::Unknown, Reason::HandlerFailed).of(&id(2));
+    here.news.insert(0, [rows(1, 100), Taken::End(Ok(()))].into());
+    here.news.insert(1, [rows(1, 99), rows(1, 99), Taken::End(Err(broken.clone()))].into());
+    here.news.insert(2, [rows(1, 100), rows(1, 1), Taken::End(Ok(()))].into());
+    let (counts, outcomes) = read_all(&mut taking, ms(1100), &mut here);
+    assert_eq!(counts, [(0, 1), (1, 2), (2, 1)].into());
+    let broken = Outcome::Broken { node: id(2), error: broken, tried: vec![] };
+    let late = Outcome::Late { node: id(3), has_rows: true, tried: vec![] };
+    assert_eq!(outcomes, [(0, Outcome::Complete { node: id(1) }), (1, broken), (2, late)].into());
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rdb_net_patterns::query::{Requests, Taken};
+use rdb_net_patterns::query::{GivenUp, Requests, Taken};
 use rdb_net_types::{Effect, NodeId, Reason, RequestError, Tuple};
 
 use crate::history::Fact;
@@ -33,11 +33,13 @@ impl World {
             return;
         }
         at.is_queued = true;
-        if node == 0 {
+        if has_ended {
+            self.note(Fact::EndCame { request });
+        } else if node == 0 {
             at.is_written = true;
             self.note(Fact::Written { request });
             self.later(Duration::ZERO, Due::Arrive { request });
-        } else if !has_ended && !self.script.nodes[node].is_stuck {
+        } else if !self.script.nodes[node].is_stuck {
             let delay = if self.random.chance(0.8) { Duration::ZERO } else { ms(5) };
             self.later(delay, Due::Write { request });
         }
@@ -137,15 +139,19 @@ impl Requests for World {
         self.open(part).is_some_and(|request| self.requests[request].is_queued)
     }
 
-    fn give_up(&mut self, part: usize) -> Effect {
-        let Some(request) = self.open(part) else { return Effect::NotSent };
+    fn give_up(&mut self, part: usize) -> GivenUp {
+        let Some(request) = self.open(part) else { return GivenUp::UnderWay(Effect::NotSent) };
         let at = &self.requests[request];
+        if let Some(result) = at.end.clone().filter(|_| at.is_queued && at.here.is_empty()) {
+            self.close(request, Fact::Ended { request, result: result.clone() });
+            return GivenUp::Ended(result);
+        }
         let effect = match &at.end {
             Some(Err(error)) => error.effect,
             _ if at.is_written => Effect::Unknown,
             _ => Effect::NotSent,
         };
         self.close(request, Fact::GivenUp { request, effect });
-        effect
+        GivenUp::UnderWay(effect)
     }
 }

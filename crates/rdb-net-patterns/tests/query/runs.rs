@@ -152,6 +152,11 @@ fn rows_that_are_taken_without_end_behind_the_deadline_are_found() {
 }
 
 #[test]
+fn an_end_behind_a_full_window_that_is_lost_is_found() {
+    check_found(Mutation::ForgetsEnds, "nothing-lost");
+}
+
+#[test]
 fn a_request_that_went_at_once_and_counts_as_not_sent_is_found() {
     check_found(Mutation::SentIsNotSeen, "nothing-lost");
 }
