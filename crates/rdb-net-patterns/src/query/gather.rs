@@ -1,6 +1,6 @@
 //! Which node is asked for which part, with what budget, until when: the state machine of a query.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rdb_net_types::{Effect, NodeId, Reason, RequestError};
@@ -82,6 +82,17 @@ impl Gather {
             && !(1..=parts.len()).contains(&wanted)
         {
             return Err(NoPart::TooFew { wanted, parts: parts.len() });
+        }
+        let twice = |part: &Part| {
+            let mut seen = BTreeSet::new();
+            let node = part.nodes.iter().find(|node| !seen.insert(*node))?.clone();
+            Some(NoPart::Twice { fragment: part.fragment, node })
+        };
+        if let Some(twice) = parts.iter().find_map(twice) {
+            return Err(twice);
+        }
+        if options.timeout <= options.reserve {
+            return Err(NoPart::NoTime { timeout: options.timeout, reserve: options.reserve });
         }
         let state = |part: &Part| State {
             nodes: part.nodes.iter().cloned().collect(),
@@ -174,7 +185,7 @@ impl Gather {
         }
     }
 
-    /// Whether the time of a part's node is over: take what has come of it, a window at most, then give the request up, and tell
+    /// Whether the time of a part's node is over: take what has come of it, a window and one message at most, then give the request up, and tell
     /// [`handle_given_up`](Self::handle_given_up). Where another node was to be asked, one of whom rows have come goes on.
     pub fn gives_up(&self, part: usize) -> bool {
         self.parts[part].gives_up

@@ -61,7 +61,7 @@ pub enum GivenUp {
 pub enum Taken {
     /// Nothing yet.
     Nothing,
-    /// Rows.
+    /// A message with rows; with none where its node had only that to say.
     Rows {
         /// The rows.
         rows: Vec<Tuple>,
@@ -77,7 +77,8 @@ pub enum Taken {
 pub enum Step {
     /// This is to be given to the reader.
     Event(QueryEvent),
-    /// Nothing has come: look again when something has, at this time at the latest.
+    /// Nothing has come: look again when something has, at this time at the latest. Where that is now, there may be more at once, and
+    /// others are to have their turn before.
     Wait(Duration),
     /// Every part has its outcome.
     End,
@@ -99,6 +100,8 @@ pub struct Taking {
     asked: Vec<Asked>,
     /// Who is looked at first, so that none is kept waiting by another.
     next: usize,
+    /// Whether a message without rows was taken, so that more may be there.
+    looks_again: bool,
 }
 
 impl Taking {
@@ -109,7 +112,13 @@ impl Taking {
     /// [`NoPart`] where the plan cannot be carried out.
     pub fn new(now: Duration, parts: &[Part], options: Options) -> Result<Self, NoPart> {
         let gather = Gather::new(now, parts, options)?;
-        Ok(Self { gather, window_bytes: options.window_bytes.max(1) as usize, asked: Vec::new(), next: 0 })
+        Ok(Self {
+            gather,
+            window_bytes: options.window_bytes.max(1) as usize,
+            asked: Vec::new(),
+            next: 0,
+            looks_again: false,
+        })
     }
 
     /// Plants a bug.
@@ -149,6 +158,7 @@ impl Taking {
                 self.gather.handle_timeout(now);
                 continue;
             }
+            self.looks_again = false;
             for gives_up in [true, false] {
                 if let Some(event) = self.take(now, requests, gives_up) {
                     return Step::Event(event);
@@ -158,6 +168,13 @@ impl Taking {
                 }
             }
             if !self.gather.has_actions() {
+                if self.looks_again {
+                    // A node may say nothing for ever without a pause: the clock is read again. Behind the deadline its window ends it.
+                    match self.gather.poll_timeout() {
+                        Some(_) => return Step::Wait(now),
+                        None => continue,
+                    }
+                }
                 // Behind the deadline everybody who was asked is given up in turn, so that there is an action.
                 return self.gather.poll_timeout().map_or(Step::End, Step::Wait);
             }
@@ -196,11 +213,17 @@ impl Taking {
                     }
                 }
                 Taken::Rows { rows, bytes } => {
-                    self.next = place + 1;
-                    self.gather.handle_rows(part);
+                    if !rows.is_empty() {
+                        self.next = place + 1;
+                        self.gather.handle_rows(part);
+                    }
                     let still_gives_up = self.gather.gives_up(part);
                     asked.left_bytes =
                         if still_gives_up { asked.left_bytes.saturating_sub(bytes.max(1)) } else { self.window_bytes };
+                    if rows.is_empty() {
+                        self.looks_again = true;
+                        continue;
+                    }
                     return Some(QueryEvent::Rows { part, node: asked.node.clone(), rows });
                 }
                 Taken::End(result) => {

@@ -96,3 +96,16 @@ fn an_end_that_waits_behind_a_full_window_is_given_and_more_rows_are_not() {
     let late = Outcome::Late { node: id(3), has_rows: true, tried: vec![] };
     assert_eq!(outcomes, [(0, Outcome::Complete { node: id(1) }), (1, broken), (2, late)].into());
 }
+
+#[test]
+fn messages_without_rows_for_ever_keep_nobody_from_the_clock_nor_from_the_others() {
+    let (mut taking, mut here) = (begin(2), Here::default());
+    here.news.insert(0, vec![rows(0, 10); 1000].into());
+    here.news.insert(1, [rows(0, 10), rows(3, 10), Taken::End(Ok(()))].into());
+    assert_eq!(taking.step(ms(1), &mut here), Step::Wait(ms(1)), "one of each, and others have their turn");
+    assert!(matches!(taking.step(ms(1), &mut here), Step::Event(QueryEvent::Rows { part: 1, .. })));
+    let (counts, outcomes) = read_all(&mut taking, ms(1000), &mut here);
+    let late = Outcome::Late { node: id(1), has_rows: false, tried: vec![] };
+    assert_eq!(outcomes, [(0, late), (1, Outcome::Complete { node: id(2) })].into());
+    assert!(counts.is_empty() && here.news[&0].len() > 900, "a window of them is taken behind the deadline");
+}

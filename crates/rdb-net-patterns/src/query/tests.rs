@@ -271,6 +271,14 @@ fn a_plan_that_cannot_be_carried_out_is_refused() {
     assert_eq!(refused(&[&[1], &[]], Wanted::All), NoPart::NoNode { fragment: 1 });
     assert_eq!(refused(&[&[1]], Wanted::First(2)), NoPart::TooFew { wanted: 2, parts: 1 });
     assert_eq!(refused(&[&[1]], Wanted::First(0)), NoPart::TooFew { wanted: 0, parts: 1 });
+    assert_eq!(refused(&[&[1], &[2, 1, 2]], Wanted::All), NoPart::Twice { fragment: 1, node: id(2) });
+    let timed = |timeout, reserve| {
+        let options = Options { timeout, reserve, ..Options::default() };
+        Gather::new(ms(0), &parts(&[&[1]]), options).err()
+    };
+    assert_eq!(timed(ms(100), ms(100)), Some(NoPart::NoTime { timeout: ms(100), reserve: ms(100) }));
+    assert_eq!(timed(ms(0), ms(0)), Some(NoPart::NoTime { timeout: ms(0), reserve: ms(0) }));
+    assert_eq!(timed(ms(101), ms(100)), None);
 }
 
 proptest! {

@@ -6,7 +6,7 @@
 //! | `one-node` | the rows of a part are the first ones of one node's in their order, and all of them where it is complete |
 //! | `asked-once` | no node is asked twice for a part, no two at once, and none where the one before it may have acted and that matters |
 //! | `told-to-stop` | who was asked has ended or was told to stop before its part's outcome; all of them when enough are complete |
-//! | `deadline` | nobody is asked without time, nobody waits behind the deadline, and a window at most is given behind it |
+//! | `deadline` | nobody is asked without time, nobody waits behind the deadline, and a window and one message at most are given behind it |
 //! | `nothing-lost` | what had come by the deadline is given: rows, and ends |
 //! | `truth` | an outcome says of each node that was asked what became of that, and no more than is so |
 
