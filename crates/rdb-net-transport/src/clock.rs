@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// Later than any process runs: a hundred years.
+const FAR_AWAY: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// A monotonic clock: the runtime's, so that it stands still where a test has stopped time. Copies of one clock agree.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
@@ -25,9 +28,9 @@ impl Clock {
         tokio::time::Instant::now().into_std().saturating_duration_since(self.origin)
     }
 
-    /// When that time is, for the runtime's timers.
+    /// When that time is, for the runtime's timers; one beyond all clocks is far away.
     pub fn instant(&self, at: Duration) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.origin + at)
+        tokio::time::Instant::from_std(self.origin.checked_add(at).unwrap_or_else(|| self.origin + FAR_AWAY))
     }
 }
 

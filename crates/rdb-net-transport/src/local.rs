@@ -82,7 +82,7 @@ impl Transport {
             return Err(failed(Effect::NotStarted, Reason::Overloaded(OverloadScope::Handler)));
         }
         let running = Running(entry.clone());
-        let deadline = started + options.timeout.unwrap_or(self.inner.config.request_timeout);
+        let deadline = started.saturating_add(options.timeout.unwrap_or(self.inner.config.request_timeout));
         let request = Request {
             message_type,
             lane: options.lane.unwrap_or_else(|| message_type.spec().lane),

@@ -14,7 +14,7 @@ use rdb_net_types::{BoxFuture, Effect, NodeId, QueryRequest, QueryResponse, Reas
 use tokio::time::{Instant, Sleep};
 
 use super::plan::{NoPart, Options, Outcome, Part};
-use super::taking::{QueryEvent, Requests, Step, Taken, Taking};
+use super::taking::{GivenUp, QueryEvent, Requests, Step, Taken, Taking};
 
 /// What has come of a query in the end.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,7 +45,7 @@ impl QueryExecutor {
         Self { manager, next_query: Arc::default() }
     }
 
-    /// Asks all parts, and gives their rows as they come. Nobody sends more than was taken and a window's bytes; dropping it cancels
+    /// Asks all parts, and gives their rows as they come. Nobody sends more than was taken, a window's bytes and a message; dropping it cancels
     /// what is under way.
     ///
     /// # Errors
@@ -53,13 +53,14 @@ impl QueryExecutor {
     /// [`NoPart`] where the plan is at fault; nothing was sent.
     pub fn stream(&self, parts: Vec<Part>, options: Options) -> Result<QueryStream, NoPart> {
         let begun = Instant::now();
+        let options = Options { timeout: options.timeout.min(crate::TIMEOUT_MAX), ..options };
         let taking = Taking::new(Duration::ZERO, &parts, options)?;
         let query_id = self.next_query.fetch_add(1, Ordering::Relaxed) + 1;
         let (manager, window_bytes) = (Arc::clone(&self.manager), options.window_bytes);
         Ok(QueryStream {
             begun,
             taking,
-            timer: Box::pin(tokio::time::sleep_until(begun + options.timeout.min(crate::TIMEOUT_MAX))),
+            timer: Box::pin(tokio::time::sleep_until(begun + options.timeout)),
             streams: Streams { manager, query_id, parts, window_bytes, under_way: BTreeMap::new() },
         })
     }
@@ -116,10 +117,15 @@ impl QueryStream {
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<QueryEvent>> {
         loop {
             let polled = &mut Polled { streams: &mut self.streams, context };
-            let until = match self.taking.step(self.begun.elapsed(), polled) {
+            let now = self.begun.elapsed();
+            let until = match self.taking.step(now, polled) {
                 Step::Event(event) => return Poll::Ready(Some(event)),
                 Step::End => return Poll::Ready(None),
-                Step::Wait(until) => self.begun + until.min(crate::TIMEOUT_MAX),
+                Step::Wait(until) if until <= now => {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Step::Wait(until) => self.begun + until,
             };
             if self.timer.deadline() != until {
                 self.timer.as_mut().reset(until);
@@ -176,15 +182,26 @@ impl Requests for Polled<'_, '_> {
     }
 
     fn is_sent(&self, part: usize) -> bool {
-        self.streams.under_way.get(&part).is_some_and(|asked| matches!(asked.answer, Answer::Rows(_)))
+        self.streams.under_way.get(&part).is_some_and(|asked| !matches!(asked.answer, Answer::Opening(_)))
     }
 
-    fn give_up(&mut self, part: usize) -> Effect {
-        match self.streams.under_way.remove(&part).map(|asked| asked.answer) {
-            Some(Answer::Rows(stream)) => stream.give_up(),
-            Some(Answer::Failed(error)) => error.effect,
-            Some(Answer::Opening(_)) | None => Effect::NotSent,
+    fn give_up(&mut self, part: usize) -> GivenUp {
+        let Some(mut asked) = self.streams.under_way.remove(&part) else { return GivenUp::UnderWay(Effect::NotSent) };
+        while !matches!(asked.answer, Answer::Opening(_)) {
+            // What is next may be its end, behind a last message without rows. Rows are dropped, as those behind them are.
+            let wanted_more = asked.wants_more;
+            match asked.poll(self.streams.query_id, self.context) {
+                Poll::Ready(Ok(Taken::End(result))) => return GivenUp::Ended(result),
+                Poll::Ready(Err(error)) => return GivenUp::Ended(Err(error)),
+                Poll::Ready(Ok(Taken::Rows { rows, .. })) if rows.is_empty() && wanted_more && !asked.wants_more => {}
+                Poll::Ready(Ok(_)) | Poll::Pending => break,
+            }
         }
+        GivenUp::UnderWay(match asked.answer {
+            Answer::Rows(stream) => stream.give_up(),
+            Answer::Failed(error) => error.effect,
+            Answer::Opening(_) => Effect::NotSent,
+        })
     }
 }
 
@@ -213,27 +230,22 @@ impl UnderWay {
         Poll::Ready(())
     }
 
-    /// The next rows, or the end of them.
+    /// The next message, or the end. One at a time, so that a node that has nothing to say without a pause keeps nobody from the clock.
     fn poll(&mut self, query_id: u64, context: &mut Context<'_>) -> Poll<Result<Taken, RequestError>> {
         std::task::ready!(self.poll_open(context));
-        loop {
-            let stream = match &mut self.answer {
-                Answer::Rows(stream) => stream,
-                Answer::Failed(error) => return Poll::Ready(Err(error.clone())),
-                Answer::Opening(_) => return Poll::Pending,
-            };
-            let reply = match std::task::ready!(Pin::new(stream).poll_next(context)) {
-                Some(reply) => reply?,
-                None if self.wants_more => return Poll::Ready(Err(self.malformed("more rows were to follow"))),
-                None => return Poll::Ready(Ok(Taken::End(Ok(())))),
-            };
-            let response = self.read(query_id, &reply)?;
-            self.wants_more = response.more;
-            if !response.result.is_empty() {
-                let (rows, bytes) = (response.result, reply.body.len());
-                return Poll::Ready(Ok(Taken::Rows { rows, bytes }));
-            }
-        }
+        let stream = match &mut self.answer {
+            Answer::Rows(stream) => stream,
+            Answer::Failed(error) => return Poll::Ready(Err(error.clone())),
+            Answer::Opening(_) => return Poll::Pending,
+        };
+        let reply = match std::task::ready!(Pin::new(stream).poll_next(context)) {
+            Some(reply) => reply?,
+            None if self.wants_more => return Poll::Ready(Err(self.malformed("more rows were to follow"))),
+            None => return Poll::Ready(Ok(Taken::End(Ok(())))),
+        };
+        let response = self.read(query_id, &reply)?;
+        self.wants_more = response.more;
+        Poll::Ready(Ok(Taken::Rows { rows: response.result, bytes: reply.body.len() }))
     }
 
     fn read(&self, query_id: u64, reply: &Reply) -> Result<QueryResponse, RequestError> {

@@ -1,6 +1,6 @@
 //! Which node is asked for which part, with what budget, until when: the state machine of a query.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rdb_net_types::{Effect, NodeId, Reason, RequestError};
@@ -82,6 +82,17 @@ impl Gather {
             && !(1..=parts.len()).contains(&wanted)
         {
             return Err(NoPart::TooFew { wanted, parts: parts.len() });
+        }
+        let twice = |part: &Part| {
+            let mut seen = BTreeSet::new();
+            let node = part.nodes.iter().find(|node| !seen.insert(*node))?.clone();
+            Some(NoPart::Twice { fragment: part.fragment, node })
+        };
+        if let Some(twice) = parts.iter().find_map(twice) {
+            return Err(twice);
+        }
+        if options.timeout <= options.reserve {
+            return Err(NoPart::NoTime { timeout: options.timeout, reserve: options.reserve });
         }
         let state = |part: &Part| State {
             nodes: part.nodes.iter().cloned().collect(),
@@ -165,9 +176,8 @@ impl Gather {
             let Some(node) = state.asked.as_ref().filter(|_| is_due) else { continue };
             state.begins_by = None;
             state.gives_up = true;
-            let effect = if state.is_sent { Effect::Unknown } else { Effect::NotSent };
-            // What is not sent yet must not go any more, and nothing can have come of it.
-            if self.is_over && (!state.is_sent || self.planted.has(Mutation::DropsAtDeadline)) {
+            if self.is_over && self.planted.has(Mutation::DropsAtDeadline) {
+                let effect = if state.is_sent { Effect::Unknown } else { Effect::NotSent };
                 let error = RequestError::new(effect, Reason::Expired).of(node);
                 self.actions.push_back(Action::Cancel { part });
                 self.handle_end(now, part, Err(error));
@@ -175,10 +185,15 @@ impl Gather {
         }
     }
 
-    /// Whether the time of a part's node is over: take what has come of it, a window at most, then give the request up, and tell
+    /// Whether the time of a part's node is over: take what has come of it, a window and one message at most, then give the request up, and tell
     /// [`handle_given_up`](Self::handle_given_up). Where another node was to be asked, one of whom rows have come goes on.
     pub fn gives_up(&self, part: usize) -> bool {
         self.parts[part].gives_up
+    }
+
+    /// Whether a part's request may be looked at: where it is not sent by the deadline, a look might send it.
+    pub(super) fn may_be_looked_at(&self, part: usize) -> bool {
+        !self.is_over || self.parts[part].is_sent
     }
 
     /// A part's request was given up when its time was over, and this is what is known of it.

@@ -39,7 +39,9 @@ pub use mutation::Mutation;
 pub use plan::{NoPart, Options, Outcome, Part, Repeat, Tried, Wanted};
 #[cfg(feature = "manager")]
 pub use serve::{RowStream, Rows, handler, serve};
-pub use taking::{QueryEvent, Requests, Step, Taken, Taking};
+pub use taking::{GivenUp, QueryEvent, Requests, Step, Taken, Taking};
 
+#[cfg(test)]
+mod taking_tests;
 #[cfg(test)]
 mod tests;

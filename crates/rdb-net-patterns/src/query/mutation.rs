@@ -23,6 +23,10 @@ pub enum Mutation {
     ForgetsTried,
     /// Rows are taken for as long as they come, the deadline or not.
     TakesOnBehindDeadline,
+    /// A request that went at once counts as not sent until somebody looks at it.
+    SentIsNotSeen,
+    /// An end that waits behind a window's rows at the deadline is thrown away.
+    ForgetsEnds,
 }
 
 /// The bug that is planted in a machine, if any.

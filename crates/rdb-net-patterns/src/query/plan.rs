@@ -167,6 +167,22 @@ pub enum NoPart {
         /// Its fragment.
         fragment: u32,
     },
+    /// A part names a node twice, which would be asked for the same again.
+    #[error("fragment {fragment} names {node} twice: name each node once")]
+    Twice {
+        /// Its fragment.
+        fragment: u32,
+        /// The node.
+        node: NodeId,
+    },
+    /// No time is left for the nodes.
+    #[error("the reserve of {reserve:?} leaves nodes no time of {timeout:?}: the timeout has to be longer")]
+    NoTime {
+        /// How long the whole may take.
+        timeout: Duration,
+        /// How much of that is kept for the reader.
+        reserve: Duration,
+    },
     /// More parts are wanted than there are.
     #[error("{wanted} parts are wanted of {parts}")]
     TooFew {

@@ -40,11 +40,20 @@ pub trait Requests {
     /// The next that has come of a part's request. It may send it, where that had to wait. After an end it is not asked again.
     fn take(&mut self, part: usize) -> Taken;
 
-    /// Whether a part's request was queued, so that its node may act on it.
+    /// Whether a part's request was queued, so that its node may act on it, or could not be and has its end.
     fn is_sent(&self, part: usize) -> bool;
 
-    /// Gives a part's request up, whose node is told where it may have heard of it. Returns whether it may have acted.
-    fn give_up(&mut self, part: usize) -> Effect;
+    /// Gives a part's request up, whose node is told where it may have heard of it.
+    fn give_up(&mut self, part: usize) -> GivenUp;
+}
+
+/// What is known of a request that was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GivenUp {
+    /// It had not ended. This is whether its node may have acted.
+    UnderWay(Effect),
+    /// It had ended, and nothing else of it waited to be taken.
+    Ended(Result<(), RequestError>),
 }
 
 /// What has come of a request.
@@ -52,7 +61,7 @@ pub trait Requests {
 pub enum Taken {
     /// Nothing yet.
     Nothing,
-    /// Rows.
+    /// A message with rows; with none where its node had only that to say.
     Rows {
         /// The rows.
         rows: Vec<Tuple>,
@@ -68,7 +77,8 @@ pub enum Taken {
 pub enum Step {
     /// This is to be given to the reader.
     Event(QueryEvent),
-    /// Nothing has come: look again when something has, at this time at the latest.
+    /// Nothing has come: look again when something has, at this time at the latest. Where that is now, there may be more at once, and
+    /// others are to have their turn before.
     Wait(Duration),
     /// Every part has its outcome.
     End,
@@ -90,6 +100,8 @@ pub struct Taking {
     asked: Vec<Asked>,
     /// Who is looked at first, so that none is kept waiting by another.
     next: usize,
+    /// Whether a message without rows was taken, so that more may be there.
+    looks_again: bool,
 }
 
 impl Taking {
@@ -100,7 +112,13 @@ impl Taking {
     /// [`NoPart`] where the plan cannot be carried out.
     pub fn new(now: Duration, parts: &[Part], options: Options) -> Result<Self, NoPart> {
         let gather = Gather::new(now, parts, options)?;
-        Ok(Self { gather, window_bytes: options.window_bytes.max(1) as usize, asked: Vec::new(), next: 0 })
+        Ok(Self {
+            gather,
+            window_bytes: options.window_bytes.max(1) as usize,
+            asked: Vec::new(),
+            next: 0,
+            looks_again: false,
+        })
     }
 
     /// Plants a bug.
@@ -121,6 +139,10 @@ impl Taking {
                 Some(Action::Ask { part, node, budget }) => {
                     requests.ask(part, &node, budget);
                     self.asked.push(Asked { part, node, left_bytes: self.window_bytes });
+                    // It may have gone at once. Its rows may be here before anybody looks, as long as others have some.
+                    if requests.is_sent(part) && !self.gather.planted.has(Mutation::SentIsNotSeen) {
+                        self.gather.handle_sent(part);
+                    }
                     continue;
                 }
                 Some(Action::Cancel { part }) => {
@@ -136,6 +158,7 @@ impl Taking {
                 self.gather.handle_timeout(now);
                 continue;
             }
+            self.looks_again = false;
             for gives_up in [true, false] {
                 if let Some(event) = self.take(now, requests, gives_up) {
                     return Step::Event(event);
@@ -145,6 +168,13 @@ impl Taking {
                 }
             }
             if !self.gather.has_actions() {
+                if self.looks_again {
+                    // A node may say nothing for ever without a pause: the clock is read again. Behind the deadline its window ends it.
+                    match self.gather.poll_timeout() {
+                        Some(_) => return Step::Wait(now),
+                        None => continue,
+                    }
+                }
                 // Behind the deadline everybody who was asked is given up in turn, so that there is an action.
                 return self.gather.poll_timeout().map_or(Step::End, Step::Wait);
             }
@@ -164,6 +194,7 @@ impl Taking {
             }
             // What had come by then began within the window. What comes while it is taken may not go on for ever.
             let may_take = !gives_up || asked.left_bytes > 0 || is_endless;
+            let may_take = may_take && self.gather.may_be_looked_at(part);
             let taken = if may_take { requests.take(part) } else { Taken::Nothing };
             if requests.is_sent(part) {
                 self.gather.handle_sent(part);
@@ -172,15 +203,27 @@ impl Taking {
                 Taken::Nothing if !self.gather.gives_up(part) => continue,
                 Taken::Nothing => {
                     (self.next, _) = (place, self.asked.remove(place));
-                    let effect = requests.give_up(part);
-                    self.gather.handle_given_up(now, part, effect);
+                    // A window that is used up holds rows back. An end that waits behind it needs no room.
+                    match requests.give_up(part) {
+                        GivenUp::Ended(result) if !self.gather.planted.has(Mutation::ForgetsEnds) => {
+                            self.gather.handle_end(now, part, result);
+                        }
+                        GivenUp::Ended(_) => self.gather.handle_given_up(now, part, Effect::Unknown),
+                        GivenUp::UnderWay(effect) => self.gather.handle_given_up(now, part, effect),
+                    }
                 }
                 Taken::Rows { rows, bytes } => {
-                    self.next = place + 1;
-                    self.gather.handle_rows(part);
+                    if !rows.is_empty() {
+                        self.next = place + 1;
+                        self.gather.handle_rows(part);
+                    }
                     let still_gives_up = self.gather.gives_up(part);
                     asked.left_bytes =
                         if still_gives_up { asked.left_bytes.saturating_sub(bytes.max(1)) } else { self.window_bytes };
+                    if rows.is_empty() {
+                        self.looks_again = true;
+                        continue;
+                    }
                     return Some(QueryEvent::Rows { part, node: asked.node.clone(), rows });
                 }
                 Taken::End(result) => {

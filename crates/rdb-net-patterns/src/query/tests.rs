@@ -177,13 +177,19 @@ fn the_deadline_gives_each_part_an_outcome_of_its_own() {
         let error = RequestError::new(Effect::NotSent, Reason::Expired).of(&id(node));
         Outcome::Failed { tried: vec![Tried { node: id(node), error }] }
     };
-    assert_eq!(actions(&mut gather), [Action::Cancel { part: 3 }, ended(3, unsent(4))], "it must not go any more");
-    assert_eq!([1, 2, 3, 4].map(|part| gather.gives_up(part)), [true, true, false, true]);
+    assert_eq!([1, 2, 3, 4].map(|part| gather.gives_up(part)), [true; 4]);
+    assert_eq!(
+        [1, 2, 3, 4].map(|part| gather.may_be_looked_at(part)),
+        [true, true, false, true],
+        "it must not go any more"
+    );
     gather.handle_rows(1);
     gather.handle_given_up(ms(1001), 1, Effect::Unknown);
     gather.handle_given_up(ms(1001), 2, Effect::Unknown);
+    gather.handle_given_up(ms(1001), 3, Effect::NotSent);
     gather.handle_given_up(ms(1001), 4, Effect::NotSent);
-    assert_eq!(actions(&mut gather), [ended(1, late(2, true)), ended(2, late(3, false)), ended(4, unsent(5))]);
+    let outcomes = [ended(1, late(2, true)), ended(2, late(3, false)), ended(3, unsent(4)), ended(4, unsent(5))];
+    assert_eq!(actions(&mut gather), outcomes);
     assert_eq!((gather.has_ended(), gather.poll_timeout()), (true, None));
 }
 
@@ -265,6 +271,14 @@ fn a_plan_that_cannot_be_carried_out_is_refused() {
     assert_eq!(refused(&[&[1], &[]], Wanted::All), NoPart::NoNode { fragment: 1 });
     assert_eq!(refused(&[&[1]], Wanted::First(2)), NoPart::TooFew { wanted: 2, parts: 1 });
     assert_eq!(refused(&[&[1]], Wanted::First(0)), NoPart::TooFew { wanted: 0, parts: 1 });
+    assert_eq!(refused(&[&[1], &[2, 1, 2]], Wanted::All), NoPart::Twice { fragment: 1, node: id(2) });
+    let timed = |timeout, reserve| {
+        let options = Options { timeout, reserve, ..Options::default() };
+        Gather::new(ms(0), &parts(&[&[1]]), options).err()
+    };
+    assert_eq!(timed(ms(100), ms(100)), Some(NoPart::NoTime { timeout: ms(100), reserve: ms(100) }));
+    assert_eq!(timed(ms(0), ms(0)), Some(NoPart::NoTime { timeout: ms(0), reserve: ms(0) }));
+    assert_eq!(timed(ms(101), ms(100)), None);
 }
 
 proptest! {

@@ -41,6 +41,8 @@ enum End {
     Fine,
     Silent,
     Fails,
+    /// Messages without rows, always at once.
+    Empty,
     /// So long before each row.
     Slow(Duration),
 }
@@ -63,6 +65,7 @@ impl Stream for Produced {
         match self.end {
             End::Fine | End::Slow(_) => Poll::Ready(None),
             End::Silent => Poll::Pending,
+            End::Empty => Poll::Ready(Some(Ok(Vec::new()))),
             End::Fails => Poll::Ready(Some(Err(HandlerError::failed("the disk is gone")))),
         }
     }
@@ -80,6 +83,7 @@ fn answer(seen: &Arc<Seen>, name: &str, query: &QueryRequest) -> Result<RowStrea
     let order = orders.get(name).or(orders.get("*")).ok_or_else(|| HandlerError::not_started("not my part"))?;
     let (rows, end) = match order.split_once('-').unwrap_or((order, "")) {
         (rows, "silent") => (rows, End::Silent),
+        (rows, "empty") => (rows, End::Empty),
         (rows, "fails") => (rows, End::Fails),
         (rows, "slow") => (rows, End::Slow(Duration::from_millis(100))),
         (rows, _) => (rows, End::Fine),

@@ -5,8 +5,9 @@ use std::net::TcpListener;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rdb_net_manager::{CallOptions, StreamOptions};
 use rdb_net_patterns::query::{Options, Outcome, QueryEvent, QueryStream};
-use rdb_net_types::{Effect, Reason};
+use rdb_net_types::{Effect, QueryRequest, Reason};
 use tokio::time::{Instant, timeout};
 
 use crate::cluster::{Apart, Cluster, LIMIT, ROW_BYTES};
@@ -166,5 +167,35 @@ async fn a_reader_that_is_slow_keeps_nobody_from_being_asked() {
     timeout(LIMIT, all_have_begun).await.expect("all are asked, though nobody reads");
     drop(stream);
     cluster.check_all_ended().await;
+    cluster.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_send_messages_without_rows_for_ever_are_late() {
+    let cluster = Cluster::start(2).await;
+    let gathered = cluster.gather("n1=3-empty n2=3-empty", Options::timeout(Duration::from_millis(300))).await;
+    let late = |place: usize| Outcome::Late { node: cluster.ids[place].clone(), has_rows: true, tried: vec![] };
+    assert_eq!(gathered.outcomes, [late(0), late(1)]);
+    assert_eq!(gathered.rows.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3]);
+    cluster.check_all_ended().await;
+    cluster.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_may_have_all_the_time_there_is() {
+    let cluster = Cluster::start(2).await;
+    let gathered = cluster.gather("*=2", Options::timeout(Duration::MAX)).await;
+    assert!(gathered.is_complete(), "{gathered:?}");
+    // Without the query's own limit.
+    let request =
+        QueryRequest { query_id: 7, fragment: 0, query: "*=2".to_owned(), parameters: rdb_net_types::Payload::new() };
+    let options = StreamOptions { call: CallOptions::timeout(Duration::MAX), ..StreamOptions::default() };
+    let mut stream = cluster.managers[0].stream(&cluster.ids[0], &request, options).await.expect("its own handler");
+    let mut replies = 0;
+    while let Some(reply) = timeout(LIMIT, stream.next()).await.expect("in time") {
+        reply.expect("a reply");
+        replies += 1;
+    }
+    assert_eq!(replies, 3, "two rows, and that there are no more");
     cluster.shut_down().await;
 }

@@ -6,8 +6,8 @@
 //! | `one-node` | the rows of a part are the first ones of one node's in their order, and all of them where it is complete |
 //! | `asked-once` | no node is asked twice for a part, no two at once, and none where the one before it may have acted and that matters |
 //! | `told-to-stop` | who was asked has ended or was told to stop before its part's outcome; all of them when enough are complete |
-//! | `deadline` | nobody is asked without time, nobody waits behind the deadline, and a window at most is given behind it |
-//! | `nothing-lost` | what had come by the deadline is given |
+//! | `deadline` | nobody is asked without time, nobody waits behind the deadline, and a window and one message at most are given behind it |
+//! | `nothing-lost` | what had come by the deadline is given: rows, and ends |
 //! | `truth` | an outcome says of each node that was asked what became of that, and no more than is so |
 
 use std::collections::BTreeSet;
@@ -161,8 +161,24 @@ fn nothing_lost(history: &History, part: usize) -> Result<(), String> {
         return Ok(());
     }
     let given: BTreeSet<_> = history.given(part).into_iter().collect();
-    let requests: BTreeSet<usize> = history.attempts(part).iter().map(|attempt| attempt.request).collect();
+    let attempts = history.attempts(part);
+    let requests: BTreeSet<usize> = attempts.iter().map(|attempt| attempt.request).collect();
     for Event { at, what } in &history.events {
+        if let Fact::EndCame { request } = what
+            && let Some(attempt) = attempts.iter().find(|attempt| attempt.request == *request)
+            && *at <= history.deadline()
+        {
+            let is_taken = matches!(attempt.closed, Some((_, Ok(_))));
+            sound(is_taken, || format!("the end of {attempt:?} had come at {at:?}, and was not taken"))?;
+            let is_told = match (&attempt.closed, history.outcomes(part).first()) {
+                (Some((_, Ok(Ok(())))), outcome) => outcome.is_some_and(|outcome| outcome.is_complete()),
+                (Some((_, Ok(Err(error)))), Some(Outcome::Late { .. })) => {
+                    error.reason == Reason::Expired || attempts.last().is_some_and(|last| last.request != *request)
+                }
+                _ => true,
+            };
+            sound(is_told, || format!("{attempt:?} had ended at {at:?}, and it is {:?}", history.outcomes(part)))?;
+        }
         if let Fact::Came { request, rows } = what
             && requests.contains(request)
             && *at <= history.deadline()

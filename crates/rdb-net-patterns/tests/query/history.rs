@@ -27,6 +27,8 @@ pub(crate) enum Fact {
     Finished { request: usize, rows: u64 },
     /// Rows lie here and wait to be taken.
     Came { request: usize, rows: Vec<Row> },
+    /// Its end lies here and waits to be taken.
+    EndCame { request: usize },
     /// The query is told that nothing more comes.
     Ended { request: usize, result: Result<(), RequestError> },
     /// The query gives a request up.

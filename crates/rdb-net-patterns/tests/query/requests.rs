@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rdb_net_patterns::query::{Requests, Taken};
+use rdb_net_patterns::query::{GivenUp, Requests, Taken};
 use rdb_net_types::{Effect, NodeId, Reason, RequestError, Tuple};
 
 use crate::history::Fact;
@@ -22,6 +22,26 @@ impl World {
         self.note(fact);
         if tells {
             self.later(self.script.nodes[node].latency, Due::Stop { request });
+        }
+    }
+
+    /// Sends a request where it has a connection, or sees that it will have none.
+    fn queue(&mut self, request: usize) {
+        let at = &mut self.requests[request];
+        let (node, has_ended) = (at.node, at.end.is_some());
+        if at.is_queued || !(at.is_connected || has_ended) {
+            return;
+        }
+        at.is_queued = true;
+        if has_ended {
+            self.note(Fact::EndCame { request });
+        } else if node == 0 {
+            at.is_written = true;
+            self.note(Fact::Written { request });
+            self.later(Duration::ZERO, Due::Arrive { request });
+        } else if !self.script.nodes[node].is_stuck {
+            let delay = if self.random.chance(0.8) { Duration::ZERO } else { ms(5) };
+            self.later(delay, Due::Write { request });
         }
     }
 
@@ -85,30 +105,26 @@ impl Requests for World {
         });
         self.note(Fact::Asked { request, part, node: node.clone(), budget });
         if to == 0 {
-            self.later(Duration::from_micros(1), Due::Wake);
+            self.queue(request);
         } else {
-            let delay = if self.random.chance(0.5) { Duration::ZERO } else { self.random.duration(ms(0), ms(30)) };
-            self.later(delay, Due::Connect { request });
+            // Where a connection is up, the request goes at once.
+            let is_up = self.random.chance(0.5);
+            let delay = self.random.duration(ms(0), ms(30));
+            if is_up {
+                self.connect(request)
+            } else {
+                self.later(delay, Due::Connect { request })
+            }
+            self.queue(request);
         }
         self.later(budget, Due::Expire { request });
     }
 
     fn take(&mut self, part: usize) -> Taken {
         let Some(request) = self.open(part) else { return Taken::Nothing };
+        self.queue(request);
         let at = &mut self.requests[request];
         let node = at.node;
-        if at.is_connected && !at.is_queued && at.end.is_none() {
-            at.is_queued = true;
-            if node == 0 {
-                at.is_written = true;
-                self.note(Fact::Written { request });
-                self.later(Duration::ZERO, Due::Arrive { request });
-            } else if !self.script.nodes[node].is_stuck {
-                let delay = if self.random.chance(0.8) { Duration::ZERO } else { ms(5) };
-                self.later(delay, Due::Write { request });
-            }
-        }
-        let at = &mut self.requests[request];
         if let Some(piece) = at.here.pop_front() {
             return self.taken(request, piece);
         }
@@ -123,15 +139,19 @@ impl Requests for World {
         self.open(part).is_some_and(|request| self.requests[request].is_queued)
     }
 
-    fn give_up(&mut self, part: usize) -> Effect {
-        let Some(request) = self.open(part) else { return Effect::NotSent };
+    fn give_up(&mut self, part: usize) -> GivenUp {
+        let Some(request) = self.open(part) else { return GivenUp::UnderWay(Effect::NotSent) };
         let at = &self.requests[request];
+        if let Some(result) = at.end.clone().filter(|_| at.is_queued && at.here.is_empty()) {
+            self.close(request, Fact::Ended { request, result: result.clone() });
+            return GivenUp::Ended(result);
+        }
         let effect = match &at.end {
             Some(Err(error)) => error.effect,
             _ if at.is_written => Effect::Unknown,
             _ => Effect::NotSent,
         };
         self.close(request, Fact::GivenUp { request, effect });
-        effect
+        GivenUp::UnderWay(effect)
     }
 }

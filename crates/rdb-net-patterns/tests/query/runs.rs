@@ -150,3 +150,13 @@ fn an_earlier_node_that_an_outcome_forgets_is_found() {
 fn rows_that_are_taken_without_end_behind_the_deadline_are_found() {
     check_found(Mutation::TakesOnBehindDeadline, "deadline");
 }
+
+#[test]
+fn an_end_behind_a_full_window_that_is_lost_is_found() {
+    check_found(Mutation::ForgetsEnds, "nothing-lost");
+}
+
+#[test]
+fn a_request_that_went_at_once_and_counts_as_not_sent_is_found() {
+    check_found(Mutation::SentIsNotSeen, "nothing-lost");
+}

@@ -296,9 +296,13 @@ impl World {
     }
 
     fn end(&mut self, request: usize, result: Result<(), RequestError>) {
-        let request = &mut self.requests[request];
-        if request.is_open && request.end.is_none() {
-            request.end = Some(result);
+        let at = &mut self.requests[request];
+        if at.is_open && at.end.is_none() {
+            at.end = Some(result);
+            // Where nobody has looked since there was a connection, nobody knows.
+            if at.is_queued {
+                self.note(Fact::EndCame { request });
+            }
         }
     }
 
@@ -308,7 +312,7 @@ impl World {
     }
 
     /// A connection for a request, unless its node is away: then it is refused, or tried again.
-    fn connect(&mut self, request: usize) {
+    pub(crate) fn connect(&mut self, request: usize) {
         let Request { node, is_open, until, .. } = self.requests[request];
         if !is_open {
             return;
