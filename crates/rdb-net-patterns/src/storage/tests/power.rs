@@ -247,8 +247,10 @@ fn append(log: &mut FileLog, record: &[u8]) {
     log.sync().expect("there is room");
 }
 
+type Step = (fn(&mut FileLog), &'static [&'static str]);
+
 /// What a life of a log does, and what the log holds when it has done it.
-const STEPS: [(fn(&mut FileLog), &[&str]); 5] = [
+const STEPS: [Step; 5] = [
     (|log| append(log, b"first"), &["first"]),
     (|log| append(log, b"second"), &["first", "second"]),
     (|log| log.replace(&mut [Bytes::from_static(b"kept")].into_iter()).expect("there is room"), &["kept"]),
