@@ -289,6 +289,13 @@ async fn a_follower_whose_sync_fails_acknowledges_nothing_more_and_the_others_go
     replicas.push(open(&nodes[2], 3, Held::failing(&fails)));
     timeout(LIMIT, replicas[0].lead(1)).await.expect("in time").expect("it leads");
     check_equal(&replicas, 1).await;
+    // It has the first entry for good, and its leader knows.
+    let is_matched = async {
+        while replicas[0].status().await.expect("open").followers[1].matched != 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LIMIT, is_matched).await.expect("in time");
     let mut events = replicas[2].events();
     fails.store(true, Ordering::Relaxed);
     timeout(LIMIT, replicas[0].append(vec!["a".into()])).await.expect("in time").expect("two are a quorum");

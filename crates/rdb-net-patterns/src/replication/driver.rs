@@ -6,6 +6,8 @@
 mod handle;
 mod requests;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +21,9 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use handle::{AppendError, Claimed, LeadFailed, Proposal, ReplicaHandle};
 
-use super::{AppendEntries, Config, ConfigError, Entries, LogStorage, Message, RESUME_TYPE, Replica, Reply, Resume};
+use super::{
+    AppendEntries, Config, ConfigError, EPOCH_MAX, Entries, LogStorage, Message, RESUME_TYPE, Replica, Reply, Resume,
+};
 
 /// How many messages of other members wait for a replica.
 const MESSAGES_MAX: usize = 256;
@@ -102,6 +106,16 @@ impl Replication {
         let manager = self.manager.upgrade().ok_or(OpenError::ShutDown)?;
         let (id, log_id) = (manager.control().local().id.clone(), config.log_id);
         let replica = Replica::new(id, config.clone(), log)?;
+        let epoch = replica.promise().epoch;
+        if epoch > EPOCH_MAX {
+            tracing::warn!(
+                log_id,
+                epoch,
+                highest = EPOCH_MAX,
+                "this replica has promised an epoch above the highest one: it follows nobody but the \
+                leader of that, and cannot lead; the others do without it. The way out is a log of another number, with a copy of the data"
+            );
+        }
         let (sender, incoming) = mpsc::channel(MESSAGES_MAX);
         let mut logs = self.logs.lock().expect(LOCKED);
         if logs.get(&log_id).is_some_and(|former| !former.incoming.is_closed()) {

@@ -54,11 +54,12 @@ impl<S: LogStorage> Replica<S> {
             self.counters.overloaded += 1;
             return Some(Refusal::Unable);
         }
-        if resume.epoch > EPOCH_MAX {
+        let is_newer = resume.epoch > self.promise.epoch;
+        // One that is followed already, by a promise from before there was a highest epoch, goes on.
+        if is_newer && resume.epoch > EPOCH_MAX {
             self.counters.contradictions += 1;
             return Some(Refusal::Unable);
         }
-        let is_newer = resume.epoch > self.promise.epoch;
         let is_followed = resume.epoch == self.promise.epoch && self.promise.leader.as_ref() == Some(from);
         if !is_newer && !is_followed {
             self.counters.fenced += 1;

@@ -14,7 +14,7 @@ use super::message::{AppendEntries, Message, Question, Refusal, Resume, Resumed}
 use super::mutation::Mutation;
 use super::progress::{Batch, Progress, State};
 use super::proposed::Proposed;
-use super::replica::Replica;
+use super::replica::{EPOCH_MAX, Replica};
 use super::status::FollowerStatus;
 use super::tail::Tail;
 
@@ -120,6 +120,8 @@ impl<S: LogStorage> Replica<S> {
             return Ok(());
         }
         match resumed {
+            // Nobody leads in such an epoch: it is this member's mistake, and does not end what the others promised.
+            Resumed::Refused { epoch, refusal: Refusal::Fenced, .. } if epoch > EPOCH_MAX => self.wait(now, node),
             Resumed::Refused { epoch, refusal: Refusal::Fenced, .. } => {
                 self.step_down(NotLeading::Fenced { epoch });
             }
@@ -226,7 +228,8 @@ impl<S: LogStorage> Replica<S> {
         let Some(progress) = leadership.followers.get_mut(node) else { return Ok(()) };
         let Some(batch) = progress.take(ticket) else { return Ok(()) };
         if !ack.accepted {
-            if ack.epoch > leadership.epoch {
+            // Where it promised what is no epoch, it alone is lost, as above.
+            if ack.epoch > leadership.epoch && ack.epoch <= EPOCH_MAX {
                 self.step_down(NotLeading::Fenced { epoch: ack.epoch });
             } else {
                 self.wait(now, node);

@@ -27,9 +27,10 @@ use super::status::{Counters, Role, Status};
 /// The largest entry. A message may carry twice as much.
 pub const ENTRY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// The highest epoch: half of the numbers, so that one that was counted below zero, or that means "none", is none. A promise is for good, and
-/// behind the highest one nobody could lead the log any more.
-pub const EPOCH_MAX: u64 = u64::MAX / 2;
+/// The highest epoch: a quarter of the numbers, so that one that was counted below zero, or that means "none" or "for ever", as `u64::MAX` and
+/// `i64::MAX` do, is none. A time in nanoseconds is one until 2116. A promise is for good, and behind the highest epoch nobody could lead the
+/// log any more; a member that holds a promise above it all the same is waited for, and does not end the leadership of others.
+pub const EPOCH_MAX: u64 = u64::MAX / 4;
 
 /// How much of what was written is durable.
 #[derive(Debug, Default)]

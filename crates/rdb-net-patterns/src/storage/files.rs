@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
 /// A file of a log.
-pub(super) trait LogFile: Read + Write + Seek + Send + Debug {
+pub(super) trait LogFile: Read + Write + Seek + Send + Sync + Debug {
     /// How many bytes it has.
     fn length(&self) -> io::Result<u64>;
     /// Makes it so long.

@@ -8,6 +8,7 @@ mod caught;
 mod handlers;
 mod log;
 mod operating;
+mod presumed;
 mod resource;
 mod shared;
 #[cfg(test)]

@@ -140,7 +140,8 @@ impl Windows {
         let (life, sequence) = (Life::of(txn), sequence_of(txn));
         self.by_node.get(&life.node_sum).is_some_and(|window| {
             let is_in_it = life.epoch == window.epoch
-                && (window.presumed + 1..=window.highest).contains(&sequence)
+                && sequence > window.presumed
+                && sequence <= window.highest
                 && window.highest - sequence < WINDOW;
             is_in_it && has(&window.over, sequence)
         })
@@ -332,6 +333,20 @@ mod tests {
         assert_eq!((again.closed.len(), again.by_node.len(), again.closed_count), (3, 2, 0));
         assert!((1..=5).all(|node_sum| again.is_over(of(node_sum, 3)) && !again.is_over(of(node_sum, 4))));
         assert!(again.is_over(of(1, 2)) && !again.is_over(of(5, 2)));
+    }
+
+    #[test]
+    fn a_window_that_was_closed_at_the_last_number_presumes_all_and_is_asked_of_any() {
+        let mut windows = Windows::new(1);
+        for last in [u32::MAX - 1, u32::MAX] {
+            windows.mark(of(5, last), false);
+            windows.mark(of(6, 1), false);
+            windows.admit(of(5, 1));
+            for sequence in [1, u32::MAX - WINDOW, u32::MAX - 1, u32::MAX] {
+                assert!(!windows.is_marked(of(5, sequence)), "{sequence} of {last}");
+            }
+        }
+        assert!(windows.is_over(of(5, 1)) && windows.is_over(of(5, u32::MAX)));
     }
 
     #[test]

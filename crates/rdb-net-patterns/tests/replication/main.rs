@@ -10,6 +10,7 @@ mod application;
 mod compacting;
 mod deaths;
 mod disk;
+mod epochs;
 mod mutations;
 mod network;
 mod runs;

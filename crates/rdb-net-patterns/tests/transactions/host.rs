@@ -197,6 +197,9 @@ impl Host for TransactionNode {
             Output::Append { record, .. } => Self::weight_of_record(record),
             Output::Replace { .. }
             | Output::Answer { result: Ok(Answer::Verdict(Verdict::Decided(Decision::Commit))), .. } => 10.0,
+            Output::Send { request: Message::GivenUp, .. } | Output::Answer { result: Ok(Answer::GivenUp(_)), .. } => {
+                30.0
+            }
             _ => 1.0,
         }
     }

@@ -30,6 +30,12 @@ impl Drop for Folder {
     }
 }
 
+/// Applications keep it behind a lock, or share it, as they like.
+const _: () = {
+    const fn is_send_and_sync<T: Send + Sync>() {}
+    is_send_and_sync::<FileLog>();
+};
+
 fn open(path: &Path) -> Result<(FileLog, Vec<Vec<u8>>, Recovered), LogError> {
     let mut records = Vec::new();
     let (log, recovered) = FileLog::open(path, &mut |record| records.push(record.to_vec()))?;

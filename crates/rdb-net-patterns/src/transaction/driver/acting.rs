@@ -139,8 +139,9 @@ impl Shared {
                     resolved by hand; its data has to be repaired");
             }
             ParticipantAction::AckPresumed { txn, coordinator } => {
+                let Some(untold) = machines.presumed.count(self.now(), &coordinator) else { return };
                 let txn = format_args!("{:032x}", txn.0);
-                tracing::warn!(%txn, %coordinator, "a commit is acknowledged that is over here by presumption alone: it was done before, unless \
+                tracing::warn!(%txn, %coordinator, untold, "a commit is acknowledged that is over here by presumption alone: it was done before, unless \
                     this node's log has lost its end; then look whether its part is there");
             }
             ParticipantAction::Ask { coordinator, message, timeout } => {

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::caught::caught;
 use super::log::LogQueue;
+use super::presumed::PresumedWarnings;
 use super::{Begun, OpenError, Outcome, Resource, TransactionError, TransactionOptions, Witness};
 use crate::transaction::{
     CallId, Coordinator, CoordinatorStats, Occurrence, Participant, ParticipantAnswer, ParticipantStats, Record, Ticket,
@@ -34,6 +35,7 @@ pub(super) struct Machines {
     /// Who waits for what an operator has decided.
     pub(super) resolving: BTreeMap<TransactionId, oneshot::Sender<()>>,
     pub(super) giving_up: BTreeMap<Ticket, oneshot::Sender<Vec<TransactionId>>>,
+    pub(super) presumed: PresumedWarnings,
     next_call: u64,
     /// What the resource panicked at while it was to take it back.
     pub(super) not_restored: Option<TransactionId>,
@@ -88,6 +90,7 @@ impl Shared {
             calls: BTreeMap::new(),
             resolving: BTreeMap::new(),
             giving_up: BTreeMap::new(),
+            presumed: PresumedWarnings::default(),
             next_call: 0,
             not_restored: None,
             timer: None,
@@ -122,7 +125,7 @@ impl Shared {
         self.machines.lock().expect(LOCKED)
     }
 
-    fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.origin.elapsed()
     }
 

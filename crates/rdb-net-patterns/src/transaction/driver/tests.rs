@@ -1,4 +1,4 @@
-//! What a driver keeps for those who wait.
+//! What a driver keeps for those who wait, and tells its operator.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use rdb_net_types::{BoxFuture, NodeId, Payload, TransactionId, Vote};
 
 use super::{Decision, Prepared, Record, Resource, TransactionManager, TransactionOptions};
 use crate::storage::MemoryDisk;
-use crate::transaction::Life;
+use crate::transaction::{Life, ParticipantAction};
+use crate::warned::warned_of;
 
 /// Votes to commit and does nothing.
 struct Nothing;
@@ -44,5 +45,28 @@ async fn who_has_stopped_waiting_for_an_end_takes_no_memory() {
         assert!(waited.is_err(), "it has not ended");
     }
     assert_eq!(transactions.shared.waiting_for_end(txn), 1);
+    transactions.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_coordinator_that_tells_what_is_over_again_and_again_is_one_warning() {
+    let config = Loader::new().overrides(["networking.bind_address=127.0.0.1:0"]).load().expect("legal");
+    let network = Arc::new(NetworkManager::new(config).expect("it has a transport"));
+    let (log, _) = MemoryDisk::new().open(&mut |_| {}).expect("it is empty");
+    let (node, options): (NodeId, _) = ("a".parse().expect("legal"), TransactionOptions::default());
+    let transactions =
+        TransactionManager::open(network, node, Box::new(log), &[], Arc::new(Nothing), options).expect("legal");
+    let shared = &transactions.shared;
+    let tell = |coordinator: &str| {
+        let coordinator: NodeId = coordinator.parse().expect("legal");
+        let txn = Life::new(&coordinator, 1).transaction(1);
+        shared.with(|machines, _| shared.participate(machines, ParticipantAction::AckPresumed { txn, coordinator }));
+    };
+    let warnings = warned_of("presumption", || {
+        (0..1000).for_each(|_| tell("b"));
+        tell("c");
+    });
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("coordinator=b") && warnings[1].contains("coordinator=c"), "{warnings:?}");
     transactions.shutdown().await;
 }

@@ -101,8 +101,8 @@ pub struct ParticipantStats {
     pub windows_closed: u64,
     /// Coordinators of which nothing is remembered any more. A copy of one of their prepares that comes this late is carried out.
     pub coordinators_forgotten: u64,
-    /// Commits acknowledged of transactions that are over by presumption alone: each was done before, or was lost with the end of this node's log.
-    /// Where that log has lost nothing, all of them were done.
+    /// Messages that told a commit and were acknowledged although their transaction is over by presumption alone: it was done before, or was
+    /// lost with the end of this node's log. Where that log has lost nothing, all of them were done. A commit that is told again counts again.
     pub presumed_acks: u64,
     /// Prepares refused because too much is held.
     pub refused_full: u64,
