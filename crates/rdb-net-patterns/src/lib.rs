@@ -2,6 +2,7 @@
 //!
 //! Each pattern is a state machine that does no input or output and reads no clock, and a driver that runs it over a node.
 
+mod planted;
 pub mod query;
 pub mod replication;
 pub mod storage;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use rdb_net_types::{Effect, NodeId, Reason, RequestError};
 
-use super::mutation::{Mutation, Planted};
+use super::mutation::Mutation;
 use super::plan::{NoPart, Options, Outcome, Part, Repeat, Tried, Wanted};
+use crate::planted::Planted;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub struct Gather {
     open: usize,
     actions: VecDeque<Action>,
     outcomes: VecDeque<Action>,
-    pub(super) planted: Planted,
+    pub(super) planted: Planted<Mutation>,
 }
 
 impl Gather {

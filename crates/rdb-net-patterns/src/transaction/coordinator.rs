@@ -19,11 +19,10 @@ pub use config::{AbortCause, BeginError, CoordinatorConfig, CoordinatorStats};
 pub use giving_up::{GiveUpError, GivenUp, Untold};
 use recovering::Found;
 
-#[cfg(feature = "mutations")]
 use super::mutation::Mutation;
-use super::mutation::Planted;
 use super::schedule::Schedule;
 use super::{Decision, Life, Record, Ticket};
+use crate::planted::Planted;
 
 /// What the owner of a coordinator has to do, in this order.
 #[derive(Debug, Clone, PartialEq)]
@@ -192,7 +191,7 @@ pub struct Coordinator {
     /// The ticket of this life's own record, until it is durable.
     starting: Option<Ticket>,
     stats: CoordinatorStats,
-    planted: Planted,
+    planted: Planted<Mutation>,
 }
 
 impl Coordinator {

@@ -30,23 +30,3 @@ pub enum Mutation {
     /// The coordinator's next life does not know which commits were given up.
     GivenUpCommitsForgotten,
 }
-
-/// The bug that is planted in a machine, if any.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Planted {
-    #[cfg(feature = "mutations")]
-    pub(super) mutation: Option<Mutation>,
-}
-
-impl Planted {
-    #[cfg(feature = "mutations")]
-    pub(super) fn has(self, mutation: Mutation) -> bool {
-        self.mutation == Some(mutation)
-    }
-
-    #[cfg(not(feature = "mutations"))]
-    #[expect(clippy::unused_self, reason = "the same question as with the feature")]
-    pub(super) const fn has(self, _: Mutation) -> bool {
-        false
-    }
-}

@@ -18,10 +18,11 @@ pub use config::{ParticipantConfig, ParticipantStats, Refusal};
 use resolving::Resolution;
 pub use resolving::{InDoubt, ResolveError, ResolvedByHand};
 
-use super::mutation::{Mutation, Planted};
+use super::mutation::Mutation;
 use super::schedule::Schedule;
 use super::window::Windows;
 use super::{Decision, Life, Record, Ticket};
+use crate::planted::Planted;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -68,7 +69,7 @@ pub struct Participant {
     /// Whose record is durable when a ticket is.
     writing: BTreeMap<Ticket, TransactionId>,
     stats: ParticipantStats,
-    planted: Planted,
+    planted: Planted<Mutation>,
 }
 
 impl Participant {
