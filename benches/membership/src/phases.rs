@@ -179,11 +179,12 @@ fn lose(plan: &Plan, cluster: &mut Cluster, figures: &mut Figures) -> Result<(),
             figures.stopped.push(times)
         }
         report::step(&format!(
-            "{}: {} {} of {}: {:.2} s",
+            "{}: {} {} of {}: the first after {:.2} s, all after {:.2} s",
             figures.kind.name(),
             if is_kill { "killed" } else { "stopped" },
             run + 1,
             plan.kills + plan.stops,
+            times.0.as_secs_f64(),
             times.1.as_secs_f64()
         ));
         cluster.kill(victim);
