@@ -74,21 +74,27 @@ pub(crate) fn run(house: &House, arguments: &[String]) -> Result<(), Failure> {
     let symbols = process::capture(Command::new("nm").arg(program))?;
     let symbols = String::from_utf8_lossy(&symbols);
     let aliases = Aliases::of(&symbols);
-    let mut functions = BTreeSet::new();
-    for path in recordings {
-        let text = read(Path::new(path))?;
-        // A list of names, one a line, adds what a processor runs and valgrind's does not know.
-        let is_recording = text.lines().any(|line| line.starts_with("fn="));
-        let names = if is_recording { executed(&text) } else { text.lines().map(str::trim).collect() };
-        for name in names {
-            functions.extend(aliases.of_same_code(name).map(pattern));
-        }
-    }
+    let recordings = recordings.iter().map(|path| read(Path::new(path))).collect::<Result<Vec<_>, _>>()?;
+    let functions = in_order(&aliases, &recordings);
     let path = house.root.join(LIST);
     let failure = |source| Failure::File { path: path.clone(), source };
     std::fs::write(&path, list(&functions)).map_err(failure)?;
     println!("{} functions: {LIST}", functions.len());
     Ok(())
+}
+
+/// The functions of each recording behind those of the ones before: what all nodes run is not mixed with what some of them run, or all of
+/// them seldom. A recording that is none is a list of names, one a line: what a processor runs and valgrind's does not know.
+fn in_order(aliases: &Aliases<'_>, recordings: &[String]) -> Vec<String> {
+    let mut known = BTreeSet::new();
+    let mut functions = Vec::new();
+    for text in recordings {
+        let is_recording = text.lines().any(|line| line.starts_with("fn="));
+        let names = if is_recording { executed(text) } else { text.lines().map(str::trim).collect() };
+        let patterns = names.into_iter().flat_map(|name| aliases.of_same_code(name)).map(pattern);
+        functions.extend(patterns.filter(|pattern| known.insert(pattern.clone())));
+    }
+    functions
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
@@ -165,7 +171,7 @@ fn pattern(name: &str) -> String {
 }
 
 /// The linker's script. Rarely used functions have sections of another name.
-fn list(functions: &BTreeSet<String>) -> String {
+fn list(functions: &[String]) -> String {
     // What link-time optimisation has added to a name stands behind it.
     let functions = functions.iter().map(|name| format!("    *(.text.{name}* .text.unlikely.{name}*)\n"));
     let assembler = ASSEMBLER.iter().map(|file| format!("    *-{file}.o(.text)\n"));

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rdb_net_manager::NetworkManager;
 use rdb_net_manager::config::Loader;
-use rdb_net_patterns::storage::{MemoryDisk, MemoryLog};
+use rdb_net_patterns::storage::{Log, LogError, MemoryDisk, MemoryLog};
 use rdb_net_patterns::transaction::{
     AbortCause, BeginError, Decision, OpenError, Prepared, Record, ResolveError, Resource, TransactionError,
     TransactionManager, TransactionOptions, Untold,
@@ -67,16 +68,25 @@ struct Node {
 
 impl Node {
     async fn start(name: &str, seed: Option<&Self>, disk: &MemoryDisk, options: TransactionOptions) -> Self {
+        let (log, records) = open(disk);
+        Self::over(name, seed, Box::new(log), &records, options).await
+    }
+
+    async fn over(
+        name: &str,
+        seed: Option<&Self>,
+        log: Box<dyn Log>,
+        records: &[Vec<u8>],
+        options: TransactionOptions,
+    ) -> Self {
         let seed = seed.map(|seed| seed.network.addresses().transport);
         let seeds = seed.map(|seed| format!("networking.service_discovery.seeds=[\"{seed}\"]"));
         let overrides = [format!("networking.node_id={name}"), "networking.bind_address=127.0.0.1:0".to_owned()];
         let config = Loader::new().overrides(overrides).overrides(seeds).load().expect("legal");
         let network = Arc::new(NetworkManager::new(config).expect("it has a transport"));
         let counter = Arc::new(Counter::default());
-        let (log, records) = open(disk);
         let resource = Arc::clone(&counter) as Arc<dyn Resource>;
-        let transactions =
-            TransactionManager::open(Arc::clone(&network), id(name), Box::new(log), &records, resource, options);
+        let transactions = TransactionManager::open(Arc::clone(&network), id(name), log, records, resource, options);
         let transactions = transactions.expect("the log can be read");
         network.start().await.expect("loopback has ports");
         tokio::time::timeout(LIMIT, network.wait_joined()).await.expect("it joins");
@@ -86,6 +96,29 @@ impl Node {
     async fn stop(self) {
         self.transactions.shutdown().await;
         self.network.shutdown().await;
+    }
+}
+
+/// A log whose syncs take so long that what comes meanwhile waits for the next one, as on a disk.
+#[derive(Debug)]
+struct SlowSyncs(MemoryLog);
+
+impl Log for SlowSyncs {
+    fn append(&mut self, record: &[u8]) -> Result<(), LogError> {
+        self.0.append(record)
+    }
+
+    fn sync(&mut self) -> Result<(), LogError> {
+        std::thread::sleep(Duration::from_millis(20));
+        self.0.sync()
+    }
+
+    fn replace(&mut self, records: &mut dyn Iterator<Item = Bytes>) -> Result<(), LogError> {
+        self.0.replace(records)
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.0.size_bytes()
     }
 }
 
@@ -107,7 +140,8 @@ fn parts(names: &[&str]) -> Vec<(NodeId, Payload)> {
 async fn transactions_at_once_share_syncs() {
     let disks = [MemoryDisk::new(), MemoryDisk::new()];
     let a = Node::start("a", None, &disks[0], TransactionOptions::default()).await;
-    let b = Node::start("b", Some(&a), &disks[1], TransactionOptions::default()).await;
+    let (log, records) = open(&disks[1]);
+    let b = Node::over("b", Some(&a), Box::new(SlowSyncs(log)), &records, TransactionOptions::default()).await;
     let begun: Vec<_> =
         (0..200).map(|_| a.transactions.begin(parts(&["a", "b"]), TIMEOUT).expect("there is room")).collect();
     for begun in begun {

@@ -32,6 +32,15 @@ fn what_ran_is_what_has_costs_of_its_own() {
 }
 
 #[test]
+fn a_function_stands_with_the_first_recording_that_has_it() {
+    let symbols =
+        "0010 t _RNvCsabc123_4swim4step\n0020 t _RNvCsabc123_4swim4stop\n0030 t _RNvCsabc123_4swim4sync\n0040 t bind\n";
+    let names = "_RNvCsabc123_4swim4sync\nbind\n unknown\n";
+    let functions = in_order(&Aliases::of(symbols), &[names.to_owned(), RECORDING.to_owned()]);
+    assert_eq!(functions, ["_RNvCs*_4swim4sync", "bind", "_RNvCs*_4swim4step", "_RNvCs*_4swim4stop"]);
+}
+
+#[test]
 fn functions_with_the_same_code_are_found_by_each_name() {
     let aliases =
         Aliases::of("0010 T push_ping\n0010 t push_pong\n0020 t stop\n0010 D data\n         U malloc\n0030 t stop\n");
@@ -56,8 +65,7 @@ fn a_name_is_held_without_the_hashes_of_crates() {
 
 #[test]
 fn the_list_is_a_script_that_leaves_all_else_in_its_place() {
-    let functions = ["_RNvCs*_4swim4step".to_owned()].into();
-    let script = list(&functions);
+    let script = list(&["_RNvCs*_4swim4step".to_owned()]);
     assert!(script.contains("    *(.text._RNvCs*_4swim4step* .text.unlikely._RNvCs*_4swim4step*)\n"), "{script}");
     assert!(script.contains("INSERT AFTER .text;\n") && script.ends_with("INSERT AFTER .rodata;\n"));
 }

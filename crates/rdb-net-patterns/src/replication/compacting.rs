@@ -31,7 +31,7 @@ impl<S: LogStorage> Replica<S> {
         if up_to > self.committed {
             return Err(CompactError::NotCommitted { up_to, committed: self.committed });
         }
-        let up_to = if self.has(Mutation::CompactsUncommitted) { self.log.last().index } else { up_to };
+        let up_to = if self.planted.has(Mutation::CompactsUncommitted) { self.log.last().index } else { up_to };
         if up_to > self.log.base().index {
             self.guarded(|this| {
                 this.log.compact(up_to)?;
@@ -72,7 +72,7 @@ impl<S: LogStorage> Replica<S> {
                 this.cut(this.log.base().index)?;
                 this.log.restore(base)?;
                 this.durability.written += 1;
-                if this.has(Mutation::RestoreForgetsPromise) {
+                if this.planted.has(Mutation::RestoreForgetsPromise) {
                     this.promise = Promise::default();
                 }
                 this.actions.push_back(Action::Event(Event::Restored { base }));

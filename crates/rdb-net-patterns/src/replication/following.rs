@@ -66,7 +66,7 @@ impl<S: LogStorage> Replica<S> {
             return Some(Refusal::Fenced);
         }
         let knows_enough = resume.leader_last.is_as_current_as(&self.log.last());
-        if is_newer && !knows_enough && !self.has(Mutation::GrantsAnybody) {
+        if is_newer && !knows_enough && !self.planted.has(Mutation::GrantsAnybody) {
             return Some(Refusal::Behind);
         }
         match resume.question {
@@ -121,7 +121,7 @@ impl<S: LogStorage> Replica<S> {
         let new = if known == 0 { log.entries.clone() } else { log.entries.part(known..log.entries.len()) };
         self.counters.duplicates += known as u64;
         self.counters.entries_taken += new.len() as u64;
-        let is_forgotten = self.has(Mutation::AckBeforeAppend) && self.counters.entries_taken % 7 == 1;
+        let is_forgotten = self.planted.has(Mutation::AckBeforeAppend) && self.counters.entries_taken % 7 == 1;
         if !new.is_empty() && !is_forgotten {
             self.append(&new)?;
         }
@@ -137,7 +137,7 @@ impl<S: LogStorage> Replica<S> {
     /// How many of the entries are in the log already; `None` where they are not to be taken.
     fn known_entries(&mut self, from: &NodeId, log: &AppendEntries) -> Option<usize> {
         let is_followed = log.epoch == self.promise.epoch && self.promise.leader.as_ref() == Some(from);
-        let is_unfenced = self.has(Mutation::EpochUnfenced) && self.config.members.contains(from);
+        let is_unfenced = self.planted.has(Mutation::EpochUnfenced) && self.config.members.contains(from);
         if log.log_id != self.config.log_id || !(is_followed || is_unfenced) || *from == self.id {
             self.counters.fenced += 1;
             return None;
@@ -163,7 +163,7 @@ impl<S: LogStorage> Replica<S> {
     /// Answers as soon as everything is durable that has been written so far.
     fn answer(&mut self, ticket: u64, reply: Reply) {
         let mark = self.durability.written;
-        if self.durability.synced >= mark || self.has(Mutation::AckBeforeSync) {
+        if self.durability.synced >= mark || self.planted.has(Mutation::AckBeforeSync) {
             self.actions.push_back(Action::Reply { ticket, reply });
         } else {
             self.waiting.push_back(WaitingReply { mark, ticket, reply });

@@ -3,6 +3,7 @@
 //! A check that nothing has ever failed proves little. With the feature `mutations` one of these can be planted; the simulation
 //! then shows which of its rules finds it. Without the feature none can, and the question below is a constant.
 
+#[cfg(feature = "mutations")]
 use super::Replica;
 
 /// A bug of a replicated log.
@@ -25,21 +26,10 @@ pub enum Mutation {
     RestoreForgetsPromise,
 }
 
+#[cfg(feature = "mutations")]
 impl<S> Replica<S> {
     /// Plants a bug.
-    #[cfg(feature = "mutations")]
     pub fn plant(&mut self, mutation: Mutation) {
-        self.planted = Some(mutation);
-    }
-
-    #[cfg(feature = "mutations")]
-    pub(crate) fn has(&self, mutation: Mutation) -> bool {
-        self.planted == Some(mutation)
-    }
-
-    #[cfg(not(feature = "mutations"))]
-    #[expect(clippy::unused_self, reason = "the same question as with the feature")]
-    pub(crate) const fn has(&self, _: Mutation) -> bool {
-        false
+        self.planted.mutation = Some(mutation);
     }
 }

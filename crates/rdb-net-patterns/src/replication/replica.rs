@@ -21,8 +21,10 @@ use super::event::{Action, Event, LeadError, NotLeading, ProposeError};
 use super::leading::Leadership;
 use super::log::{LogError, LogStorage, Promise};
 use super::message::{Message, Reply};
+use super::mutation::Mutation;
 use super::proposed::{Piece, Proposed};
 use super::status::{Counters, Role, Status};
+use crate::planted::Planted;
 
 /// The largest entry. A message may carry twice as much.
 pub const ENTRY_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -62,8 +64,7 @@ pub struct Replica<S> {
     pub(super) next_ticket: u64,
     pub(super) actions: VecDeque<Action>,
     pub(super) counters: Counters,
-    #[cfg(feature = "mutations")]
-    pub(super) planted: Option<super::mutation::Mutation>,
+    pub(super) planted: Planted<Mutation>,
 }
 
 impl<S: LogStorage> Replica<S> {
@@ -90,8 +91,7 @@ impl<S: LogStorage> Replica<S> {
             next_ticket: 0,
             actions: VecDeque::new(),
             counters: Counters::default(),
-            #[cfg(feature = "mutations")]
-            planted: None,
+            planted: Planted::default(),
         })
     }
 
