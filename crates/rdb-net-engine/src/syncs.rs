@@ -56,18 +56,15 @@ impl Syncs {
 ///
 /// The view that a seed gives is as old as the seed's own, and in a cluster that starts as a whole that is very little: what
 /// is told by gossip meanwhile misses a few, and the regular exchange of views is seldom. So a newcomer exchanges views with a
-/// random member a few times, each time after a longer wait. Where the views are equal, that is a hundred bytes.
+/// random member a few times: soon while others may be joining, then after longer waits. Where the views are equal, that is a hundred bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Settling {
     due: Option<Duration>,
-    looks: u32,
+    looks: usize,
 }
 
-/// First wait before a newcomer looks again; it doubles.
-const LOOK_AGAIN: Duration = Duration::from_millis(400);
-
-/// How often a newcomer looks again.
-const LOOKS_MAX: u32 = 4;
+/// How long a newcomer waits at the most before each time that it looks again, in milliseconds, and half of that at the least.
+const LOOKS_MS: [u64; 6] = [200, 200, 300, 600, 1_200, 2_400];
 
 impl Settling {
     pub(crate) fn begin(&mut self, now: Duration, random: &mut SeededRandom) {
@@ -80,8 +77,8 @@ impl Settling {
     }
 
     fn wait(&mut self, now: Duration, random: &mut SeededRandom) {
-        let wait = LOOK_AGAIN * (1 << self.looks);
-        self.due = (self.looks < LOOKS_MAX).then(|| now + random.duration(wait / 2, wait));
+        let wait = LOOKS_MS.get(self.looks).map(|ms| Duration::from_millis(*ms));
+        self.due = wait.map(|wait| now + random.duration(wait / 2, wait));
         self.looks += 1;
     }
 }

@@ -280,7 +280,9 @@ impl<S: LogStorage> Replica<S> {
         durable.sort_unstable_by(|a, b| b.cmp(a));
         let index = durable[self.config.quorum() - 1];
         let epoch = self.log.position(index).map(|position| position.epoch);
-        if index <= self.committed || (epoch != Some(leadership.epoch) && !self.planted.has(Mutation::CountsFormerEpochs)) {
+        if index <= self.committed
+            || (epoch != Some(leadership.epoch) && !self.planted.has(Mutation::CountsFormerEpochs))
+        {
             return;
         }
         self.commit(index);
