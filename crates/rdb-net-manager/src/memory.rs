@@ -197,7 +197,9 @@ impl Node {
 
 /// The first incarnation of a life: after every one that is remembered, by whatever clock.
 pub(crate) fn first_incarnation(unix_seconds: u32, memory: Option<&Memory>) -> Incarnation {
-    Incarnation::first_of(memory.map_or(unix_seconds, |memory| memory.generation.max(unix_seconds)))
+    let generation = memory.map_or(unix_seconds, |memory| memory.generation.max(unix_seconds));
+    // Beyond it nobody takes what this node says. Where a former life had the last one, others tell, and this one goes above it.
+    Incarnation::first_of(generation.min(rdb_swim::GENERATION_MAX))
 }
 
 #[cfg(test)]

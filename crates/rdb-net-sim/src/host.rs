@@ -9,7 +9,7 @@ use rdb_net_engine::{Engine, SyncToken};
 use rdb_net_peer::Peer;
 use rdb_net_session::{Identity, InboundId};
 use rdb_net_types::{BootId, NodeAddress, NodeId};
-use rdb_swim::SyncId;
+use rdb_swim::{Snapshot, SyncId};
 
 use crate::delivery::{Delivery, PeerKey, StreamId};
 
@@ -40,6 +40,8 @@ pub(crate) struct Host {
     /// Processes started so far.
     pub(crate) lives: u32,
     pub(crate) process: Option<Process>,
+    /// What the last process had written down of its cluster when it ended.
+    pub(crate) memory: Option<Snapshot>,
     /// What waits for a process that stands still or is slow, with the time at which it came.
     pub(crate) backlog: VecDeque<(Duration, Delivery)>,
     pub(crate) backlog_bytes: usize,

@@ -7,6 +7,7 @@ use rdb_net_engine::{Engine, EngineError};
 use rdb_net_faults::LinkFaults;
 use rdb_net_session::{CloseReason, Identity, Loss};
 use rdb_net_types::{BootId, ClusterId, Incarnation, NodeAddress, NodeInfo, ProtocolRange};
+use rdb_swim::Snapshot;
 
 use crate::delivery::{End, StreamId, Timer};
 use crate::host::{Host, Life, Process};
@@ -27,7 +28,22 @@ impl Simulation {
     ///
     /// Where the host has a process.
     pub fn start(&mut self, node: usize) -> Result<(), EngineError> {
-        self.start_with_clock(node, 0)
+        self.start_process(node, 0, None)
+    }
+
+    /// Starts a later life of a process that had its state in a file: it begins with the members that the former one knew when it ended,
+    /// and calls them as it calls the seeds. On a host that had none it is [`start`](Self::start).
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] where the settings are out of range.
+    ///
+    /// # Panics
+    ///
+    /// Where the host has a process.
+    pub fn start_with_memory(&mut self, node: usize) -> Result<(), EngineError> {
+        let memory = self.hosts[node].memory.take();
+        self.start_process(node, 0, memory)
     }
 
     /// Starts a process whose clock is so many seconds slow, and which has not stored its last generation: it must learn from others
@@ -41,6 +57,10 @@ impl Simulation {
     ///
     /// Where the host has a process.
     pub fn start_with_clock(&mut self, node: usize, slow_secs: u32) -> Result<(), EngineError> {
+        self.start_process(node, slow_secs, None)
+    }
+
+    fn start_process(&mut self, node: usize, slow_secs: u32, memory: Option<Snapshot>) -> Result<(), EngineError> {
         assert!(self.hosts[node].process.is_none(), "the host has a process");
         let (boot, seed) = (BootId(self.random.next_u64()), self.random.next_u64());
         let host = &mut self.hosts[node];
@@ -66,8 +86,16 @@ impl Simulation {
         let gossip = host.gossip;
         let mut engine = Engine::new(self.config.engine.clone(), cluster, info, gossip, seed, self.now)?;
         self.watch.started(self.now, node, &engine);
-        let seeds: Vec<NodeAddress> = self.hosts[..self.config.seeds].iter().map(|host| host.address.clone()).collect();
-        engine.join(self.now, seeds);
+        let remembers = |host: &Host| {
+            let members = memory.iter().flat_map(|memory| &memory.members);
+            members.into_iter().any(|member| member.id == host.id)
+        };
+        let called = self.hosts.iter().enumerate().filter(|(at, host)| *at < self.config.seeds || remembers(host));
+        let called: Vec<NodeAddress> = called.map(|(_, host)| host.address.clone()).collect();
+        if let Some(memory) = memory {
+            engine.recall(self.now, memory);
+        }
+        engine.join(self.now, called);
         #[cfg(feature = "mutations")]
         if let Some(mutation) = self.config.mutation {
             engine.plant(mutation);
@@ -216,6 +244,7 @@ impl Simulation {
         self.queue.arm(Timer::Engine(node), None);
         self.talkative.remove(&node);
         if let Some(process) = self.hosts[node].process.take() {
+            self.hosts[node].memory = Some(process.engine.membership().snapshot());
             for key in process.peers.into_keys() {
                 self.queue.arm(Timer::Peer(node, key), None);
             }

@@ -69,6 +69,7 @@ impl Simulation {
                 life: Life::Idle,
                 lives: 0,
                 process: None,
+                memory: None,
                 backlog: VecDeque::new(),
                 backlog_bytes: 0,
                 processing: Duration::ZERO,

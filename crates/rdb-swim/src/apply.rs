@@ -351,13 +351,17 @@ impl Swim {
     /// Takes the generation after one that another life has.
     pub(crate) fn outbid(&mut self, now: Duration, incarnation: Incarnation) {
         let above = Incarnation::first_of(incarnation.generation().saturating_add(1));
-        // Others refuse what is beyond the last generation, and with it every packet of this node.
         self.rise_to(now, if is_possible(above) { above } else { incarnation.next() });
     }
 
     /// Takes a higher incarnation. Whoever has heard of none that is as high as the own is told that one.
     pub(crate) fn rise_to(&mut self, now: Duration, incarnation: Incarnation) {
         let own = self.table.local().incarnation;
+        if !is_possible(incarnation) {
+            // Others would refuse it, and with it every packet of this node. Nobody has had the one before: it is made up.
+            self.stats.updates_implausible += 1;
+            return;
+        }
         if incarnation > own {
             self.stats.refutations += 1;
             let wraps = self.has(Mutation::IncarnationWraps);

@@ -3,7 +3,7 @@
 //! A broadcast reaches every member that is there with the probability of any other gossip, at most once each, in no order. It
 //! comes after everything that membership has to tell, and what waits is bounded in bytes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,8 +68,9 @@ struct Heard {
     boot: BootId,
     /// 0 before the first.
     highest: u64,
-    /// The numbers of the window that were heard.
-    recent: BTreeSet<u64>,
+    /// Which numbers of the window were heard, a bit each, by what is left of them divided by the window: 128 bytes, whatever was told in
+    /// this process's name.
+    recent: [u64; WINDOW as usize / 64],
 }
 
 /// What a number is to whoever hears it.
@@ -83,7 +84,7 @@ enum Novelty {
 
 impl Heard {
     fn new(boot: BootId) -> Self {
-        Self { boot, highest: 0, recent: BTreeSet::new() }
+        Self { boot, highest: 0, recent: [0; WINDOW as usize / 64] }
     }
 
     /// What this number is; a new one is none any more.
@@ -92,16 +93,23 @@ impl Heard {
         if is_leap || self.highest.saturating_sub(number) >= WINDOW {
             return Novelty::OutOfReach;
         }
-        if !self.recent.insert(number) {
-            return Novelty::Heard;
+        // Numbers that come into the window take the places of those that leave it.
+        for back in 0..number.saturating_sub(self.highest).min(WINDOW) {
+            let (word, bit) = place(number - back);
+            self.recent[word] &= !bit;
         }
         self.highest = self.highest.max(number);
-        let from = self.highest.saturating_sub(WINDOW - 1);
-        while self.recent.first().is_some_and(|first| *first < from) {
-            self.recent.pop_first();
-        }
-        Novelty::New
+        let (word, bit) = place(number);
+        let is_heard = self.recent[word] & bit != 0;
+        self.recent[word] |= bit;
+        if is_heard { Novelty::Heard } else { Novelty::New }
     }
+}
+
+/// Where the bit of a number is.
+const fn place(number: u64) -> (usize, u64) {
+    let at = number % WINDOW;
+    ((at / 64) as usize, 1 << (at % 64))
 }
 
 /// Broadcasts that are being told, and who was heard.
@@ -239,7 +247,9 @@ mod tests {
         assert!([1_030, 1_030].into_iter().all(|number| heard.take(number) == Novelty::Heard));
         assert_eq!(heard.take(7), Novelty::New, "1,023 behind");
         assert_eq!(heard.take(6), Novelty::OutOfReach, "1,024 behind");
-        assert!(heard.recent.len() <= WINDOW as usize);
+        assert_eq!(heard.take(5_000), Novelty::New);
+        assert_eq!((heard.take(4_000), heard.take(4_000)), (Novelty::New, Novelty::Heard), "the places were free");
+        assert_eq!(size_of_val(&heard), 144, "and no more than that for each process");
     }
 
     #[test]

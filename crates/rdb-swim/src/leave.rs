@@ -115,7 +115,11 @@ impl Swim {
         let Phase::Leaving(leaving) = &self.phase else { return };
         let acknowledged = leaving.acknowledged.len();
         self.phase = Phase::Silent;
+        // What others have asked for meanwhile has no timer any more either.
         self.schedule.clear();
+        self.void_all_probes();
+        self.relays.clear();
+        self.refusals.clear();
         self.outgoing.clear();
         self.emit(Event::Farewell { acknowledged });
     }

@@ -80,6 +80,7 @@ pub use config::{Config, ConfigError};
 pub use entry::Member;
 pub use event::{Event, MemberRecord};
 pub use lifeguard::Lifeguard;
+pub use merge::GENERATION_MAX;
 #[cfg(feature = "mutations")]
 pub use mutation::Mutation;
 pub use partition::Partition;

@@ -9,9 +9,9 @@ use rdb_net_types::{Incarnation, NodeState};
 /// by one per refutation, so a larger step is forged or broken, and taking it could bring the counter near its end.
 const COUNTER_STEP_MAX: u32 = 1 << 20;
 
-/// Generations from here on are refused. A generation is about the unix time of a start, so none of them is reached before
-/// the year 2105, and there is always room to outbid one that was accepted.
-const GENERATION_LIMIT: u32 = 0xffff_0000;
+/// The highest generation; what is beyond it is refused by everybody. A generation is about the unix time of a start, so none is that high
+/// before the year 2105. A life takes no more, whatever it is told of a former one.
+pub const GENERATION_MAX: u32 = 0xfffe_ffff;
 
 /// How a member stands: the ordered part of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(crate) const fn rank(state: NodeState) -> u8 {
 
 /// Whether any member may have this incarnation.
 pub(crate) const fn is_possible(incarnation: Incarnation) -> bool {
-    incarnation.generation() < GENERATION_LIMIT
+    incarnation.generation() <= GENERATION_MAX
 }
 
 /// Whether an accusation of this incarnation can be meant for the life that is known.

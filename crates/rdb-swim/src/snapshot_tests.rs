@@ -6,7 +6,9 @@ use rdb_net_types::NodeState;
 use super::*;
 use crate::event::Event;
 use crate::split_brain::{Decision, Strategy};
-use crate::tests::network::{Network, cluster, id, local, secs};
+use crate::swim::LocalNode;
+use crate::sync::SyncAnswer;
+use crate::tests::network::{Network, address, cluster, id, local, secs};
 
 fn example() -> Snapshot {
     let mut net = Network::cluster_of(6, 900);
@@ -185,6 +187,23 @@ fn who_was_dropped_or_has_left_meanwhile_is_not_brought_back_by_a_memory() {
     net.run_until(secs(30), "nobody holds it", |net| is_gone(net) && net.all_hold(4, NodeState::Left));
     net.run(secs(60));
     assert!(is_gone(&net), "it came back");
+}
+
+/// To whom has heard of nobody yet everybody has failed, and nobody was asked.
+#[test]
+fn an_id_that_is_only_remembered_goes_to_nobody_else_before_its_known_life_was_asked() {
+    let mut net = Network::cluster_of(4, 906);
+    let memory = net.nodes[0].swim.snapshot();
+    net.crash(0);
+    let life = come_back(&mut net, 0, &memory);
+    let second = LocalNode { address: address(66), ..local(2, 9_000, 9_000) };
+    let request = Swim::new(crate::Config::lan(), &cluster(), second, 7, net.now).sync_request();
+    let answer = net.act(life, |swim, now| swim.handle_sync_request(now, &request)).expect("a request");
+    assert!(matches!(answer, SyncAnswer::Pending(_)), "{answer:?}");
+    net.run(secs(1));
+    let conflicts = net.nodes[life].events.iter().filter(|(_, event)| matches!(event, Event::Conflict { .. }));
+    assert_eq!(conflicts.count(), 1);
+    assert_eq!(net.nodes[life].swim.member(&id(2)).map(|member| member.address), Some(address(2)));
 }
 
 #[test]

@@ -176,11 +176,13 @@ impl Swim {
             return Ok(SyncAnswer::Ready(self.conflict_reply(version, address, boot)));
         }
         // Another life at the same address is a restart: one socket has one process. At another address, the known life
-        // must be given the chance to say that it is there. So must one that is said to have left, which anybody may have made up;
-        // one that has failed had that chance, from whoever failed it here.
-        let held = self.table.find(&newcomer.id);
+        // must be given the chance to say that it is there. So must one that is said to have left, which anybody may have made up,
+        // and one that is only remembered as failed; one that has failed since had that chance, from whoever failed it here.
+        let (held, is_heard) = (self.table.find(&newcomer.id), self.differences.has_view);
         let is_rival = |held: &Member<'_>| {
-            held.state != NodeState::Failed && held.boot != newcomer.boot && held.address != newcomer.address
+            !(held.state == NodeState::Failed && is_heard)
+                && held.boot != newcomer.boot
+                && held.address != newcomer.address
         };
         match held.filter(is_rival).map(|held| held.boot) {
             Some(boot) => Ok(self.verify(now, version, newcomer, summary, boot)),

@@ -50,6 +50,17 @@ fn a_clock_that_was_set_back_does_not_make_an_older_life() {
     assert_eq!(first_incarnation(6000, Some(&memory())).generation(), 6000);
 }
 
+#[test]
+fn a_generation_that_was_made_up_is_no_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = State { path: Some(folder.path().join("new")), ..State::default() };
+    let (cluster, node) = (ClusterId::new("c").expect("legal"), NodeId::new("a").expect("legal"));
+    let memory = || Memory::load(&state, &cluster, &node, DAY).expect("the folder is there").expect("it remembers");
+    let text = toml::to_string(&Snapshot { generation: rdb_swim::GENERATION_MAX, member: Vec::new() });
+    memory().file.lock().expect(LOCKED).save(text.expect("TOML can hold it").as_bytes()).expect("saved");
+    assert_eq!(first_incarnation(4000, Some(&memory())).generation(), rdb_swim::GENERATION_MAX);
+}
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn id(name: &str) -> NodeId {
@@ -133,6 +144,19 @@ fn who_was_away_for_longer_than_a_tombstone_stands_remembers_no_members() {
         save(&load(&state, &cluster("c"), "a"), saved);
         let memory = load(&state, &cluster("c"), "a");
         assert_eq!((taken(&memory).is_some(), memory.generation), (is_taken, 6), "saved {saved:?}, now {now:?}");
+    }
+}
+
+/// Alone it hears of nobody who is dropped, however long it runs and writes.
+#[test]
+fn a_node_that_is_alone_knows_no_better_for_writing_again() {
+    let (_folder, state) = folder();
+    let (now, minute) = (SystemTime::now(), Duration::from_secs(60));
+    for (met, is_taken) in [(now - DAY + minute, true), (now - DAY - minute, false)] {
+        save(&load(&state, &cluster("c"), "a"), met);
+        let alone = load(&state, &cluster("c"), "a");
+        alone.view.lock().expect(LOCKED).save(now, &snapshot().unheard()).expect("saved");
+        assert_eq!(taken(&load(&state, &cluster("c"), "a")).is_some(), is_taken, "met {met:?}, now {now:?}");
     }
 }
 

@@ -122,6 +122,12 @@ impl PartitionPlan {
             tick(OFF);
             fleet.mend();
             memories.iter().enumerate().for_each(|(node, memory)| fleet.restart(node, memory));
+            // Each calls on somebody whom it remembers, as a node calls on its addresses.
+            let size = fleet.size();
+            (0..size).for_each(|node| {
+                let ahead = 1 + fleet.random().index(size - 1);
+                fleet.call_on(node, (node + ahead) % size);
+            });
             fleet.take_told();
         } else {
             fleet.mend();

@@ -21,7 +21,8 @@ impl Fleet {
             meta: own.meta.clone(),
         };
         let mut swim = Swim::new(held.swim.config().clone(), &self.cluster, local, seed, now);
-        swim.recall(now, memory);
+        // As an engine does with what was in a file.
+        swim.recall(now, &memory.clone().unheard());
         *held = Node { swim, is_up: true, slow: None, planned: Duration::MAX };
         self.flush(node, false);
     }

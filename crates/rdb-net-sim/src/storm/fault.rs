@@ -31,11 +31,23 @@ pub(crate) enum End {
     Leave,
 }
 
+/// How a process that has ended comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Back {
+    Never,
+    /// It knows its seeds.
+    Anew,
+    /// Its clock is a day slow, and it has no generation stored.
+    SlowClock,
+    /// It knows whom its former life knew.
+    Remembering,
+}
+
 /// What goes wrong.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Kind {
-    /// Processes end. They are started again afterwards, with a clock that is so slow, or never.
-    Down { nodes: Vec<usize>, end: End, is_back: bool, slow_clock_secs: u32 },
+    /// Processes end, and come back afterwards or never.
+    Down { nodes: Vec<usize>, end: End, back: Back },
     /// A process ends for good while another node is cut off; an operator drops it before that one is back.
     Ghost { node: usize, away: usize, by: usize },
     /// A process stands still.
@@ -77,6 +89,14 @@ impl Kind {
             Self::Down { nodes, .. } => nodes,
             Self::Ghost { node, .. } => std::slice::from_ref(node),
             _ => &[],
+        }
+    }
+
+    /// How who it ends comes back.
+    pub(crate) fn back(&mut self) -> Option<&mut Back> {
+        match self {
+            Self::Down { back, .. } => Some(back),
+            _ => None,
         }
     }
 
@@ -125,8 +145,8 @@ fn draw_kind(random: &mut SeededRandom, config: &Config, ended: &BTreeSet<usize>
             some.truncate(1 + random.index(most));
             let end = [End::Kill, End::Kill, End::PowerLoss, End::Stop, End::Leave][random.index(5)];
             let is_back = random.chance(0.6) || some.iter().any(|node| *node < config.seeds);
-            let slow_clock_secs = if random.chance(0.25) { 86_400 } else { 0 };
-            Kind::Down { nodes: some, end, is_back, slow_clock_secs }
+            let back = if random.chance(0.25) { Back::SlowClock } else { Back::Anew };
+            Kind::Down { nodes: some, end, back: if is_back { back } else { Back::Never } }
         }
         4 if node >= config.seeds && !ended.contains(&node) && nodes > 3 => {
             let by = (0..nodes).find(|by| ![node, other].contains(by)).unwrap_or(0);

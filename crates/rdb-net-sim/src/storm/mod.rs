@@ -17,7 +17,7 @@ use crate::host::Life;
 use crate::invariant::scene::Reason;
 use crate::scenario::Outcome;
 use crate::simulation::Simulation;
-use fault::{End, Fault, Kind};
+use fault::{Back, End, Fault, Kind};
 
 pub use many::{Tally, run_many};
 
@@ -65,7 +65,25 @@ impl Storm {
             ended.extend(fault.kind.ended());
             faults.push(fault);
         }
+        // Drawn by itself, so that seeds that once went wrong are what they were, but for this.
+        let mut random = SeededRandom::new(!seed);
+        for back in faults.iter_mut().filter_map(|fault| fault.kind.back()) {
+            if *back == Back::Anew && random.chance(0.6) {
+                *back = Back::Remembering;
+            }
+        }
         Self { seed, config, faults }
+    }
+
+    /// The same where nobody who comes back remembers anything.
+    #[cfg(test)]
+    pub(crate) fn without_memory(mut self) -> Self {
+        for back in self.faults.iter_mut().filter_map(|fault| fault.kind.back()) {
+            if *back == Back::Remembering {
+                *back = Back::Anew;
+            }
+        }
+        self
     }
 
     /// How many nodes it has.
@@ -148,7 +166,7 @@ impl Run<'_> {
     fn all(&mut self) -> (Option<Duration>, Vec<String>) {
         let origin = self.simulation.now();
         for node in 0..self.storm.nodes() {
-            self.start(node, 0);
+            self.start(node, Back::Anew);
             self.simulation.run_for(Duration::from_millis(10));
         }
         for (at, step, number) in self.storm.agenda() {
@@ -177,10 +195,17 @@ impl Run<'_> {
         self.simulation.run_for(at.saturating_sub(self.simulation.now()));
     }
 
-    fn start(&mut self, node: usize, slow_clock_secs: u32) {
-        if matches!(self.simulation.life(node), Life::Idle | Life::Crashed | Life::Stopped | Life::Off) {
-            self.simulation.start_with_clock(node, slow_clock_secs).expect("invariant: a storm's settings are legal");
+    fn start(&mut self, node: usize, how: Back) {
+        if !matches!(self.simulation.life(node), Life::Idle | Life::Crashed | Life::Stopped | Life::Off) {
+            return;
         }
+        let started = match how {
+            Back::Never => Ok(()),
+            Back::Anew => self.simulation.start(node),
+            Back::SlowClock => self.simulation.start_with_clock(node, 86_400),
+            Back::Remembering => self.simulation.start_with_memory(node),
+        };
+        started.expect("invariant: a storm's settings are legal");
     }
 
     fn begin(&mut self, number: usize) {
@@ -218,11 +243,7 @@ impl Run<'_> {
 
     fn end(&mut self, number: usize) {
         match &self.storm.faults[number].kind {
-            Kind::Down { nodes, is_back: true, slow_clock_secs, .. } => {
-                for node in nodes {
-                    self.start(*node, *slow_clock_secs);
-                }
-            }
+            Kind::Down { nodes, back, .. } => nodes.iter().for_each(|node| self.start(*node, *back)),
             Kind::Pause { node } | Kind::Busy { node, .. } => self.simulation.wake(*node),
             _ => {}
         }

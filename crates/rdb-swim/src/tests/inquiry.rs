@@ -1,6 +1,8 @@
 //! A suspect is asked once more by whoever is about to fail it, and a silent member is pinged more than once.
 
-use rdb_net_types::NodeState;
+use std::collections::BTreeMap;
+
+use rdb_net_types::{NodeId, NodeState};
 
 use crate::packet::{Accusation, Body, Packet, Sender, Update, cluster_hash};
 
@@ -93,13 +95,22 @@ fn whoever_is_failed_was_asked_however_many_are_suspected() {
     );
     let slots: Vec<_> = swim.table.live().sample(MEMBERS, &[], &mut rdb_net_types::SeededRandom::new(1));
     slots.iter().for_each(|slot| swim.raise_suspicion(now, *slot));
-    let mut packet = Vec::new();
+    let (mut packet, mut asked) = (Vec::new(), BTreeMap::<NodeId, u32>::new());
     while swim.stats().failures_declared < MEMBERS as u64 {
         let due = swim.poll_timeout().filter(|due| *due < secs(60)).expect("in the end all are failed");
         swim.handle_timeout(due);
-        while swim.poll_transmit(due, &mut packet).is_some() {}
-        let asked_for = swim.stats().failures_declared * u64::from(crate::inquiry::PINGS);
-        assert!(swim.stats().suspects_asked >= asked_for, "nobody is failed without having been asked");
+        while let Some(event) = swim.poll_event() {
+            let Event::Failed(record) = event else { continue };
+            let pings = asked.get(&record.id).copied().unwrap_or_default();
+            assert!(pings >= crate::inquiry::PINGS, "{} is failed and was asked {pings} times", record.id);
+        }
+        while swim.poll_transmit(due, &mut packet).is_some() {
+            let sent = Packet::decode(&packet, crate::Versions::SPOKEN, cluster_hash(&cluster())).expect("a packet");
+            // A probe's ping has a number.
+            if let Body::Ping { sequence: 0, target, .. } = sent.body {
+                *asked.entry(target).or_default() += 1;
+            }
+        }
     }
     assert!(swim.stats().limit_inquiries > 0, "so many had to wait");
 }

@@ -1,8 +1,9 @@
 //! Farewells are heard as farewells.
 
-use rdb_net_types::NodeState;
+use rdb_net_types::{BootId, Incarnation, NodeState};
 
-use super::network::{Network, id, ms, secs};
+use super::network::{Network, address, id, ms, secs};
+use crate::packet::Sender;
 use crate::{DropReason, Event};
 
 #[test]
@@ -60,6 +61,21 @@ fn who_has_left_may_come_back() {
     net.rejoin(1);
     net.run_until(secs(3), "it is back", |net| net.agrees(5));
     assert_eq!(net.count(|event| matches!(event, Event::Joined(record) if record.id == id(1))), 4);
+}
+
+#[test]
+fn what_others_ask_of_a_leaver_is_over_when_it_is_silent() {
+    let mut net = Network::cluster_of(3, 215);
+    (net.crash(0), net.crash(2));
+    net.leave(1);
+    net.run(ms(1_900));
+    net.act(1, |swim, now| {
+        let asker = Sender { version: 1, id: id(0), boot: BootId(100), incarnation: Incarnation::first_of(1_000) };
+        swim.relay_ping(now, address(0), asker, 9, &id(2), 500);
+    });
+    net.run(secs(1));
+    let swim = &net.nodes[1].swim;
+    assert_eq!((swim.stats().pings_relayed, swim.relays.len()), (1, 0));
 }
 
 #[test]

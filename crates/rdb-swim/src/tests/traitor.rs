@@ -74,6 +74,22 @@ fn a_newcomer_that_was_lied_to_learns_better() {
     assert_eq!(net.nodes[1].swim.stats().dropped_malformed, 0, "nobody is outside of what others read");
 }
 
+/// S17: of the very last incarnation there is nothing above, so whoever is accused of it stays what it was, and is understood on.
+#[test]
+fn who_is_accused_of_the_last_incarnation_there_is_is_heard_on() {
+    let mut net = Network::cluster_of(4, 704);
+    let last = Incarnation::from_u64((u64::from(crate::GENERATION_MAX) << 32) | u64::from(u32::MAX));
+    let accusation = || Accusation { id: id(2), incarnation: last, from: id(1) };
+    for accused in [Update::Suspect(accusation()), Update::Failed(accusation()), Update::Left(accusation())] {
+        net.act(2, |swim, now| swim.apply(now, accused));
+        assert!(net.nodes[2].swim.local().incarnation < last);
+        net.run(secs(10));
+        assert!(net.agrees(4));
+    }
+    assert_eq!(net.nodes[2].swim.stats().updates_implausible, 3);
+    assert!(net.nodes.iter().all(|node| node.swim.stats().dropped_malformed == 0));
+}
+
 /// S17: that a member has failed is anybody's word, and no last one: nobody believes it before its subject could answer.
 #[test]
 fn a_forged_verdict_is_answered_by_whom_it_is_about() {
