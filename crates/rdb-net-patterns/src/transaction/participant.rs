@@ -308,9 +308,11 @@ impl Participant {
     /// Answers a message when what it waits for has come.
     fn wait_for(&mut self, txn: TransactionId, call: CallId) {
         let callers_max = self.config.callers_max;
-        match self.held.get_mut(&txn) {
-            Some(held) if held.callers.len() < callers_max => held.callers.push(call),
-            _ => self.refuse_busy(call),
+        let Some(held) = self.held.get_mut(&txn) else { return self.refuse_busy(call) };
+        held.callers.push(call);
+        if held.callers.len() > callers_max {
+            let oldest = held.callers.remove(0);
+            self.refuse_busy(oldest);
         }
     }
 
