@@ -80,6 +80,9 @@ pub struct ParticipantStats {
     pub work_bytes: usize,
     /// Transactions resolved by hand whose coordinators have not said the same. They count against `held_max`.
     pub resolved: usize,
+    /// Transactions that were resolved by hand and forgotten while 1,024 others that were had not been heard of since. A decision against one
+    /// of them is not noticed.
+    pub resolved_uncompared: u64,
     /// Transactions that were resolved by hand in this life.
     pub resolved_by_hand: u64,
     /// Transactions prepared.
