@@ -1,6 +1,7 @@
 //! Transactions over real nodes, on loopback.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -211,6 +212,71 @@ async fn a_log_that_fails_ends_all_promises() {
     assert_eq!(after, Err(TransactionError::Stopped));
     assert_eq!(a.counter.applied.lock().expect("not poisoned").len(), 0);
     a.stop().await;
+}
+
+/// A log with a bug, from when it is told on.
+#[derive(Debug)]
+struct Buggy {
+    log: MemoryLog,
+    step: &'static str,
+    is_told: Arc<AtomicBool>,
+}
+
+impl Buggy {
+    fn take(&self, step: &str) {
+        if self.step == step && self.is_told.load(Ordering::Relaxed) {
+            bug()
+        }
+    }
+}
+
+impl Log for Buggy {
+    fn append(&mut self, record: &[u8]) -> Result<(), LogError> {
+        self.take("append");
+        self.log.append(record)
+    }
+
+    fn sync(&mut self) -> Result<(), LogError> {
+        self.take("sync");
+        self.log.sync()
+    }
+
+    fn replace(&mut self, records: &mut dyn Iterator<Item = Bytes>) -> Result<(), LogError> {
+        self.take("replace");
+        self.log.replace(records)
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.log.size_bytes()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_panics_ends_all_promises_as_one_that_fails() {
+    for step in ["append", "sync", "replace"] {
+        let (disk, is_told) = (MemoryDisk::new(), Arc::default());
+        let (log, records) = open(&disk);
+        let log = Box::new(Buggy { log, step, is_told: Arc::clone(&is_told) });
+        // It is replaced after each write.
+        let options = TransactionOptions { log_bytes_max: 0, ..TransactionOptions::default() };
+        let a = Node::over("a", None, log, &records, options).await;
+        is_told.store(true, Ordering::Relaxed);
+        let begun = a.transactions.begin(parts(&["a"]), TIMEOUT).expect("its log is whole");
+        let decided = tokio::time::timeout(LIMIT, begun.decided()).await;
+        assert_eq!(decided.expect("nobody waits for ever"), Err(TransactionError::Stopped), "{step}");
+        assert!(matches!(a.transactions.begin(parts(&["a"]), TIMEOUT), Err(TransactionError::Stopped)), "{step}");
+        a.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_panics_while_it_is_opened_opens_no_transactions() {
+    let (log, _) = open(&MemoryDisk::new());
+    let log = Box::new(Buggy { log, step: "sync", is_told: Arc::new(AtomicBool::new(true)) });
+    let (resource, options) = (Arc::new(Counter::default()), TransactionOptions::default());
+    let opened = TransactionManager::open(network("a"), id("a"), log, &[], resource, options);
+    let error = opened.expect_err("its log has a bug").to_string();
+    assert!(error.ends_with("it panicked"), "{error}");
 }
 
 /// Its vote, and then its acknowledgement, wait for a sync that fails: neither is given.

@@ -21,10 +21,26 @@ impl<S: LogStorage> Replica<S> {
     /// A leader presents itself.
     pub(super) fn resume(&mut self, from: &NodeId, ticket: u64, resume: Resume) -> Result<(), LogError> {
         if let Some(refusal) = self.refusal(from, &resume) {
-            let resumed = Resumed::Refused { epoch: self.promise.epoch, last: self.log.last(), refusal };
-            self.actions.push_back(Action::Reply { ticket, reply: Reply::Resumed(resumed) });
+            self.refuse(ticket, refusal);
             return Ok(());
         }
+        match self.grant(from, &resume) {
+            Ok(resumed) => self.answer(ticket, Reply::Resumed(resumed)),
+            Err(error) => {
+                // Its leader would wait for nothing.
+                self.refuse(ticket, Refusal::Unable);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, ticket: u64, refusal: Refusal) {
+        let resumed = Resumed::Refused { epoch: self.promise.epoch, last: self.log.last(), refusal };
+        self.actions.push_back(Action::Reply { ticket, reply: Reply::Resumed(resumed) });
+    }
+
+    fn grant(&mut self, from: &NodeId, resume: &Resume) -> Result<Resumed, LogError> {
         if resume.epoch > self.promise.epoch {
             self.follow(Promise { epoch: resume.epoch, leader: Some(from.clone()) })?;
         }
@@ -38,9 +54,7 @@ impl<S: LogStorage> Replica<S> {
         let last = self.log.last();
         let asked = if let Question::At(index) = resume.question { index } else { last.index };
         let at = self.log.position(asked).unwrap_or(last);
-        let resumed = Resumed::Granted { epoch: self.promise.epoch, last, committed: self.committed, at };
-        self.answer(ticket, Reply::Resumed(resumed));
-        Ok(())
+        Ok(Resumed::Granted { epoch: self.promise.epoch, last, committed: self.committed, at })
     }
 
     fn refusal(&mut self, from: &NodeId, resume: &Resume) -> Option<Refusal> {
@@ -109,21 +123,19 @@ impl<S: LogStorage> Replica<S> {
     /// Entries of a leader.
     pub(super) fn entries(&mut self, from: &NodeId, ticket: u64, log: AppendEntries) -> Result<(), LogError> {
         let Some(known) = self.known_entries(from, &log) else {
-            let ack = ReplicationAck {
-                log_id: log.log_id,
-                epoch: self.promise.epoch,
-                durable_index: self.durability.index,
-                accepted: false,
-            };
-            self.actions.push_back(Action::Reply { ticket, reply: Reply::Ack(ack) });
+            self.refuse_entries(ticket, log.log_id);
             return Ok(());
         };
         let new = if known == 0 { log.entries.clone() } else { log.entries.part(known..log.entries.len()) };
         self.counters.duplicates += known as u64;
         self.counters.entries_taken += new.len() as u64;
         let is_forgotten = self.planted.has(Mutation::AckBeforeAppend) && self.counters.entries_taken % 7 == 1;
-        if !new.is_empty() && !is_forgotten {
-            self.append(&new)?;
+        if !new.is_empty()
+            && !is_forgotten
+            && let Err(error) = self.append(&new)
+        {
+            self.refuse_entries(ticket, log.log_id);
+            return Err(error);
         }
         // No entry behind these is known to be the leader's.
         let matched = log.previous_index + log.entries.len() as u64;
@@ -132,6 +144,12 @@ impl<S: LogStorage> Replica<S> {
         let ack = ReplicationAck { log_id: log.log_id, epoch: log.epoch, durable_index: matched, accepted: true };
         self.answer(ticket, Reply::Ack(ack));
         Ok(())
+    }
+
+    fn refuse_entries(&mut self, ticket: u64, log_id: u64) {
+        let (epoch, durable_index) = (self.promise.epoch, self.durability.index);
+        let ack = ReplicationAck { log_id, epoch, durable_index, accepted: false };
+        self.actions.push_back(Action::Reply { ticket, reply: Reply::Ack(ack) });
     }
 
     /// How many of the entries are in the log already; `None` where they are not to be taken.

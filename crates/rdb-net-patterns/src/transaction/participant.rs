@@ -60,6 +60,8 @@ pub struct Participant {
     held: BTreeMap<TransactionId, Held>,
     /// What was resolved by hand, until the coordinator is known to have decided the same.
     resolved: BTreeMap<TransactionId, Resolution>,
+    /// What of that an operator has forgotten before its coordinator had said anything; some of it.
+    forgotten: BTreeMap<TransactionId, Resolution>,
     over: Windows,
     schedule: Schedule,
     /// What the resource has failed to do, and is given again.
@@ -78,6 +80,7 @@ impl Participant {
         let mut participant = Self {
             held: BTreeMap::new(),
             resolved: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
             over: Windows::new(config.coordinators_max),
             schedule: Schedule::default(),
             applies: Schedule::default(),
@@ -160,7 +163,11 @@ impl Participant {
         let mut records: Vec<Record> = self.over.records().collect();
         for (txn, held) in &self.held {
             let (txn, is_committed) = match held.state {
-                State::Working { .. } | State::Applying(Decision::Abort) => continue,
+                State::Working { .. } => continue,
+                State::Applying(Decision::Abort) => {
+                    records.push(Record::Aborted { txn: *txn });
+                    continue;
+                }
                 State::Preparing { .. } | State::Prepared | State::Resolving { .. } => (*txn, false),
                 State::Committing { .. } | State::Applying(Decision::Commit) => (*txn, true),
             };
@@ -305,12 +312,15 @@ impl Participant {
         }
     }
 
-    /// Answers a message when what it waits for has come.
+    /// Answers a message when what it waits for has come. Where too many wait, the oldest goes: its coordinator waits for one copy at a
+    /// time, and that is the newest.
     fn wait_for(&mut self, txn: TransactionId, call: CallId) {
         let callers_max = self.config.callers_max;
-        match self.held.get_mut(&txn) {
-            Some(held) if held.callers.len() < callers_max => held.callers.push(call),
-            _ => self.refuse_busy(call),
+        let Some(held) = self.held.get_mut(&txn) else { return self.refuse_busy(call) };
+        held.callers.push(call);
+        if held.callers.len() > callers_max {
+            let oldest = held.callers.remove(0);
+            self.refuse_busy(oldest);
         }
     }
 

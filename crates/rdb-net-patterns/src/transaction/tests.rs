@@ -5,6 +5,7 @@ mod giving_up;
 mod outcomes;
 mod participating;
 mod presuming;
+mod resolving;
 
 use std::time::Duration;
 

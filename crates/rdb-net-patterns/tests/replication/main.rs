@@ -13,6 +13,7 @@ mod disk;
 mod epochs;
 mod mutations;
 mod network;
+mod refusing;
 mod runs;
 mod script;
 mod steps;

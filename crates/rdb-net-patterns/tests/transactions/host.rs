@@ -409,7 +409,7 @@ impl TransactionNode {
                     ParticipantAnswer::Refused(refusal) => {
                         let honest = matches!(refusal, Refusal::Full | Refusal::Busy) || is_planted();
                         assert!(honest, "no machine does what is refused as {refusal}");
-                        Err(Effect::NotStarted)
+                        Err(if refusal == Refusal::Busy { Effect::Unknown } else { Effect::NotStarted })
                     }
                 };
                 self.outputs.push_back(Output::Answer { call: call.0, result });

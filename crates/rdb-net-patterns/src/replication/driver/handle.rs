@@ -148,8 +148,8 @@ impl ReplicaHandle {
     }
 
     /// Gives entries to this node as the leader, and waits until they are in its log. They are in the order of the calls, and are
-    /// committed later: several proposals may be under way. Waits while too much waits for a quorum. No entries are committed at once, and
-    /// their indexes are an empty range.
+    /// committed later: several proposals may be under way. Waits while too much waits for a quorum. No entries are committed as soon as
+    /// it is their turn, and their indexes are an empty range.
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@ use rdb_net_types::{AbortTransaction, CommitTransaction, MessageType, NodeId, Pr
 use tokio::sync::oneshot;
 
 use super::shared::Shared;
-use crate::transaction::{Decision, ParticipantAnswer, Verdict};
+use crate::transaction::{Decision, ParticipantAnswer, Refusal, Verdict};
 
 /// The network holds its handlers, and they do not hold what holds the network.
 type Link = Weak<Shared>;
@@ -57,9 +57,27 @@ fn later(answer: Option<oneshot::Receiver<ParticipantAnswer>>) -> Handling {
         match answer.await {
             Ok(ParticipantAnswer::Vote(vote)) => Ok(vote.into()),
             Ok(ParticipantAnswer::Ack(ack)) => Ok(ack.into()),
+            // What an earlier copy began goes on.
+            Ok(ParticipantAnswer::Refused(refusal @ Refusal::Busy)) => Err(HandlerError::failed(refusal.to_string())),
             Ok(ParticipantAnswer::Refused(refusal)) => Err(HandlerError::not_started(refusal.to_string())),
             // It may be prepared, or committed, and the answer alone is missing.
             Err(_) => Err(HandlerError::failed("this node's transactions ended meanwhile")),
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_whose_work_goes_on_without_it_is_not_said_to_be_not_started() {
+        for (refusal, started) in [(Refusal::Busy, true), (Refusal::Full, false)] {
+            let (sender, answer) = oneshot::channel();
+            sender.send(ParticipantAnswer::Refused(refusal)).expect("it is waited for");
+            let Handling::Later(answer) = later(Some(answer)) else { panic!("it is told later") };
+            let error = answer.await.expect_err("it is refused");
+            assert_eq!((error.started, error.malformed), (started, false), "{refusal}");
+        }
+    }
 }

@@ -1,12 +1,14 @@
 //! The log's own thread: takes all that waits, writes it, syncs once, and says what is durable.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
 
+use super::caught::{Panicked, caught};
 use super::shared::{Machines, Shared};
 use crate::storage::{Log, LogError, LogStep};
 use crate::transaction::{Record, Ticket};
@@ -75,7 +77,7 @@ impl LogThread {
     pub(super) fn start(shared: Arc<Shared>, log: Box<dyn Log>, bytes_max: u64) -> Result<Self, LogError> {
         let mut writer = Writer { shared, log, bytes_max, replace_at: bytes_max };
         let first = writer.shared.queue.take();
-        writer.write(first)?;
+        guarded(|| writer.write(first))?;
         let thread = std::thread::Builder::new().name("rdb-txn-log".to_owned()).spawn(move || writer.run());
         let failed = |source| LogError::Io { step: LogStep::Open, path: "(a thread for the log)".into(), source };
         Ok(Self(thread.map_err(failed)?))
@@ -98,14 +100,14 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         while let Some(entries) = self.shared.queue.wait() {
-            if let Err(error) = self.write(entries).and_then(|()| self.shorten()) {
+            if let Err(error) = guarded(|| self.write(entries).and_then(|()| self.shorten())) {
                 tracing::error!(%error, "the transactions' log has failed; this node takes part in none until its restart");
                 self.shared.cancel();
                 return;
             }
         }
         // A record that nobody waits for may be lost; it costs nothing to keep it.
-        if let Err(error) = self.log.sync() {
+        if let Err(error) = guarded(|| self.log.sync()) {
             tracing::warn!(%error, "the last records of the transactions' log may be lost; none was promised");
         }
     }
@@ -154,6 +156,14 @@ impl Writer {
         self.replace_at = self.bytes_max.max(2 * self.log.size_bytes());
         Ok(())
     }
+}
+
+/// The log may be the application's own. Where it panics it has failed: nobody waits for what it will never say.
+fn guarded(write: impl FnOnce() -> Result<(), LogError>) -> Result<(), LogError> {
+    caught(write).unwrap_or_else(|Panicked| {
+        let (path, source) = ("(its own code)".into(), io::Error::other("it panicked"));
+        Err(LogError::Io { step: LogStep::Write, path, source })
+    })
 }
 
 fn live_records(machines: &Machines) -> Vec<Record> {

@@ -43,9 +43,13 @@ impl TransactionManager {
     }
 
     /// Keeps nothing more of what was resolved by hand: its data is repaired, or its coordinator is gone for good. `false` where nothing is
-    /// kept.
+    /// kept of it, or this node has ended its transactions: then nothing has changed. It is written with the log's next records and not
+    /// waited for: after a crash it may have to be forgotten again.
+    ///
+    /// Where the coordinator comes back after all and decides the opposite, that is an error in the log and refused, and it stands in
+    /// [`resolved_by_hand`](Self::resolved_by_hand) again. So it is of the last 1,024 that were forgotten, in this life of the node.
     pub fn forget_resolved(&self, txn: TransactionId) -> bool {
-        self.shared.with(|machines, _| machines.participant.forget_resolved(txn))
+        self.shared.with(|machines, _| !machines.is_stopped() && machines.participant.forget_resolved(txn))
     }
 
     /// The commits of this node that not all participants have acknowledged, and who has not.

@@ -70,3 +70,21 @@ async fn a_coordinator_that_tells_what_is_over_again_and_again_is_one_warning() 
     assert!(warnings[0].contains("coordinator=b") && warnings[1].contains("coordinator=c"), "{warnings:?}");
     transactions.shutdown().await;
 }
+
+/// As with what else an operator decides: a node that writes nothing more forgets nothing.
+#[tokio::test]
+async fn a_node_whose_log_has_failed_forgets_nothing_of_what_was_resolved_by_hand() {
+    let config = Loader::new().overrides(["networking.bind_address=127.0.0.1:0"]).load().expect("legal");
+    let network = Arc::new(NetworkManager::new(config).expect("it has a transport"));
+    let (log, _) = MemoryDisk::new().open(&mut |_| {}).expect("it is empty");
+    let (node, coordinator): (NodeId, NodeId) = ("a".parse().expect("legal"), "b".parse().expect("legal"));
+    let txn = Life::new(&coordinator, 1).transaction(1);
+    let records = [Record::Resolved { txn, coordinator, decision: Decision::Abort }.encode()];
+    let (resource, options) = (Arc::new(Nothing), TransactionOptions::default());
+    let transactions =
+        TransactionManager::open(network, node, Box::new(log), &records, resource, options).expect("legal");
+    transactions.shared.cancel();
+    assert!(!transactions.forget_resolved(txn));
+    assert_eq!(transactions.resolved_by_hand().len(), 1);
+    transactions.shutdown().await;
+}

@@ -14,7 +14,8 @@ pub struct ParticipantConfig {
     /// Of how many coordinators is remembered one by one which of their transactions are over. Takes some 1,100 bytes for each. Of those
     /// that were not heard of for longest only the highest number is kept, for sixteen times as many. Default 4,096.
     pub coordinators_max: usize,
-    /// How many answers to one transaction's messages may be waited for at once. Default 4.
+    /// How many answers to one transaction's messages may be waited for at once. Beyond it the message that has waited for longest is
+    /// refused. Default 4.
     pub callers_max: usize,
     /// How long the decision is waited for, after the vote, before the coordinator is asked; doubles up to `ask_again_max`. Default
     /// 1 s.
@@ -46,14 +47,15 @@ impl Default for ParticipantConfig {
     }
 }
 
-/// Why a message was refused. Nothing was done.
+/// Why a message was refused. By it nothing was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
     /// A limit of this participant is reached. Try later.
     #[error("the participant holds as many transactions as it may")]
     Full,
-    /// So many answers are waited for as may be, or an operator's decision is being written. Try later.
+    /// Later copies of the message wait for its answer in its place, or an operator's decision is being written. What an earlier message
+    /// began goes on, so its sender has to take the outcome for unknown. Try later.
     #[error("too many messages of this transaction wait for an answer, or it is being resolved by hand")]
     Busy,
     /// The sender does not decide about this transaction. Its mistake, or worse.
@@ -78,6 +80,9 @@ pub struct ParticipantStats {
     pub work_bytes: usize,
     /// Transactions resolved by hand whose coordinators have not said the same. They count against `held_max`.
     pub resolved: usize,
+    /// Transactions that were resolved by hand and forgotten while 1,024 others that were had not been heard of since. A decision against one
+    /// of them is not noticed.
+    pub resolved_uncompared: u64,
     /// Transactions that were resolved by hand in this life.
     pub resolved_by_hand: u64,
     /// Transactions prepared.
@@ -106,7 +111,7 @@ pub struct ParticipantStats {
     pub presumed_acks: u64,
     /// Prepares refused because too much is held.
     pub refused_full: u64,
-    /// Messages refused because too many of one transaction waited.
+    /// Messages refused because too many of one transaction waited, or because it was being resolved by hand.
     pub refused_busy: u64,
     /// Messages of who does not decide.
     pub strangers: u64,

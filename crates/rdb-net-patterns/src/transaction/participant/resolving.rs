@@ -12,6 +12,9 @@ use rdb_net_types::{NodeId, TransactionId, TransactionVote, Vote};
 use super::{Participant, ParticipantAction, State};
 use crate::transaction::{Decision, Record};
 
+/// How many that were forgotten are still compared with what their coordinators say.
+const FORGOTTEN_MAX: usize = 1024;
+
 /// A transaction that waits for its coordinator's decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InDoubt {
@@ -99,13 +102,34 @@ impl Participant {
     }
 
     /// Keeps nothing more of what was resolved by hand, contradicted or not, and asks no more. `false` where nothing is kept.
+    ///
+    /// A contradiction that was not told yet would be news: of 1,024 of these this life still compares what their coordinators say, and takes
+    /// those back into [`resolved_by_hand`](Self::resolved_by_hand) of which that is the opposite. Those beyond are counted.
     pub fn forget_resolved(&mut self, txn: TransactionId) -> bool {
-        let is_known = self.resolved.remove(&txn).is_some();
-        if is_known {
-            self.schedule.clear(txn);
-            self.append(Record::ResolvedForgotten { txn });
+        let Some(resolution) = self.end_resolution(txn) else { return false };
+        if resolution.is_contradicted {
+            return true;
         }
-        is_known
+        if self.forgotten.len() < FORGOTTEN_MAX {
+            self.forgotten.insert(txn, resolution);
+        } else {
+            self.stats.resolved_uncompared += 1;
+        }
+        true
+    }
+
+    fn end_resolution(&mut self, txn: TransactionId) -> Option<Resolution> {
+        let resolution = self.resolved.remove(&txn)?;
+        self.schedule.clear(txn);
+        self.append(Record::ResolvedForgotten { txn });
+        Some(resolution)
+    }
+
+    /// Of what was forgotten its coordinator has decided the opposite: it is listed again, until it is forgotten once more.
+    fn remember(&mut self, txn: TransactionId, resolution: Resolution) {
+        let (coordinator, decision) = (resolution.coordinator.clone(), resolution.decision);
+        self.append_forced(txn, Record::Resolved { txn, coordinator, decision });
+        self.resolved.insert(txn, resolution);
     }
 
     /// The record of it is durable.
@@ -156,10 +180,16 @@ impl Participant {
 
     /// The coordinator's decision about what was resolved by hand: whether it is the same. `None` where it was not.
     pub(super) fn compare_resolved(&mut self, txn: TransactionId, decision: Decision) -> Option<bool> {
+        if let Some(forgotten) = self.forgotten.remove(&txn) {
+            if forgotten.decision == decision {
+                return Some(true);
+            }
+            self.remember(txn, forgotten);
+        }
         let resolution = self.resolved.get_mut(&txn)?;
         let (coordinator, resolved) = (resolution.coordinator.clone(), resolution.decision);
         if resolved == decision {
-            self.forget_resolved(txn);
+            self.end_resolution(txn);
             return Some(true);
         }
         self.stats.contradictions += 1;

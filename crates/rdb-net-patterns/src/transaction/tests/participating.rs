@@ -10,27 +10,27 @@ use super::super::{
 };
 use super::{ms, node};
 
-fn txn(sequence: u32) -> TransactionId {
+pub(super) fn txn(sequence: u32) -> TransactionId {
     Life::new(&node("c"), 1).transaction(sequence)
 }
 
-fn prepare(participant: &mut Participant, call: u64, txn: TransactionId) {
+pub(super) fn prepare(participant: &mut Participant, call: u64, txn: TransactionId) {
     let participants = vec![node("a")];
     let message = PrepareTransaction { txn_id: txn, coordinator: node("c"), participants, work: Payload::from("work") };
     participant.handle_prepare(CallId(call), &node("c"), message);
 }
 
-fn commit(participant: &mut Participant, call: u64, txn: TransactionId) {
+pub(super) fn commit(participant: &mut Participant, call: u64, txn: TransactionId) {
     participant.handle_commit(ms(0), CallId(call), &node("c"), &CommitTransaction { txn_id: txn });
 }
 
-fn abort(participant: &mut Participant, call: u64, txn: TransactionId) {
+pub(super) fn abort(participant: &mut Participant, call: u64, txn: TransactionId) {
     let message = AbortTransaction { txn_id: txn, reason: String::new() };
     participant.handle_abort(CallId(call), &node("c"), &message);
 }
 
 /// What it wants done, some words for each.
-fn actions(participant: &mut Participant) -> Vec<String> {
+pub(super) fn actions(participant: &mut Participant) -> Vec<String> {
     let words = |action| match action {
         ParticipantAction::Answer { call, answer } => match answer {
             ParticipantAnswer::Vote(vote) => format!("{}: vote {:?}", call.0, vote.vote),
@@ -54,7 +54,7 @@ fn actions(participant: &mut Participant) -> Vec<String> {
 }
 
 /// A participant that has prepared a transaction and voted at time 0.
-fn prepared() -> Participant {
+pub(super) fn prepared() -> Participant {
     let mut participant = Participant::new(ParticipantConfig::default(), [], ms(0));
     prepare(&mut participant, 1, txn(1));
     assert_eq!(actions(&mut participant), ["work"]);
@@ -222,10 +222,10 @@ fn limits_refuse_and_count() {
     assert_eq!(actions(&mut participant), ["work", "2: refused Full"], "eight bytes of work are more than seven");
     prepare(&mut participant, 3, txn(1));
     prepare(&mut participant, 4, txn(1));
-    assert_eq!(actions(&mut participant), ["4: refused Busy"]);
+    assert_eq!(actions(&mut participant), ["1: refused Busy"], "its coordinator waits for the newest copy");
     participant.handle_worked(ms(0), txn(1), Vote::ReadOnly, "");
-    assert_eq!(actions(&mut participant), ["1: vote ReadOnly", "3: vote ReadOnly"]);
-    assert_eq!(participant.stats().work_bytes, 0);
+    assert_eq!(actions(&mut participant), ["3: vote ReadOnly", "4: vote ReadOnly"]);
+    assert_eq!((participant.stats().work_bytes, participant.stats().refused_busy), (0, 1));
 
     let mut participant = Participant::new(ParticipantConfig { work_bytes_max: 100, ..config }, [], ms(0));
     (1..=3).for_each(|sequence| prepare(&mut participant, sequence.into(), txn(sequence)));
@@ -343,7 +343,7 @@ fn the_next_life_knows_what_was_resolved_by_hand_and_commits_it_again() {
 }
 
 /// So many transactions that were resolved by hand and done.
-fn records_of(count: u32) -> Vec<Record> {
+pub(super) fn records_of(count: u32) -> Vec<Record> {
     let resolved = |n| Record::Resolved { txn: txn(n), coordinator: node("c"), decision: Decision::Abort };
     (1..=count).map(resolved).collect()
 }
