@@ -66,7 +66,8 @@ fn who_has_left_may_come_back() {
 #[test]
 fn what_others_ask_of_a_leaver_is_over_when_it_is_silent() {
     let mut net = Network::cluster_of(3, 215);
-    (net.crash(0), net.crash(2));
+    net.crash(0);
+    net.crash(2);
     net.leave(1);
     net.run(ms(1_900));
     net.act(1, |swim, now| {
